@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+# What `cmake --install` adds to the targets themselves: a CMake package and pkg-config files. Both find
+# the rest of the installation relative to themselves, so an installed tree may be moved or packaged.
+include(CMakePackageConfigHelpers)
+
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/mserve")
+install(EXPORT mserveTargets NAMESPACE mserve:: DESTINATION "${package_dir}")
+configure_package_config_file("${PROJECT_SOURCE_DIR}/.cmake/mserveConfig.cmake.in" mserveConfig.cmake
+  INSTALL_DESTINATION "${package_dir}")
+# Before 1.0 a minor version may change the interface.
+write_basic_package_version_file(mserveConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/mserveConfig.cmake" "${PROJECT_BINARY_DIR}/mserveConfigVersion.cmake"
+  DESTINATION "${package_dir}")
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+
+# The libraries are static: what they need must be on the link line of whoever uses them, so it stands in
+# Libs and Requires, and `pkg-config --libs` is enough without --static.
+function(mserve_pkgconfig pc_name)
+  cmake_parse_arguments(pc "" "description;requires;libs" "" ${ARGN})
+  file(RELATIVE_PATH pc_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+  string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
+  configure_file("${PROJECT_SOURCE_DIR}/.cmake/mserve.pc.in" mserve-${pc_name}.pc @ONLY)
+  install(FILES "${PROJECT_BINARY_DIR}/mserve-${pc_name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endfunction()
+
+mserve_pkgconfig(shm libs "-pthread" description "Shared-memory segments and rings of mserve")
+mserve_pkgconfig(kdb libs "-lboost_json" description "kdb+ IPC values, codec, q text parser and printer")
+mserve_pkgconfig(client requires "mserve-shm, mserve-kdb" description "Client library of the mserve broker")
+mserve_pkgconfig(servant requires "mserve-shm, mserve-kdb" description "Servant SDK of the mserve broker")

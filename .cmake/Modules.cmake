@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+# Helpers every folder uses, so that warnings, sanitizers, visibility and installation are decided once.
+include(GNUInstallDirs)
+
+add_custom_target(mserve-tools COMMENT "Executables for users")
+
+# Applies language level, warnings and sanitizers to one target of ours.
+function(mserve_defaults target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES
+    CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON
+    C_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON
+    INTERPROCEDURAL_OPTIMIZATION ${MSERVE_LTO})
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+    $<$<BOOL:${MSERVE_WERROR}>:-Werror>)
+  if(MSERVE_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${MSERVE_SANITIZE} -fno-omit-frame-pointer
+      -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=${MSERVE_SANITIZE})
+  endif()
+  if(MSERVE_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+endfunction()
+
+# mserve_library(NAME HEADERS ... SOURCES ... LINK ... PRIVATE_LINK ...)
+# A library with public headers below include/ and private ones below src/; each public one is proved
+# to stand alone. Installed and exported as mserve::NAME. It stays plain machine code: LTO objects would suit users of one compiler version only.
+# Boost's headers are needed to build us, never to use us.
+function(mserve_library name)
+  cmake_parse_arguments(arg "" "" "HEADERS;SOURCES;LINK;PRIVATE_LINK" ${ARGN})
+  list(TRANSFORM arg_PRIVATE_LINK REPLACE "^Boost::headers$" "$<BUILD_INTERFACE:Boost::headers>")
+  set(target mserve_${name})
+  add_library(${target} ${arg_SOURCES})
+  add_library(mserve::${name} ALIAS ${target})
+  target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS include FILES ${arg_HEADERS})
+  set_target_properties(${target} PROPERTIES
+    EXPORT_NAME ${name} OUTPUT_NAME mserve-${name} VERIFY_INTERFACE_HEADER_SETS ON)
+  target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/src")
+  target_link_libraries(${target} PUBLIC ${arg_LINK} PRIVATE ${arg_PRIVATE_LINK})
+  mserve_defaults(${target})
+  set_target_properties(${target} PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
+  if(MSERVE_INSTALL)
+    install(TARGETS ${target} EXPORT mserveTargets FILE_SET HEADERS)
+  endif()
+endfunction()
+
+# Nothing calls mimalloc by name, so Debian's linker, which drops libraries nobody refers to, would drop it.
+set(CMAKE_CXX_LINK_LIBRARY_USING_mserve_kept
+  "LINKER:--push-state,--no-as-needed" "<LINK_ITEM>" "LINKER:--pop-state")
+set(CMAKE_CXX_LINK_LIBRARY_USING_mserve_kept_SUPPORTED TRUE)
+
+# mserve_tool(mserve-NAME SOURCES ... LINK ...)
+# An executable of ours, unless MSERVE_TOOLS is off; all of them end up in bin/, of the build tree and of the
+# installation.
+function(mserve_tool name)
+  if(NOT MSERVE_TOOLS)
+    return()
+  endif()
+  cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LINK})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+  mserve_defaults(${name})
+  if(TARGET mimalloc)
+    target_link_libraries(${name} PRIVATE $<LINK_LIBRARY:mserve_kept,mimalloc>)
+  endif()
+  add_dependencies(mserve-tools ${name})
+  if(MSERVE_INSTALL)
+    install(TARGETS ${name})
+  endif()
+endfunction()
+
+# mserve_fuzz(mserve-fuzz-NAME SOURCES ... LINK ...)
+# A libFuzzer target, in fuzz/ of the build tree; CI runs whatever it finds there for a short while.
+function(mserve_fuzz name)
+  cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LINK})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/fuzz")
+  mserve_defaults(${name})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+endfunction()

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+# What a builder may choose. As a subproject only the libraries are built.
+option(MSERVE_TOOLS "Build the broker, the command-line tools and the benchmark" ${PROJECT_IS_TOP_LEVEL})
+option(MSERVE_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
+option(MSERVE_INSTALL "Generate install rules" ${PROJECT_IS_TOP_LEVEL})
+option(MSERVE_WERROR "Treat warnings as errors (CI does)" OFF)
+option(MSERVE_LTO "Link-time optimisation of what is not a library for others" OFF)
+option(MSERVE_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+set(MSERVE_SANITIZE "" CACHE STRING "Sanitizers for every target: 'address,undefined' or 'thread'")
+
+list(APPEND CMAKE_MODULE_PATH "${PROJECT_SOURCE_DIR}/.cmake")
+
+if(MSERVE_FUZZ AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  message(FATAL_ERROR "MSERVE_FUZZ needs clang (libFuzzer); use the 'asan' preset")
+endif()
+if(MSERVE_FUZZ AND NOT MSERVE_SANITIZE MATCHES "address")
+  message(FATAL_ERROR "MSERVE_FUZZ needs MSERVE_SANITIZE=address,undefined: without it faults stay silent")
+endif()
