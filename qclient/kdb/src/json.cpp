@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mserve/kdb/json.hpp"
+
+#include <algorithm>
+#include <boost/json/serialize.hpp>
+#include <boost/json/string.hpp>
+
+#include "format.hpp"
+#include "mserve/kdb/print.hpp"
+#include "value_types.hpp"
+
+namespace mserve::kdb {
+
+namespace {
+
+using detail::Special;
+using detail::special_of;
+
+/// Bytes of the UTF-8 sequence at the front of `text`, or 0 when there is no valid one (overlong,
+/// surrogate, cut off).
+std::size_t utf8_sequence(std::string_view text) noexcept {
+  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned first = byte(0);
+  const std::size_t size = first < 0x80                    ? 1
+                           : first >= 0xc2 && first < 0xe0 ? 2
+                           : first >= 0xe0 && first < 0xf0 ? 3
+                           : first >= 0xf0 && first < 0xf5 ? 4
+                                                           : 0;
+  if (size == 0 || size > text.size()) {
+    return 0;
+  }
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((byte(i) & 0xc0U) != 0x80U) {
+      return 0;
+    }
+  }
+  const bool overlong = (first == 0xe0 && byte(1) < 0xa0) || (first == 0xf0 && byte(1) < 0x90);
+  const bool surrogate = first == 0xed && byte(1) >= 0xa0;
+  const bool too_large = first == 0xf4 && byte(1) >= 0x90;
+  return overlong || surrogate || too_large ? 0 : size;
+}
+
+/// The text as UTF-8: bytes that are none stand for the Latin-1 character of the same number.
+std::string as_utf8(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const std::size_t size = utf8_sequence(text);
+    if (size != 0) {
+      out += text.substr(0, size);
+      text.remove_prefix(size);
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(text[0]);
+    out += static_cast<char>(0xc0U | (byte >> 6U));
+    out += static_cast<char>(0x80U | (byte & 0x3fU));
+    text.remove_prefix(1);
+  }
+  return out;
+}
+
+/// yyyy.mm.dd becomes yyyy-mm-dd and D becomes T; the fraction behind the time keeps its dot.
+std::string iso(Type type, std::string text) {
+  const std::size_t dots = type == Type::month ? 1 : 2;
+  if (type == Type::month || type == Type::date || type == Type::timestamp ||
+      type == Type::datetime) {
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < dots && (at = text.find('.', at)) != std::string::npos; ++i) {
+      text[at] = '-';
+    }
+    if (type == Type::timestamp) {
+      std::replace(text.begin(), text.end(), 'D', 'T');
+    }
+  }
+  return text;
+}
+
+class JsonWriter {
+ public:
+  void value(const Value& value);
+  [[nodiscard]] std::string take() && noexcept { return std::move(out_); }
+
+ private:
+  void quoted(std::string_view text) {
+    const std::string utf8 = as_utf8(text);
+    out_ += boost::json::serialize(boost::json::string_view(utf8.data(), utf8.size()));
+  }
+
+  template <class T>
+  void item(Type type, const T& item);
+  void vector(const Value& value);
+  void list(const Value& value);
+  void dict(const Value& value);
+  void rows(const Value* keys, const Value& values);
+  void fields(const Value& table, std::size_t row, bool first);
+  void element(const Value& column, std::size_t index);
+  void function(const Value& value);
+
+  std::string out_;
+};
+
+template <class T>
+void JsonWriter::item(Type type, const T& item) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    quoted(item);
+  } else if constexpr (std::is_same_v<T, char>) {
+    quoted({&item, 1});
+  } else if constexpr (std::is_same_v<T, std::uint8_t>) {
+    out_ += type == Type::boolean ? (item != 0 ? "true" : "false") : std::to_string(item);
+  } else {
+    std::string text;
+    detail::append_item(text, type, item, {0, false});
+    const Special special = special_of(item);
+    const bool temporal = type >= Type::timestamp;
+    if (special == Special::null) {
+      out_ += "null";
+    } else if (special != Special::none) {
+      quoted(temporal ? text + type_letter(type) : text);
+    } else if (temporal || std::is_same_v<T, Guid>) {
+      quoted(iso(type, std::move(text)));
+    } else {
+      out_ += text;
+    }
+  }
+}
+
+/// Item `index` without making a Value of it where the column is a plain vector.
+void JsonWriter::element(const Value& column, std::size_t index) {
+  const bool done = column.is_vector() &&
+                    detail::with_storage(column.type(), false, [&]<class T>(std::type_identity<T>) {
+                      item(column.type(), column.items<T>()[index]);
+                      return true;
+                    });
+  if (!done) {
+    value(column.at(index));
+  }
+}
+
+void JsonWriter::vector(const Value& value) {
+  if (value.is_string()) {
+    quoted(*value.text_view());
+    return;
+  }
+  list(value);
+}
+
+void JsonWriter::list(const Value& value) {
+  out_ += '[';
+  for (std::size_t i = 0; i < value.count(); ++i) {
+    out_ += i != 0 ? "," : "";
+    element(value, i);
+  }
+  out_ += ']';
+}
+
+void JsonWriter::fields(const Value& table, std::size_t row, bool first) {
+  for (std::size_t i = 0; i < table.columns().size(); ++i) {
+    out_ += first && i == 0 ? "" : ",";
+    quoted(table.names()[i]);
+    out_ += ':';
+    element(table.columns()[i], row);
+  }
+}
+
+void JsonWriter::rows(const Value* keys, const Value& values) {
+  out_ += '[';
+  for (std::size_t row = 0; row < values.count(); ++row) {
+    out_ += row != 0 ? ",{" : "{";
+    if (keys != nullptr) {
+      fields(*keys, row, true);
+    }
+    fields(values, row, keys == nullptr || keys->columns().empty());
+    out_ += '}';
+  }
+  out_ += ']';
+}
+
+void JsonWriter::dict(const Value& value) {
+  if (value.is_keyed_table()) {
+    rows(&value.keys(), value.values());
+    return;
+  }
+  out_ += '{';
+  for (std::size_t i = 0; i < value.count(); ++i) {
+    out_ += i != 0 ? "," : "";
+    const Value key = value.keys().at(i);
+    const bool textual = key.type_code() == -11 || key.type_code() == -10 || key.is_string();
+    quoted(textual ? std::string(*key.text_view()) : text(key));
+    out_ += ':';
+    element(value.values(), i);
+  }
+  out_ += '}';
+}
+
+void JsonWriter::function(const Value& value) {
+  if (value.is_null()) {
+    out_ += "null";
+  } else {
+    quoted(text(value));
+  }
+}
+
+void JsonWriter::value(const Value& value) {
+  if (value.is_atom()) {
+    detail::with_storage(value.type(), false, [&]<class T>(std::type_identity<T>) {
+      item(value.type(), *value.as<T>());
+      return true;
+    });
+  } else if (value.is_vector()) {
+    vector(value);
+  } else if (value.is_list()) {
+    list(value);
+  } else if (value.is_dict()) {
+    dict(value);
+  } else if (value.is_splayed()) {
+    quoted(text(value));
+  } else if (value.is_table()) {
+    rows(nullptr, value);
+  } else if (value.is_error()) {
+    out_ += "{\"error\":";
+    quoted(*value.text_view());
+    out_ += '}';
+  } else {
+    function(value);
+  }
+}
+
+}  // namespace
+
+std::string to_json(const Value& value) {
+  JsonWriter writer;
+  writer.value(value);
+  return std::move(writer).take();
+}
+
+}  // namespace mserve::kdb
