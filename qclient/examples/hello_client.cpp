@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// One query to the broker called "default" (or $MSERVE_NAME), its result as q's console shows it.
+#include <chrono>
+#include <iostream>
+
+#include "mserve/client/query.hpp"
+#include "mserve/kdb/print.hpp"
+
+int main() {
+  std::string reason;
+  auto client = mserve::Client::connect("", &reason);
+  if (!client) {
+    std::cerr << reason << '\n' << mserve::advice(client.error().code) << '\n';
+    return 1;
+  }
+  const auto deadline_ns = mserve::deadline_after(std::chrono::seconds(10));
+  auto answer = mserve::query(client.value(), "proc1 `IBM", {}, deadline_ns);
+  if (!answer) {
+    std::cerr << mserve::to_string(answer.error().code) << '\n';
+    return 1;
+  }
+  std::cout << mserve::kdb::show(answer.value().result);
+  return answer.value().is_error() ? 1 : 0;
+}

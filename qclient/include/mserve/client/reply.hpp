@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "mserve/shm/errc.hpp"
+#include "mserve/shm/frame.hpp"
+
+namespace mserve {
+
+/// How one request is sent.
+struct SendOptions {
+  std::uint64_t route =
+      0;  ///< Hash of the route (kdb::route_of); 0: none. A hint for placement only.
+  bool want_info = false;   ///< The answer carries Reply::info.
+  bool repeatable = false;  ///< It may be run again if its servant dies while it runs.
+  bool opaque = false;      ///< The payload is bytes of our own, not a kdb+ object.
+};
+
+/// One finished request.
+struct Reply {
+  std::uint64_t id = 0;  ///< What sending it returned.
+  /// `ok`: the payload is the result. `failed`: the servant answered with an error, the payload is
+  /// a kdb+ error object. Anything else comes from the broker or from this client and has no
+  /// payload: `disconnected` (session lost, outcome unknown), `too_large` (the answer), `busy`,
+  /// `no_servant`, `servant_died`, `shutdown`, `stalled`, `slow_reader`, ...; advice() says what to
+  /// do.
+  Errc status = Errc::ok;
+  std::uint32_t servant = 0;  ///< Number of the servant that ran it; 0: none did.
+  bool opaque = false;        ///< The payload is no kdb+ object.
+  /// Borrowed; see the call that filled it for how long. The bytes may lie in memory that the
+  /// broker can still change: copy them before you check and parse them, unless you trust the
+  /// broker.
+  std::span<const std::byte> payload;
+  /// What the broker knows of it; only when it was asked for and the broker answered.
+  std::optional<shm::InfoExt> info;
+};
+
+/// A reply that owns its payload. Move-only; Reply::payload stays valid as long as it lives.
+class OwnedReply {
+ public:
+  OwnedReply() = default;
+  /// Copies the payload.
+  explicit OwnedReply(const Reply& reply)
+      : OwnedReply(reply, std::vector<std::byte>(reply.payload.begin(), reply.payload.end())) {}
+  /// Takes over `bytes` as the payload.
+  OwnedReply(const Reply& reply, std::vector<std::byte> bytes) noexcept
+      : bytes_(std::move(bytes)), reply_(reply) {
+    reply_.payload = bytes_;
+  }
+  /// What was moved from is empty.
+  OwnedReply(OwnedReply&& other) noexcept
+      : bytes_(std::move(other.bytes_)), reply_(std::exchange(other.reply_, Reply{})) {}
+  OwnedReply& operator=(OwnedReply&& other) noexcept {
+    bytes_ = std::move(other.bytes_);
+    reply_ = std::exchange(other.reply_, Reply{});
+    return *this;
+  }
+  OwnedReply(const OwnedReply&) = delete;
+  OwnedReply& operator=(const OwnedReply&) = delete;
+  ~OwnedReply() = default;
+
+  [[nodiscard]] const Reply& operator*() const noexcept { return reply_; }
+  [[nodiscard]] const Reply* operator->() const noexcept { return &reply_; }
+
+ private:
+  std::vector<std::byte> bytes_;
+  Reply reply_;
+};
+
+}  // namespace mserve

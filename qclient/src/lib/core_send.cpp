@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <utility>
+
+#include "lib/core.hpp"
+
+namespace mserve {
+namespace {
+
+/// Longest sleep while the ring is full: the broker does not tell when there is room again.
+constexpr std::uint64_t kRoomNapNs = 200'000;
+
+/// Cancels that wait for room in the control ring. Beyond it the oldest is forgotten: a cancel only
+/// saves work, the late answer is dropped anyway.
+constexpr std::size_t kCancelsMax = 4096;
+
+shm::FrameHeader request_head(std::uint64_t id, const SendOptions& options) noexcept {
+  shm::FrameHeader head;
+  head.kind = shm::Kind::request;
+  head.flags = static_cast<std::uint8_t>((options.opaque ? shm::kFlagOpaque : 0U) |
+                                         (options.want_info ? shm::kFlagWantInfo : 0U) |
+                                         (options.repeatable ? shm::kFlagRepeatable : 0U));
+  head.id = id;
+  head.aux = options.route;
+  return head;
+}
+
+}  // namespace
+
+// hot: one insert into in_flight_, one claim, one copy, one look at `polled`.
+Result<std::uint64_t> ClientCore::try_send(std::span<const std::byte> payload,
+                                           const SendOptions& options) {
+  if (!ensure_attached()) [[unlikely]] {
+    return Error{Errc::not_attached, 0, "try_send"};
+  }
+  if (payload.size() > whole_bytes_max_) [[unlikely]] {
+    return Error{Errc::too_large, 0, "try_send"};
+  }
+  if (pending_) [[unlikely]] {
+    flush_pending();
+    if (link_ == nullptr) {
+      return Error{Errc::not_attached, 0, "try_send"};
+    }
+  }
+  if (abort_id_ != 0 || in_flight_.size() >= options_.in_flight_max) [[unlikely]] {
+    return Error{Errc::full, 0, "try_send"};
+  }
+  const std::uint64_t id = next_id_;
+  in_flight_.insert(id);
+  if (!shm::try_send_whole(link_->outgoing(), request_head(id, options), {}, payload))
+      [[unlikely]] {
+    (void)in_flight_.erase(id);
+    return Error{refused(), 0, "try_send"};
+  }
+  ++next_id_;
+  wake();
+  return id;
+}
+
+/// No room: full, or is the session broken?
+Errc ClientCore::refused() {
+  if (link_->outgoing().poisoned()) {
+    lose(Errc::cursor_out_of_range);
+    return Errc::not_attached;
+  }
+  look_after_session();
+  return link_ != nullptr ? Errc::full : Errc::not_attached;
+}
+
+Result<std::uint64_t> ClientCore::send(std::span<const std::byte> payload,
+                                       const SendOptions& options, std::uint64_t deadline_ns) {
+  if (!ensure_attached()) {
+    return Error{Errc::not_attached, 0, "send"};
+  }
+  if (payload.size() > message_bytes_max_) {
+    return Error{Errc::too_large, 0, "send"};
+  }
+  if (payload.size() > whole_bytes_max_) {
+    return send_flow(payload, options, deadline_ns);
+  }
+  for (;;) {
+    auto sent = try_send(payload, options);
+    if (sent || sent.error().code != Errc::full) {
+      return sent;
+    }
+    if (const Errc code = make_room(deadline_ns); code != Errc::ok) {
+      return Error{code, 0, "send"};
+    }
+  }
+}
+
+Result<std::uint64_t> ClientCore::send_flow(std::span<const std::byte> payload,
+                                            const SendOptions& options, std::uint64_t deadline_ns) {
+  while (abort_id_ != 0 || in_flight_.size() >= options_.in_flight_max) {
+    if (const Errc code = make_room(deadline_ns); code != Errc::ok) {
+      return Error{code, 0, "send"};
+    }
+  }
+  const std::uint64_t id = next_id_++;
+  in_flight_.insert(id);
+  shm::FlowWriter writer(request_head(id, options), payload);
+  bool begun = false;
+  while (!writer.done()) {
+    if (writer.step(link_->outgoing())) {
+      begun = true;
+      wake();
+      continue;
+    }
+    const Errc code = make_room(deadline_ns);
+    const bool answered = link_ != nullptr && !in_flight_.contains(id);
+    if (code == Errc::ok && !answered) {
+      continue;
+    }
+    if (begun && link_ != nullptr) {
+      abort_id_ = id;
+      pending_ = true;
+      flush_pending();
+    }
+    if (answered) {
+      return id;  // the broker refused it half-way; that answer is kept for poll()
+    }
+    withdraw(id);
+    return Error{code, 0, "send"};
+  }
+  return id;
+}
+
+/// Takes back an id that the caller never gets to know.
+void ClientCore::withdraw(std::uint64_t id) {
+  if (!in_flight_.erase(id)) {
+    (void)drop_kept(id);
+  }
+}
+
+/// One step of waiting for room: whoever waits to send goes on reading, or two full rings would
+/// wait for each other for ever. @return ok: look again; full, timed_out or disconnected: give up.
+Errc ClientCore::make_room(std::uint64_t deadline_ns) {
+  keep_next();
+  take_back();
+  if (kept_bytes_ >= options_.unread_bytes_max) {
+    return Errc::full;
+  }
+  if (pending_) {
+    flush_pending();
+  }
+  Reply reply;
+  if (link_ != nullptr && receive(reply) == Errc::ok) {
+    keep(reply);
+    return Errc::ok;
+  }
+  if (link_ != nullptr && link_->outgoing().poisoned()) {
+    lose(Errc::cursor_out_of_range);
+  }
+  look_after_session();
+  if (link_ == nullptr) {
+    return Errc::disconnected;
+  }
+  if (!pause(deadline_ns, kRoomNapNs)) {
+    return Errc::timed_out;
+  }
+  return link_ != nullptr ? Errc::ok : Errc::disconnected;
+}
+
+bool ClientCore::cancel(std::uint64_t id) {
+  if (has_next_ && next_.id == id) {
+    has_next_ = false;
+    return true;
+  }
+  if (drop_kept(id)) {
+    return true;
+  }
+  if (!in_flight_.erase(id)) {
+    return false;
+  }
+  assembler_.drop(id);
+  queue_cancel(id);
+  flush_pending();
+  return true;
+}
+
+void ClientCore::queue_cancel(std::uint64_t id) {
+  if (cancels_.size() == kCancelsMax) {
+    cancels_.pop_front();
+  }
+  cancels_.push_back(id);
+  pending_ = true;
+}
+
+/// Sends what had no room before: the end of a broken flow, cancels, a grant.
+void ClientCore::flush_pending() {
+  shm::FrameHeader head;
+  if (abort_id_ != 0) {
+    head.kind = shm::Kind::abort;
+    head.id = abort_id_;
+    head.aux = static_cast<std::uint64_t>(Errc::cancelled);
+    if (shm::try_send_whole(link_->outgoing(), head, {}, {})) {
+      abort_id_ = 0;
+    }
+  }
+  head.kind = shm::Kind::cancel;
+  head.aux = 0;
+  while (!cancels_.empty()) {
+    head.id = cancels_.front();
+    if (!shm::try_send_whole(link_->control(), head, {}, {})) {
+      break;
+    }
+    cancels_.pop_front();
+  }
+  const std::uint64_t half = info_.window_bytes / 2;
+  if (ungranted_bytes_ != 0 && ungranted_bytes_ >= half) {
+    head.kind = shm::Kind::window;
+    head.id = 0;  // origin 0
+    head.aux = ungranted_bytes_;
+    if (shm::try_send_whole(link_->control(), head, {}, {})) {
+      ungranted_bytes_ = 0;
+    }
+  }
+  pending_ =
+      abort_id_ != 0 || !cancels_.empty() || (ungranted_bytes_ != 0 && ungranted_bytes_ >= half);
+  wake();
+  if (link_->control().poisoned() || link_->outgoing().poisoned()) {
+    lose(Errc::cursor_out_of_range);
+  }
+}
+
+}  // namespace mserve

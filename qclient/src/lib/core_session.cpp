@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <time.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "lib/core.hpp"
+#include "mserve/shm/clock.hpp"
+
+namespace mserve {
+namespace {
+
+/// Empty passes between two looks at the socket: a system call every 10 to 100 microseconds of
+/// spinning.
+constexpr std::uint32_t kPassesPerCheck = 256;
+
+/// Passes between two looks at the clock while not sleeping.
+constexpr std::uint32_t kPassesPerClock = 16;
+
+/// Shortest time an attempt gets when its deadline is near or past.
+constexpr std::uint64_t kAttachNsMin = 1'000'000;
+
+void sleep_for(std::uint64_t ns) noexcept {
+  const timespec span{static_cast<time_t>(ns / 1'000'000'000),
+                      static_cast<long>(ns % 1'000'000'000)};
+  (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &span, nullptr);
+}
+
+/// Trying again will not help.
+bool permanent(Errc code) noexcept {
+  return code == Errc::invalid || code == Errc::access || code == Errc::version_mismatch ||
+         code == Errc::unsafe_directory;
+}
+
+}  // namespace
+
+ClientCore::ClientCore(ClientOptions options, LinkFactory factory)
+    : options_(std::move(options)),
+      factory_(std::move(factory)),
+      idler_(options_.idle),
+      retry_pause_ns_(options_.retry_ns_min) {}
+
+Error ClientCore::attach(std::uint64_t attach_ns, std::string* reason) {
+  if (link_ != nullptr) {
+    return {};
+  }
+  std::string text;
+  auto link = factory_(attach_ns, &text);
+  if (!link) {
+    last_failure_ = text.empty() ? to_string(link.error().code) : text;
+    if (reason != nullptr) {
+      *reason = last_failure_;
+    }
+    return link.error();
+  }
+  link_ = std::move(link).value();
+  info_ = link_->info();
+  message_bytes_max_ = options_.message_bytes_max == 0
+                           ? info_.message_bytes_max
+                           : std::min(options_.message_bytes_max, info_.message_bytes_max);
+  whole_bytes_max_ =
+      std::min(message_bytes_max_, shm::whole_payload_bytes_max(link_->outgoing().capacity()));
+  assembler_ = shm::Assembler(message_bytes_max_);
+  retry_pause_ns_ = options_.retry_ns_min;
+  retry_at_ns_ = 0;
+  return {};
+}
+
+bool ClientCore::ensure_attached_slow() {
+  if (!options_.reconnect || shm::steady_now() < retry_at_ns_) {
+    return false;
+  }
+  const Error failure = attach(options_.reattach_ns_max, nullptr);
+  if (failure.code == Errc::ok) {
+    return true;
+  }
+  retry_at_ns_ = shm::steady_now() + retry_pause_ns_;
+  retry_pause_ns_ = std::min(retry_pause_ns_ * 2, options_.retry_ns_max);
+  return false;
+}
+
+/// To be called after a pass without work; looks at the socket now and then.
+void ClientCore::look_after_session() {
+  if (link_ != nullptr && ++empty_passes_ % kPassesPerCheck == 0 && link_->check() != Errc::ok)
+      [[unlikely]] {
+    lose(Errc::disconnected);
+  }
+}
+
+/// Ends the session: answers that had arrived are kept, everything else in flight is completed with
+/// `disconnected`. A reply on loan stays readable until take_back().
+void ClientCore::lose(Errc why) {
+  if (link_ == nullptr) {
+    return;
+  }
+  last_failure_ = link_->closing_reason();
+  if (last_failure_.empty()) {
+    last_failure_ = why == Errc::disconnected
+                        ? "the broker closed the session or is gone"
+                        : std::string("the broker broke the protocol: ") + to_string(why);
+  }
+  const bool frame_lent = std::exchange(frame_lent_, false);
+  if (frame_lent) {
+    link_->incoming().release();
+  }
+  if (why == Errc::disconnected) {
+    keep_what_arrived();
+  }
+  for (const std::uint64_t id : in_flight_.take_all()) {
+    Reply reply;
+    reply.id = id;
+    reply.status = Errc::disconnected;
+    kept_.emplace_back(reply);
+    kept_bytes_ += sizeof(OwnedReply);
+  }
+  assembler_.clear();
+  cancels_.clear();
+  abort_id_ = 0;
+  ungranted_bytes_ = 0;
+  pending_ = false;
+  if (frame_lent) {
+    retired_ = std::move(link_);
+  }
+  link_.reset();
+  retry_at_ns_ = 0;
+}
+
+/// Bounded by the ring: the broker that could add frames is gone, and one that is not gets no
+/// second lap.
+void ClientCore::keep_what_arrived() {
+  OwnedReply on_loan = std::move(lent_);
+  shm::RingConsumer& ring = link_->incoming();
+  const std::uint64_t end = ring.position() + ring.capacity();
+  shm::FrameView frame;
+  while (ring.position() < end && ring.front(frame) == Errc::ok) {
+    Reply reply;
+    const Taken taken = take(frame, reply);
+    if (taken == Taken::violation) {
+      break;
+    }
+    if (taken != Taken::nothing) {
+      kept_bytes_ += reply.payload.size() + sizeof(OwnedReply);
+      const bool owned = taken == Taken::reply && !reply.payload.empty();
+      kept_.push_back(owned ? std::move(lent_) : OwnedReply(reply));
+    }
+    ring.release();
+  }
+  lent_ = std::move(on_loan);
+}
+
+/// One step of waiting: spins, yields or sleeps, whatever the idle strategy says by now.
+/// @return false when the deadline has passed.
+bool ClientCore::pause(std::uint64_t deadline_ns, std::uint64_t sleep_ns_max) {
+  if (worked_) {
+    worked_ = false;
+    idler_.reset();
+  }
+  if (idler_.idle() == shm::Idler::Step::again) {
+    return deadline_ns == 0 || ++pauses_ % kPassesPerClock != 0 || shm::steady_now() < deadline_ns;
+  }
+  const std::uint64_t now = shm::steady_now();
+  if (deadline_ns != 0 && now >= deadline_ns) {
+    return false;
+  }
+  const std::uint64_t latest = sleep_ns_max > UINT64_MAX - now ? UINT64_MAX : now + sleep_ns_max;
+  const std::uint64_t until = deadline_ns != 0 ? std::min(deadline_ns, latest) : latest;
+  if (link_->wait(until) == Errc::disconnected) {
+    lose(Errc::disconnected);
+  }
+  return true;  // when the time is up, the next step says so
+}
+
+Errc ClientCore::reconnect(std::uint64_t deadline_ns, std::string* reason) {
+  keep_next();
+  take_back();
+  if (link_ != nullptr && link_->check() != Errc::ok) {
+    lose(Errc::disconnected);
+  }
+  std::uint64_t pause_ns = options_.retry_ns_min;
+  for (;;) {
+    const std::uint64_t now = shm::steady_now();
+    const std::uint64_t left =
+        deadline_ns == 0 ? UINT64_MAX : deadline_ns - std::min(deadline_ns, now);
+    const Error failure =
+        attach(std::min(options_.attach_ns_max, std::max(left, kAttachNsMin)), reason);
+    if (failure.code == Errc::ok || permanent(failure.code)) {
+      return failure.code;
+    }
+    if (left <= pause_ns) {
+      return failure.code;
+    }
+    sleep_for(pause_ns);
+    pause_ns = std::min(pause_ns * 2, options_.retry_ns_max);
+  }
+}
+
+}  // namespace mserve

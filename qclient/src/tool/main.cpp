@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <clocale>
+#include <exception>
+#include <iostream>
+#include <optional>
+#include <string>
+
+#include "mserve/client/client.hpp"
+#include "tool/batch.hpp"
+#include "tool/prompt.hpp"
+#include "tool/settings.hpp"
+
+namespace {
+
+using mserve::tool::ExitCode;
+using mserve::tool::Settings;
+
+ExitCode run(const Settings& settings) {
+  std::string reason;
+  auto client = mserve::Client::connect(settings.client, &reason);
+  if (!client) {
+    const auto code = client.error().code;
+    const auto shown = mserve::tool::show_failure(0, code, reason, settings.style);
+    std::cout << shown.out;
+    std::cerr << shown.err;
+    return mserve::tool::exit_code_of(code);
+  }
+  if (settings.query && *settings.query != "-") {
+    return mserve::tool::run_query(client.value(), *settings.query, settings);
+  }
+  if (settings.query || isatty(STDIN_FILENO) == 0) {
+    return mserve::tool::run_lines(client.value(), std::cin, settings);
+  }
+  return mserve::tool::Prompt(client.value(), settings).run();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::setlocale(LC_CTYPE, "");  // what is typed at the prompt may be more than ASCII
+  try {
+    Settings settings;
+    if (const auto done = mserve::tool::parse_settings(argc, argv, settings)) {
+      return *done;
+    }
+    return static_cast<int>(run(settings));
+  } catch (const std::exception& e) {
+    std::cerr << "mserve-client: " << e.what() << '\n';
+    return static_cast<int>(ExitCode::no_broker);
+  }
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tool/output.hpp"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "mserve/kdb/json.hpp"
+#include "mserve/kdb/value.hpp"
+
+namespace mserve::tool {
+namespace {
+
+std::string json_error(std::uint64_t id, std::string_view text) {
+  return "{\"id\":" + std::to_string(id) +
+         ",\"error\":" + kdb::to_json(kdb::Value::chars(std::string(text))) + "}\n";
+}
+
+std::string heading(std::uint64_t id, const OutputStyle& style) {
+  return style.with_id && !style.quiet ? "ID: " + std::to_string(id) + "\n" : std::string();
+}
+
+}  // namespace
+
+kdb::Console console_of(const OutputStyle& style) noexcept {
+  kdb::Console console;
+  winsize size{};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0 && size.ws_col > 0) {
+    console.height = size.ws_row;
+    console.width = size.ws_col;
+  }
+  console.height = style.rows != 0 ? style.rows : console.height;
+  console.width = style.columns != 0 ? style.columns : console.width;
+  return console;
+}
+
+Shown show_answer(const Answer& answer, const OutputStyle& style) {
+  if (answer.is_error()) {
+    const std::string text(answer.result.text_view().value_or(""));
+    if (style.json) {
+      return {json_error(answer.id, text), {}};
+    }
+    return {heading(answer.id, style), "'" + text + "\n"};
+  }
+  if (style.json) {
+    return {"{\"id\":" + std::to_string(answer.id) + ",\"info\":" + kdb::to_json(answer.info) +
+                ",\"result\":" + kdb::to_json(answer.result) + "}\n",
+            {}};
+  }
+  const kdb::Console console = console_of(style);
+  Shown shown;
+  shown.out = heading(answer.id, style);
+  if (!style.quiet && !answer.info.is_null()) {
+    shown.out += "--info--\n" + kdb::show(answer.info, console) + "--result--\n";
+  }
+  shown.out += kdb::show(answer.result, console);
+  if (style.with_id && !style.quiet) {
+    shown.out += "\n";
+  }
+  return shown;
+}
+
+Shown show_failure(std::uint64_t id, Errc code, std::string_view detail, const OutputStyle& style) {
+  Shown shown;
+  shown.out = style.json ? json_error(id, to_string(code)) : heading(id, style);
+  shown.err = "'" + std::string(to_string(code)) + "\n";
+  if (!detail.empty()) {
+    shown.err += std::string(detail) + "\n";
+  }
+  shown.err += std::string(advice(code)) + "\n";
+  return shown;
+}
+
+}  // namespace mserve::tool

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tool/settings.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <iostream>
+
+#include "tool/exit_code.hpp"
+
+namespace mserve::tool {
+namespace {
+
+constexpr double kTimeoutSecondsMax = 1e9;
+
+constexpr const char* kAbout =
+    "Sends queries to an mserve broker and shows what comes back as q's console would.\n\n"
+    "With QUERY it sends that one. With -, or when standard input is no terminal, every line of\n"
+    "standard input is a query, one after the other; blank lines and lines that begin with / are\n"
+    "skipped. Otherwise it shows a prompt, where \\? lists what else it knows.";
+
+constexpr const char* kMore =
+    "Examples:\n"
+    "  mserve-client 'proc1 `IBM'\n"
+    "  mserve-client --json 'proc2[`GOOG]' | jq .info.execution\n"
+    "  printf 'proc1 `%s\\n' IBM GS UBS | mserve-client --quiet\n\n"
+    "Exit codes:\n"
+    "  0  every query was answered with a result\n"
+    "  1  a servant answered with an error: 'its text is on standard error\n"
+    "  2  wrong options, or a query that is too large\n"
+    "  3  no broker under that name, or it went away\n"
+    "  4  no answer within --timeout\n"
+    "  5  the broker answered instead of a servant: busy, no servant, servant died, shutdown\n"
+    "With several queries it is the first code that is not 0; after 3 the rest is not sent.\n\n"
+    "Environment:\n"
+    "  MSERVE_NAME     the broker's name, unless --name is given\n"
+    "  MSERVE_DIR      the rendezvous directory, unless --dir is given\n"
+    "  XDG_STATE_HOME  the prompt's history is mserve/history below it (else below ~/.local/state)";
+
+}  // namespace
+
+std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
+  CLI::App app(kAbout, "mserve-client");
+  app.footer(kMore);
+  std::string query;
+  std::vector<std::size_t> console;
+  double timeout_s = 30;
+  bool once = false;
+  CLI::Option* const given = app.add_option("query", query, "One query, or - for standard input");
+  settings.client.broker = "default";
+  app.add_option("--name", settings.client.broker, "The broker's name")
+      ->envname("MSERVE_NAME")
+      ->capture_default_str();
+  app.add_option("--dir", settings.client.directory,
+                 "Rendezvous directory [env MSERVE_DIR, else as the broker chooses it]");
+  app.add_option("--timeout", timeout_s, "Seconds to wait for each answer; 0: for ever")
+      ->check(CLI::Range(0.0, kTimeoutSecondsMax))
+      ->capture_default_str();
+  app.add_flag("--once", once, "Never run the query a second time when its servant dies");
+  app.add_flag("--json", settings.style.json,
+               "One JSON object per query: {\"id\":..,\"info\":..,\"result\":..} or "
+               "{\"id\":..,\"error\":..}");
+  app.add_flag("-q,--quiet", settings.style.quiet, "The result alone, without the info dictionary");
+  app.add_option("-c,--console", console,
+                 "ROWS COLUMNS that a value may take [the terminal's, else 25 80]")
+      ->expected(2)
+      ->allow_extra_args(false)  // what follows the two numbers is the query
+      ->check(CLI::Range(10, 2000));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  }
+  settings.repeatable = !once;
+  settings.timeout_ns = static_cast<std::uint64_t>(std::ceil(timeout_s * 1e9));
+  if (console.size() == 2) {
+    settings.style.rows = console[0];
+    settings.style.columns = console[1];
+  }
+  if (given->count() != 0) {
+    settings.query = query;
+  }
+  if (const std::string faults = settings.client.validate(); !faults.empty()) {
+    std::cerr << "mserve-client: " << faults << "\nRun with --help for more information.\n";
+    return static_cast<int>(ExitCode::usage);
+  }
+  return std::nullopt;
+}
+
+}  // namespace mserve::tool
