@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "mserve/servant/invocation.hpp"
+#include "mserve/servant/options.hpp"
+#include "mserve/shm/errc.hpp"
+
+namespace mserve::servant {
+
+/// What happened to a servant's attachment, for its log.
+enum class Event : std::uint8_t {
+  attached,     ///< A session began.
+  detached,     ///< The session ended: the broker went, closed it, or broke the protocol.
+  unreachable,  ///< Attaching failed; told once per reason, not once per attempt.
+  warning,      ///< Something to know that stops nothing, such as a refused mlock.
+};
+
+/// @param text  one line without a newline, only valid during the call.
+using EventFunction = std::function<void(Event event, std::string_view text)>;
+
+/// A program whose functions clients of a broker may call. Requests run one at a time, in the
+/// thread that calls run() or poll_once().
+///
+///     mserve::Servant servant({.name = "adder"});
+///     servant.add("add", [](auto args) { ... return mserve::kdb::Value::long_atom(sum); });
+///     return servant.run().code == mserve::Errc::ok ? 0 : 1;
+///
+/// @thread one caller at a time, except for stop(). @crash a servant that dies takes the request it
+/// runs with it; the broker decides whether another one runs it again. Never prints, exits, or
+/// installs a signal handler.
+class Servant {
+ public:
+  explicit Servant(Options options = {});
+  Servant(const Servant&) = delete;
+  Servant& operator=(const Servant&) = delete;
+  ~Servant();  ///< Detaches; what was not answered is lost to this servant.
+
+  /// Lists a function that clients may call. To be called before run().
+  /// @return false when `name` is no q name or taken, or `function` is empty.
+  [[nodiscard]] bool add(std::string name, Function function);
+
+  /// Serves opaque requests; without it they get the error "opaque requests are not served".
+  void set_opaque(OpaqueFunction function);
+
+  /// Where to report events. Called from run() and poll_once(); must not throw.
+  void set_events(EventFunction function);
+
+  /// Attaches, serves, and attaches again whenever the broker comes back. Blocks until stop(), then
+  /// finishes the request that runs, sends its reply (at most Options::stop_ns_max) and detaches.
+  /// @return code ok after stop(); else the reason why going on is pointless:
+  ///         `invalid` (Options::validate() says what), `access`, `version_mismatch`,
+  ///         `unsafe_directory`; with Options::reconnect off also whatever ended the attempt or the
+  ///         session, such as `no_broker` or `disconnected`.
+  Error run();
+
+  /// Makes run() return soon, at most 10 ms after the request that runs; also when called before
+  /// run(), which then returns at once. Stays in effect. @thread any; also from a signal handler.
+  void stop() noexcept;
+
+  /// One pass for programs with a loop of their own, instead of run(): attaches if need be and due,
+  /// takes in what arrived, and runs at most one request. Does not wait, except for the handshake
+  /// (Options::attach_ns_max).
+  /// @return `ok` something was done, call again at once; `empty` nothing to do; `full` a reply
+  /// waits for room, call
+  ///         again soon; `not_attached` no broker now, a later call will try again; else as run().
+  [[nodiscard]] Errc poll_once();
+
+  /// Sends what is pending (at most Options::stop_ns_max) and detaches. run() does it by itself.
+  void detach();
+
+  [[nodiscard]] bool attached() const noexcept;
+  /// Our number at the broker that we are attached to; 0 without one.
+  [[nodiscard]] std::uint32_t number() const noexcept;
+  [[nodiscard]] const Functions& functions() const noexcept;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace mserve::servant
+
+namespace mserve {
+using servant::Servant;
+}

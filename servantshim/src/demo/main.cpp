@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// mserve-servant: the API of LBT's quickstart, natively.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+
+#include "demo/api.hpp"
+#include "mserve/servant/servant.hpp"
+
+namespace {
+
+using mserve::Servant;
+
+constexpr const char* kAbout =
+    "A servant with the functions of the mserve quickstart, over a table of random trades.\n"
+    "\n"
+    "  echo x            its argument; opaque requests come back as they are\n"
+    "  proc1 symbols     MAX MIN OPEN CLOSE AVG VWAP DEV VAR by symbol, computed 100 times over\n"
+    "  proc2 symbols     the same, 400 times over\n"
+    "\n"
+    "Symbols: GS AAPL BA VOD MSFT GOOG IBM UBS, one or several. The same --rows and --seed give "
+    "the same\n"
+    "table in every process, so any servant gives the same answer.";
+
+constexpr const char* kExample =
+    "Example, with a broker that starts and supervises two of them:\n"
+    "  mserve-broker 2 mserve-servant\n"
+    "  mserve-client 'proc1 `IBM`GS'\n"
+    "or by hand, beside a broker called prices:\n"
+    "  mserve-servant --broker prices --name calc1 --rows 100000\n"
+    "\n"
+    "It waits for a broker that is not there yet and comes back to one that was restarted. SIGTERM "
+    "and\n"
+    "SIGINT: answers the request that runs, detaches, exits with 0. Exit codes: 0 stopped, 1 "
+    "refused by\n"
+    "the broker or out of memory, 2 wrong options.";
+
+// What the signal handler stops. Set before the handler is installed, and never changed.
+Servant* g_servant = nullptr;
+
+void on_signal(int) {
+  g_servant->stop();
+}
+
+void install_signal_handlers() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+}
+
+/// mserve-servant-N: the index that the broker gave to a servant it started, else the process id.
+std::string default_name() {
+  const char* given = std::getenv("MSERVE_SERVANT");
+  const std::string index = given != nullptr ? given : "";
+  const bool usable =
+      !index.empty() && index.size() <= 10 &&
+      std::all_of(index.begin(), index.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return "mserve-servant-" + (usable ? index : std::to_string(getpid()));
+}
+
+struct Settings {
+  mserve::servant::Options options;
+  std::string idle = "auto";
+  std::uint64_t rows = 3'000'000;
+  std::uint64_t seed = 1;
+};
+
+void describe(CLI::App& app, Settings& s) {
+  s.options.name = default_name();
+  s.options.broker = mserve::servant::default_broker();
+  app.footer(kExample);
+  app.add_option("--name", s.options.name,
+                 "Name in logs and info dictionaries, at most 31 characters")
+      ->capture_default_str();
+  app.add_option("--broker", s.options.broker, "The broker's --name [env MSERVE_NAME]")
+      ->capture_default_str();
+  app.add_option("--dir", s.options.directory,
+                 "Rendezvous directory of the broker [env MSERVE_DIR]");
+  app.add_option("--rows", s.rows, "Trades in the table, 16 bytes each")
+      ->check(CLI::Range(std::uint64_t{0}, mserve::demo::kRowsMax))
+      ->capture_default_str();
+  app.add_option("--seed", s.seed, "What the random trades are made from")->capture_default_str();
+  app.add_option("--credit", s.options.credit,
+                 "Requests to hold at once, 1 to 4096; they run one by one")
+      ->capture_default_str();
+  app.add_option("--idle", s.idle,
+                 "Without work: spin, yield, park, or auto (by the cores at hand)")
+      ->check(CLI::IsMember({"spin", "yield", "park", "auto"}))
+      ->capture_default_str();
+}
+
+int serve(const Settings& s) {
+  const auto log = [&s](std::string_view text) {
+    std::fprintf(stderr, "%s: %.*s\n", s.options.name.c_str(), static_cast<int>(text.size()),
+                 text.data());
+  };
+  Servant servant(s.options);
+  g_servant = &servant;
+  install_signal_handlers();
+  const mserve::demo::Trades trades = mserve::demo::Trades::generate(s.rows, s.seed);
+  bool listed = true;
+  for (auto& [name, function] : mserve::demo::api(trades)) {
+    listed = servant.add(name, function) && listed;
+  }
+  servant.set_opaque([](std::vector<std::byte>&) {});
+  servant.set_events([&log](mserve::servant::Event event, std::string_view text) {
+    static constexpr const char* kWords[] = {
+        "attached: ", "detached: ", "no session: ", "warning: "};
+    log(kWords[static_cast<std::size_t>(event)] + std::string(text));
+  });
+  log("serves echo, proc1, proc2 over " + std::to_string(trades.count()) + " trades, seed " +
+      std::to_string(s.seed) + ", idle " + s.idle);
+  const mserve::Error ended = servant.run();
+  return listed && ended.code == mserve::Errc::ok ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  Settings settings;
+  CLI::App app(kAbout, "mserve-servant");
+  describe(app, settings);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  settings.options.idle =
+      mserve::shm::parse_idle_strategy(settings.idle).value_or(settings.options.idle);
+  if (const std::string faults = settings.options.validate(); !faults.empty()) {
+    std::fprintf(stderr, "mserve-servant: wrong options\n%s", faults.c_str());
+    return 2;
+  }
+  return serve(settings);
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "mserve-servant: %s\n", e.what());
+  return 1;
+}

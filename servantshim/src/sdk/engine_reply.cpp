@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// The second half of Engine: running a request and sending its reply.
+#include <algorithm>
+#include <utility>
+
+#include "engine.hpp"
+#include "guard.hpp"
+#include "mserve/kdb/codec.hpp"
+#include "mserve/shm/frame.hpp"
+
+namespace mserve::servant {
+
+void Engine::start_next() {
+  const std::size_t index = ready_[ready_first_];
+  ready_first_ = (ready_first_ + 1) % ready_.size();
+  --ready_count_;
+  Slot& slot = slots_[index];
+  bool opaque_reply = false;
+  kdb::Value result = run(slot, opaque_reply);
+  replying_ = index;
+  prepare_reply(slot, std::move(result), opaque_reply);
+}
+
+kdb::Value Engine::run(Slot& slot, bool& opaque_reply) {
+  if (!slot.refusal.empty()) {
+    return kdb::Value::error(slot.refusal);
+  }
+  if ((slot.flags & shm::kFlagOpaque) == 0) {
+    kdb::Value result;
+    const std::string failure = guarded([&] { result = invoke(functions_, slot.payload); });
+    if (!failure.empty()) {
+      return kdb::Value::error(failure);
+    }
+    return result;
+  }
+  if (!opaque_) {
+    return kdb::Value::error("opaque requests are not served");
+  }
+  const std::string failure = guarded([&] { opaque_(slot.payload); });
+  if (!failure.empty()) {
+    return kdb::Value::error(failure);
+  }
+  if (slot.payload.size() > bounds_.message_bytes_max) {
+    return kdb::Value::error("limit");
+  }
+  opaque_reply = true;
+  return {};
+}
+
+void Engine::prepare_reply(Slot& slot, kdb::Value result, bool opaque_reply) {
+  reply_encoded_ = opaque_reply;
+  if (opaque_reply) {
+    std::swap(reply_bytes_, slot.payload);  // both buffers stay in use
+    reply_size_ = reply_bytes_.size();
+  } else {
+    reply_value_ = std::move(result);
+    reply_size_ = kdb::encoded_size(reply_value_);
+    if (reply_size_ > bounds_.message_bytes_max) {
+      reply_value_ = kdb::Value::error("limit");
+      reply_size_ = kdb::encoded_size(reply_value_);
+    }
+  }
+  const Errc status = !opaque_reply && reply_value_.is_error() ? Errc::failed : Errc::ok;
+  reply_header_ = {};
+  reply_header_.kind = shm::Kind::reply;
+  reply_header_.flags = opaque_reply ? shm::kFlagOpaque : std::uint8_t{0};
+  reply_header_.id = slot.id;
+  reply_header_.aux = shm::pack({bounds_.servant, static_cast<std::uint16_t>(status)});
+}
+
+Progress Engine::send(shm::RingProducer& out) {
+  if (reply_size_ > shm::whole_payload_bytes_max(out.capacity())) {
+    if (!reply_flow_) {
+      if (!reply_encoded_) {
+        const std::string failure = guarded([&] { reply_bytes_ = kdb::encode(reply_value_); });
+        if (!failure.empty()) {
+          prepare_reply(slots_[replying_], kdb::Value::error(failure), false);
+          return Progress::worked;
+        }
+        reply_encoded_ = true;
+        reply_value_ = kdb::Value();
+      }
+      reply_flow_.emplace(reply_header_, reply_bytes_);
+    }
+    if (!reply_flow_->step(out)) {
+      return out.poisoned() ? broken(Errc::cursor_out_of_range) : Progress::blocked;
+    }
+    if (!reply_flow_->done()) {
+      return Progress::worked;
+    }
+    reply_flow_.reset();
+  } else if (reply_encoded_ ? !shm::try_send_whole(out, reply_header_, {}, reply_bytes_)
+                            : !send_value(out)) {
+    return out.poisoned() ? broken(Errc::cursor_out_of_range) : Progress::blocked;
+  }
+  reply_value_ = kdb::Value();
+  if (reply_bytes_.capacity() > kKeptBytes) {
+    reply_bytes_ = {};
+  }
+  free_slot(replying_);
+  replying_ = kNone;
+  return Progress::worked;
+}
+
+bool Engine::send_value(shm::RingProducer& out) {
+  shm::FrameHeader header = reply_header_;
+  header.frame_bytes = static_cast<std::uint32_t>(shm::kFrameHeaderBytes + reply_size_);
+  std::byte* const frame = out.try_claim(header.frame_bytes);
+  if (frame == nullptr) {
+    return false;
+  }
+  // Cannot fail: the size was asked of the same value.
+  (void)kdb::encode_to(reply_value_, {frame + shm::kFrameHeaderBytes, reply_size_});
+  out.commit(header);
+  return true;
+}
+
+}  // namespace mserve::servant

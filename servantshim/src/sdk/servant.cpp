@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mserve/servant/servant.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "engine.hpp"
+#include "mserve/shm/attachment.hpp"
+#include "mserve/shm/clock.hpp"
+#include "mserve/shm/idle.hpp"
+#include "mserve/shm/parking.hpp"
+
+namespace mserve::servant {
+namespace {
+
+/// How often a servant that finds nothing to do looks whether its broker still lives.
+constexpr std::uint64_t kCheckEveryNs = 1'000'000;
+/// Empty passes between two looks at the clock for that purpose.
+constexpr std::uint32_t kPassesPerClock = 16;
+/// Pause while a reply waits for room: nothing wakes us when the broker reads.
+constexpr std::uint64_t kRoomNapNs = 20'000;
+
+void nap(std::uint64_t ns) {
+  std::this_thread::sleep_for(std::chrono::nanoseconds(ns));
+}
+
+/// Failures that another attempt would only repeat.
+bool hopeless(Errc code) noexcept {
+  return code == Errc::invalid || code == Errc::access || code == Errc::version_mismatch ||
+         code == Errc::unsafe_directory;
+}
+
+}  // namespace
+
+struct Servant::Parts {
+  explicit Parts(Options given)
+      : options(std::move(given)), idler(options.idle), room_idler(options.idle) {}
+
+  Errc attach_if_due();
+  Errc attach_failed(Error error, const std::string& reason);
+  void attached_now();
+  Errc session_ended(Errc code, std::string_view text);
+  Errc look_after_broker();
+  void retry_later(std::uint64_t now_ns);
+  void report(Event event, const std::string& text) const;
+  Errc idle_or_park();
+  void wait_for_room();
+  void wait_for_broker() const;
+
+  Options options;
+  Functions functions;
+  OpaqueFunction opaque;
+  EventFunction events;
+  Engine engine{functions, opaque};
+  std::optional<shm::Attachment> attachment;
+  shm::Idler idler;
+  shm::Idler room_idler;
+  std::atomic<bool> stopping{false};
+  static_assert(std::atomic<bool>::is_always_lock_free, "stop() must be safe in a signal handler");
+
+  Error last_error;          ///< Why poll_once() gave up.
+  Errc reported = Errc::ok;  ///< Last failure to attach that was reported; ok after a success.
+  std::uint64_t retry_at_ns = 0;
+  std::uint64_t retry_wait_ns = 0;
+  std::uint64_t checked_at_ns = 0;
+  std::uint32_t empty_passes = 0;
+};
+
+void Servant::Parts::report(Event event, const std::string& text) const {
+  if (events) {
+    events(event, text);
+  }
+}
+
+void Servant::Parts::retry_later(std::uint64_t now_ns) {
+  retry_wait_ns = std::min(std::max(retry_wait_ns * 2, options.retry_ns_min), options.retry_ns_max);
+  retry_at_ns = now_ns + retry_wait_ns;
+}
+
+Errc Servant::Parts::attach_if_due() {
+  if (const std::string faults = options.validate(); !faults.empty()) {
+    return attach_failed({Errc::invalid, 0, "Servant options"}, faults);
+  }
+  if (shm::steady_now() < retry_at_ns) {
+    return Errc::not_attached;
+  }
+  shm::AttachOptions wanted;
+  wanted.broker = options.broker.empty() ? default_broker() : options.broker;
+  wanted.directory = options.directory;
+  wanted.role = shm::Role::servant;
+  wanted.name = options.name;
+  wanted.tags = options.tags;
+  wanted.credit = options.credit;
+  wanted.ring_bytes = options.ring_bytes;
+  wanted.timeout_ns = options.attach_ns_max;
+  wanted.lock_memory = options.lock_memory;
+  std::string reason;
+  Result<shm::Attachment> opened = shm::Attachment::open(wanted, &reason);
+  if (!opened) {
+    return attach_failed(opened.error(), reason);
+  }
+  attachment.emplace(std::move(opened).value());
+  attached_now();
+  return Errc::ok;
+}
+
+Errc Servant::Parts::attach_failed(Error error, const std::string& reason) {
+  if (error.code != reported) {
+    std::string text = reason.empty() ? advice(error.code) : reason;
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    report(Event::unreachable, std::string(to_string(error.code)) + ": " + text);
+    reported = error.code;
+  }
+  last_error = error;
+  if (hopeless(error.code) || !options.reconnect) {
+    return error.code;
+  }
+  retry_later(shm::steady_now());
+  return Errc::not_attached;
+}
+
+void Servant::Parts::attached_now() {
+  const shm::SessionInfo& info = attachment->info();
+  Engine::Bounds bounds;
+  bounds.servant = info.servant;
+  bounds.credit = std::clamp<std::uint32_t>(info.credit, 1, options.credit);
+  bounds.message_bytes_max = options.message_bytes_max == 0
+                                 ? info.message_bytes_max
+                                 : std::min(options.message_bytes_max, info.message_bytes_max);
+  engine.attach(bounds);
+  reported = Errc::ok;
+  empty_passes = 0;
+  idler.reset();
+  report(Event::attached, "broker pid " + std::to_string(info.broker_pid) + ", servant " +
+                              std::to_string(info.servant) + ", credit " +
+                              std::to_string(bounds.credit));
+  if (info.lock_failed) {
+    report(Event::warning, "mlock was refused; check the memlock limit");
+  }
+}
+
+Errc Servant::Parts::session_ended(Errc code, std::string_view text) {
+  // Put together first: `text` may lie in the attachment.
+  const std::string line =
+      std::string(to_string(code)) + (text.empty() ? "" : ": ") + std::string(text);
+  attachment.reset();
+  report(Event::detached, line);
+  last_error = {code, 0, "session"};
+  retry_later(shm::steady_now());
+  return options.reconnect ? Errc::not_attached : code;
+}
+
+/// Cheap on most calls; about once a millisecond it asks the socket.
+Errc Servant::Parts::look_after_broker() {
+  if (++empty_passes % kPassesPerClock != 0) {
+    return Errc::ok;
+  }
+  const std::uint64_t now_ns = shm::steady_now();
+  if (now_ns - checked_at_ns < kCheckEveryNs) {
+    return Errc::ok;
+  }
+  checked_at_ns = now_ns;
+  return attachment->check();
+}
+
+Servant::Servant(Options options) : parts_(std::make_unique<Parts>(std::move(options))) {}
+Servant::~Servant() = default;
+
+bool Servant::add(std::string name, Function function) {
+  return parts_->functions.add(std::move(name), std::move(function));
+}
+void Servant::set_opaque(OpaqueFunction function) {
+  parts_->opaque = std::move(function);
+}
+void Servant::set_events(EventFunction function) {
+  parts_->events = std::move(function);
+}
+void Servant::stop() noexcept {
+  parts_->stopping.store(
+      true, std::memory_order_relaxed);  // a flag of its own; nothing is published with it
+}
+bool Servant::attached() const noexcept {
+  return parts_->attachment.has_value();
+}
+std::uint32_t Servant::number() const noexcept {
+  return attached() ? parts_->attachment->info().servant : 0;
+}
+const Functions& Servant::functions() const noexcept {
+  return parts_->functions;
+}
+
+Errc Servant::poll_once() {
+  Parts& p = *parts_;
+  if (!p.attachment) {
+    return p.attach_if_due();
+  }
+  const Progress progress = p.engine.step(p.attachment->outgoing(), p.attachment->incoming());
+  if (progress == Progress::worked) [[likely]] {
+    p.attachment->wake_broker();
+    p.retry_wait_ns = 0;  // this broker works: the next time starts with the shortest pause again
+    return Errc::ok;
+  }
+  if (progress == Progress::broken) {
+    return p.session_ended(p.engine.fault(), "the broker broke the protocol");
+  }
+  if (p.look_after_broker() != Errc::ok) {
+    return p.session_ended(Errc::disconnected, p.attachment->closing_reason());
+  }
+  return progress == Progress::blocked ? Errc::full : Errc::empty;
+}
+
+Errc Servant::Parts::idle_or_park() {
+  if (idler.idle() == shm::Idler::Step::again) {
+    return Errc::ok;
+  }
+  const Errc woken = attachment->wait(shm::steady_now() + shm::kSleepNsMax, shm::SleepOn::futex);
+  return woken == Errc::disconnected ? session_ended(woken, attachment->closing_reason())
+                                     : Errc::ok;
+}
+
+void Servant::Parts::wait_for_room() {
+  if (room_idler.idle() == shm::Idler::Step::park) {
+    nap(kRoomNapNs);
+  }
+}
+
+void Servant::Parts::wait_for_broker() const {
+  const std::uint64_t now_ns = shm::steady_now();
+  if (retry_at_ns > now_ns) {
+    nap(std::min(retry_at_ns - now_ns, shm::kSleepNsMax));  // short, so that stop() is noticed
+  }
+}
+
+Error Servant::run() {
+  Parts& p = *parts_;
+  while (!p.stopping.load(std::memory_order_relaxed)) {  // a flag of its own
+    Errc done = poll_once();
+    if (done == Errc::empty) {
+      done = p.idle_or_park();
+    } else if (done == Errc::ok) {
+      p.idler.reset();
+      p.room_idler.reset();
+    }
+    if (done == Errc::full) {
+      p.wait_for_room();
+    } else if (done == Errc::not_attached) {
+      p.wait_for_broker();
+    } else if (done != Errc::ok) {
+      return p.last_error;
+    }
+  }
+  detach();
+  return {};
+}
+
+void Servant::detach() {
+  Parts& p = *parts_;
+  if (!p.attachment) {
+    return;
+  }
+  const std::uint64_t until_ns = shm::steady_now() + p.options.stop_ns_max;
+  while (shm::steady_now() < until_ns && p.attachment->check() == Errc::ok) {
+    const Progress progress = p.engine.finish(p.attachment->outgoing(), p.attachment->incoming());
+    p.attachment->wake_broker();
+    const bool gone = progress == Progress::idle && p.attachment->outgoing().drained();
+    if (gone || progress == Progress::broken || p.attachment->outgoing().poisoned()) {
+      break;
+    }
+    if (progress != Progress::worked) {
+      nap(kRoomNapNs);
+    }
+  }
+  p.attachment.reset();
+  p.report(Event::detached, "stopped");
+}
+
+}  // namespace mserve::servant
