@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/broker.hpp"
+
+#include <grp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+
+#include <csignal>
+#include <optional>
+#include <thread>
+
+#include "control/control_plane.hpp"
+#include "control/log.hpp"
+#include "control/waker.hpp"
+#include "mserve/shm/clock.hpp"
+#include "mserve/shm/counters.hpp"
+#include "mserve/shm/membarrier.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+void raise_descriptor_limit(std::uint32_t max_sessions) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    return;
+  }
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+  // A session takes a socket and a pidfd.
+  if (limit.rlim_cur < 2ULL * max_sessions + 64) {
+    log(LogLevel::warning, "descriptors limit=" + std::to_string(limit.rlim_cur) +
+                               " is below what --max-sessions=" + std::to_string(max_sessions) +
+                               " needs; raise `ulimit -n`");
+  }
+}
+
+void check_memlock_limit(const BrokerOptions& options) {
+  rlimit limit{};
+  if (options.lock_memory && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
+      limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < options.max_shared_bytes) {
+    log(LogLevel::warning, "memlock limit=" + std::to_string(limit.rlim_cur) +
+                               " is below --max-shared-bytes; raise `ulimit -l`");
+  }
+}
+
+shm::UniqueFd watch_stop_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    sigaddset(&set, signal);
+  }
+  // Before any thread: they inherit the mask, so the signals arrive at the descriptor alone.
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  return shm::UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+bool pin_data_thread(int core) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<std::size_t>(core), &set);
+  return pthread_setaffinity_np(pthread_self(), sizeof(set), &set) == 0;
+}
+
+void log_start(const BrokerOptions& options, bool seq_cst_wakes, const std::string& socket) {
+  log(LogLevel::info, "start name=" + options.name + " socket=" + socket +
+                          " idle=" + shm::to_string(options.idle) +
+                          " core=" + (options.core < 0 ? "any" : std::to_string(options.core)) +
+                          " cores=" + std::to_string(shm::usable_cores()) +
+                          " servants=" + std::to_string(options.servant_count));
+  if (seq_cst_wakes) {
+    log(LogLevel::warning, "membarrier is missing here: every commit pays for sleepers");
+  }
+  if (options.idle == shm::IdleStrategy::spin && shm::usable_cores() < 2) {
+    log(LogLevel::warning, "idle=spin on one core starves everybody else; use --idle auto");
+  }
+}
+
+/// The group of --socket-group, if one was given.
+Error find_group(const std::string& name, std::optional<gid_t>& group, std::string& reason) {
+  if (name.empty()) {
+    return {};
+  }
+  const ::group* const found = getgrnam(name.c_str());  // before any thread exists
+  if (found == nullptr) {
+    reason = "--socket-group: there is no group called " + name;
+    return {Errc::invalid, 0, "getgrnam"};
+  }
+  group = found->gr_gid;
+  return {};
+}
+
+std::uint64_t make_epoch() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+/// Returns when control has told the data thread to stop and it has.
+void run_threads(const BrokerOptions& options, DataPlane& data, ControlPlane& control) {
+  std::thread data_thread([&] {
+    pthread_setname_np(pthread_self(), "mserve-data");
+    if (options.core >= 0 && !pin_data_thread(options.core)) {
+      log(LogLevel::error,
+          "core=" + std::to_string(options.core) + " is not one this process may use");
+    }
+    data.run();
+  });
+  control.run();
+  data_thread.join();
+}
+
+/// What makes a broker reachable; removed with it.
+struct Entrance {
+  std::optional<gid_t> group;
+  std::optional<shm::NameLock> lock;
+  shm::UniqueFd listener;
+};
+
+Error open_entrance(const BrokerOptions& options, Entrance& entrance, std::string& reason) {
+  const std::string directory =
+      options.directory.empty() ? shm::default_directory() : options.directory;
+  if (const Error e = find_group(options.socket_group, entrance.group, reason);
+      e.code != Errc::ok) {
+    return e;
+  }
+  if (const Error e = shm::prepare_directory(directory, entrance.group, &reason);
+      e.code != Errc::ok) {
+    return e;
+  }
+  auto lock = shm::NameLock::take(directory, options.name, &reason);
+  if (!lock) {
+    return lock.error();
+  }
+  auto listener = shm::listen_at(lock.value().socket(), {.group = entrance.group});
+  if (!listener) {
+    reason = "cannot listen at " + lock.value().socket();
+    return listener.error();
+  }
+  entrance.lock.emplace(std::move(lock).value());
+  entrance.listener = std::move(listener).value();
+  return {};
+}
+
+}  // namespace
+
+Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& reason) {
+  const shm::UniqueFd signals = watch_stop_signals();
+  raise_descriptor_limit(options.max_sessions);
+  check_memlock_limit(options);
+  Entrance entrance;
+  if (const Error e = open_entrance(options, entrance, reason); e.code != Errc::ok) {
+    return e;
+  }
+  const std::uint64_t epoch = make_epoch();
+  auto counters = shm::CountersWriter::create(
+      shm::CountersOptions{.broker = options.name, .broker_epoch = epoch, .group = entrance.group});
+  if (!counters) {
+    reason = "cannot create the counters segment in /dev/shm";
+    return counters.error();
+  }
+  const bool seq_cst_wakes =
+      !shm::membarrier_available() || shm::membarrier_register_global_expedited().code != Errc::ok;
+  log_start(options, seq_cst_wakes, entrance.lock->socket());
+
+  const shm::UniqueFd data_epoll(epoll_create1(EPOLL_CLOEXEC));
+  const shm::UniqueFd command_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  const shm::UniqueFd report_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!signals || !data_epoll || !command_fd || !report_fd) {
+    reason = "cannot create descriptors";
+    return os_error("descriptors");
+  }
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = DataPlane::kCommandMark;
+  (void)epoll_ctl(data_epoll.get(), EPOLL_CTL_ADD, command_fd.get(), &event);
+
+  const bool spins = options.idle == shm::IdleStrategy::spin;
+  Queue<Command> commands(256);
+  Queue<Report> reports(256);
+  // One explicit producer, the data thread; room for a wake and a report of every session.
+  Queue<Wake> wakes(4ULL * options.max_sessions, 1, 0);
+  DataPlane data(options, seq_cst_wakes,
+                 {.commands = &commands,
+                  .reports = &reports,
+                  .wakes = spins ? &wakes : nullptr,
+                  .epoll_fd = data_epoll.get(),
+                  .command_fd = command_fd.get(),
+                  .report_fd = report_fd.get()},
+                 DataCounters::add_to(counters.value()), shm::Idler(options.idle));
+  ControlPlane control(options,
+                       {.commands = &commands,
+                        .reports = &reports,
+                        .data = &data,
+                        .data_epoll_fd = data_epoll.get(),
+                        .command_fd = command_fd.get(),
+                        .report_fd = report_fd.get(),
+                        .signal_fd = signals.get()},
+                       SessionMaker(options, epoch, seq_cst_wakes, counters.value().name()),
+                       std::move(entrance.listener), std::move(launcher));
+  {
+    std::optional<Waker> waker;
+    if (spins) {
+      waker.emplace(wakes, reports, report_fd.get());
+    }
+    run_threads(options, data, control);
+  }
+  control.finish();
+  return {};
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/control_plane.hpp"
+
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+
+#include "mserve/shm/clock.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+constexpr std::uint64_t kSecond = 1'000'000'000;
+constexpr std::uint64_t kTick = kSecond / 10;
+constexpr std::uint64_t kGiveUp = 2 * kSecond;  // for the last answers after the drain time-out
+
+std::uint64_t mark_of(std::uint32_t tag, std::uint32_t number) {
+  return std::uint64_t{tag} << 32 | number;
+}
+
+std::string describe(const Session& s) {
+  return std::string(s.is_servant() ? "servant=" : "client=") + s.name +
+         " session=" + std::to_string(s.number + 1) + " pid=" + std::to_string(s.pid);
+}
+
+/// The state letter of /proc/PID/stat; '?' when it cannot be read.
+char process_state(pid_t pid) {
+  char path[32];
+  (void)std::snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+  std::FILE* const file = std::fopen(path, "re");
+  if (file == nullptr) {
+    return '?';
+  }
+  char text[512];
+  const std::size_t got = std::fread(text, 1, sizeof(text) - 1, file);
+  (void)std::fclose(file);
+  text[got] = '\0';
+  // The name, in parentheses, may hold anything; the state follows the last one.
+  const char* const end = std::strrchr(text, ')');
+  return end != nullptr && end[1] == ' ' ? end[2] : '?';
+}
+
+}  // namespace
+
+ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, SessionMaker maker,
+                           shm::UniqueFd listener, Launcher launcher)
+    : options_(options),
+      links_(links),
+      maker_(std::move(maker)),
+      listener_(std::move(listener)),
+      launcher_(std::move(launcher)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      sessions_(options.max_sessions),
+      detaching_(options.max_sessions),
+      stopped_(options.max_sessions) {
+  watch(listener_.get(), Tag::listener, 0, EPOLLIN);
+  watch(links_.signal_fd, Tag::signals, 0, EPOLLIN);
+  watch(links_.report_fd, Tag::reports, 0, EPOLLIN);
+  if (options_.servant_count > 0) {
+    watch(launcher_.fd(), Tag::launcher, 0, EPOLLIN);
+    launcher_.start();
+  }
+  command(Command::Kind::servants_expected, nullptr, options_.servant_count > 0);
+  tell_ready();
+}
+
+void ControlPlane::run() {
+  while (state_ != State::done) {
+    std::array<epoll_event, 64> events;
+    constexpr int kTickMs = static_cast<int>(kTick / 1'000'000);
+    const int count =
+        epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), kTickMs);
+    for (int i = 0; i < count; ++i) {
+      const epoll_event& event = events[static_cast<std::size_t>(i)];
+      handle(event.data.u64, event.events);
+    }
+    if (shm::steady_now() >= tick_at_) {
+      tick();
+    }
+    if (state_ != State::serving) {
+      advance_shutdown();
+    }
+  }
+  command(Command::Kind::stop);
+}
+
+void ControlPlane::handle(std::uint64_t mark, std::uint32_t events) {
+  const auto number = static_cast<std::uint32_t>(mark);
+  switch (static_cast<Tag>(mark >> 32)) {
+    case Tag::listener:
+      accept_all();
+      break;
+    case Tag::signals:
+      take_signals();
+      break;
+    case Tag::reports:
+      take_reports();
+      break;
+    case Tag::launcher:
+      take_launch_events();
+      if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
+        unwatch(launcher_.fd());
+        log(LogLevel::error,
+            "launcher_gone servants are not restarted any more; restart the broker");
+        command(Command::Kind::servants_expected, nullptr, false);
+      }
+      break;
+    case Tag::handshake:
+      read_handshake(number);
+      break;
+    case Tag::socket:
+    case Tag::pidfd:
+      peer_gone(number);
+      break;
+  }
+}
+
+void ControlPlane::watch(int fd, Tag tag, std::uint32_t number, std::uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = mark_of(static_cast<std::uint32_t>(tag), number);
+  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+}
+
+void ControlPlane::unwatch(int fd) {
+  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+}
+
+void ControlPlane::command(Command::Kind kind, Session* session, bool flag) {
+  Command command{kind, flag, nullptr, 0, 0};
+  if (kind == Command::Kind::attach) {
+    command.session = session;
+  } else if (session != nullptr) {
+    command.number = session->number;
+    command.generation = session->generation;
+  }
+  links_.commands->enqueue(command);
+  const std::uint64_t one = 1;
+  (void)!write(links_.command_fd, &one, sizeof(one));
+}
+
+void ControlPlane::peer_gone(std::uint32_t number) {
+  Session* const session = sessions_[number].get();
+  if (session == nullptr || detaching_[number]) {
+    return;
+  }
+  detaching_[number] = true;
+  unwatch(session->socket.get());
+  if (session->pidfd) {
+    unwatch(session->pidfd.get());
+  }
+  command(Command::Kind::detach, session);
+}
+
+void ControlPlane::take_reports() {
+  std::uint64_t ignored = 0;
+  (void)!read(links_.report_fd, &ignored, sizeof(ignored));
+  Report report;
+  while (links_.reports->try_dequeue(report)) {
+    if (report.kind == Report::Kind::drained) {
+      drained_ = true;
+    } else {
+      retire(report.session, report.code, report.where);
+    }
+  }
+}
+
+void ControlPlane::retire(Session* session, Errc code, const char* where) {
+  const std::uint32_t number = session->number;
+  if (code == Errc::disconnected) {
+    log(LogLevel::info, "detached " + describe(*session));
+  } else {
+    log(LogLevel::warning,
+        "closed " + describe(*session) + " reason=\"" + to_string(code) + ": " + where + "\"");
+    shm::Closing closing;
+    closing.status = code;
+    shm::set_reason(closing.reason, where);
+    (void)shm::send_message(session->socket.get(), shm::wire_bytes(closing), {}, 0);
+  }
+  if (session->is_servant()) {
+    --servants_attached_;
+  }
+  detaching_[number] = false;
+  stopped_[number] = false;
+  session->socket.reset();
+  session->pidfd.reset();
+  maker_.release(*session);
+  // Unmapping interrupts every core that runs one of our threads: several at once, and later.
+  graveyard_.push_back(std::move(sessions_[number]));
+}
+
+void ControlPlane::take_launch_events() {
+  LaunchEvent event;
+  while (launcher_.next(event)) {
+    std::string line = "launched=" + std::to_string(event.index);
+    line += " pid=" + std::to_string(event.pid);
+    LogLevel level = LogLevel::warning;
+    if (event.kind == LaunchEvent::Kind::started) {
+      level = LogLevel::info;
+      line.insert(0, "servant_started ");
+    } else if (event.kind == LaunchEvent::Kind::failed) {
+      level = LogLevel::error;
+      line.insert(0, "servant_not_started ")
+          .append(" error=\"")
+          .append(std::strerror(event.status))
+          .append("\"");
+    } else if (WIFSIGNALED(event.status)) {
+      line.insert(0, "servant_ended ")
+          .append(" signal=")
+          .append(std::to_string(WTERMSIG(event.status)));
+    } else {
+      line.insert(0, "servant_ended ")
+          .append(" exit=")
+          .append(std::to_string(WEXITSTATUS(event.status)));
+    }
+    if (event.restart_ms > 0) {
+      line.append(" restart_ms=").append(std::to_string(event.restart_ms));
+    }
+    log(level, line);
+  }
+}
+
+void ControlPlane::take_signals() {
+  signalfd_siginfo info;
+  while (read(links_.signal_fd, &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+    if (info.ssi_signo == SIGHUP) {
+      log(LogLevel::info, "signal=HUP nothing to re-read");
+    } else if (state_ == State::serving) {
+      begin_drain();
+    } else {
+      log(LogLevel::warning, "second signal: not waiting for the rest");
+      deadline_ = 0;
+    }
+  }
+}
+
+void ControlPlane::tick() {
+  const std::uint64_t now = shm::steady_now();
+  tick_at_ = now + kTick;
+  expire_handshakes();
+  look_for_stopped();
+  graveyard_.clear();
+  if (now >= clock_sync_at_) {
+    links_.data->sync_clock();
+    clock_sync_at_ = now + kSecond;
+  }
+}
+
+void ControlPlane::look_for_stopped() {
+  for (const auto& session : sessions_) {
+    if (session == nullptr || !session->is_servant() || detaching_[session->number]) {
+      continue;
+    }
+    const char letter = process_state(session->pid);
+    const bool stopped = letter == 'T' || letter == 't';
+    if (stopped != stopped_[session->number]) {
+      stopped_[session->number] = stopped;
+      log(stopped ? LogLevel::warning : LogLevel::info,
+          (stopped ? "suspect " : "resumed ") + describe(*session));
+      command(stopped ? Command::Kind::suspend : Command::Kind::resume, session.get());
+    }
+  }
+}
+
+void ControlPlane::tell_ready() {
+  if (ready_told_ || servants_attached_ < options_.servant_count) {
+    return;
+  }
+  ready_told_ = true;
+  log(LogLevel::info,
+      "ready name=" + options_.name + " servants=" + std::to_string(servants_attached_));
+  if (options_.ready_fd >= 0) {
+    (void)!write(options_.ready_fd, "ready\n", 6);
+    close(options_.ready_fd);
+  }
+}
+
+void ControlPlane::begin_drain() {
+  log(LogLevel::info, "draining timeout_ms=" + std::to_string(options_.drain_timeout / 1'000'000));
+  state_ = State::draining;
+  deadline_ = shm::steady_now() + options_.drain_timeout;
+  unwatch(listener_.get());
+  listener_.reset();
+  command(Command::Kind::drain);
+}
+
+void ControlPlane::advance_shutdown() {
+  const std::uint64_t now = shm::steady_now();
+  if (drained_) {
+    log(LogLevel::info, "drained");
+    close_all();
+    state_ = State::done;
+  } else if (state_ == State::draining && now >= deadline_) {
+    log(LogLevel::warning, "drain_timeout what is left is answered with shutdown");
+    state_ = State::giving_up;
+    deadline_ = now + kGiveUp;
+    command(Command::Kind::drain_expired);
+  } else if (state_ == State::giving_up && now >= deadline_) {
+    close_all();
+    state_ = State::done;
+  }
+}
+
+void ControlPlane::close_all() {
+  shm::Closing closing;
+  closing.status = Errc::shutdown;
+  shm::set_reason(closing.reason, "the broker is shutting down");
+  for (const auto& session : sessions_) {
+    if (session != nullptr) {
+      (void)shm::send_message(session->socket.get(), shm::wire_bytes(closing), {}, 0);
+    }
+  }
+}
+
+void ControlPlane::finish() {
+  take_reports();
+  launcher_.stop();
+  log(LogLevel::info, "stopped");
+}
+
+}  // namespace mserve::broker

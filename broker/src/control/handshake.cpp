@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control plane's side of shm/README.md section 1: strangers in, sessions out.
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "control/control_plane.hpp"
+#include "mserve/shm/clock.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+constexpr std::uint64_t kHandshakeNs = 5'000'000'000;
+constexpr std::size_t kHandshakesMax = 256;
+constexpr int kAcceptsPerRound = 64;
+
+}  // namespace
+
+void ControlPlane::accept_all() {
+  for (int i = 0; i < kAcceptsPerRound; ++i) {
+    auto accepted = shm::accept_from(listener_.get());
+    if (!accepted) {
+      if (accepted.error().code != Errc::empty) {
+        refusals_.log(
+            LogLevel::warning, shm::steady_now(),
+            std::string("accept_failed reason=\"") + advice(accepted.error().code) + "\"");
+      }
+      return;
+    }
+    shm::UniqueFd socket = std::move(accepted).value();
+    const auto who = shm::peer_credentials(socket.get());
+    if (!who) {
+      continue;
+    }
+    const uid_t uid = who.value().uid;
+    const bool allowed = uid == geteuid() || uid == 0 ||
+                         std::find(options_.allow_users.begin(), options_.allow_users.end(), uid) !=
+                             options_.allow_users.end();
+    if (!allowed) {
+      refuse(socket.get(),
+             {Errc::access, "uid " + std::to_string(uid) + " may not attach; see --allow-user"},
+             who.value());
+    } else if (handshakes_.size() >= kHandshakesMax) {
+      refuse(socket.get(), {Errc::busy, "too many handshakes at once; try again"}, who.value());
+    } else {
+      const std::uint32_t key = next_handshake_++;
+      watch(socket.get(), Tag::handshake, key, EPOLLIN);
+      Handshake& handshake = handshakes_[key];
+      handshake.socket = std::move(socket);
+      handshake.who = who.value();
+      handshake.deadline = shm::steady_now() + kHandshakeNs;
+    }
+  }
+}
+
+void ControlPlane::read_handshake(std::uint32_t key) {
+  const auto found = handshakes_.find(key);
+  if (found == handshakes_.end()) {
+    return;
+  }
+  Handshake& handshake = found->second;
+  std::array<std::byte, shm::kWireBytesMax> buffer;
+  auto received = shm::receive_message(handshake.fd(), buffer, 0, 0);
+  if (!received) {
+    if (received.error().code == Errc::timed_out) {
+      return;  // nothing there after all
+    }
+    if (received.error().code == Errc::protocol) {
+      refuse(handshake.fd(), {Errc::protocol, "not a message of this protocol"}, handshake.who);
+    }
+    drop_handshake(key);
+    return;
+  }
+  const auto bytes = std::span<const std::byte>(buffer).first(received.value().bytes);
+  if (handshake.draft.session) {
+    take_mapped(key, bytes);
+  } else if (!take_hello(handshake, bytes)) {
+    drop_handshake(key);
+  }
+}
+
+bool ControlPlane::take_hello(Handshake& handshake, std::span<const std::byte> bytes) {
+  const auto hello = shm::parse_hello(bytes);
+  if (!hello) {
+    const bool version = hello.error().code == Errc::version_mismatch;
+    refuse(handshake.fd(),
+           {hello.error().code, version
+                                    ? "this broker speaks protocol 1 and layout 1; upgrade one side"
+                                    : "hello does not follow the protocol"},
+           handshake.who);
+    return false;
+  }
+  if (hello.value().role == shm::Role::observer) {
+    maker_.welcome_observer(handshake.fd());
+    return false;  // that is all an observer gets
+  }
+  SessionMaker::Refusal refusal;
+  if (state_ != State::serving) {
+    refusal = {Errc::shutdown, "the broker is shutting down"};
+  } else if (maker_.welcome(hello.value(), handshake.who, handshake.socket, handshake.draft,
+                            refusal)) {
+    return true;
+  }
+  refuse(handshake.fd(), refusal, handshake.who);
+  return false;
+}
+
+void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> bytes) {
+  Handshake& handshake = handshakes_.find(key)->second;
+  Session& session = *handshake.draft.session;
+  const std::uint64_t wire = SessionMaker::wire_number(session);
+  const auto mapped = shm::parse_mapped(bytes, wire);
+  const Error error = mapped ? maker_.complete(handshake.draft) : mapped.error();
+  auto pidfd = shm::open_pidfd(session.pid);
+  if (pidfd) {
+    session.pidfd = std::move(pidfd).value();
+  }
+  const shm::Ready ready{.session = wire};
+  // The socket after the pidfd: while it still takes bytes, the pid was not reused in between.
+  if (error.code != Errc::ok ||
+      shm::send_message(session.socket.get(), shm::wire_bytes(ready), {}, 0).code != Errc::ok) {
+    refusals_.log(LogLevel::warning, shm::steady_now(),
+                  "handshake_failed " + std::string(to_string(error.code)) +
+                      " pid=" + std::to_string(session.pid));
+    drop_handshake(key);
+    return;
+  }
+  std::unique_ptr<Session> owned = std::move(handshake.draft.session);
+  unwatch(session.socket.get());
+  handshakes_.erase(key);
+  const std::uint32_t number = session.number;
+  sessions_[number] = std::move(owned);
+  watch(session.socket.get(), Tag::socket, number, EPOLLRDHUP);
+  if (session.pidfd) {
+    watch(session.pidfd.get(), Tag::pidfd, number, EPOLLIN);
+  }
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLET;
+  event.data.u64 = number;
+  (void)epoll_ctl(links_.data_epoll_fd, EPOLL_CTL_ADD, session.socket.get(), &event);
+  log(LogLevel::info, std::string("attached ") + (session.is_servant() ? "servant=" : "client=") +
+                          session.name + " session=" + std::to_string(number + 1) +
+                          " pid=" + std::to_string(session.pid));
+  if (session.own.lock_errno() != 0 || session.peer.lock_errno() != 0) {
+    refusals_.log(
+        LogLevel::warning, shm::steady_now(),
+        "memory_not_locked session=" + std::to_string(number + 1) + " reason=\"raise ulimit -l\"");
+  }
+  const bool servant = session.is_servant();
+  command(Command::Kind::attach, &session);
+  if (servant) {
+    ++servants_attached_;
+    tell_ready();
+  }
+}
+
+void ControlPlane::refuse(int socket, const SessionMaker::Refusal& refusal,
+                          const shm::Credentials& who) {
+  refusals_.log(LogLevel::warning, shm::steady_now(),
+                "refused pid=" + std::to_string(who.pid) + " uid=" + std::to_string(who.uid) +
+                    " reason=\"" + to_string(refusal.code) + ": " + refusal.reason + "\"");
+  maker_.refuse(socket, refusal);
+}
+
+void ControlPlane::drop_handshake(std::uint32_t key) {
+  const auto found = handshakes_.find(key);
+  if (found->second.draft.session) {
+    maker_.release(*found->second.draft.session);
+  }
+  handshakes_.erase(found);  // closing the socket takes it out of epoll
+}
+
+void ControlPlane::expire_handshakes() {
+  const std::uint64_t now = shm::steady_now();
+  for (auto it = handshakes_.begin(); it != handshakes_.end();) {
+    const std::uint32_t key = it->first;
+    const bool late = it->second.deadline <= now;
+    ++it;
+    if (late) {
+      refusals_.log(LogLevel::warning, now, "handshake_timeout");
+      drop_handshake(key);
+    }
+  }
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/launcher.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <utility>
+
+#include "mserve/shm/clock.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+constexpr std::uint64_t kMs = 1'000'000;
+constexpr std::uint64_t kBackoffMin = 100 * kMs;
+constexpr std::uint64_t kBackoffMax = 10'000 * kMs;
+constexpr std::uint64_t kLivedLong = 10'000 * kMs;
+constexpr std::uint64_t kTermGrace = 2'000 * kMs;
+constexpr char kStart = 's';
+
+struct Child {
+  pid_t pid = -1;
+  std::uint64_t started_at = 0;
+  std::uint64_t start_again_at = 0;
+  std::uint64_t backoff = kBackoffMin;
+};
+
+/// The launcher process. Single-threaded; its only input are the socket and SIGCHLD.
+class Supervisor {
+ public:
+  Supervisor(const LaunchOptions& options, int socket)
+      : options_(options), socket_(socket), children_(options.count) {}
+
+  void run() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &set, &inherited_mask_);
+    const shm::UniqueFd signals(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (wait_for_start()) {
+      while (!broker_gone_) {
+        start_due();
+        std::array<pollfd, 2> fds{{{socket_, POLLIN, 0}, {signals.get(), POLLIN, 0}}};
+        (void)poll(fds.data(), fds.size(), next_timeout_ms());
+        broker_gone_ = fds[0].revents != 0;  // its only message was the start: anything now ends us
+        signalfd_siginfo info;
+        while (read(signals.get(), &info, sizeof(info)) > 0) {
+        }
+        reap();
+      }
+    }
+    end_all(signals.get());
+  }
+
+ private:
+  bool wait_for_start() const {
+    char word = 0;
+    ssize_t got = 0;
+    do {
+      got = read(socket_, &word, 1);
+    } while (got < 0 && errno == EINTR);
+    return got == 1 && word == kStart;
+  }
+
+  void start_due() {
+    const std::uint64_t now = shm::steady_now();
+    for (std::size_t i = 0; i < children_.size(); ++i) {
+      if (children_[i].pid < 0 && children_[i].start_again_at <= now) {
+        start_child(i);
+      }
+    }
+  }
+
+  void start_child(std::size_t index) {
+    Child& child = children_[index];
+    child.started_at = shm::steady_now();
+    const pid_t parent = getpid();
+    const pid_t pid = fork();
+    if (pid == 0) {
+      become_servant(index, parent);
+    }
+    LaunchEvent event{LaunchEvent::Kind::started, static_cast<std::uint32_t>(index + 1), pid, 0, 0};
+    if (pid < 0) {
+      event.kind = LaunchEvent::Kind::failed;
+      event.status = errno;
+      event.restart_ms = plan_restart(child);
+    }
+    child.pid = pid;
+    tell(event);
+  }
+
+  [[noreturn]] void become_servant(std::size_t index, pid_t parent) {
+    // Ends with the launcher, even if that is killed; the check closes the gap before the prctl.
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent) {
+      _exit(1);
+    }
+    sigprocmask(SIG_SETMASK, &inherited_mask_, nullptr);
+    setenv("MSERVE_DIR", options_.directory.c_str(), 1);
+    setenv("MSERVE_NAME", options_.broker_name.c_str(), 1);
+    setenv("MSERVE_SERVANT", std::to_string(index + 1).c_str(), 1);
+    std::vector<char*> argv;
+    argv.push_back(const_cast<char*>(options_.command.c_str()));
+    for (const std::string& arg : options_.args) {
+      argv.push_back(const_cast<char*>(arg.c_str()));
+    }
+    argv.push_back(nullptr);
+    execvp(argv[0], argv.data());
+    _exit(127);
+  }
+
+  static std::uint32_t plan_restart(Child& child) {
+    const std::uint64_t now = shm::steady_now();
+    if (now - child.started_at >= kLivedLong) {
+      child.backoff = kBackoffMin;
+    }
+    child.start_again_at = now + child.backoff;
+    const auto wait_ms = static_cast<std::uint32_t>(child.backoff / kMs);
+    child.backoff = std::min(child.backoff * 2, kBackoffMax);
+    return wait_ms;
+  }
+
+  void reap() {
+    int status = 0;
+    pid_t pid = 0;
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+      for (std::size_t i = 0; i < children_.size(); ++i) {
+        if (children_[i].pid == pid) {
+          children_[i].pid = -1;
+          tell({LaunchEvent::Kind::ended, static_cast<std::uint32_t>(i + 1), pid, status,
+                broker_gone_ ? 0 : plan_restart(children_[i])});
+        }
+      }
+    }
+  }
+
+  [[nodiscard]] int next_timeout_ms() const {
+    const std::uint64_t now = shm::steady_now();
+    std::uint64_t wait = 1'000 * kMs;
+    for (const Child& child : children_) {
+      if (child.pid < 0) {
+        wait = std::min(wait, child.start_again_at > now ? child.start_again_at - now : 0);
+      }
+    }
+    return static_cast<int>((wait + kMs - 1) / kMs);
+  }
+
+  void end_all(int signals) {
+    for (const int signal : {SIGTERM, SIGKILL}) {
+      for (const Child& child : children_) {
+        if (child.pid > 0) {
+          kill(child.pid, signal);
+        }
+      }
+      const std::uint64_t deadline = shm::steady_now() + kTermGrace;
+      while (any_alive() && shm::steady_now() < deadline) {
+        pollfd fd{signals, POLLIN, 0};
+        (void)poll(&fd, 1, 50);
+        signalfd_siginfo info;
+        while (read(signals, &info, sizeof(info)) > 0) {
+        }
+        reap();
+      }
+    }
+  }
+
+  [[nodiscard]] bool any_alive() const {
+    return std::any_of(children_.begin(), children_.end(),
+                       [](const Child& c) { return c.pid > 0; });
+  }
+
+  void tell(const LaunchEvent& event) const {
+    (void)!send(socket_, &event, sizeof(event), MSG_NOSIGNAL | MSG_DONTWAIT);
+  }
+
+  const LaunchOptions& options_;
+  int socket_;
+  std::vector<Child> children_;
+  sigset_t inherited_mask_{};
+  bool broker_gone_ = false;
+};
+
+}  // namespace
+
+Result<Launcher> Launcher::fork_off(const LaunchOptions& options) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+    return os_error("launcher socketpair");
+  }
+  shm::UniqueFd ours(pair[0]);
+  shm::UniqueFd theirs(pair[1]);
+  const pid_t pid = fork();
+  if (pid < 0) {
+    return os_error("launcher fork");
+  }
+  if (pid == 0) {
+    ours.reset();
+    setsid();
+    prctl(PR_SET_NAME, "mserve-launcher");
+    Supervisor(options, theirs.get()).run();
+    _exit(0);
+  }
+  fcntl(ours.get(), F_SETFL, O_NONBLOCK);
+  Launcher launcher;
+  launcher.socket_ = std::move(ours);
+  launcher.pid_ = pid;
+  return launcher;
+}
+
+Launcher::Launcher(Launcher&& other) noexcept
+    : socket_(std::move(other.socket_)), pid_(std::exchange(other.pid_, -1)) {}
+
+Launcher& Launcher::operator=(Launcher&& other) noexcept {
+  if (this != &other) {
+    stop();
+    socket_ = std::move(other.socket_);
+    pid_ = std::exchange(other.pid_, -1);
+  }
+  return *this;
+}
+
+void Launcher::start() noexcept {
+  (void)!send(socket_.get(), &kStart, 1, MSG_NOSIGNAL);
+}
+
+bool Launcher::next(LaunchEvent& event) noexcept {
+  return recv(socket_.get(), &event, sizeof(event), MSG_DONTWAIT) ==
+         static_cast<ssize_t>(sizeof(event));
+}
+
+void Launcher::stop() noexcept {
+  if (pid_ < 0) {
+    return;
+  }
+  socket_.reset();  // the hang-up is the order to end
+  // It ends by itself within two graces; it ignores nothing, so this wait is bounded.
+  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  pid_ = -1;
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "mserve/shm/errc.hpp"
+#include "mserve/shm/unique_fd.hpp"
+
+namespace mserve::broker {
+
+// A process of its own that starts and watches the servants, forked before the broker has any
+// thread: a fork of the broker itself would copy its page tables under the data thread.
+//
+// It restarts a servant that ends, after a back-off that doubles from 100 ms to 10 s and starts
+// over once a servant has lived for 10 s. It ends all of them, SIGTERM first and SIGKILL after two
+// seconds, when the broker tells it to or is gone, however it went. It runs in a session of its
+// own, so that Ctrl-C reaches the broker alone, which then drains.
+
+struct LaunchOptions {
+  std::uint32_t count = 0;
+  std::string command;  ///< Path, or a name on PATH.
+  std::vector<std::string> args;
+  std::string broker_name;  ///< Passed on as MSERVE_NAME.
+  std::string directory;    ///< Passed on as MSERVE_DIR.
+};
+
+/// What the launcher tells, one datagram each.
+struct LaunchEvent {
+  enum class Kind : std::uint32_t { started = 1, ended = 2, failed = 3 };
+  Kind kind = Kind::started;
+  std::uint32_t index = 0;  ///< 1..count, the servant's MSERVE_SERVANT.
+  std::int32_t pid = 0;
+  std::int32_t status = 0;       ///< ended: as waitpid() gives it; failed: errno.
+  std::uint32_t restart_ms = 0;  ///< ended and failed: when it is started again; 0 for never.
+};
+
+/// The broker's end of the launcher.
+class Launcher {
+ public:
+  /// Forks the launcher; it waits for start(). To be called before any thread exists.
+  [[nodiscard]] static Result<Launcher> fork_off(const LaunchOptions& options);
+
+  /// Starts all servants.
+  void start() noexcept;
+  /// Takes the next event; never blocks. @return false when there is none.
+  [[nodiscard]] bool next(LaunchEvent& event) noexcept;
+  /// Readable when there are events, or the launcher is gone (hang-up).
+  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+  /// Ends all servants and waits for the launcher, at most some four seconds.
+  void stop() noexcept;
+
+  Launcher() noexcept = default;
+  Launcher(Launcher&& other) noexcept;
+  Launcher& operator=(Launcher&& other) noexcept;
+  ~Launcher() { stop(); }
+
+ private:
+  shm::UniqueFd socket_;
+  pid_t pid_ = -1;
+};
+
+}  // namespace mserve::broker

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/session_maker.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+
+#include "mserve/shm/clock.hpp"
+#include "mserve/shm/parking.hpp"
+#include "version.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+constexpr std::uint32_t kServantCreditMax = 64;
+
+shm::RingMemory ring_memory(const shm::Mapping& producer, const shm::Mapping& consumer,
+                            std::uint32_t ring_bytes, std::uint64_t start) {
+  shm::SegmentFront* const from = producer.front();
+  shm::SegmentFront* const to = consumer.front();
+  return {producer.ring(), ring_bytes, start, &from->producer_pos, &to->consumer_pos, &to->polled};
+}
+
+std::string mebibytes(std::uint64_t bytes) {
+  return std::to_string(bytes >> 20) + " MiB";
+}
+
+}  // namespace
+
+SessionMaker::SessionMaker(const BrokerOptions& options, std::uint64_t epoch, bool seq_cst_wakes,
+                           std::string counters_name)
+    : options_(options),
+      epoch_(epoch),
+      seq_cst_wakes_(seq_cst_wakes),
+      counters_name_(std::move(counters_name)),
+      number_used_(options.max_sessions) {}
+
+shm::Welcome SessionMaker::base_welcome() const {
+  shm::Welcome w;
+  w.wake_mode = seq_cst_wakes_ ? shm::WakeMode::seq_cst : shm::WakeMode::membarrier;
+  w.broker_epoch = epoch_;
+  w.broker_pid = getpid();
+  w.message_bytes_max = options_.max_message;
+  (void)shm::set_text(w.counters_name, counters_name_);
+  (void)shm::set_text(w.broker_version, kVersion);
+  (void)shm::set_text(w.route_rule, "arg:1");
+  return w;
+}
+
+bool SessionMaker::take_number(std::uint32_t& number) {
+  // In turn, so that a number rests as long as possible before somebody else has it.
+  for (std::uint32_t i = 0; i < options_.max_sessions; ++i) {
+    const std::uint32_t candidate = (next_number_ + i) % options_.max_sessions;
+    if (!number_used_[candidate]) {
+      number_used_[candidate] = true;
+      next_number_ = candidate + 1;
+      number = candidate;
+      return true;
+    }
+  }
+  return false;
+}
+
+bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
+                           shm::UniqueFd& socket, Draft& draft, Refusal& refusal) {
+  const bool servant = hello.role == shm::Role::servant;
+  // A client's frame must fit a servant's ring, so clients' rings are never the larger ones.
+  const std::uint32_t wanted = hello.ring_bytes != 0 ? hello.ring_bytes : options_.client_ring;
+  const std::uint32_t ring = servant
+                                 ? std::clamp(std::max(hello.ring_bytes, options_.servant_ring),
+                                              options_.servant_ring, kServantRingMax)
+                                 : std::clamp(wanted, shm::kRingBytesMin, options_.servant_ring);
+  const std::uint32_t control = servant ? 0 : shm::kControlRingBytes;
+  const std::uint64_t bytes = shm::segment_bytes(ring, 0) + shm::segment_bytes(ring, control);
+  if (shared_bytes_ + bytes > options_.max_shared_bytes) {
+    refusal = {Errc::no_memory, "--max-shared-bytes (" + mebibytes(options_.max_shared_bytes) +
+                                    ") is reached; raise it or detach other peers"};
+    return false;
+  }
+  auto session = std::make_unique<Session>();
+  if (!take_number(session->number)) {
+    refusal = {Errc::no_memory, "--max-sessions (" + std::to_string(options_.max_sessions) +
+                                    ") is reached; raise it or detach other peers"};
+    return false;
+  }
+  session->generation = next_generation();
+  session->role = hello.role;
+  session->name = std::string(shm::text_of(hello.name));
+  if (session->name.empty()) {
+    session->name = (servant ? "servant-" : "client-") + std::to_string(session->number + 1);
+  }
+  session->credit = std::clamp(hello.credit, 1U, kServantCreditMax);
+  session->pid = who.pid;
+  session->uid = who.uid;
+  session->shared_bytes = bytes;
+  session->running.reserve(session->credit);
+  session->undelivered.reserve(session->credit);
+  session->aborts.reserve(session->credit);
+  shared_bytes_ += bytes;
+
+  shm::Segment own;
+  shm::Segment peer;
+  Error error = make_segments(*session, ring, control, own, peer);
+  if (error.code != Errc::ok) {
+    release(*session);
+    refusal = {error.code, std::string("segments: ") + error.where};
+    return false;
+  }
+  shm::Welcome w = base_welcome();
+  w.session = wire_number(*session);
+  w.ring_start = shm::ring_start(session->number);
+  w.window_bytes = servant ? 0 : ring;
+  w.to_peer_ring_bytes = w.to_broker_ring_bytes = ring;
+  w.control_bytes = control;
+  w.frame_bytes_max = shm::frame_bytes_max(ring);
+  w.credit = servant ? session->credit : 0;
+  w.servant = servant ? session->number + 1 : 0;
+  session->window_bytes = session->window_left = w.window_bytes;
+  const std::array<int, 2> fds{own.fd(), peer.fd()};
+  error = shm::send_message(socket.get(), shm::wire_bytes(w), fds, 0);
+  if (error.code != Errc::ok) {
+    release(*session);
+    refusal = {error.code, "welcome could not be sent"};
+    return false;
+  }
+  session->socket = std::move(socket);
+  draft.session = std::move(session);
+  draft.peer_segment = std::move(peer);
+  return true;
+}
+
+Error SessionMaker::make_segments(Session& session, std::uint32_t ring, std::uint32_t control,
+                                  shm::Segment& own, shm::Segment& peer) const {
+  auto to_peer = shm::Segment::create("mserve-to-peer", shm::segment_bytes(ring, 0));
+  if (!to_peer) {
+    return to_peer.error();
+  }
+  auto to_broker = shm::Segment::create("mserve-to-broker", shm::segment_bytes(ring, control));
+  if (!to_broker) {
+    return to_broker.error();
+  }
+  own = std::move(to_peer).value();
+  peer = std::move(to_broker).value();
+  const std::uint64_t wire = wire_number(session);
+  Error error = own.write_header(shm::make_segment_header(wire, epoch_, ring, 0));
+  if (error.code == Errc::ok) {
+    error = peer.write_header(shm::make_segment_header(wire, epoch_, ring, control));
+  }
+  if (error.code != Errc::ok) {
+    return error;
+  }
+  auto mapping = own.map(shm::Access::read_write, {.prefault = true, .lock = options_.lock_memory});
+  if (!mapping) {
+    return mapping.error();
+  }
+  session.own = std::move(mapping).value();
+  const std::uint64_t start = shm::ring_start(session.number);
+  shm::SegmentFront& front = *session.own.front();
+  front.consumer_pos.store(start, std::memory_order_relaxed);          // before Welcome
+  front.control_consumer_pos.store(start, std::memory_order_relaxed);  // before Welcome
+  shm::store_polled(front.polled, shm::Polled::polling, seq_cst_wakes_);
+  return own.seal_writes();
+}
+
+Error SessionMaker::complete(Draft& draft) {
+  Session& session = *draft.session;
+  const std::uint64_t bytes = draft.peer_segment.size();
+  if (const Error e = draft.peer_segment.seal_writes(); e.code != Errc::ok) {
+    return e;
+  }
+  auto mapping = draft.peer_segment.map(shm::Access::read_only,
+                                        {.prefault = true, .lock = options_.lock_memory});
+  if (!mapping) {
+    return mapping.error();
+  }
+  session.peer = std::move(mapping).value();
+  draft.peer_segment = shm::Segment{};
+  // Sizes are ours, not read back from the segment.
+  const auto ring = static_cast<std::uint32_t>(session.own.size() - shm::kSegmentDataOffset);
+  const auto control = static_cast<std::uint32_t>(bytes - shm::segment_bytes(ring, 0));
+  const std::uint64_t start = shm::ring_start(session.number);
+  session.out =
+      shm::RingProducer(ring_memory(session.own, session.peer, ring, start), seq_cst_wakes_);
+  session.in = shm::RingConsumer(ring_memory(session.peer, session.own, ring, start));
+  if (control != 0) {
+    shm::RingMemory memory = ring_memory(session.peer, session.own, control, start);
+    memory.data = session.peer.ring() + ring;
+    memory.consumer_pos = &session.own.front()->control_consumer_pos;
+    session.control = shm::RingConsumer(memory);
+  }
+  return {};
+}
+
+void SessionMaker::welcome_observer(int socket) {
+  shm::Welcome w = base_welcome();
+  w.message_bytes_max = 0;  // it has no rings
+  w.session = std::uint64_t{next_generation()} << 32;
+  const shm::Ready ready{.session = w.session};
+  if (shm::send_message(socket, shm::wire_bytes(w), {}, 0).code == Errc::ok) {
+    (void)shm::send_message(socket, shm::wire_bytes(ready), {}, 0);
+  }
+}
+
+void SessionMaker::refuse(int socket, const Refusal& refusal) {
+  // Only these: a refusal that grants anything is malformed.
+  shm::Welcome w;
+  w.status = refusal.code;
+  w.wake_mode = seq_cst_wakes_ ? shm::WakeMode::seq_cst : shm::WakeMode::membarrier;
+  (void)shm::set_text(w.broker_version, kVersion);
+  shm::set_reason(w.reason, refusal.reason);
+  (void)shm::send_message(socket, shm::wire_bytes(w), {}, 0);
+}
+
+std::uint32_t SessionMaker::next_generation() noexcept {
+  return ++generation_ != 0 ? generation_ : ++generation_;
+}
+
+void SessionMaker::release(const Session& session) {
+  number_used_[session.number] = false;
+  shared_bytes_ -= session.shared_bytes;
+}
+
+}  // namespace mserve::broker

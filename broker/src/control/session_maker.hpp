@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/session.hpp"
+#include "mserve/shm/errc.hpp"
+#include "mserve/shm/rendezvous.hpp"
+#include "mserve/shm/segment.hpp"
+#include "mserve/shm/socket.hpp"
+#include "options.hpp"
+
+namespace mserve::broker {
+
+/// Makes sessions out of handshakes: numbers, segments, seals, mappings, and the caps on all of
+/// them. Used by the control thread alone.
+class SessionMaker {
+ public:
+  SessionMaker(const BrokerOptions& options, std::uint64_t epoch, bool seq_cst_wakes,
+               std::string counters_name);
+
+  /// A handshake between Welcome and Mapped.
+  struct Draft {
+    std::unique_ptr<Session> session;
+    shm::Segment peer_segment;  ///< To be sealed once the peer has mapped it.
+  };
+
+  /// What a refusal says.
+  struct Refusal {
+    Errc code = Errc::ok;
+    std::string reason;
+  };
+
+  /// Step 2 of shm/README.md: takes a number, creates and maps, and sends the Welcome.
+  /// @return false: `refusal` says why; nothing was sent, and `socket` is still the caller's.
+  [[nodiscard]] bool welcome(const shm::Hello& hello, const shm::Credentials& who,
+                             shm::UniqueFd& socket, Draft& draft, Refusal& refusal);
+  /// Step 4: seals and maps the peer's segment and binds the rings. Ready is the caller's to send.
+  [[nodiscard]] Error complete(Draft& draft);
+  /// Tells an observer what there is to know.
+  void welcome_observer(int socket);
+  /// Sends a Welcome that says no.
+  void refuse(int socket, const Refusal& refusal);
+
+  /// Gives the number and the bytes of a session back; it is unmapped when `session` dies.
+  void release(const Session& session);
+
+  [[nodiscard]] static std::uint64_t wire_number(const Session& session) noexcept {
+    return std::uint64_t{session.generation} << 32 | session.number;
+  }
+
+ private:
+  [[nodiscard]] shm::Welcome base_welcome() const;
+  [[nodiscard]] Error make_segments(Session& session, std::uint32_t ring, std::uint32_t control,
+                                    shm::Segment& own, shm::Segment& peer) const;
+  [[nodiscard]] bool take_number(std::uint32_t& number);
+  [[nodiscard]] std::uint32_t next_generation() noexcept;
+
+  const BrokerOptions& options_;
+  std::uint64_t epoch_;
+  bool seq_cst_wakes_;
+  std::string counters_name_;
+  std::vector<bool> number_used_;
+  std::uint32_t next_number_ = 0;
+  std::uint32_t generation_ = 0;
+  std::uint64_t shared_bytes_ = 0;
+};
+
+}  // namespace mserve::broker

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "data/exchange.hpp"
+
+namespace mserve::broker {
+
+/// Makes the system calls that a spinning data thread must not make: wakes sleeping peers and
+/// passes reports on to the control thread. Exists only with the idle strategy `spin`.
+///
+/// It looks at its queue every 30 us while some peer sleeps, or was woken lately, and every
+/// millisecond otherwise: a sleeping waker could not be woken without a system call either.
+class Waker {
+ public:
+  Waker(Queue<Wake>& wakes, Queue<Report>& reports, int report_fd);
+  Waker(const Waker&) = delete;
+  Waker& operator=(const Waker&) = delete;
+  ~Waker();  ///< Handles what is queued, then ends the thread.
+
+ private:
+  void run();
+  bool take_all();
+  [[nodiscard]] bool any_peer_sleeps() const;
+
+  Queue<Wake>& wakes_;
+  Queue<Report>& reports_;
+  int report_fd_;
+  std::vector<Session*> known_;  // attached sessions, for any_peer_sleeps()
+  /// A futex wake that found nobody: repeated until it does, but no longer than any sleep lasts.
+  struct Repeat {
+    Session* session;
+    std::uint64_t until_ns;
+  };
+  std::vector<Repeat> repeat_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace mserve::broker

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+// Answers on their last hop: straight into the client's ring, or kept until it has room, so that a
+// slow client holds nobody's servant.
+#include <algorithm>
+#include <cstring>
+
+#include "data/data_plane.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+constexpr std::size_t kExtBytesMax =
+    shm::ext_bytes_of(sizeof(shm::FlowExt)) + shm::ext_bytes_of(sizeof(shm::InfoExt));
+
+/// What a kept answer counts: one without payload takes a node and a block all the same.
+constexpr std::uint64_t kept_cost(std::uint64_t bytes) noexcept {
+  return std::max<std::uint64_t>(bytes, 1024);
+}
+
+}  // namespace
+
+// hot: one claim, one copy.
+void DataPlane::send_or_keep(Session& client, const shm::FrameHeader& head,
+                             const shm::InfoExt* info, std::span<const std::byte> payload) {
+  if (client.closing) [[unlikely]] {
+    return;
+  }
+  std::byte extension[kExtBytesMax];
+  const std::byte* end = extension;
+  if (info != nullptr) {
+    end = shm::put_extension(extension, shm::ExtType::info, 0, *info);
+  }
+  const std::span<const std::byte> extensions(extension, static_cast<std::size_t>(end - extension));
+  if (client.outbox_first == kNone && shm::try_send_whole(client.out, head, extensions, payload))
+      [[likely]] {
+    note_wake(client);
+    return;
+  }
+  if (client.out.poisoned()) {
+    close(client, Errc::cursor_out_of_range, "reply ring");
+    return;
+  }
+  Outbound draft;
+  draft.head = head;
+  draft.total = payload.size();
+  draft.as_flow =
+      payload.size() > shm::whole_payload_bytes_max(client.out.capacity(), extensions.size());
+  if (info != nullptr) {
+    draft.has_info = true;
+    draft.info = *info;
+  }
+  // A large one goes as far as the ring and the window let it; only the rest is copied.
+  while (draft.as_flow && client.outbox_first == kNone && draft.offset < draft.total) {
+    std::uint64_t sent = 0;
+    if (!send_piece(client, head, info, draft.offset, draft.total, payload.subspan(draft.offset),
+                    sent)) {
+      break;
+    }
+    draft.offset += sent;
+  }
+  if (!draft.as_flow || draft.offset < draft.total) {
+    draft.stored_from = draft.offset;
+    keep(client, draft, payload.subspan(draft.offset));
+  }
+}
+
+bool DataPlane::send_piece(Session& client, const shm::FrameHeader& head, const shm::InfoExt* info,
+                           std::uint64_t offset, std::uint64_t total,
+                           std::span<const std::byte> rest, std::uint64_t& sent) {
+  sent = std::min({static_cast<std::uint64_t>(rest.size()), client.window_left,
+                   shm::fragment_payload_bytes(client.out.capacity())});
+  if (sent == 0) {
+    return false;
+  }
+  std::byte extension[kExtBytesMax];
+  std::byte* end =
+      shm::put_extension(extension, shm::ExtType::flow, 0, shm::FlowExt{offset, total});
+  if (info != nullptr && offset + sent == total) {
+    end = shm::put_extension(end, shm::ExtType::info, 0, *info);  // rides on the last fragment
+  }
+  if (!shm::try_send_whole(client.out, head, {extension, static_cast<std::size_t>(end - extension)},
+                           rest.first(sent))) {
+    return false;
+  }
+  client.window_left -= sent;
+  counters_.fragments_out->add();
+  heat(client);  // its window frames are looked for while it is hot
+  note_wake(client);
+  return true;
+}
+
+void DataPlane::keep(Session& client, const Outbound& draft, std::span<const std::byte> rest) {
+  const std::uint32_t index =
+      client.outbox_bytes + kept_cost(rest.size()) <= options_.max_pending_bytes ? outbounds_.take()
+                                                                                 : kNone;
+  if (index == kNone) {
+    close(client, Errc::slow_reader, "too many unread answers");
+    return;
+  }
+  Outbound& kept = outbounds_[index];
+  kept = draft;
+  kept.next = kNone;
+  kept.block = store_.take(rest.size());
+  if (kept.block.empty()) {
+    outbounds_.give_back(index);
+    close(client, Errc::slow_reader, "no memory left for its unread answers");
+    return;
+  }
+  std::copy(rest.begin(), rest.end(), store_.bytes_of(kept.block).begin());
+  if (client.outbox_first == kNone) {
+    client.outbox_first = index;
+    outbox_list_.push_back(&client);
+  } else {
+    outbounds_[client.outbox_last].next = index;
+  }
+  client.outbox_last = index;
+  client.outbox_bytes += kept_cost(rest.size());
+  counters_.kept->add();
+  heat(client);
+}
+
+bool DataPlane::flush_outbox(Session& client) {
+  bool worked = false;
+  while (client.outbox_first != kNone) {
+    const std::uint32_t index = client.outbox_first;
+    Outbound& kept = outbounds_[index];
+    const std::span<const std::byte> bytes = store_.bytes_of(kept.block);
+    const shm::InfoExt* const info = kept.has_info ? &kept.info : nullptr;
+    if (kept.as_flow) {
+      std::uint64_t sent = 0;
+      if (!send_piece(client, kept.head, info, kept.offset, kept.total,
+                      bytes.subspan(kept.offset - kept.stored_from), sent)) {
+        break;
+      }
+      worked = true;
+      kept.offset += sent;
+      if (kept.offset < kept.total) {
+        continue;
+      }
+    } else {
+      std::byte extension[kExtBytesMax];
+      const std::byte* end =
+          info != nullptr ? shm::put_extension(extension, shm::ExtType::info, 0, *info) : extension;
+      if (!shm::try_send_whole(client.out, kept.head,
+                               {extension, static_cast<std::size_t>(end - extension)}, bytes)) {
+        break;
+      }
+      worked = true;
+      note_wake(client);
+    }
+    client.outbox_bytes -= kept_cost(bytes.size());
+    client.outbox_first = kept.next;
+    store_.give_back(kept.block);
+    outbounds_.give_back(index);
+  }
+  if (client.out.poisoned()) {
+    close(client, Errc::cursor_out_of_range, "reply ring");
+    return true;
+  }
+  if (client.outbox_first == kNone) {
+    client.outbox_last = kNone;
+    std::erase(outbox_list_, &client);
+  }
+  return worked;
+}
+
+void DataPlane::clear_outbox(Session& client) noexcept {
+  while (client.outbox_first != kNone) {
+    const std::uint32_t index = client.outbox_first;
+    client.outbox_first = outbounds_[index].next;
+    store_.give_back(outbounds_[index].block);
+    outbounds_.give_back(index);
+  }
+  client.outbox_last = kNone;
+  client.outbox_bytes = 0;
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/data_plane.hpp"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <random>
+
+#include "control/wake_peer.hpp"
+#include "mserve/shm/parking.hpp"
+#include "mserve/shm/socket.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+constexpr std::uint32_t kCommandsPerPass = 64;
+constexpr std::uint32_t kColdPassMask = 7;
+constexpr std::uint32_t kTimerPassMask = 63;  // the clock is looked at each 64 passes
+constexpr Nanos kTimerInterval = 1'000'000;
+
+Limits limits_of(const BrokerOptions& options) {
+  Limits limits;
+  limits.servants_max = options.max_sessions;
+  limits.origins_max = options.max_sessions;
+  limits.requests_max = options.max_queue;
+  limits.queued_bytes_max = options.max_queue_bytes;
+  std::random_device random;  // clients choose route hashes; none shall be able to aim at one slot
+  limits.hash_seed = std::uint64_t{random()} << 32 | random();
+  return limits;
+}
+
+Options policy_of(const BrokerOptions& options) {
+  return {options.policy, options.match_wait, options.route_expire};
+}
+
+}  // namespace
+
+DataCounters DataCounters::add_to(shm::CountersWriter& w) {
+  return {
+      &w.add("requests"),       &w.add("refused"),       &w.add("replies"),  &w.add("errors"),
+      &w.add("discarded"),      &w.add("stale_replies"), &w.add("retried"),  &w.add("fragments_in"),
+      &w.add("fragments_out"),  &w.add("kept_replies"),  &w.add("sessions"), &w.add("servants"),
+      &w.add("attached_total"), &w.add("closed_total"),  &w.add("queued"),   &w.add("running"),
+      &w.add("affinity_hits"),  &w.add("wakes"),         &w.add("sleeps")};
+}
+
+DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Links& links,
+                     const DataCounters& counters, shm::Idler idler)
+    : options_(options),
+      links_(links),
+      counters_(counters),
+      idler_(idler),
+      dispatcher_(limits_of(options), policy_of(options)),
+      store_(options.max_queue_bytes + options.max_pending_bytes),
+      records_(options.max_queue),
+      flows_(options.max_sessions * kFlowsPerClient),
+      outbounds_(options.max_queue),
+      seq_cst_wakes_(seq_cst_wakes),
+      sessions_(options.max_sessions) {
+  if (links.wakes != nullptr) {
+    wake_token_.emplace(*links.wakes);
+  }
+  gather_limit_ = std::min<std::uint64_t>(options.gather_max,
+                                          shm::whole_payload_bytes_max(options.servant_ring));
+  all_.reserve(options.max_sessions);
+  hot_.reserve(options.max_sessions);
+  wake_list_.reserve(options.max_sessions);
+  outbox_list_.reserve(options.max_sessions);
+  joining_.reserve(options.max_sessions);
+  closed_.reserve(options.max_sessions);
+}
+
+Nanos DataPlane::now() noexcept {
+  if (!now_read_) {
+    now_ = clock_.now();
+    now_read_ = true;
+  }
+  return now_;
+}
+
+void DataPlane::run() {
+  while (!stopping_) {
+    if (pass()) {
+      idler_.reset();
+    } else {
+      idle();
+    }
+  }
+}
+
+bool DataPlane::pass() {
+  now_read_ = false;
+  ++pass_count_;
+  bool worked = false;
+  // By index: serving may heat further sessions, which are then served in this pass too.
+  for (std::size_t i = 0; i < hot_.size(); ++i) {
+    worked |= serve(*hot_[i]);
+  }
+  if (!outbox_list_.empty()) [[unlikely]] {
+    for (std::size_t i = outbox_list_.size(); i > 0; --i) {
+      // Closing one client may close others, so the list may be shorter than it was.
+      worked |= i <= outbox_list_.size() && flush_outbox(*outbox_list_[i - 1]);
+    }
+  }
+  if (decisions_left_) [[unlikely]] {
+    worked |= decide();
+  }
+  // One cold session per empty pass, and now and then under load: nobody is forgotten.
+  if (!worked || (pass_count_ & kColdPassMask) == 0) {
+    worked |= probe_cold();
+  }
+  if ((pass_count_ & kTimerPassMask) == 0) [[unlikely]] {
+    take_commands();
+    if (now() >= timers_at_) {
+      timers();
+    }
+  }
+  if (!wake_list_.empty()) [[unlikely]] {
+    flush_wakes();
+  }
+  if (!closed_.empty()) [[unlikely]] {
+    report_closed();
+  }
+  return worked;
+}
+
+bool DataPlane::serve(Session& session) {
+  return session.is_servant() ? serve_servant(session) : serve_client(session);
+}
+
+bool DataPlane::probe_cold() {
+  if (all_.empty()) {
+    return false;
+  }
+  cold_cursor_ = cold_cursor_ + 1 < all_.size() ? cold_cursor_ + 1 : 0;
+  Session& session = *all_[cold_cursor_];
+  if (session.hot || !(session.in.ready() || (!session.is_servant() && session.control.ready()))) {
+    return false;
+  }
+  heat(session);
+  return serve(session);
+}
+
+void DataPlane::heat(Session& session) noexcept {
+  if (!session.hot && !session.closing) {
+    session.hot = true;
+    session.active_at = now();
+    hot_.push_back(&session);
+  }
+}
+
+void DataPlane::cool_sessions() {
+  for (std::size_t i = hot_.size(); i > 0; --i) {
+    Session& session = *hot_[i - 1];
+    if (now() - session.active_at >= options_.cool && session.running.empty() &&
+        session.flow_count == 0 && !session.in.ready()) {
+      session.hot = false;
+      hot_[i - 1] = hot_.back();
+      hot_.pop_back();
+    }
+  }
+}
+
+void DataPlane::timers() {
+  timers_at_ = now() + kTimerInterval;
+  (void)clock_.apply();
+  cool_sessions();
+  cut_stalled();
+  if (dispatcher_.queued() > 0) {
+    (void)decide();
+  }
+  std::erase_if(joining_, [this](Session* session) { return join(*session); });
+  counters_.queued->set(dispatcher_.queued());
+  counters_.running->set(dispatcher_.running());
+  counters_.affinity_hits->set(dispatcher_.counters().hits);
+  counters_.retried->set(dispatcher_.counters().retried);
+  if (draining_) {
+    check_drained();
+  }
+}
+
+void DataPlane::take_commands() {
+  Command command;
+  for (std::uint32_t i = 0; i < kCommandsPerPass && links_.commands->try_dequeue(command); ++i) {
+    switch (command.kind) {
+      case Command::Kind::attach:
+        attach(*command.session);
+        break;
+      case Command::Kind::detach:
+        if (Session* const session = find(command)) {
+          close(*session, Errc::disconnected, "peer is gone");
+        }
+        break;
+      case Command::Kind::suspend:
+      case Command::Kind::resume:
+        if (Session* const session = find(command)) {
+          suspend(*session, command.kind == Command::Kind::suspend);
+        }
+        break;
+      case Command::Kind::servants_expected:
+        dispatcher_.on(ServantsExpected{command.flag}, now());
+        (void)decide();
+        break;
+      case Command::Kind::drain:
+        draining_ = true;
+        dispatcher_.on(DrainBegan{}, now());
+        break;
+      case Command::Kind::drain_expired:
+        dispatcher_.on(DrainExpired{}, now());
+        (void)decide();
+        break;
+      case Command::Kind::stop:
+        stopping_ = true;
+        break;
+    }
+  }
+}
+
+void DataPlane::report_closed() {
+  for (const Report& closed : closed_) {
+    report(closed);
+  }
+  closed_.clear();
+}
+
+void DataPlane::report(const Report& report) {
+  if (links_.wakes != nullptr) {
+    // The waker passes it on after every wake of this session that was asked for before.
+    links_.wakes->enqueue(*wake_token_, Wake{Wake::Kind::report, report.session, report});
+    return;
+  }
+  links_.reports->enqueue(report);
+  const std::uint64_t one = 1;
+  (void)!write(links_.report_fd, &one, sizeof(one));
+}
+
+void DataPlane::note_wake(Session& session) noexcept {
+  if (session.out.consumer_polled() != shm::Polled::polling && !session.wake_listed &&
+      !session.closing) [[unlikely]] {
+    session.wake_listed = true;
+    session.wake_until = now() + shm::kSleepNsMax;
+    wake_list_.push_back(&session);
+  }
+}
+
+void DataPlane::flush_wakes() {
+  std::size_t kept = 0;
+  for (Session* session : wake_list_) {
+    counters_.wakes->add();
+    if (links_.wakes != nullptr) {
+      // try_enqueue: a full queue means that the waker has enough to do; asked again next pass.
+      if (links_.wakes->try_enqueue(*wake_token_, Wake{Wake::Kind::peer, session, {}})) {
+        session->wake_listed = false;
+        continue;
+      }
+    } else if (wake_peer(*session) || now() >= session->wake_until) {
+      session->wake_listed = false;
+      continue;
+    }
+    wake_list_[kept++] = session;
+  }
+  wake_list_.resize(kept);
+}
+
+void DataPlane::idle() {
+  if (idler_.idle() == shm::Idler::Step::park) {
+    sleep();
+    idler_.reset();
+  }
+}
+
+bool DataPlane::anything_ready() {
+  const auto ready = std::find_if(all_.begin(), all_.end(), [this](const Session* s) {
+    // A frame that waits for a servant moves on by some servant's reply, one that waits for room
+    // after a nap: who makes room does not ring.
+    return (s->in.ready_before_sleep(seq_cst_wakes_) && !s->waits_for_servant &&
+            s->blocked_since == 0) ||
+           (!s->is_servant() && s->control.ready_before_sleep(seq_cst_wakes_)) || s->wake_listed;
+  });
+  if (ready == all_.end()) {
+    return false;
+  }
+  heat(**ready);
+  return true;
+}
+
+void DataPlane::sleep() {
+  take_commands();
+  report_closed();
+  if (stopping_ || decisions_left_ || links_.commands->size_approx() != 0) {
+    return;
+  }
+  const bool wants_room =
+      !outbox_list_.empty() || std::any_of(all_.begin(), all_.end(), [](const Session* s) {
+        return s->blocked_since != 0 || !s->undelivered.empty() || !s->aborts.empty();
+      });
+  // C1 for every session, one barrier, C3 for every session; see shm/parking.hpp.
+  for (Session* session : all_) {
+    shm::store_polled(session->own.front()->polled, shm::Polled::sleeping_on_socket,
+                      seq_cst_wakes_);
+  }
+  shm::parking_barrier(seq_cst_wakes_);
+  if (!anything_ready()) {
+    counters_.sleeps->add();
+    std::array<epoll_event, 64> events;
+    // Rounded up: epoll counts milliseconds, and the longest sleep is kSleepNsMax anyway.
+    constexpr int kSleepMs = static_cast<int>(shm::kSleepNsMax / 1'000'000);
+    const int count =
+        epoll_wait(links_.epoll_fd, events.data(), static_cast<int>(events.size()),
+                   wants_room || dispatcher_.next_wakeup(now()) != kForever ? 1 : kSleepMs);
+    for (int i = 0; i < count; ++i) {
+      const std::uint64_t number = events[static_cast<std::size_t>(i)].data.u64;
+      if (number == kCommandMark) {
+        std::uint64_t ignored = 0;
+        (void)!read(links_.command_fd, &ignored, sizeof(ignored));
+      } else if (number < sessions_.size() && sessions_[number] != nullptr) {
+        (void)shm::drain_bytes(sessions_[number]->socket.get(), {});
+        heat(*sessions_[number]);
+      }
+    }
+    now_read_ = false;
+  }
+  for (Session* session : all_) {
+    shm::store_polled(session->own.front()->polled, shm::Polled::polling, seq_cst_wakes_);
+  }
+  // A thread that mostly sleeps makes too few passes for these to come up often enough in pass().
+  take_commands();
+  if (now() >= timers_at_) {
+    timers();
+  }
+}
+
+}  // namespace mserve::broker

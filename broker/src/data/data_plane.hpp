@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "data/data_counters.hpp"
+#include "data/exchange.hpp"
+#include "data/payload_store.hpp"
+#include "data/request_table.hpp"
+#include "data/session.hpp"
+#include "dispatch/dispatcher.hpp"
+#include "mserve/shm/clock.hpp"
+#include "mserve/shm/idle.hpp"
+#include "mserve/shm/message.hpp"
+#include "options.hpp"
+
+namespace mserve::broker {
+
+/// The broker's data thread: moves requests from clients' rings to the servants that the Dispatcher
+/// chooses, and answers back. One thread runs it; everything it owns is allocated at construction.
+///
+/// Split by what it does: data_plane.cpp the loop, data_sessions.cpp attach and detach,
+/// data_requests.cpp client to servant, data_flows.cpp requests in fragments, data_replies.cpp
+/// servant to client, data_outbox.cpp answers that wait for a slow client.
+///
+/// Trust: sessions' rings are hostile. Each frame is checked once into locals; a session that
+/// breaks the protocol is closed and touches no other.
+class DataPlane {
+ public:
+  /// How it talks to the other threads. Queues and counters outlive it.
+  struct Links {
+    Queue<Command>* commands = nullptr;
+    Queue<Report>* reports = nullptr;
+    Queue<Wake>* wakes =
+        nullptr;          ///< To the waker thread; null: this thread makes the calls itself.
+    int epoll_fd = -1;    ///< Session sockets and command_fd, for sleeping.
+    int command_fd = -1;  ///< eventfd that tells of commands; its epoll data is kCommandMark.
+    int report_fd = -1;   ///< eventfd that tells the control thread of reports.
+  };
+  static constexpr std::uint64_t kCommandMark = ~std::uint64_t{0};
+
+  DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Links& links,
+            const DataCounters& counters, shm::Idler idler);
+
+  /// Serves until Command::stop.
+  void run();
+  /// One pass over everything. @return true when there was work. For tests and for run().
+  bool pass();
+  /// The clock's helper side: another thread calls it about once a second.
+  void sync_clock() noexcept { (void)clock_.sync(); }
+
+ private:
+  /// What became of the frame at the front of a ring.
+  enum class Taken : std::uint8_t {
+    done,     ///< Release it.
+    blocked,  ///< Leave it at the front and try again next pass.
+    closed,   ///< The session is closed; touch nothing of it.
+  };
+
+  // The loop (data_plane.cpp).
+  Nanos now() noexcept;
+  void take_commands();
+  bool serve(Session& session);
+  bool probe_cold();
+  void timers();
+  void cool_sessions();
+  void idle();
+  void sleep();
+  [[nodiscard]] bool anything_ready();
+  void note_wake(Session& session) noexcept;
+  void flush_wakes();
+  void heat(Session& session) noexcept;
+  void report(const Report& report);
+  void report_closed();
+
+  // Sessions (data_sessions.cpp).
+  void attach(Session& session);
+  [[nodiscard]] bool join(Session& session);
+  [[nodiscard]] Session* find(const Command& command) noexcept;
+  void suspend(Session& session, bool suspended);
+  void close(Session& session, Errc code, const char* where);
+  void close_client(Session& session);
+  void close_servant(Session& session);
+  void keep_for_repeat(Session& servant);
+  void check_drained();
+
+  // Client to servant (data_requests.cpp).
+  bool serve_client(Session& client);
+  Taken take_request(Session& client, const shm::FrameView& frame);
+  Taken submit_whole(Session& client, const shm::FrameView& frame);
+  [[nodiscard]] bool admit(Session& client, const Submit& submit, std::uint64_t client_id,
+                           std::uint8_t flags, RequestId& id);
+  /// How often a request may be sent again: what its client allows, if its payload can be kept.
+  [[nodiscard]] std::uint8_t retries_of(std::uint8_t flags, std::uint64_t bytes) const noexcept {
+    const bool repeatable = (flags & shm::kFlagRepeatable) != 0 && bytes <= options_.retain_max;
+    return repeatable ? static_cast<std::uint8_t>(options_.retries) : std::uint8_t{0};
+  }
+  void queue_payload(RequestRecord& record, std::span<const std::byte> payload);
+  bool decide();
+  void deliver(const Decision& decision);
+  bool try_deliver(Session& servant, RequestRecord& record, std::span<const std::byte> payload);
+  void deliver_waiting(Session& servant);
+  void leave_servant(RequestRecord& record) noexcept;
+  void fail(const Decision& decision);
+  void discard(RequestId id);
+  bool take_control(Session& client);
+  void cancel(Session& client, std::uint64_t client_id);
+  void release_record(RequestRecord& record) noexcept;
+  [[nodiscard]] Session* client_of(const RequestRecord& record) noexcept;
+
+  // Requests in fragments (data_flows.cpp).
+  Taken take_fragment(Session& client, const shm::FrameView& frame, const shm::FlowExt& flow);
+  std::uint32_t begin_flow(Session& client, const shm::FrameView& frame, const shm::FlowExt& flow);
+  Taken stream(Session& client, std::uint32_t index, const shm::FrameView& frame);
+  Taken gather(Session& client, std::uint32_t index, const shm::FrameView& frame);
+  Taken skip_fragment(Session& client, std::uint32_t index, const shm::FrameView& frame);
+  Taken abort_flow(Session& client, std::uint64_t client_id);
+  void cut_flow(std::uint32_t index, Errc code);
+  void end_flow(std::uint32_t index) noexcept;
+  void cut_stalled();
+  void cut_stalled_flows(Session& client);
+  void cut_stalled_replies(Session& servant);
+  void send_aborts(Session& servant);
+
+  // Servant to client (data_replies.cpp).
+  bool serve_servant(Session& servant);
+  Taken take_reply(Session& servant, const shm::FrameView& frame);
+  Taken take_reply_fragment(Session& servant, RequestRecord& record, const shm::FrameView& frame,
+                            const shm::FlowExt& flow);
+  Taken forward_fragment(Session& servant, RequestRecord& record, const shm::FrameView& frame,
+                         const shm::FlowExt& flow);
+  Taken abort_reply(Session& servant, const shm::FrameView& frame);
+  void finish(Session& servant, RequestRecord& record);
+  void answer(RequestRecord& record, const shm::FrameView& reply);
+  void answer_status(Session& client, std::uint64_t client_id, Errc code, bool reply_begun);
+  [[nodiscard]] RequestRecord* running_record(const Session& servant, std::uint64_t id) noexcept;
+  [[nodiscard]] shm::InfoExt info_of(const RequestRecord& record);
+  void update_retained(Session& servant) noexcept;
+
+  // Answers that wait (data_outbox.cpp).
+  void send_or_keep(Session& client, const shm::FrameHeader& head, const shm::InfoExt* info,
+                    std::span<const std::byte> payload);
+  [[nodiscard]] bool send_piece(Session& client, const shm::FrameHeader& head,
+                                const shm::InfoExt* info, std::uint64_t offset, std::uint64_t total,
+                                std::span<const std::byte> rest, std::uint64_t& sent);
+  void keep(Session& client, const Outbound& draft, std::span<const std::byte> rest);
+  bool flush_outbox(Session& client);
+  void clear_outbox(Session& client) noexcept;
+
+  BrokerOptions options_;
+  Links links_;
+  DataCounters counters_;
+  shm::TscClock clock_;
+  shm::Idler idler_;
+  std::optional<moodycamel::ProducerToken> wake_token_;
+  Dispatcher dispatcher_;
+  PayloadStore store_;
+  std::vector<RequestRecord> records_;
+  Pool<RequestFlow> flows_;
+  Pool<Outbound> outbounds_;
+  std::uint64_t gather_limit_ = 0;
+  bool seq_cst_wakes_ = false;
+
+  std::vector<Session*> sessions_;  // by number; null when free
+  std::vector<Session*> all_;       // attached, any order
+  std::vector<Session*> hot_;       // polled every pass
+  std::vector<Session*> wake_list_;
+  std::vector<Session*> outbox_list_;  // clients with kept answers
+  std::vector<Session*> joining_;      // servants whose index is not cleared yet
+  std::vector<Report> closed_;         // this pass's, told at its end
+
+  /// The request being taken from its client's ring: its payload is still there.
+  RequestId current_;
+  std::span<const std::byte> current_payload_;
+
+  Nanos now_ = 0;
+  bool now_read_ = false;
+  bool decisions_left_ = false;
+  bool draining_ = false;
+  bool drained_told_ = false;
+  bool stopping_ = false;
+  std::uint32_t pass_count_ = 0;
+  std::size_t cold_cursor_ = 0;
+  Nanos timers_at_ = 0;
+};
+
+}  // namespace mserve::broker

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+// Servant to client.
+#include <algorithm>
+#include <cstring>
+
+#include "data/data_plane.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+constexpr int kFramesPerPass = 16;
+
+/// A servant may only say that it worked or that the function failed; the rest is ours to say.
+Errc servant_status(std::uint64_t aux) noexcept {
+  return shm::unpack_reply(aux).status == 0 ? Errc::ok : Errc::failed;
+}
+
+}  // namespace
+
+bool DataPlane::serve_servant(Session& servant) {
+  if (!servant.undelivered.empty()) [[unlikely]] {
+    deliver_waiting(servant);
+  }
+  if (!servant.aborts.empty()) [[unlikely]] {
+    send_aborts(servant);
+  }
+  bool worked = false;
+  for (int i = 0; i < kFramesPerPass; ++i) {
+    shm::FrameView frame;
+    const Errc code = servant.in.front(frame);
+    if (code == Errc::empty) {
+      break;
+    }
+    if (code != Errc::ok) [[unlikely]] {
+      close(servant, code, "reply ring");
+      return true;
+    }
+    const Taken taken = frame.header.kind == shm::Kind::reply ? take_reply(servant, frame)
+                                                              : abort_reply(servant, frame);
+    if (taken == Taken::closed) [[unlikely]] {
+      return true;
+    }
+    if (taken == Taken::blocked) [[unlikely]] {
+      if (servant.blocked_since == 0) {
+        servant.blocked_since = now();
+      }
+      return worked;
+    }
+    servant.blocked_since = 0;
+    servant.in.release();
+    worked = true;
+    // After the release: the servant may be given its next request now.
+    (void)decide();
+  }
+  if (worked) {
+    servant.active_at = now();
+  }
+  if (servant.out.poisoned()) [[unlikely]] {
+    close(servant, Errc::cursor_out_of_range, "request ring of a servant");
+  }
+  return worked;
+}
+
+RequestRecord* DataPlane::running_record(const Session& servant, std::uint64_t id) noexcept {
+  const RequestId wanted = RequestId::unpack(id);
+  if (wanted.slot >= records_.size()) {
+    return nullptr;
+  }
+  RequestRecord& record = records_[wanted.slot];
+  const bool there = wanted && record.id == wanted && record.servant_session == servant.number;
+  return there ? &record : nullptr;
+}
+
+DataPlane::Taken DataPlane::take_reply(Session& servant, const shm::FrameView& frame) {
+  RequestRecord* const record = running_record(servant, frame.header.id);
+  if (record == nullptr) [[unlikely]] {
+    counters_.stale->add();
+    servant.front_done = 0;  // its request may have ended while this frame was half forwarded
+    return Taken::done;
+  }
+  if (frame.header.ext_bytes != 0) [[unlikely]] {
+    shm::Extensions extensions;
+    if (!shm::parse_extensions(frame.extensions, extensions)) {
+      close(servant, Errc::bad_frame, "reply extension");
+      return Taken::closed;
+    }
+    if (extensions.has_flow) {
+      return take_reply_fragment(servant, *record, frame, extensions.flow);
+    }
+  }
+  if (record->reply_begun || frame.payload.size() > options_.max_message) [[unlikely]] {
+    close(servant, Errc::bad_frame, "whole reply after fragments, or above --max-message");
+    return Taken::closed;
+  }
+  answer(*record, frame);  // first: the client waits for it, the books do not
+  finish(servant, *record);
+  return Taken::done;
+}
+
+void DataPlane::finish(Session& servant, RequestRecord& record) {
+  (void)dispatcher_.on(Done{record.id, servant.number}, now());
+  const std::uint32_t slot = record.id.slot;
+  if (servant.running.size() == 1) [[likely]] {
+    servant.running.clear();
+  } else {
+    std::erase(servant.running, slot);
+  }
+  if (!servant.aborts.empty()) [[unlikely]] {
+    std::erase(servant.aborts, record.id);
+  }
+  if (!servant.undelivered.empty()) [[unlikely]] {
+    std::erase(servant.undelivered, slot);
+  }
+  if (record.flow != kNone) [[unlikely]] {
+    flows_[record.flow].state =
+        RequestFlow::State::discarding;  // answered before it was sent whole
+    flows_[record.flow].request = RequestId{};
+  }
+  const bool kept = record.kept;
+  release_record(record);
+  if (kept) {
+    update_retained(servant);
+  }
+}
+
+void DataPlane::update_retained(Session& servant) noexcept {
+  bool any = false;
+  std::uint64_t oldest = 0;
+  for (const std::uint32_t slot : servant.running) {
+    const RequestRecord& record = records_[slot];
+    if (record.kept) {
+      // Cursors only grow: the distance to the producer's tells which is older, wrap or not.
+      const std::uint64_t here = servant.out.position() - record.kept_pos;
+      if (!any || here > servant.out.position() - oldest) {
+        oldest = record.kept_pos;
+      }
+      any = true;
+    }
+  }
+  if (any) {
+    servant.out.retain(oldest);
+  } else {
+    servant.out.retain_nothing();
+  }
+}
+
+shm::InfoExt DataPlane::info_of(const RequestRecord& record) {
+  shm::InfoExt info;
+  info.elapsed_ns = now() - record.submitted_at;
+  info.execution_ns = now() - record.dispatched_at;
+  info.backlog = record.backlog;
+  info.remaining = dispatcher_.queued() + dispatcher_.running() - 1;  // this one is still running
+  if (record.servant_session != kNone && sessions_[record.servant_session] != nullptr) {
+    const std::string& name = sessions_[record.servant_session]->name;
+    std::memcpy(info.servant, name.data(), std::min(name.size(), sizeof(info.servant) - 1));
+  }
+  return info;
+}
+
+void DataPlane::answer(RequestRecord& record, const shm::FrameView& reply) {
+  Session* const client = client_of(record);
+  if (client == nullptr || record.abandoned) [[unlikely]] {
+    counters_.discarded->add();
+    return;
+  }
+  counters_.replies->add();
+  shm::FrameHeader head;
+  head.kind = shm::Kind::reply;
+  head.flags = reply.header.flags & shm::kFlagOpaque;
+  head.id = record.client_id;
+  head.aux = shm::pack(shm::ReplyAux{record.servant_session + 1,
+                                     static_cast<std::uint16_t>(servant_status(reply.header.aux))});
+  if ((record.flags & shm::kFlagWantInfo) != 0) {
+    const shm::InfoExt info = info_of(record);
+    send_or_keep(*client, head, &info, reply.payload);
+  } else {
+    send_or_keep(*client, head, nullptr, reply.payload);
+  }
+}
+
+DataPlane::Taken DataPlane::take_reply_fragment(Session& servant, RequestRecord& record,
+                                                const shm::FrameView& frame,
+                                                const shm::FlowExt& flow) {
+  const bool first = !record.reply_begun;
+  const bool fits = !frame.payload.empty() && flow.offset == (first ? 0 : record.reply_bytes) &&
+                    flow.total_bytes <= options_.max_message &&
+                    (first || flow.total_bytes == record.reply_total) &&
+                    frame.payload.size() <= flow.total_bytes - flow.offset;
+  if (!fits) {
+    close(servant, Errc::bad_frame, "reply fragments out of order or too many");
+    return Taken::closed;
+  }
+  if (first) {
+    (void)dispatcher_.on(ReplyBegan{record.id, servant.number}, now());
+    record.reply_begun = true;
+    record.reply_total = flow.total_bytes;
+    record.reply_moved_at = now();
+    counters_.replies->add();
+  }
+  const Taken taken = forward_fragment(servant, record, frame, flow);
+  if (taken != Taken::done) {
+    return taken;
+  }
+  record.reply_bytes += frame.payload.size();
+  record.reply_moved_at = now();
+  servant.front_done = 0;
+  if (record.reply_bytes == record.reply_total) {
+    finish(servant, record);
+  }
+  return Taken::done;
+}
+
+DataPlane::Taken DataPlane::forward_fragment(Session& servant, RequestRecord& record,
+                                             const shm::FrameView& frame,
+                                             const shm::FlowExt& flow) {
+  shm::FrameHeader head;
+  head.kind = shm::Kind::reply;
+  head.flags = frame.header.flags & shm::kFlagOpaque;
+  head.id = record.client_id;
+  head.aux = shm::pack(shm::ReplyAux{servant.number + 1,
+                                     static_cast<std::uint16_t>(servant_status(frame.header.aux))});
+  const bool want_info = (record.flags & shm::kFlagWantInfo) != 0;
+  const shm::InfoExt info = want_info ? info_of(record) : shm::InfoExt{};
+  while (servant.front_done < frame.payload.size()) {
+    Session* const client = client_of(record);
+    if (client == nullptr || record.abandoned) {
+      break;  // nobody waits for it: swallow it
+    }
+    std::uint64_t sent = 0;
+    if (!send_piece(*client, head, want_info ? &info : nullptr, flow.offset + servant.front_done,
+                    flow.total_bytes, frame.payload.subspan(servant.front_done), sent)) {
+      if (client->out.poisoned()) {
+        close(*client, Errc::cursor_out_of_range, "reply ring");
+        continue;
+      }
+      return Taken::blocked;
+    }
+    servant.front_done += sent;
+    servant.blocked_since = 0;
+  }
+  return Taken::done;
+}
+
+DataPlane::Taken DataPlane::abort_reply(Session& servant, const shm::FrameView& frame) {
+  if (frame.header.kind != shm::Kind::abort) {
+    close(servant, Errc::bad_frame, "kind of frame");
+    return Taken::closed;
+  }
+  RequestRecord* const record = running_record(servant, frame.header.id);
+  if (record == nullptr) {
+    counters_.stale->add();
+    return Taken::done;
+  }
+  Session* const client = client_of(*record);
+  const std::uint64_t client_id = record->client_id;
+  const bool begun = record->reply_begun;
+  const bool wanted = !record->abandoned;
+  servant.front_done = 0;
+  finish(servant, *record);
+  if (client != nullptr && wanted) {
+    answer_status(*client, client_id, Errc::servant_died, begun);
+  }
+  return Taken::done;
+}
+
+void DataPlane::answer_status(Session& client, std::uint64_t client_id, Errc code,
+                              bool reply_begun) {
+  counters_.errors->add();
+  shm::FrameHeader head;
+  head.kind = reply_begun ? shm::Kind::abort : shm::Kind::reply;
+  head.id = client_id;
+  head.aux = reply_begun ? static_cast<std::uint64_t>(code)
+                         : shm::pack(shm::ReplyAux{0, static_cast<std::uint16_t>(code)});
+  send_or_keep(client, head, nullptr, {});
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <concurrentqueue.h>
+
+#include <cstdint>
+
+#include "data/session.hpp"
+#include "mserve/shm/errc.hpp"
+
+namespace mserve::broker {
+
+// What control thread, data thread and waker thread tell each other. A session travels by pointer
+// when it changes hands (attach, detached) and by number and generation otherwise, because the data
+// thread may have given it back while a command about it was still on its way.
+
+/// Control thread to data thread.
+struct Command {
+  enum class Kind : std::uint8_t {
+    attach,   ///< `session` is the data thread's from here on.
+    detach,   ///< Its peer is gone: close it, if that did not happen already.
+    suspend,  ///< Its process is stopped (or goes on: resume).
+    resume,
+    servants_expected,  ///< `flag`: launched servants are on their way.
+    drain,              ///< Refuse new requests; report `drained` when nothing is left.
+    drain_expired,      ///< Fail what is left, report `drained`.
+    stop,               ///< Leave the loop.
+  };
+  Kind kind = Kind::attach;
+  bool flag = false;
+  Session* session = nullptr;    ///< attach only.
+  std::uint32_t number = 0;      ///< detach, suspend, resume: which session,
+  std::uint32_t generation = 0;  ///< and which of its lives.
+};
+
+/// Data thread to control thread.
+struct Report {
+  enum class Kind : std::uint8_t {
+    detached,  ///< Once per session: it is the control thread's again; `code` and `where` say why.
+    drained,
+  };
+  Kind kind = Kind::detached;
+  Errc code = Errc::ok;
+  const char* where = "";  ///< A literal.
+  Session* session = nullptr;
+};
+
+/// Data thread to waker thread, in order: wakes for a session come before its last report.
+struct Wake {
+  enum class Kind : std::uint8_t {
+    know,    ///< `session` is attached.
+    peer,    ///< The peer of `session` sleeps: wake it.
+    report,  ///< Pass the report on to the control thread; use its session (if any) no more.
+  };
+  Kind kind = Kind::peer;
+  Session* session = nullptr;
+  Report report;
+};
+
+template <class T>
+using Queue = moodycamel::ConcurrentQueue<T>;
+
+}  // namespace mserve::broker

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "data/payload_store.hpp"
+#include "dispatch/types.hpp"
+#include "mserve/shm/frame.hpp"
+#include "mserve/shm/rendezvous.hpp"
+#include "mserve/shm/ring.hpp"
+#include "mserve/shm/segment.hpp"
+#include "mserve/shm/unique_fd.hpp"
+
+namespace mserve::broker {
+
+/// An answer (or the rest of one) that waits in the broker because its client's ring had no room.
+struct Outbound {
+  std::uint32_t next = kNone;
+  shm::FrameHeader head;  ///< As it will be sent; frame_bytes is set then.
+  PayloadStore::Block block;
+  std::uint64_t offset = 0;       ///< Payload bytes sent so far.
+  std::uint64_t stored_from = 0;  ///< Offset of the block's first byte.
+  std::uint64_t total = 0;        ///< Payload bytes of the whole answer.
+  bool as_flow = false;
+  bool has_info = false;
+  shm::InfoExt info;
+};
+
+/// One peer's attachment. The control thread makes it, maps its memory, hands it to the data thread
+/// and gets it back to unmap and free it. In between the second half belongs to the data thread
+/// alone; the first half never changes.
+struct Session {
+  // Fixed at attach.
+  std::uint32_t number = 0;      ///< Index of the session, and of its servant or origin.
+  std::uint32_t generation = 0;  ///< Differs between two sessions of the same number.
+  shm::Role role = shm::Role::client;
+  std::string name;
+  shm::UniqueFd socket;
+  shm::UniqueFd pidfd;
+  pid_t pid = 0;
+  uid_t uid = 0;
+  std::uint32_t credit = 1;
+  std::uint64_t shared_bytes = 0;
+  shm::Mapping own;   ///< Broker's segment, writable.
+  shm::Mapping peer;  ///< Peer's segment, read-only.
+
+  // The data thread's.
+  alignas(shm::kCacheStride) shm::RingConsumer in;
+  shm::RingProducer out;
+  shm::RingConsumer control;
+  bool hot = false;
+  bool attached = false;     ///< Between attach and detach on the data thread.
+  bool closing = false;      ///< close() is at work on it.
+  Nanos wake_until = 0;      ///< A wake that finds nobody is not repeated beyond this.
+  bool wake_listed = false;  ///< In this pass's list of peers to wake.
+  Nanos active_at = 0;       ///< Last frame from the peer.
+  Nanos blocked_since = 0;   ///< The frame at the front cannot move on since then; 0: it can.
+
+  // Clients.
+  std::uint64_t window_left = 0;  ///< Flow bytes the origin may still be sent.
+  std::uint64_t window_bytes = 0;
+  std::uint32_t outbox_first = kNone;
+  std::uint32_t outbox_last = kNone;
+  std::uint64_t outbox_bytes = 0;
+  std::uint32_t flows_first = kNone;  ///< Requests arriving in fragments (RequestFlow).
+  std::uint32_t flow_count = 0;
+  bool waits_for_servant = false;  ///< The front frame is a flow without a servant yet.
+  std::uint32_t requests_first =
+      kNone;  ///< Requests not yet answered (RequestRecord), newest first.
+
+  // Servants.
+  std::vector<std::uint32_t> running;      ///< Slots sent to it; never grows beyond its credit.
+  std::vector<std::uint32_t> undelivered;  ///< Of these, slots that its ring had no room for yet.
+  std::vector<RequestId> aborts;           ///< Requests whose flow was cut; it must still be told.
+  std::uint64_t front_done = 0;            ///< Payload bytes of the front frame already forwarded.
+
+  [[nodiscard]] bool is_servant() const noexcept { return role == shm::Role::servant; }
+};
+
+}  // namespace mserve::broker

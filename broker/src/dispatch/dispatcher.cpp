@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dispatch/dispatcher.hpp"
+
+#include <algorithm>
+
+// Construction, and the events that happen once per request or less often. Events only record: they
+// move a node from one list to another, and next() finds it there.
+namespace mserve::broker {
+
+namespace {
+
+// Keeps every count, and the sums of them below, inside 32 bits.
+constexpr std::uint32_t kCountMax = std::uint32_t{1} << 26;
+
+std::uint32_t count_of(std::uint32_t wanted) noexcept {
+  return std::clamp(wanted, std::uint32_t{1}, kCountMax);
+}
+
+Limits cleaned(Limits limits) noexcept {
+  limits.servants_max = count_of(limits.servants_max);
+  limits.origins_max = count_of(limits.origins_max);
+  limits.requests_max = count_of(limits.requests_max);
+  limits.overtake_max = std::min(limits.overtake_max, kCountMax);
+  return limits;
+}
+
+}  // namespace
+
+// How many nodes suffice: a lane has a request; a route has a lane, a running or waiting request or
+// a holder; an origin node that is not open any more has a request.
+Dispatcher::Dispatcher(const Limits& limits, const Options& options)
+    : limits_(cleaned(limits)),
+      options_(options),
+      requests_(limits_.requests_max),
+      servants_(limits_.servants_max),
+      routes_(std::size_t{limits_.requests_max} + limits_.servants_max),
+      origins_(std::size_t{limits_.requests_max} + limits_.origins_max),
+      origin_of_(limits_.origins_max, kNone),
+      lanes_(limits_.requests_max),
+      route_index_(limits_.requests_max + limits_.servants_max, limits_.hash_seed),
+      lane_index_(limits_.requests_max, limits_.hash_seed),
+      free_(limits_.servants_max),
+      bare_(limits_.servants_max) {
+  for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
+    requests_[slot].order.next = slot + 1 < requests_.size() ? slot + 1 : kNone;
+    requests_[slot].generation = 1;
+  }
+  for (std::uint32_t node = 0; node < routes_.size(); ++node) {
+    routes_[node].listed.next = node + 1 < routes_.size() ? node + 1 : kNone;
+  }
+  for (std::uint32_t node = 0; node < lanes_.size(); ++node) {
+    lanes_[node].of_route.next = node + 1 < lanes_.size() ? node + 1 : kNone;
+  }
+  for (std::uint32_t node = 0; node < origins_.size(); ++node) {
+    origins_[node].ring.next = node + 1 < origins_.size() ? node + 1 : kNone;
+  }
+  for (Servant& servant : servants_) {
+    servant.route = kNone;
+  }
+}
+
+Submitted Dispatcher::on(const Submit& event, Nanos now) noexcept {
+  const std::uint32_t backlog = queued_ + running_;
+  const auto refuse = [&](Refusal refusal) {
+    ++counters_.refused;
+    return Submitted{{}, refusal, backlog};
+  };
+  if (event.origin >= origin_of_.size() || origin_of_[event.origin] == kNone) {
+    return refuse(Refusal::unknown_origin);
+  }
+  if (draining_) {
+    return refuse(Refusal::shutting_down);
+  }
+  if (attached_ == 0 && !expected_) {
+    return refuse(Refusal::no_servant);
+  }
+  const std::uint64_t bytes = event.flow ? 0 : event.bytes;
+  // Retries come back uninvited, so queued_bytes_ may already be above the limit.
+  const std::uint64_t room =
+      limits_.queued_bytes_max - std::min(queued_bytes_, limits_.queued_bytes_max);
+  if (vacant_ == kNone || bytes > room) {
+    return refuse(Refusal::busy);
+  }
+  settle();
+  const std::uint32_t slot = vacant_;
+  Request& request = requests_[slot];
+  vacant_ = request.order.next;
+  request.submitted = now;
+  request.bytes = bytes;
+  request.origin = origin_of_[event.origin];
+  request.place = event.route != 0 ? acquire_route(event.route) : kNone;
+  request.backlog = backlog;
+  request.state = RequestState::pending;
+  request.flags = 0;
+  request.retries = event.flow ? std::uint8_t{0} : event.retries;
+  if (queued_ != 0 && request.place != kNone) {
+    lane_index_.prefetch(std::uint64_t{request.origin} << 32 | request.place);
+  }
+  ++origins_[request.origin].live;
+  queued_bytes_ += bytes;
+  ++queued_;
+  ++counters_.submitted;
+  pending_ = slot;
+  return {{slot, request.generation}, Refusal::none, backlog};
+}
+
+Completion Dispatcher::on(const Done& event, Nanos now) noexcept {
+  Completion completion;
+  const std::uint32_t slot = event.request.slot;
+  if (!runs(event.request, event.servant)) {
+    ++counters_.invalid;
+    return completion;
+  }
+  Request& request = requests_[slot];
+  const Origin& origin = origins_[request.origin];
+  completion.valid = true;
+  completion.deliver = !unwanted(request);
+  completion.origin = origin.index;
+  completion.route = request.place != kNone ? routes_[request.place].key : 0;
+  completion.submitted = request.submitted;
+  completion.dispatched = request.dispatched;
+  completion.backlog = request.backlog;
+  Servant& servant = servants_[event.servant];
+  if (request.place != kNone && request.place == servant.route) {
+    servant.route_used = now;
+  }
+  ++(completion.deliver ? counters_.completed : counters_.orphaned);
+  stop_running(slot);
+  finish(slot);
+  completion.remaining = queued_ + running_;
+  return completion;
+}
+
+bool Dispatcher::on(const ReplyBegan& event, Nanos /*now*/) noexcept {
+  if (!runs(event.request, event.servant)) {
+    ++counters_.invalid;
+    return false;
+  }
+  requests_[event.request.slot].flags |= Request::kBegan;
+  return true;
+}
+
+Cancelled Dispatcher::on(const Cancel& event, Nanos /*now*/) noexcept {
+  settle();
+  const std::uint32_t slot = event.request.slot;
+  if (!names_request(event.request)) {
+    return Cancelled::unknown;
+  }
+  Request& request = requests_[slot];
+  if (request.state == RequestState::doomed) {
+    return Cancelled::queued;
+  }
+  request.flags |= Request::kCancelled;
+  if (request.state == RequestState::running) {
+    return Cancelled::running;
+  }
+  unqueue(slot);
+  request.state = RequestState::doomed;
+  append<&Request::order>(requests_, doomed_, slot);
+  chores_ = true;
+  return Cancelled::queued;
+}
+
+bool Dispatcher::on(const ServantJoined& event, Nanos /*now*/) noexcept {
+  if (event.servant >= servants_.size() ||
+      servants_[event.servant].state != Servant::State::vacant) {
+    return false;
+  }
+  settle();
+  Servant& servant = servants_[event.servant];
+  servant = {};
+  servant.route = kNone;
+  servant.credit = std::max(event.credit, std::uint32_t{1});
+  servant.state = Servant::State::attached;
+  ++attached_;
+  enter_free(event.servant);
+  return true;
+}
+
+bool Dispatcher::on(const ServantLeft& event, Nanos /*now*/) noexcept {
+  if (!attached(event.servant)) {
+    return false;
+  }
+  settle();
+  Servant& servant = servants_[event.servant];
+  if (servant.free) {
+    leave_free(event.servant);
+  }
+  unhold(event.servant);
+  servant.state = Servant::State::vacant;
+  --attached_;
+  if (!servant.running.empty()) {
+    servant.state = Servant::State::leaving;
+    append<&Servant::use>(servants_, leaving_, event.servant);
+  }
+  chores_ = true;  // Its requests, or the queue if nobody is left to run it.
+  return true;
+}
+
+bool Dispatcher::on(const ServantSuspended& event, Nanos /*now*/) noexcept {
+  if (!attached(event.servant)) {
+    return false;
+  }
+  settle();
+  Servant& servant = servants_[event.servant];
+  if (!servant.suspended) {
+    if (servant.free) {
+      leave_free(event.servant);
+    }
+    servant.suspended = true;
+    if (servant.route != kNone) {
+      uncount_holder(servant.route);
+    }
+  }
+  return true;
+}
+
+bool Dispatcher::on(const ServantResumed& event, Nanos /*now*/) noexcept {
+  if (!attached(event.servant)) {
+    return false;
+  }
+  settle();
+  Servant& servant = servants_[event.servant];
+  if (servant.suspended) {
+    // What it held is probably still warm, unless somebody else took it over meanwhile.
+    if (servant.route != kNone && routes_[servant.route].holders != 0) {
+      unhold(event.servant);
+    }
+    servant.suspended = false;
+    if (servant.route != kNone) {
+      count_holder(servant.route);
+    }
+    if (servant.outstanding < servant.credit) {
+      enter_free(event.servant);
+    }
+  }
+  return true;
+}
+
+void Dispatcher::on(const ServantsExpected& event, Nanos /*now*/) noexcept {
+  expected_ = event.expected;
+  chores_ = true;
+}
+
+bool Dispatcher::on(const OriginOpened& event, Nanos /*now*/) noexcept {
+  // There is always a vacant node: see the constructor.
+  if (event.origin >= origin_of_.size() || origin_of_[event.origin] != kNone) {
+    return false;
+  }
+  const std::uint32_t node = vacant_origin_;
+  vacant_origin_ = origins_[node].ring.next;
+  origins_[node] = {};
+  origins_[node].index = event.origin;
+  origins_[node].state = Origin::State::open;
+  origin_of_[event.origin] = node;
+  return true;
+}
+
+bool Dispatcher::on(const OriginClosed& event, Nanos /*now*/) noexcept {
+  if (event.origin >= origin_of_.size() || origin_of_[event.origin] == kNone) {
+    return false;
+  }
+  settle();
+  const std::uint32_t node = origin_of_[event.origin];
+  origin_of_[event.origin] = kNone;
+  Origin& origin = origins_[node];
+  if (origin.in_ring) {
+    leave_ring(node);
+  }
+  origin.state = Origin::State::closing;
+  append<&Origin::ring>(origins_, closing_, node);
+  chores_ = true;
+  return true;
+}
+
+void Dispatcher::on(const DrainBegan& /*event*/, Nanos /*now*/) noexcept {
+  draining_ = true;
+}
+
+void Dispatcher::on(const DrainExpired& /*event*/, Nanos /*now*/) noexcept {
+  settle();
+  draining_ = true;
+  expired_ = true;
+  chores_ = true;
+}
+
+void Dispatcher::set_options(const Options& options, Nanos /*now*/) noexcept {
+  settle();
+  options_ = options;
+}
+
+Nanos Dispatcher::next_wakeup(Nanos now) const noexcept {
+  if (pending_ != kNone || chores_) {
+    return now;
+  }
+  if (aged_.empty() || free_servants_ == 0 || expired_) {
+    return kForever;
+  }
+  // Only a request that waits for its holder has a time; the oldest one is due first.
+  const Nanos submitted = requests_[aged_.first].submitted;
+  const Nanos due = wait() > kForever - submitted ? kForever : submitted + wait();
+  return std::max(due, now);
+}
+
+}  // namespace mserve::broker

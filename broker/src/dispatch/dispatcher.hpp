@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dispatch/bitmap.hpp"
+#include "dispatch/hash_index.hpp"
+#include "dispatch/node_list.hpp"
+#include "dispatch/nodes.hpp"
+#include "dispatch/types.hpp"
+
+namespace mserve::broker {
+
+/// Decides which servant runs which request, and what becomes of each request. A deterministic
+/// state machine: no I/O, clock, thread or global; the same calls give the same decisions.
+///
+/// Events are told with on(), which records in O(1); what follows from them comes out of next(),
+/// one decision at a time, O(1) amortised each in queued requests, servants and origins:
+///
+///     dispatcher.on(Submit{...}, now);
+///     for (int n = 0; n < decisions_per_pass; ++n) {
+///       const Decision decision = dispatcher.next(now);
+///       if (decision.kind == Decision::Kind::none) break;
+///       carry_out(decision);
+///     }
+///
+/// Calling next() after each Submit while servants are free is the cheapest: such a request never
+/// enters the queue. Nothing is lost if a pass stops early; the next one goes on where it stopped.
+///
+/// Every accepted request ends in exactly one of: a valid Done, a `fail`, a `discard`. It is
+/// dispatched at most 1 + retries times. Requests of one origin and route are dispatched first in
+/// the order of submission.
+///
+/// Threads: one at a time. Allocates in the constructor only. The order in which requests are
+/// chosen is told in dispatcher_pick.cpp, the shape of the queue in dispatcher_queue.cpp.
+class Dispatcher {
+ public:
+  explicit Dispatcher(const Limits& limits, const Options& options = {});
+  Dispatcher(const Dispatcher&) = delete;
+  Dispatcher& operator=(const Dispatcher&) = delete;
+  ~Dispatcher() = default;
+
+  // ---- The life of a request.
+
+  /// Accepts or refuses a request; a refused one leaves no trace but a counter.
+  Submitted on(const Submit& event, Nanos now) noexcept;
+  /// Ends a request and returns the servant's credit. Ids and servant are checked: see Completion.
+  Completion on(const Done& event, Nanos now) noexcept;
+  /// False: not believed (stale, forged, or not this servant's request); nothing changed.
+  bool on(const ReplyBegan& event, Nanos now) noexcept;
+  Cancelled on(const Cancel& event, Nanos now) noexcept;
+
+  // ---- Servants and origins.
+
+  /// False: index out of range, attached already, or the requests of the servant that had this
+  /// index before are not cleared away yet (call next() until none, then try again).
+  bool on(const ServantJoined& event, Nanos now) noexcept;
+  bool on(const ServantLeft& event, Nanos now) noexcept;       ///< False: not attached.
+  bool on(const ServantSuspended& event, Nanos now) noexcept;  ///< False: not attached.
+  bool on(const ServantResumed& event, Nanos now) noexcept;    ///< False: not attached.
+  void on(const ServantsExpected& event, Nanos now) noexcept;
+  bool on(const OriginOpened& event, Nanos now) noexcept;  ///< False: out of range or open already.
+  bool on(const OriginClosed& event, Nanos now) noexcept;  ///< False: not open.
+
+  // ---- The broker itself.
+
+  void on(const DrainBegan& event, Nanos now) noexcept;
+  void on(const DrainExpired& event, Nanos now) noexcept;
+  /// Takes effect at once. Requests that were free to go anywhere stay so; with a shorter wait
+  /// those that waited are let go, oldest first, a bounded number per next().
+  void set_options(const Options& options, Nanos now) noexcept;
+
+  // ---- Decisions.
+
+  /// One decision, or kind none. Kind more asks for nothing but another call, in this pass or
+  /// later.
+  Decision next(Nanos now) noexcept;
+
+  // ---- Observers.
+
+  [[nodiscard]] const Options& options() const noexcept { return options_; }
+  /// Accepted, not running, not over.
+  [[nodiscard]] std::uint32_t queued() const noexcept { return queued_; }
+  [[nodiscard]] std::uint32_t running() const noexcept { return running_; }
+  [[nodiscard]] std::uint64_t queued_bytes() const noexcept { return queued_bytes_; }
+  /// Attached, suspended ones included.
+  [[nodiscard]] std::uint32_t servants() const noexcept { return attached_; }
+  /// Servants that could be given a request now.
+  [[nodiscard]] std::uint32_t free_servants() const noexcept { return free_servants_; }
+  /// The earliest time at which next() can have something new without an event: `now` if it has
+  /// not said none yet, kForever if only an event can bring something.
+  [[nodiscard]] Nanos next_wakeup(Nanos now) const noexcept;
+  [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+  /// Walks everything and returns the first broken invariant, "" if there is none. For tests: slow.
+  [[nodiscard]] std::string audit() const;
+
+ private:
+  friend class DispatcherAudit;
+  // What next() may do without a decision before it answers `more`.
+  static constexpr std::uint32_t kStepsMax = 32;
+  // How many holders may turn out to be out of date before a request goes to any free servant.
+  static constexpr std::uint32_t kHoldersTriedMax = 8;
+
+  [[nodiscard]] bool attached(std::uint32_t servant) const noexcept {
+    return servant < servants_.size() && servants_[servant].state == Servant::State::attached;
+  }
+  [[nodiscard]] bool names_request(RequestId id) const noexcept {
+    return id.slot < requests_.size() && requests_[id.slot].generation == id.generation &&
+           requests_[id.slot].state != RequestState::vacant;
+  }
+  // The servant is attached and this request runs on it.
+  [[nodiscard]] bool runs(RequestId id, std::uint32_t servant) const noexcept {
+    return names_request(id) && requests_[id.slot].state == RequestState::running &&
+           requests_[id.slot].servant == servant && attached(servant);
+  }
+
+  // dispatcher_queue.cpp: requests in and out of the queue.
+  void settle() noexcept;
+  void place(std::uint32_t slot) noexcept;
+  void open(std::uint32_t slot) noexcept;
+  void open_waiting(std::uint32_t slot) noexcept;
+  void leave_open(std::uint32_t slot) noexcept;
+  void take_turn(std::uint32_t slot) noexcept;
+  void unqueue(std::uint32_t slot) noexcept;
+  void finish(std::uint32_t slot) noexcept;
+  void free_origin(std::uint32_t node) noexcept;
+  void enter_ring(std::uint32_t node) noexcept;
+  void leave_ring(std::uint32_t node) noexcept;
+  std::uint32_t lane_for(std::uint32_t origin, std::uint32_t route) noexcept;
+  void leave_lane(std::uint32_t slot) noexcept;
+  void offer(std::uint32_t lane) noexcept;
+
+  // dispatcher_routes.cpp: routes and who holds them.
+  std::uint32_t acquire_route(std::uint64_t key) noexcept;
+  void release_route(std::uint32_t route) noexcept;
+  void update_ready(std::uint32_t route) noexcept;
+  void hold(std::uint32_t servant, std::uint32_t route) noexcept;
+  void unhold(std::uint32_t servant) noexcept;
+  void count_holder(std::uint32_t route) noexcept;
+  void uncount_holder(std::uint32_t route) noexcept;
+  void enter_free(std::uint32_t servant) noexcept;
+  void leave_free(std::uint32_t servant) noexcept;
+  void forget_expired(std::uint32_t servant, Nanos now) noexcept;
+
+  // dispatcher_pick.cpp: who runs what next.
+  [[nodiscard]] std::uint32_t route_of(const Request& request) const noexcept;
+  [[nodiscard]] Nanos wait() const noexcept;
+  [[nodiscard]] bool overdue(const Request& request, Nanos now) const noexcept;
+  [[nodiscard]] bool must_wait(const Request& request, Nanos now) const noexcept;
+  [[nodiscard]] std::uint32_t overtaken(const Origin& origin) const noexcept;
+  [[nodiscard]] bool ring_overtaken() const noexcept;
+  std::uint32_t servant_for(const Request& request, Nanos now) noexcept;
+  void note_affinity(std::uint32_t route, const Servant& servant) noexcept;
+  void prefetch_ahead() const noexcept;
+  Decision send(std::uint32_t slot, std::uint32_t servant, Nanos now) noexcept;
+  Decision next_slow(Nanos now) noexcept;
+  Decision pick(Nanos now) noexcept;
+  Decision pick_ready(Nanos now) noexcept;
+  Decision pick_fair(std::uint32_t origin, Nanos now) noexcept;
+
+  // dispatcher_chores.cpp: what remains to be done after deaths, closings and shutdown.
+  bool let_go_overdue(Nanos now) noexcept;
+  Decision chore() noexcept;
+  Decision clear_servant() noexcept;
+  Decision clear_origin() noexcept;
+  Decision clear_slots() noexcept;
+  Decision clear_queue() noexcept;
+  void sweep_released() noexcept;
+  Decision fail(std::uint32_t slot, FailReason reason) noexcept;
+  Decision discard(std::uint32_t slot) noexcept;
+  Decision give_up(std::uint32_t slot, FailReason reason) noexcept;
+  void end(std::uint32_t slot) noexcept;
+  void stop_running(std::uint32_t slot) noexcept;
+  [[nodiscard]] bool unwanted(const Request& request) const noexcept;
+
+  Limits limits_;
+  Options options_;
+
+  // What the shortest path touches stands together.
+  std::uint32_t pending_ = kNone;  // Submitted and not placed: goes out directly if it can.
+  std::uint32_t queued_ = 0;
+  std::uint32_t running_ = 0;
+  std::uint32_t free_servants_ = 0;
+  std::uint32_t attached_ = 0;
+  std::uint32_t vacant_ = 0;         // Chain of vacant request slots.
+  std::uint32_t last_even_ = kNone;  // The servant that `even` used last.
+  bool expected_ = true;
+  bool draining_ = false;
+  bool expired_ = false;     // DrainExpired was seen: nothing is dispatched any more.
+  bool chores_ = false;      // One of the lists below the line may have something.
+  bool chore_turn_ = false;  // Chores and dispatches take turns.
+  std::uint64_t queued_bytes_ = 0;
+
+  std::vector<Request> requests_;
+  std::vector<Servant> servants_;
+  std::vector<Route> routes_;
+  std::vector<Origin> origins_;
+  std::vector<std::uint32_t> origin_of_;  // The caller's index -> node.
+  std::vector<Lane> lanes_;
+  HashIndex route_index_;
+  HashIndex lane_index_;  // Key: origin node and route.
+  std::uint32_t vacant_route_ = 0;
+  std::uint32_t vacant_lane_ = 0;
+  std::uint32_t vacant_origin_ = 0;
+
+  Bitmap free_;  // Every free servant.
+  Bitmap bare_;  // Those that hold nothing and run nothing.
+  List used_;    // The other free ones, least recently used first.
+  List ready_;   // Routes with a free holder and queued requests, in turn.
+  List ring_;    // Origins with open requests, in turn.
+  std::uint32_t ring_entered_ = 0;
+  std::uint32_t ring_left_ = 0;
+  List retry_;  // Requests to be sent again, before anything else.
+  List aged_;   // Queued requests that may still have to wait for a holder, oldest first.
+
+  List doomed_;    // Cancelled while queued.
+  List leaving_;   // Servants that left while something was running.
+  List closing_;   // Origins that went away.
+  List released_;  // Routes that lost their last holder while requests were waiting for it.
+  std::uint32_t clear_cursor_ = 0;  // DrainExpired: slots below this are cleared.
+
+  Counters counters_;
+};
+
+}  // namespace mserve::broker

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dispatch/dispatcher.hpp"
+
+// What remains to be done after deaths, closings, cancellations and shutdown. Each function takes
+// one step; chore() takes as many as a decision needs, within a bound, and the next call goes on.
+namespace mserve::broker {
+
+bool Dispatcher::unwanted(const Request& request) const noexcept {
+  return (request.flags & Request::kCancelled) != 0 ||
+         origins_[request.origin].state != Origin::State::open;
+}
+
+// Opens what has waited long enough for its holder. False: there may be more of it.
+bool Dispatcher::let_go_overdue(Nanos now) noexcept {
+  for (std::uint32_t step = 0; step < kStepsMax; ++step) {
+    if (aged_.empty() || !overdue(requests_[aged_.first], now)) {
+      return true;
+    }
+    const std::uint32_t slot = aged_.first;
+    Request& request = requests_[slot];
+    remove<&Request::age>(requests_, aged_, slot);
+    request.flags &= static_cast<std::uint8_t>(~Request::kAged);
+    if ((request.flags & Request::kOpen) == 0) {
+      open_waiting(slot);
+    }
+  }
+  return false;
+}
+
+Decision Dispatcher::chore() noexcept {
+  Decision decision;
+  for (std::uint32_t step = 0; step < kStepsMax; ++step) {
+    if (!doomed_.empty()) {
+      return discard(doomed_.first);
+    }
+    if (!leaving_.empty()) {
+      decision = clear_servant();
+    } else if (!closing_.empty()) {
+      decision = clear_origin();
+    } else if (!released_.empty()) {
+      sweep_released();
+    } else if (expired_ && clear_cursor_ < requests_.size()) {
+      decision = clear_slots();
+    } else if (attached_ == 0 && !expected_ && queued_ != 0) {
+      return clear_queue();
+    } else {
+      chores_ = false;
+      if (step == 0) {
+        return {};
+      }
+      break;  // What was done may have given pick() something.
+    }
+    if (decision.kind != Decision::Kind::none) {
+      return decision;
+    }
+  }
+  decision.kind = Decision::Kind::more;
+  return decision;
+}
+
+// One request of a servant that left: back to the front of the queue, or over.
+Decision Dispatcher::clear_servant() noexcept {
+  const std::uint32_t index = leaving_.first;
+  const std::uint32_t slot = servants_[index].running.first;
+  Request& request = requests_[slot];
+  stop_running(slot);
+  if (unwanted(request) || request.retries == 0 || (request.flags & Request::kBegan) != 0) {
+    return give_up(slot, FailReason::servant_died);
+  }
+  --request.retries;
+  request.flags |= Request::kAgain;
+  request.state = RequestState::retry;
+  append<&Request::order>(requests_, retry_, slot);
+  append<&Request::lane>(requests_, origins_[request.origin].retry, slot);
+  --running_;
+  ++queued_;
+  queued_bytes_ += request.bytes;
+  ++counters_.retried;
+  return {};
+}
+
+// One request of an origin that went away.
+Decision Dispatcher::clear_origin() noexcept {
+  const std::uint32_t node = closing_.first;
+  Origin& origin = origins_[node];
+  if (!origin.open.empty()) {
+    return discard(origin.open.first);
+  }
+  if (!origin.waiting.empty()) {
+    return discard(origin.waiting.first);
+  }
+  if (!origin.retry.empty()) {
+    return discard(origin.retry.first);
+  }
+  remove<&Origin::ring>(origins_, closing_, node);
+  origin.state = Origin::State::closed;
+  if (origin.live == 0) {
+    free_origin(node);
+  }
+  return {};
+}
+
+// One lane of a route that lost its last holder.
+void Dispatcher::sweep_released() noexcept {
+  const std::uint32_t node = released_.first;
+  Route& route = routes_[node];
+  if (route.sweep_left == 0) {
+    route.released = false;
+    remove<&Route::listed>(routes_, released_, node);
+    return;
+  }
+  --route.sweep_left;
+  const std::uint32_t lane = route.lanes.first;
+  make_last<&Lane::of_route>(lanes_, route.lanes, lane);
+  offer(lane);
+}
+
+// DrainExpired: whatever is in the next slot is over.
+Decision Dispatcher::clear_slots() noexcept {
+  const std::uint32_t slot = clear_cursor_++;
+  if (requests_[slot].state == RequestState::vacant) {
+    return {};
+  }
+  if (requests_[slot].state == RequestState::running) {
+    stop_running(slot);
+  }
+  return give_up(slot, FailReason::shutdown);
+}
+
+// Nobody is left to run what is queued.
+Decision Dispatcher::clear_queue() noexcept {
+  std::uint32_t slot = kNone;
+  if (!retry_.empty()) {
+    slot = retry_.first;
+  } else if (!ring_.empty()) {
+    slot = origins_[ring_.first].open.first;
+  } else {
+    slot = aged_.first;
+  }
+  return give_up(slot, FailReason::no_servant);
+}
+
+Decision Dispatcher::give_up(std::uint32_t slot, FailReason reason) noexcept {
+  return unwanted(requests_[slot]) ? discard(slot) : fail(slot, reason);
+}
+
+// Takes a running request from its servant, which gets its credit back.
+void Dispatcher::stop_running(std::uint32_t slot) noexcept {
+  const std::uint32_t index = requests_[slot].servant;
+  Servant& servant = servants_[index];
+  if (servant.free) {
+    leave_free(index);  // And in again below, as the one used last.
+  }
+  remove<&Request::order>(requests_, servant.running, slot);
+  --servant.outstanding;
+  if (servant.state == Servant::State::attached) {
+    if (!servant.suspended) {
+      enter_free(index);
+    }
+  } else if (servant.running.empty()) {
+    remove<&Servant::use>(servants_, leaving_, index);
+    servant.state = Servant::State::vacant;
+  }
+}
+
+Decision Dispatcher::fail(std::uint32_t slot, FailReason reason) noexcept {
+  Decision decision;
+  decision.kind = Decision::Kind::fail;
+  decision.reason = reason;
+  decision.request = {slot, requests_[slot].generation};
+  switch (reason) {
+    case FailReason::servant_died:
+      ++counters_.failed_died;
+      break;
+    case FailReason::no_servant:
+      ++counters_.failed_none;
+      break;
+    case FailReason::shutdown:
+      ++counters_.failed_shutdown;
+      break;
+  }
+  end(slot);
+  return decision;
+}
+
+Decision Dispatcher::discard(std::uint32_t slot) noexcept {
+  Decision decision;
+  decision.kind = Decision::Kind::discard;
+  decision.request = {slot, requests_[slot].generation};
+  ++counters_.discarded;
+  end(slot);
+  return decision;
+}
+
+// Over without an answer, wherever it is; a running one was taken from its servant before.
+void Dispatcher::end(std::uint32_t slot) noexcept {
+  switch (requests_[slot].state) {
+    case RequestState::queued:
+    case RequestState::retry:
+      unqueue(slot);
+      break;
+    case RequestState::doomed:
+      remove<&Request::order>(requests_, doomed_, slot);
+      break;
+    case RequestState::vacant:
+    case RequestState::pending:
+    case RequestState::running:
+      break;
+  }
+  finish(slot);
+}
+
+}  // namespace mserve::broker

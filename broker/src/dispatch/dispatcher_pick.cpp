@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dispatch/dispatcher.hpp"
+
+// Who runs what next. As long as a servant is free, in this order:
+//   1. A request to be sent again.
+//   2. match: a route that has queued requests and a free holder (in turn), and of its origins the
+//      next in turn. But never so that the origin at the front of the ring is overtaken more than
+//      overtake_max times by later turns, nor the origin's own oldest open request more than that
+//      by its later ones: whoever has been overtaken that often goes now.
+//   3. The oldest open request of the origin at the front of the ring.
+// So an origin whose turn comes waits for at most one dispatch per origin ahead of it in the ring
+// and overtake_max more, however much anybody else has queued.
+//
+// How often something was overtaken needs no counting per request: numbers are given in order, so
+// of the oldest one present everything older has left, and "how many left" minus "its number" is
+// how many younger ones left before it.
+namespace mserve::broker {
+
+std::uint32_t Dispatcher::route_of(const Request& request) const noexcept {
+  return request.state == RequestState::queued && request.place != kNone
+             ? lanes_[request.place].route
+             : request.place;
+}
+
+// How long a request waits for a holder under the present options.
+Nanos Dispatcher::wait() const noexcept {
+  return options_.policy == Policy::match ? options_.match_wait : 0;
+}
+
+bool Dispatcher::overdue(const Request& request, Nanos now) const noexcept {
+  return wait() != kForever && now - request.submitted >= wait();
+}
+
+// Given that no holder of its route is free: it has to wait for one that is busy.
+bool Dispatcher::must_wait(const Request& request, Nanos now) const noexcept {
+  const bool may_wait =
+      request.state == RequestState::pending || (request.flags & Request::kAged) != 0;
+  const std::uint32_t route = route_of(request);
+  return may_wait && route != kNone && routes_[route].holders != 0 && !overdue(request, now);
+}
+
+std::uint32_t Dispatcher::overtaken(const Origin& origin) const noexcept {
+  return origin.left - requests_[origin.open.first].sequence;
+}
+
+bool Dispatcher::ring_overtaken() const noexcept {
+  return !ring_.empty() && ring_left_ - origins_[ring_.first].ring_turn >= limits_.overtake_max;
+}
+
+Decision Dispatcher::next(Nanos now) noexcept {
+  // hot: one request, nothing else queued, nothing to clear away: it never enters the queue.
+  if (pending_ != kNone && queued_ == 1 && !chores_ && free_servants_ != 0) [[likely]] {
+    const std::uint32_t servant = servant_for(requests_[pending_], now);
+    if (servant != kNone) [[likely]] {
+      return send(pending_, servant, now);
+    }
+  }
+  if (queued_ == 0 && !chores_) {
+    return {};
+  }
+  return next_slow(now);
+}
+
+Decision Dispatcher::next_slow(Nanos now) noexcept {
+  settle();
+  const bool all_let_go = let_go_overdue(now);
+  if (chores_) {
+    // In turn, so that neither a mass of deaths nor a full queue keeps the other waiting.
+    chore_turn_ = !chore_turn_;
+    const Decision first = chore_turn_ ? chore() : pick(now);
+    if (first.kind != Decision::Kind::none) {
+      return first;
+    }
+    const Decision second = chore_turn_ ? pick(now) : chore();
+    if (second.kind != Decision::Kind::none) {
+      return second;
+    }
+  } else {
+    const Decision decision = pick(now);
+    if (decision.kind != Decision::Kind::none) {
+      return decision;
+    }
+  }
+  Decision decision;
+  // pick() may have found that a holder's route is out of date, which leaves a chore.
+  decision.kind = all_let_go && !chores_ ? Decision::Kind::none : Decision::Kind::more;
+  return decision;
+}
+
+Decision Dispatcher::pick(Nanos now) noexcept {
+  if (expired_) {
+    return {};
+  }
+  for (std::uint32_t step = 0; step < kStepsMax; ++step) {
+    if (free_servants_ == 0) {
+      return {};
+    }
+    Decision decision;
+    if (!retry_.empty()) {
+      const Request& request = requests_[retry_.first];
+      return unwanted(request) ? discard(retry_.first)
+                               : send(retry_.first, servant_for(request, now), now);
+    }
+    if (options_.policy == Policy::match && !ready_.empty()) {
+      decision = pick_ready(now);
+    } else if (!ring_.empty()) {
+      decision = pick_fair(ring_.first, now);
+    } else {
+      return {};
+    }
+    if (decision.kind != Decision::Kind::none) {
+      return decision;
+    }
+  }
+  Decision decision;
+  decision.kind = Decision::Kind::more;
+  return decision;
+}
+
+// For the first ready route. Kind none: the structure changed, look again.
+Decision Dispatcher::pick_ready(Nanos now) noexcept {
+  const std::uint32_t route = ready_.first;
+  const std::uint32_t servant = routes_[route].free_holders.last;
+  forget_expired(servant, now);
+  if (servants_[servant].route != route) {
+    return {};
+  }
+  const std::uint32_t lane = routes_[route].lanes.first;
+  const std::uint32_t node = lanes_[lane].origin;
+  const std::uint32_t slot = lanes_[lane].requests.first;
+  if (unwanted(requests_[slot])) {
+    return discard(slot);
+  }
+  if (ring_overtaken() && ring_.first != node) {
+    ++counters_.forced;
+    return pick_fair(ring_.first, now);
+  }
+  const Origin& origin = origins_[node];
+  if (!origin.open.empty() && origin.open.first != slot) {
+    if (overtaken(origin) >= limits_.overtake_max) {
+      ++counters_.forced;
+      return pick_fair(node, now);
+    }
+    ++counters_.overtakes;
+  }
+  make_last<&Lane::of_route>(lanes_, routes_[route].lanes, lane);
+  make_last<&Route::listed>(routes_, ready_, route);
+  return send(slot, servant, now);
+}
+
+// The oldest open request of an origin in the ring. Kind none: it turned out to have to wait (its
+// route found a holder after it was opened), so it is not open any more; look again.
+Decision Dispatcher::pick_fair(std::uint32_t node, Nanos now) noexcept {
+  const std::uint32_t slot = origins_[node].open.first;
+  const std::uint32_t servant = servant_for(requests_[slot], now);
+  if (servant == kNone) {
+    leave_open(slot);
+    append<&Request::order>(requests_, origins_[node].waiting, slot);
+    return {};
+  }
+  return send(slot, servant, now);
+}
+
+// The best free servant for this request; kNone if it has to wait for a busy one. Some servant must
+// be free. A request to be sent again never waits.
+std::uint32_t Dispatcher::servant_for(const Request& request, Nanos now) noexcept {
+  switch (options_.policy) {
+    case Policy::orig:
+      return free_.first();
+    case Policy::even: {
+      const std::uint32_t above = free_.first_above(last_even_);
+      return above != kNone ? above : free_.first();
+    }
+    case Policy::match:
+      break;
+  }
+  const std::uint32_t route = route_of(request);
+  if (route != kNone) {
+    for (std::uint32_t tries = 0; tries < kHoldersTriedMax; ++tries) {
+      const std::uint32_t holder = routes_[route].free_holders.last;
+      if (holder == kNone) {
+        break;
+      }
+      forget_expired(holder, now);
+      if (servants_[holder].route == route) {
+        return holder;
+      }
+    }
+  }
+  if (must_wait(request, now)) {
+    return kNone;
+  }
+  return !bare_.empty() ? bare_.first() : used_.first;
+}
+
+void Dispatcher::note_affinity(std::uint32_t route, const Servant& servant) noexcept {
+  if (route == kNone) {
+    ++counters_.unrouted;
+  } else if (servant.route == route) {
+    ++counters_.hits;
+  } else if (routes_[route].holders != 0) {
+    ++counters_.spills;
+  } else if (servant.route == kNone) {
+    ++counters_.claims;
+  } else {
+    ++counters_.steals;
+  }
+}
+
+// A deep queue does not fit the caches, and its lists lead from one cold line to the next. Who has
+// the turn after next is known now: by the time it comes, what it needs is here. Two turns, because
+// one decision takes less time than one load from memory.
+void Dispatcher::prefetch_ahead() const noexcept {
+  const std::uint32_t first = ring_.first;
+  if (first == kNone) {
+    return;
+  }
+  const std::uint32_t second = origins_[first].ring.next;
+  if (second == kNone) {  // One origin: its second request has the turn after next.
+    const std::uint32_t next = requests_[origins_[first].open.first].order.next;
+    if (next != kNone) {
+      prefetch(requests_, requests_[next].order.next);
+      prefetch(lanes_, requests_[next].place);
+    }
+    return;
+  }
+  const Request& soon = requests_[origins_[second].open.first];
+  if (soon.place != kNone && soon.lane.next == kNone) {
+    const Lane& lane = lanes_[soon.place];  // It will go with its last request.
+    prefetch(lanes_, lane.of_route.prev);
+    prefetch(lanes_, lane.of_route.next);
+    lane_index_.prefetch(std::uint64_t{lane.origin} << 32 | lane.route);
+  }
+  if (origins_[second].ring.next != kNone) {
+    const Request& later = requests_[origins_[origins_[second].ring.next].open.first];
+    prefetch(requests_, later.order.next);
+    prefetch(requests_, later.lane.next);
+    prefetch(lanes_, later.place);
+  }
+}
+
+Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) noexcept {
+  Request& request = requests_[slot];
+  Servant& servant = servants_[index];
+  const std::uint32_t route = route_of(request);
+  forget_expired(index, now);
+  note_affinity(route, servant);
+  leave_free(index);
+  ++servant.outstanding;
+  if (route != kNone) {
+    // Before the request leaves its lane: the next of the lane then has a holder to wait for.
+    hold(index, route);
+  }
+  if (servant.outstanding < servant.credit) {
+    enter_free(index);
+  }
+  if (slot == pending_) {
+    pending_ = kNone;
+  } else {
+    take_turn(slot);
+    prefetch_ahead();
+  }
+  --queued_;
+  ++running_;
+  queued_bytes_ -= request.bytes;
+  request.state = RequestState::running;
+  request.servant = index;
+  request.dispatched = now;
+  append<&Request::order>(requests_, servant.running, slot);
+  last_even_ = index;
+  ++counters_.dispatched;
+  Decision decision;
+  decision.kind = Decision::Kind::dispatch;
+  decision.again = (request.flags & Request::kAgain) != 0;
+  decision.request = {slot, request.generation};
+  decision.servant = index;
+  return decision;
+}
+
+}  // namespace mserve::broker

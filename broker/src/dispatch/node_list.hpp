@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "dispatch/types.hpp"
+
+// Doubly linked lists threaded through arrays of nodes by index: no allocation, half the size of
+// pointers, and a node can be checked against the array's bounds. A node may carry several Links
+// and so be in several lists at once; a call names which by pointer to member, for example
+// append<&Request::order>(requests, list, slot).
+namespace mserve::broker {
+
+struct Links {
+  std::uint32_t prev;
+  std::uint32_t next;
+};
+
+struct List {
+  std::uint32_t first = kNone;
+  std::uint32_t last = kNone;
+  [[nodiscard]] bool empty() const noexcept { return first == kNone; }
+};
+
+template <auto kLinks, class Node>
+void append(std::vector<Node>& nodes, List& list, std::uint32_t index) noexcept {
+  nodes[index].*kLinks = {list.last, kNone};
+  if (list.last == kNone) {
+    list.first = index;
+  } else {
+    (nodes[list.last].*kLinks).next = index;
+  }
+  list.last = index;
+}
+
+/// `index` must be in `list`.
+template <auto kLinks, class Node>
+void remove(std::vector<Node>& nodes, List& list, std::uint32_t index) noexcept {
+  const Links links = nodes[index].*kLinks;
+  if (links.prev == kNone) {
+    list.first = links.next;
+  } else {
+    (nodes[links.prev].*kLinks).next = links.next;
+  }
+  if (links.next == kNone) {
+    list.last = links.prev;
+  } else {
+    (nodes[links.next].*kLinks).prev = links.prev;
+  }
+}
+
+/// Asks for the node's cache line, if there is such a node; nothing waits for it.
+template <class Node>
+void prefetch(const std::vector<Node>& nodes, std::uint32_t index) noexcept {
+  if (index < nodes.size()) {
+    __builtin_prefetch(&nodes[index], 1);
+  }
+}
+
+/// Moves `index`, which must be in `list`, to its end.
+template <auto kLinks, class Node>
+void make_last(std::vector<Node>& nodes, List& list, std::uint32_t index) noexcept {
+  if (list.last != index) {
+    remove<kLinks>(nodes, list, index);
+    append<kLinks>(nodes, list, index);
+  }
+}
+
+}  // namespace mserve::broker

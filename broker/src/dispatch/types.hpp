@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <limits>
+
+// What goes into the Dispatcher and what comes out of it. Everything here is a plain value: ids,
+// counts, hashes and times, never a payload, a pointer or a descriptor.
+namespace mserve::broker {
+
+/// A point in time or a span, in nanoseconds. The Dispatcher never reads a clock: whoever calls it
+/// passes `now`, which must not go backwards.
+using Nanos = std::uint64_t;
+
+/// "No bound", for Options::match_wait and Options::route_expire, and "no such time".
+inline constexpr Nanos kForever = std::numeric_limits<Nanos>::max();
+
+/// "No such servant, origin or request slot".
+inline constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
+
+/// Names one request until it completes. The slot is below Limits::requests_max, so a caller can
+/// keep its own data about a request in an array indexed by slot; the generation changes each time
+/// the slot is used again, so that a late answer never hits a new request.
+struct RequestId {
+  std::uint32_t slot = 0;
+  std::uint32_t generation = 0;  ///< Never 0 for a request: a zeroed id names none.
+
+  /// One word for the wire; 0 names no request.
+  [[nodiscard]] constexpr std::uint64_t packed() const noexcept {
+    return std::uint64_t{generation} << 32 | slot;
+  }
+  /// The inverse of packed(); any value is accepted, the Dispatcher checks the id where it is used.
+  [[nodiscard]] static constexpr RequestId unpack(std::uint64_t word) noexcept {
+    return {static_cast<std::uint32_t>(word), static_cast<std::uint32_t>(word >> 32)};
+  }
+  friend constexpr bool operator==(const RequestId&, const RequestId&) noexcept = default;
+  explicit constexpr operator bool() const noexcept { return generation != 0; }
+};
+
+/// Sizes, fixed at construction: every node is allocated then, and none later. Zero counts as one;
+/// the three counts are cut at 2^30.
+struct Limits {
+  std::uint32_t servants_max = 1024;   ///< Servant indices are below this.
+  std::uint32_t origins_max = 16384;   ///< Origin indices are below this.
+  std::uint32_t requests_max = 65536;  ///< Requests queued or running; the next one is `busy`.
+  /// Bytes of queued requests (flows not counted); the request that would exceed it is `busy`.
+  std::uint64_t queued_bytes_max = std::uint64_t{256} << 20;
+  /// How often a request may be overtaken for the sake of affinity before it goes next: by later
+  /// requests of its own origin, and (an origin's turn) by later turns of other origins.
+  std::uint32_t overtake_max = 64;
+  /// Scatters the route hashes, which clients choose, over the tables. Give it a random value in
+  /// production so that nobody can aim at one slot, and a fixed one in tests.
+  std::uint64_t hash_seed = 0x6d73657276650001;
+};
+
+/// What chooses the servant.
+enum class Policy : std::uint8_t {
+  orig,   ///< The first free servant from the top.
+  even,   ///< The next free servant after the last one used, wrapping.
+  match,  ///< A servant that holds the request's route; see Options.
+};
+
+/// What may change while the broker runs.
+struct Options {
+  Policy policy = Policy::match;
+  /// How long a request waits for a busy servant that holds its route before any free servant may
+  /// take it. 0: takes any free servant at once. kForever: only a holder runs it while one lives.
+  Nanos match_wait = 0;
+  /// A servant that has not run its route for this long no longer holds it. kForever: holds it
+  /// until another route takes its place.
+  Nanos route_expire = 12'000'000'000;
+};
+
+/// A servant attached. The caller chooses the index. Credit 0 counts as 1.
+struct ServantJoined {
+  std::uint32_t servant;
+  std::uint32_t credit = 1;
+};
+/// A servant died or detached. What it was running is retried, failed or discarded through next().
+struct ServantLeft {
+  std::uint32_t servant;
+};
+/// Give this servant nothing new (stopped process, drain); what it runs goes on.
+struct ServantSuspended {
+  std::uint32_t servant;
+};
+/// The suspended servant may be given requests again.
+struct ServantResumed {
+  std::uint32_t servant;
+};
+/// Whether servants are on their way (launching, re-attaching): requests then wait for them even
+/// when none is attached. True at construction.
+struct ServantsExpected {
+  bool expected;
+};
+/// Somebody who asks appeared. The caller chooses the index, which may be one used before, as soon
+/// as that one was closed.
+struct OriginOpened {
+  std::uint32_t origin;
+};
+/// It went away: its queued requests vanish (as `discard` decisions), what it has running is let
+/// finish and its answer is not delivered.
+struct OriginClosed {
+  std::uint32_t origin;
+};
+/// A request arrived.
+struct Submit {
+  std::uint32_t origin;
+  std::uint64_t route = 0;   ///< Hash of the routing symbol; 0 = none. A hint, never trusted.
+  std::uint64_t bytes = 0;   ///< Payload bytes, counted against Limits::queued_bytes_max.
+  std::uint8_t retries = 0;  ///< How often it may be sent again if its servant dies.
+  /// Its payload stays with its sender until a servant is chosen, then streams through: the bytes
+  /// are not counted, and it is never sent again, whatever `retries` says.
+  bool flow = false;
+};
+/// Its origin no longer wants this request.
+struct Cancel {
+  RequestId request;
+};
+/// The first bytes of its answer came: from here on it is never sent again.
+struct ReplyBegan {
+  RequestId request;
+  std::uint32_t servant;  ///< Who says so; believed only of the servant that runs it.
+};
+/// A servant says that it finished this request. Checked like any input.
+struct Done {
+  RequestId request;
+  std::uint32_t servant;
+};
+/// Shutting down: refuse what is new, finish what is there.
+struct DrainBegan {};
+/// Shutting down, out of patience: everything left fails with `shutdown`, nothing more is sent.
+struct DrainExpired {};
+
+/// Why a request was not accepted.
+enum class Refusal : std::uint8_t {
+  none,            ///< Accepted.
+  busy,            ///< Limits::requests_max or queued_bytes_max reached: try later.
+  no_servant,      ///< None attached and none expected.
+  shutting_down,   ///< DrainBegan was seen.
+  unknown_origin,  ///< Index out of range or not open: the caller's mistake.
+};
+
+struct Submitted {
+  RequestId id;  ///< Names none if refused.
+  Refusal refusal = Refusal::none;
+  std::uint32_t backlog = 0;  ///< Requests queued or running when it arrived.
+};
+
+/// What Cancel did.
+enum class Cancelled : std::uint8_t {
+  unknown,  ///< No such request (any more): nothing happened.
+  queued,   ///< It will not be sent; its `discard` decision follows.
+  running,  ///< Too late to stop it: its answer will come back with deliver = false.
+};
+
+/// What Done did. If not valid (stale, forged, or not this servant's) nothing changed and the other
+/// fields say nothing.
+struct Completion {
+  bool valid = false;
+  bool deliver = false;      ///< False: cancelled, or its origin is gone; drop the answer.
+  std::uint32_t origin = 0;  ///< As submitted.
+  std::uint64_t route = 0;   ///< As submitted.
+  Nanos submitted = 0;
+  Nanos dispatched = 0;         ///< The last time it was sent.
+  std::uint32_t backlog = 0;    ///< As told at submit.
+  std::uint32_t remaining = 0;  ///< Requests still queued or running now.
+};
+
+/// Why a request failed without an answer.
+enum class FailReason : std::uint8_t {
+  servant_died,  ///< Its servant left and it may not be sent again.
+  no_servant,    ///< Queued, the last servant left, and none is expected.
+  shutdown,      ///< DrainExpired.
+};
+
+/// One thing to do. The request is over after `fail` and `discard`: its id names nothing any more.
+struct Decision {
+  enum class Kind : std::uint8_t {
+    none,      ///< Nothing to do until the next event or next_wakeup().
+    dispatch,  ///< Send `request` to `servant`.
+    fail,      ///< Tell its origin that it failed, for `reason`; free what it holds.
+    discard,   ///< Free what it holds; nobody is told.
+    more,      ///< A bounded piece of bookkeeping was done; call next() again.
+  };
+  Kind kind = Kind::none;
+  FailReason reason = FailReason::servant_died;
+  bool again = false;  ///< dispatch: it was sent before, to a servant that left.
+  RequestId request;
+  std::uint32_t servant = kNone;
+};
+
+/// Counts since construction. At any time
+///   submitted == completed + orphaned + failed_* + discarded + queued() + running(),
+///   dispatched == hits + claims + steals + spills + unrouted.
+struct Counters {
+  std::uint64_t submitted = 0;    ///< Accepted.
+  std::uint64_t refused = 0;      ///< Answered with a Refusal.
+  std::uint64_t dispatched = 0;   ///< `dispatch` decisions, repeats included.
+  std::uint64_t retried = 0;      ///< Put back because the servant left.
+  std::uint64_t completed = 0;    ///< Done and delivered.
+  std::uint64_t orphaned = 0;     ///< Done, answer dropped: cancelled or origin gone.
+  std::uint64_t invalid = 0;      ///< Done or ReplyBegan that was not believed.
+  std::uint64_t discarded = 0;    ///< `discard` decisions.
+  std::uint64_t failed_died = 0;  ///< `fail` with servant_died.
+  std::uint64_t failed_none = 0;  ///< `fail` with no_servant.
+  std::uint64_t failed_shutdown = 0;
+  std::uint64_t hits = 0;      ///< Sent to a servant that held the route.
+  std::uint64_t claims = 0;    ///< No holder: sent to a servant without (or with an expired) route.
+  std::uint64_t steals = 0;    ///< No holder: sent to a servant whose own route it displaced.
+  std::uint64_t spills = 0;    ///< A holder lives, but it went to another servant.
+  std::uint64_t unrouted = 0;  ///< Sent without regard to any route: it has none.
+  std::uint64_t overtakes = 0;  ///< Dispatches that went ahead of an older request of their origin.
+  std::uint64_t forced = 0;     ///< Affinity refused because somebody was overtaken often enough.
+  std::uint64_t routes_dropped = 0;  ///< Route table crowded: a request was queued without route.
+};
+
+}  // namespace mserve::broker

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.hpp"
+
+#include <sched.h>
+
+#include <bit>
+
+#include "mserve/shm/directory.hpp"
+#include "mserve/shm/layout.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+bool ring_size_ok(std::uint32_t bytes, std::uint32_t max) {
+  return std::has_single_bit(bytes) && bytes >= shm::kRingBytesMin && bytes <= max;
+}
+
+bool core_usable(int core) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof(set), &set) == 0 && core < CPU_SETSIZE &&
+         CPU_ISSET(static_cast<std::size_t>(core), &set);
+}
+
+}  // namespace
+
+std::vector<std::string> BrokerOptions::validate() const {
+  std::vector<std::string> faults;
+  const auto check = [&faults](bool ok, const char* fault) {
+    if (!ok) {
+      faults.emplace_back(fault);
+    }
+  };
+  check(shm::valid_broker_name(name),
+        "--name: 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot");
+  check(core == -1 || (core >= 0 && core_usable(core)),
+        "--core: not a core that this process may use (see taskset -p $$)");
+  check(ring_size_ok(servant_ring, kServantRingMax),
+        "--servant-ring: a power of two from 4096 to 4194304 bytes");
+  check(ring_size_ok(client_ring, servant_ring),
+        "--client-ring: a power of two from 4096 to --servant-ring bytes");
+  check(gather_max <= servant_ring / 4, "--gather-max: at most a quarter of --servant-ring");
+  check(retain_max <= servant_ring / 4, "--retain-max: at most a quarter of --servant-ring");
+  check(max_sessions >= 2 && max_sessions <= 16384, "--max-sessions: 2 to 16384");
+  check(max_queue >= 1 && max_queue <= 1U << 24, "--max-queue: 1 to 16777216");
+  check(max_queue_bytes >= 1U << 20 && max_queue_bytes <= 1ULL << 40,
+        "--max-queue-bytes: 1 MiB to 1 TiB");
+  check(max_pending_bytes >= 1U << 20 && max_pending_bytes <= 1ULL << 40,
+        "--max-pending-bytes: 1 MiB to 1 TiB");
+  check(max_message >= 1 && max_message <= 1ULL << 40, "--max-message: 1 byte to 1 TiB");
+  check(retries <= 255, "--retries: 0 to 255");
+  check(servant_count == 0 || !servant_command.empty(),
+        "a number of servants needs the command that starts one");
+  check(allow_users.empty() || !socket_group.empty(),
+        "--allow-user: other users also need --socket-group to reach the socket");
+  check(servant_count < max_sessions, "more servants than --max-sessions");
+  return faults;
+}
+
+}  // namespace mserve::broker

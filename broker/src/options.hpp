@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dispatch/types.hpp"
+#include "mserve/shm/idle.hpp"
+
+namespace mserve::broker {
+
+/// Largest ring of a servant: its frames, a quarter of it, must fit PayloadStore::kBlockBytesMax.
+inline constexpr std::uint32_t kServantRingMax = 4U << 20;
+
+/// Everything a user can set. Names are those of the flags; bytes are bytes, times nanoseconds.
+struct BrokerOptions {
+  std::string name = "default";
+  std::string directory;  ///< Empty: the rule of shm/directory.hpp.
+  int core = -1;          ///< Core of the data thread; -1: not pinned.
+  shm::IdleStrategy idle = shm::IdleStrategy::automatic;
+
+  Policy policy = Policy::match;
+  Nanos match_wait = 0;
+  Nanos route_expire = 12'000'000'000;
+  std::uint32_t retries = 1;  ///< For requests that may be repeated.
+
+  std::uint32_t max_sessions = 1024;
+  std::uint32_t max_queue = 65536;              ///< Requests queued or running.
+  std::uint64_t max_queue_bytes = 64ULL << 20;  ///< Payloads waiting in the broker.
+  std::uint64_t max_pending_bytes = 16ULL
+                                    << 20;      ///< Answers kept for one client that does not read.
+  std::uint64_t max_message = 1ULL << 30;       ///< Largest message, either way.
+  std::uint64_t max_shared_bytes = 1ULL << 30;  ///< All segments together.
+  std::uint32_t client_ring = 64U << 10;
+  std::uint32_t servant_ring = 1U << 20;
+  std::uint32_t gather_max = 256U << 10;
+  std::uint32_t retain_max = 256U << 10;
+  Nanos stall_timeout = 1'000'000'000;
+  Nanos drain_timeout = 10'000'000'000;
+  Nanos cool = 100'000'000;  ///< Without a frame for this long a session turns cold.
+  bool lock_memory = false;
+  std::vector<std::uint32_t> allow_users;  ///< uids beside root and the broker's own.
+  std::string socket_group;  ///< Its members can reach directory, socket and counters.
+
+  std::uint32_t servant_count = 0;  ///< Servants to launch.
+  std::string servant_command;
+  std::vector<std::string> servant_args;
+  int ready_fd = -1;  ///< Gets "ready\n" once all launched servants are attached.
+  std::string log_level = "info";
+
+  /// Every fault of these options, one line each; empty when there is none.
+  [[nodiscard]] std::vector<std::string> validate() const;
+};
+
+}  // namespace mserve::broker

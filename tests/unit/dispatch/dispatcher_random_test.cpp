@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <iostream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "dispatch/dispatcher.hpp"
+#include "reference_model.hpp"
+
+// Random schedules of everything that can happen, each step checked against the reference model and
+// by the audit. MSERVE_TEST_SEED=n replays from schedule n on, MSERVE_TEST_SCHEDULES=n sets how
+// many.
+namespace mserve::broker::test {
+namespace {
+
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+class Schedule {
+ public:
+  explicit Schedule(std::uint64_t seed)
+      : random_(seed),
+        limits_(random_limits()),
+        same_options_(below(3) != 0),
+        options_(random_options()),
+        routes_(1 + below(6)),
+        credit_max_(1 + below(3)),
+        mishaps_(below(4)),
+        dispatcher_(limits_, options_),
+        model_(limits_, options_, same_options_) {}
+
+  // "" or what went wrong.
+  std::string run() {
+    for (std::uint32_t at = 0; at < limits_.origins_max; ++at) {
+      open(at);
+    }
+    for (std::uint32_t at = 0; at < limits_.servants_max; ++at) {
+      join(at);
+    }
+    const std::uint32_t steps = 50 + below(150);
+    for (std::uint32_t step = 0; step < steps && healthy(); ++step) {
+      event();
+      audit();
+      take(below(4) == 0 ? 1000 : below(4));
+      audit();
+    }
+    finish();
+    return fault_;
+  }
+
+ private:
+  std::uint32_t below(std::uint32_t bound) { return static_cast<std::uint32_t>(random_() % bound); }
+
+  Limits random_limits() {
+    Limits limits;
+    limits.servants_max = 1 + below(6);
+    limits.origins_max = 1 + below(5);
+    limits.requests_max = 2 + below(60);
+    limits.queued_bytes_max = below(4) == 0 ? 500 : 1'000'000;
+    limits.overtake_max = below(3) == 0 ? 64 : below(6);
+    limits.hash_seed = random_();
+    return limits;
+  }
+
+  Options random_options() {
+    Options options;
+    options.policy = below(5) < 3 ? Policy::match : (below(2) != 0 ? Policy::orig : Policy::even);
+    const Nanos waits[] = {0, 0, 1 + below(60), kForever};
+    options.match_wait = waits[below(4)];
+    const Nanos expiries[] = {12'000'000'000, kForever, 1 + below(80)};
+    options.route_expire = expiries[below(3)];
+    return options;
+  }
+
+  bool healthy() {
+    if (fault_.empty()) {
+      fault_ = model_.fault();
+    }
+    return fault_.empty();
+  }
+
+  void audit() {
+    if (fault_.empty()) {
+      fault_ = dispatcher_.audit();
+    }
+  }
+
+  void open(std::uint32_t origin) {
+    model_.opened(origin, dispatcher_.on(OriginOpened{origin}, now_));
+  }
+
+  void join(std::uint32_t servant) {
+    const ServantJoined event{servant, below(credit_max_ + 1)};
+    model_.joined(event, dispatcher_.on(event, now_));
+  }
+
+  void submit() {
+    const Submit event{.origin = below(limits_.origins_max + (below(20) == 0)),
+                       .route = below(4) == 0 ? 0 : 1 + below(routes_),
+                       .bytes = below(100),
+                       .retries = static_cast<std::uint8_t>(below(3)),
+                       .flow = below(8) == 0};
+    model_.submit(event, dispatcher_.on(event, now_), now_);
+  }
+
+  void done(const Done& event) { model_.done(event, dispatcher_.on(event, now_), now_); }
+
+  void done_right() {
+    const auto running = model_.running();
+    if (!running.empty()) {
+      done(running[below(static_cast<std::uint32_t>(running.size()))]);
+    }
+  }
+
+  RequestId some_id() {
+    const auto live = model_.live_ids();
+    const auto& past = model_.past_ids();
+    if (!live.empty() && below(2) != 0) {
+      return live[below(static_cast<std::uint32_t>(live.size()))];
+    }
+    if (!past.empty() && below(3) != 0) {
+      return past[below(static_cast<std::uint32_t>(past.size()))];
+    }
+    return RequestId::unpack(random_() >> below(64));
+  }
+
+  void event() {
+    now_ += below(3) == 0 ? below(20) : 0;
+    const std::uint32_t kind = below(100);
+    if (kind < 50) {
+      for (std::uint32_t count = 1 + (below(5) == 0 ? below(20) : 0); count != 0; --count) {
+        submit();
+      }
+    } else if (kind < 80 || mishaps_ == 0) {
+      done_right();
+    } else {
+      mishap(below(9 + mishaps_));
+    }
+    model_.observe(dispatcher_);
+  }
+
+  void mishap(std::uint32_t kind) {
+    const std::uint32_t servant = below(limits_.servants_max + (below(20) == 0));
+    const std::uint32_t origin = below(limits_.origins_max + (below(20) == 0));
+    switch (kind) {
+      case 0:
+        return done({some_id(), servant});
+      case 1: {
+        const auto running = model_.running();
+        const ReplyBegan event{running.empty() ? some_id() : running[0].request,
+                               running.empty() || below(4) == 0 ? servant : running[0].servant};
+        return model_.reply_began(event, dispatcher_.on(event, now_));
+      }
+      case 2: {
+        const RequestId id = some_id();
+        return model_.cancel(id, dispatcher_.on(Cancel{id}, now_));
+      }
+      case 3:
+        return model_.left(servant, dispatcher_.on(ServantLeft{servant}, now_));
+      case 4:
+        return model_.suspended(servant, dispatcher_.on(ServantSuspended{servant}, now_));
+      case 5:
+        return model_.resumed(servant, dispatcher_.on(ServantResumed{servant}, now_));
+      case 6:
+        return model_.closed(origin, dispatcher_.on(OriginClosed{origin}, now_));
+      case 7: {
+        const bool expected = below(3) != 0;
+        dispatcher_.on(ServantsExpected{expected}, now_);
+        return model_.expected(expected);
+      }
+      case 8:
+        if (!same_options_) {
+          // When a route that is out of date is forgotten depends on when somebody looked, so the
+          // model could not tell if this limit changed.
+          const Nanos expire = options_.route_expire;
+          options_ = random_options();
+          options_.route_expire = expire;
+          dispatcher_.set_options(options_, now_);
+          model_.set_options(options_);
+        }
+        return;
+      default:
+        return recover(servant, origin);
+    }
+  }
+
+  void recover(std::uint32_t servant, std::uint32_t origin) {
+    if (below(60) == 0) {
+      dispatcher_.on(DrainBegan{}, now_);
+      model_.drain_began();
+    } else if (below(60) == 0) {
+      dispatcher_.on(DrainExpired{}, now_);
+      model_.drain_expired();
+    } else if (below(2) == 0) {
+      join(servant);
+    } else {
+      open(origin);
+    }
+  }
+
+  // Up to `count` decisions; checks that it is right to be quiet when there is none.
+  void take(std::uint32_t count) {
+    for (; count != 0 && healthy(); --count) {
+      const Counters before = dispatcher_.counters();
+      const Decision decision = dispatcher_.next(now_);
+      model_.decided(decision, now_, before, dispatcher_.counters());
+      if (decision.kind == Decision::Kind::none) {
+        model_.quiet(dispatcher_, now_);
+        return;
+      }
+    }
+  }
+
+  // Whatever is left completes: nothing was lost on the way.
+  void finish() {
+    for (std::uint32_t at = 0; at < limits_.servants_max; ++at) {
+      if (model_.attached(at)) {
+        model_.resumed(at, dispatcher_.on(ServantResumed{at}, now_));
+      }
+    }
+    take(1'000'000);
+    for (int round = 0; round < 1000 && model_.live() != 0 && healthy(); ++round) {
+      if (dispatcher_.servants() == 0) {
+        join(0);
+      }
+      done_right();
+      now_ += 1;
+      take(1'000'000);
+      audit();
+    }
+    if (healthy() && model_.live() != 0) {
+      fault_ = "requests are left that nobody completes";
+    }
+  }
+
+  std::mt19937_64 random_;
+  Nanos now_ = 1000;
+  Limits limits_;
+  bool same_options_;
+  Options options_;
+  std::uint32_t routes_;
+  std::uint32_t credit_max_;
+  std::uint32_t mishaps_;
+  Dispatcher dispatcher_;
+  ReferenceModel model_;
+  std::string fault_;
+};
+
+TEST(DispatcherRandom, EveryScheduleKeepsEveryPromise) {
+  const std::uint64_t first = from_environment("MSERVE_TEST_SEED", 1);
+  const std::uint64_t count = from_environment("MSERVE_TEST_SCHEDULES", 20'000);
+  std::cout << "seeds " << first << " to " << first + count - 1 << "\n";
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    const std::string fault = Schedule(seed).run();
+    ASSERT_EQ(fault, "") << "replay: MSERVE_TEST_SEED=" << seed
+                         << " MSERVE_TEST_SCHEDULES=1 (this test) "
+                            "--gtest_filter=DispatcherRandom.*";
+  }
+}
+
+}  // namespace
+}  // namespace mserve::broker::test

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "reference_model.hpp"
+
+namespace mserve::broker::test {
+
+namespace {
+
+template <class List>
+auto find(List& list, RequestId id) {
+  return std::find_if(list.begin(), list.end(), [&](const auto& asked) { return asked.id == id; });
+}
+
+}  // namespace
+
+std::vector<RequestId> ReferenceModel::live_ids() const {
+  std::vector<RequestId> ids;
+  for (const Asked& asked : live_) {
+    ids.push_back(asked.id);
+  }
+  return ids;
+}
+
+std::vector<Done> ReferenceModel::running() const {
+  std::vector<Done> found;
+  for (const Asked& asked : live_) {
+    if (asked.running && !asked.limbo) {
+      found.push_back({asked.id, asked.servant});
+    }
+  }
+  return found;
+}
+
+std::uint64_t ReferenceModel::queued_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const Asked& asked : live_) {
+    bytes += asked.running || asked.submit.flow ? 0 : asked.submit.bytes;
+  }
+  return bytes;
+}
+
+void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos now) {
+  const bool anybody = std::any_of(servants_.begin(), servants_.end(),
+                                   [](const Server& server) { return server.attached; });
+  const bool limbo =
+      std::any_of(live_.begin(), live_.end(), [](const Asked& asked) { return asked.limbo; });
+  const std::uint64_t bytes = event.flow ? 0 : event.bytes;
+  Refusal refusal = Refusal::none;
+  if (event.origin >= origin_of_.size() || origin_of_[event.origin] < 0) {
+    refusal = Refusal::unknown_origin;
+  } else if (draining_) {
+    refusal = Refusal::shutting_down;
+  } else if (!anybody && !expected_) {
+    refusal = Refusal::no_servant;
+  } else if (live_.size() >= limits_.requests_max ||
+             (bytes != 0 && queued_bytes() + bytes > limits_.queued_bytes_max)) {
+    refusal = Refusal::busy;
+  }
+  // What is in limbo may be queued again already, with its bytes.
+  const bool may_differ = limbo && (refusal == Refusal::none || refusal == Refusal::busy) &&
+                          (answer.refusal == Refusal::none || answer.refusal == Refusal::busy);
+  check(answer.refusal == refusal || may_differ, "submit: wrong refusal");
+  check(answer.backlog == live_.size(), "submit: wrong backlog");
+  check((answer.refusal == Refusal::none) == static_cast<bool>(answer.id), "submit: id");
+  if (answer.refusal != Refusal::none) {
+    return;
+  }
+  check(answer.id.slot < limits_.requests_max, "submit: slot out of range");
+  check(ids_.insert(answer.id.packed()).second, "submit: id used twice");
+  Asked asked;
+  asked.id = answer.id;
+  asked.submit = event;
+  asked.origin = origin_of_[event.origin];
+  asked.submitted = now;
+  asked.backlog = answer.backlog;
+  live_.push_back(asked);
+  update_turns(-1);
+}
+
+void ReferenceModel::done(const Done& event, const Completion& answer, Nanos now) {
+  const auto asked = find(live_, event.request);
+  const bool valid =
+      asked != live_.end() && asked->running && !asked->limbo && asked->servant == event.servant;
+  check(answer.valid == valid, valid ? "done: not believed" : "done: believed");
+  if (!valid || !answer.valid) {
+    return;
+  }
+  check(answer.deliver == !unwanted(*asked), "done: deliver");
+  check(answer.origin == asked->submit.origin, "done: origin");
+  check(answer.route == asked->submit.route, "done: route");
+  check(answer.submitted == asked->submitted, "done: submitted");
+  check(answer.dispatched == asked->dispatched, "done: dispatched");
+  check(answer.backlog == asked->backlog, "done: backlog");
+  check(answer.remaining == live_.size() - 1, "done: remaining");
+  Server& server = servants_[event.servant];
+  --server.outstanding;
+  server.used = ++stamp_;
+  if (server.route == asked->submit.route && server.route != 0) {
+    server.route_used = now;
+  }
+  over(event.request);
+}
+
+void ReferenceModel::reply_began(const ReplyBegan& event, bool answer) {
+  const auto asked = find(live_, event.request);
+  const bool valid =
+      asked != live_.end() && asked->running && !asked->limbo && asked->servant == event.servant;
+  check(answer == valid, "reply began: belief");
+  if (valid) {
+    asked->began = true;
+  }
+}
+
+void ReferenceModel::cancel(RequestId id, Cancelled answer) {
+  const auto asked = find(live_, id);
+  if (asked == live_.end()) {
+    check(answer == Cancelled::unknown, "cancel: of nothing");
+    return;
+  }
+  if (asked->limbo) {
+    check(answer != Cancelled::unknown, "cancel: limbo");
+  } else {
+    check(answer == (asked->running ? Cancelled::running : Cancelled::queued), "cancel: answer");
+  }
+  asked->cancelled = true;
+  update_turns(-1);
+}
+
+void ReferenceModel::joined(const ServantJoined& event, bool answer) {
+  const bool taken = event.servant >= servants_.size() || servants_[event.servant].attached;
+  const bool limbo = std::any_of(live_.begin(), live_.end(), [&](const Asked& asked) {
+    return asked.limbo && asked.servant == event.servant;
+  });
+  check(taken ? !answer : (answer || limbo), "joined: answer");
+  if (answer) {
+    servants_[event.servant] = {};
+    servants_[event.servant].attached = true;
+    servants_[event.servant].credit = std::max(event.credit, 1U);
+    servants_[event.servant].used = ++stamp_;
+  }
+}
+
+void ReferenceModel::left(std::uint32_t servant, bool answer) {
+  check(answer == attached(servant), "left: answer");
+  if (!answer) {
+    return;
+  }
+  servants_[servant] = {};
+  for (Asked& asked : live_) {
+    asked.limbo = asked.limbo || (asked.running && asked.servant == servant);
+  }
+}
+
+void ReferenceModel::suspended(std::uint32_t servant, bool answer) {
+  check(answer == attached(servant), "suspended: answer");
+  if (answer) {
+    servants_[servant].suspended = true;
+  }
+}
+
+void ReferenceModel::resumed(std::uint32_t servant, bool answer) {
+  check(answer == attached(servant), "resumed: answer");
+  if (!answer || !servants_[servant].suspended) {
+    return;
+  }
+  Server& back = servants_[servant];
+  for (const Server& server : servants_) {
+    // Whether one whose route is out of date still counts depends on whether anybody looked.
+    if (server.attached && !server.suspended && server.route == back.route) {
+      back.maybe_forgotten = true;
+    }
+  }
+  if (back.maybe_forgotten) {
+    back.route = 0;
+    back.maybe_forgotten = false;
+  }
+  back.suspended = false;
+  back.used = ++stamp_;
+}
+
+void ReferenceModel::opened(std::uint32_t origin, bool answer) {
+  const bool vacant = origin < origin_of_.size() && origin_of_[origin] < 0;
+  check(answer == vacant, "opened: answer");
+  if (answer) {
+    origin_of_[origin] = static_cast<int>(openings_.size());
+    openings_.push_back({});
+    openings_.back().index = origin;
+  }
+}
+
+void ReferenceModel::closed(std::uint32_t origin, bool answer) {
+  const bool open = origin < origin_of_.size() && origin_of_[origin] >= 0;
+  check(answer == open, "closed: answer");
+  if (answer) {
+    openings_[static_cast<std::size_t>(origin_of_[origin])].open = false;
+    origin_of_[origin] = -1;
+    update_turns(-1);
+  }
+}
+
+void ReferenceModel::over(RequestId id) {
+  live_.erase(find(live_, id));
+  past_.push_back(id);
+}
+
+bool ReferenceModel::waits_for_busy_holder(const Asked& asked, Nanos now) const {
+  bool held = false;
+  for (const Server& server : servants_) {
+    if (holds(server, asked.submit.route, now)) {
+      held = true;
+      if (free(server)) {
+        return false;
+      }
+    }
+  }
+  return held && !overdue(asked, now);
+}
+
+// A free servant could run a queued request of the route it holds.
+bool ReferenceModel::pair_ready(Nanos now) const {
+  return std::any_of(live_.begin(), live_.end(), [&](const Asked& asked) {
+    return first_time(asked) && !unwanted(asked) &&
+           std::any_of(servants_.begin(), servants_.end(), [&](const Server& server) {
+             return free(server) && holds(server, asked.submit.route, now);
+           });
+  });
+}
+
+void ReferenceModel::decided(const Decision& decision, Nanos now, const Counters& before,
+                             const Counters& after) {
+  using Kind = Decision::Kind;
+  if (decision.kind == Kind::none || decision.kind == Kind::more) {
+    return;
+  }
+  const auto found = find(live_, decision.request);
+  check(found != live_.end(), "decision: about no request");
+  if (found == live_.end()) {
+    return;
+  }
+  Asked& asked = *found;
+  if (decision.kind == Kind::dispatch) {
+    dispatched(asked, decision, now, after.forced != before.forced);
+    return;
+  }
+  check(!asked.running || asked.limbo || expired_, "over: still running");
+  if (decision.kind == Kind::discard) {
+    check(unwanted(asked), "discard: somebody wants it");
+  } else {
+    check(!unwanted(asked), "fail: nobody wants to know");
+    switch (decision.reason) {
+      case FailReason::servant_died:
+        check(asked.limbo, "fail: servant_died, but it lives");
+        check(asked.began || asked.submit.flow || asked.sent > asked.submit.retries,
+              "fail: could have been sent again");
+        break;
+      case FailReason::no_servant:
+        check(!expected_ && std::none_of(servants_.begin(), servants_.end(),
+                                         [](const Server& server) { return server.attached; }),
+              "fail: no_servant, but there is one");
+        break;
+      case FailReason::shutdown:
+        check(expired_, "fail: shutdown too early");
+        break;
+    }
+  }
+  if (asked.running && !asked.limbo) {
+    --servants_[asked.servant].outstanding;
+    servants_[asked.servant].used = ++stamp_;
+  }
+  over(decision.request);
+  update_turns(-1);
+}
+
+void ReferenceModel::dispatched(Asked& asked, const Decision& decision, Nanos now, bool forced) {
+  check(!expired_, "dispatch: after the end");
+  check(!asked.running || asked.limbo, "dispatch: runs already");
+  check(!unwanted(asked), "dispatch: nobody wants it");
+  check(decision.again == (asked.sent != 0), "dispatch: again");
+  check(decision.servant < servants_.size() && free(servants_[decision.servant]),
+        "dispatch: servant not free");
+  if (!fault_.empty()) {
+    return;
+  }
+  if (asked.sent != 0) {
+    check(!asked.began && !asked.submit.flow, "dispatch: may not be sent again");
+  } else {
+    for (const Asked& other : live_) {
+      if (other.id == asked.id) {
+        break;
+      }
+      check(!(first_time(other) && other.origin == asked.origin && !unwanted(other) &&
+              other.submit.route == asked.submit.route),
+            "dispatch: not in order within origin and route");
+    }
+    check(options_.policy != Policy::match || forced || !pair_ready(now) ||
+              holds(servants_[decision.servant], asked.submit.route, now),
+          "dispatch: a holder was free for another request");
+  }
+  check_servant(asked, decision.servant, now);
+  const bool first = asked.sent == 0;
+  asked.limbo = false;
+  asked.running = true;
+  asked.servant = decision.servant;
+  asked.dispatched = now;
+  ++asked.sent;
+  check(asked.sent <= 1U + asked.submit.retries, "dispatch: too often");
+  Server& server = servants_[decision.servant];
+  if (out_of_date(server, now)) {
+    server.route = 0;
+  }
+  ++server.outstanding;
+  check(server.outstanding <= server.credit, "dispatch: beyond the credit");
+  server.used = ++stamp_;
+  if (asked.submit.route != 0) {
+    server.route = asked.submit.route;
+    server.route_used = now;
+  }
+  last_used_ = decision.servant;
+  if (first) {
+    count_overtaking(asked);
+    update_turns(asked.origin);
+  }
+}
+
+void ReferenceModel::check_servant(const Asked& asked, std::uint32_t chosen, Nanos now) {
+  switch (options_.policy) {
+    case Policy::orig:
+      for (std::uint32_t at = 0; at < chosen; ++at) {
+        check(!free(servants_[at]), "orig: not the first free one");
+      }
+      break;
+    case Policy::even: {
+      const auto count = static_cast<std::uint32_t>(servants_.size());
+      std::uint32_t at = last_used_ == kNone ? 0 : (last_used_ + 1) % count;
+      while (!free(servants_[at])) {
+        at = (at + 1) % count;
+      }
+      check(at == chosen, "even: not the next free one");
+      break;
+    }
+    case Policy::match:
+      check_match(asked, chosen, now);
+      break;
+  }
+}
+
+void ReferenceModel::check_match(const Asked& asked, std::uint32_t chosen, Nanos now) {
+  const std::uint64_t route = asked.submit.route;
+  const Server& server = servants_[chosen];
+  if (holds(server, route, now)) {
+    return;
+  }
+  bool bare = false;
+  std::uint64_t oldest = ~std::uint64_t{0};
+  for (const Server& other : servants_) {
+    if (!free(other)) {
+      continue;
+    }
+    check(!holds(other, route, now), "match: a free holder was passed by");
+    bare = bare || (other.route == 0 && other.outstanding == 0);
+    oldest = std::min(oldest, other.used);
+  }
+  const bool old = out_of_date(server, now);
+  if (bare) {
+    check(old || (server.route == 0 && server.outstanding == 0), "match: a bare one was free");
+  } else {
+    check(old || server.used == oldest, "match: not the least recently used");
+  }
+  // A change of options lets go what then need not wait, and that stays so.
+  if (asked.sent == 0 && same_options_) {
+    check(!waits_for_busy_holder(asked, now), "match: had to wait for its holder");
+  }
+}
+
+// Of requests that are sure to be open, none may be overtaken more often than the limit says.
+void ReferenceModel::count_overtaking(const Asked& sent) {
+  for (Asked& other : live_) {
+    if (other.id == sent.id) {
+      return;
+    }
+    if (other.origin == sent.origin && sure_of_turn(other)) {
+      ++other.overtaken;
+      check(other.overtaken <= limits_.overtake_max, "overtaken too often within its origin");
+    }
+  }
+}
+
+// An origin with a turn waits for those ahead of it and overtake_max more. `turn_of` had its turn.
+void ReferenceModel::update_turns(int turn_of) {
+  std::vector<bool> sure(openings_.size(), false);
+  std::vector<bool> any(openings_.size(), false);
+  for (const Asked& asked : live_) {
+    const auto origin = static_cast<std::size_t>(asked.origin);
+    sure[origin] = sure[origin] || sure_of_turn(asked);
+    any[origin] = any[origin] || (!asked.running && !unwanted(asked));
+  }
+  const auto backlogged = static_cast<std::size_t>(std::count(any.begin(), any.end(), true));
+  for (std::size_t at = 0; at < openings_.size(); ++at) {
+    Opening& opening = openings_[at];
+    const bool mine = turn_of == static_cast<int>(at);
+    if (!sure[at] || mine || !opening.backlogged) {
+      opening.backlogged = sure[at];
+      opening.turns_ahead = backlogged;
+      opening.dispatched_by_others = 0;
+    } else if (turn_of >= 0) {
+      ++opening.dispatched_by_others;
+      check(opening.dispatched_by_others <= opening.turns_ahead + limits_.overtake_max,
+            "an origin waited too long for its turn");
+    }
+  }
+}
+
+void ReferenceModel::observe(const Dispatcher& dispatcher) {
+  check(dispatcher.queued() + dispatcher.running() == live_.size(), "observe: live requests");
+  std::uint32_t running = 0;
+  bool limbo = false;
+  for (const Asked& asked : live_) {
+    running += asked.running;
+    limbo = limbo || asked.limbo;
+  }
+  check(limbo || dispatcher.running() == running, "observe: running");
+  std::uint32_t attached = 0;
+  std::uint32_t free_ones = 0;
+  for (const Server& server : servants_) {
+    attached += server.attached;
+    free_ones += free(server);
+  }
+  check(dispatcher.servants() == attached, "observe: servants");
+  check(dispatcher.free_servants() == free_ones, "observe: free servants");
+}
+
+void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
+  const bool anybody =
+      std::any_of(servants_.begin(), servants_.end(), [this](const Server& s) { return free(s); });
+  Nanos due = kForever;
+  for (Asked& asked : live_) {
+    if (asked.limbo) {  // Nothing was said about it, so it must be queued again.
+      check(!asked.began && !asked.submit.flow && asked.sent <= asked.submit.retries,
+            "quiet: a dead servant's request was forgotten");
+      asked.limbo = asked.running = false;
+    }
+    check(!expired_, "quiet: something is left after the end");
+    if (asked.running) {
+      continue;
+    }
+    check(!unwanted(asked), "quiet: an unwanted request is still there");
+    check(!anybody || (asked.sent == 0 && waits_for_busy_holder(asked, now)),
+          "quiet: a servant idles while a request that it may run waits");
+    check(expected_ || dispatcher.servants() != 0, "quiet: waits for nobody");
+    if (anybody && wait() != kForever) {
+      due = std::min(due, asked.submitted + wait());
+    }
+  }
+  check(dispatcher.next_wakeup(now) == due, "quiet: wrong time to look again");
+  check(dispatcher.queued_bytes() == queued_bytes(), "quiet: queued bytes");
+}
+
+}  // namespace mserve::broker::test
