@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "child.hpp"
+#include "run.hpp"
+#include "trips.hpp"
+
+namespace mserve::bench {
+
+/// What `--idle` means where it was not given.
+[[nodiscard]] shm::IdleStrategy idle_of(const Settings& settings) noexcept;
+
+/// The broker of a run. One of ours is started for each repetition and stopped after it, so that no
+/// spinning thread is there while floor and probe are measured, and each repetition gets its own
+/// memory; one that runs already stays attached all the time.
+class BrokerSide {
+ public:
+  /// Mode running: attaches, and throws when that fails.
+  explicit BrokerSide(const Settings& settings);
+
+  /// Starts what is needed, calls `use` on a thread pinned as the mode says, stops what it started.
+  void with_trips(const std::function<void(Trips&)>& use);
+
+  /// Mode running: process of the broker; else 0.
+  [[nodiscard]] int broker_pid() const noexcept;
+
+ private:
+  void with_own_broker(const std::function<void(Trips&)>& use);
+
+  const Settings& settings_;
+  std::unique_ptr<Trips> running_;
+  std::optional<TempDir> dir_;
+};
+
+}  // namespace mserve::bench
