@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Goal: a stranger can use each installed library, through CMake and through pkg-config, wherever the tree
+#       was moved to, and can take mserve as a subproject.
+# Method: install a finished build into a temporary directory, move it, build and run small consumers.
+set -euo pipefail
+shopt -s nullglob
+
+if (($# != 3)); then
+  echo "usage: tests/install/run.sh SOURCE_DIR BUILD_DIR CXX   (a finished build; ctest passes these)" >&2
+  exit 2
+fi
+source_dir=$1 build_dir=$2 cxx=$3
+consumer_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/consumer" && pwd)
+libraries=(shm kdb client servant)
+
+temporary=$(mktemp -d /tmp/mserve-install.XXXXXX)
+trap 'rm -rf "$temporary"' EXIT
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+# Runs a step silently; on failure shows what it printed.
+quiet() {
+  "$@" >"$temporary/log" 2>&1 || { cat "$temporary/log" >&2; fail "$*"; }
+}
+
+echo "== install, then move"
+quiet cmake --install "$build_dir" --prefix "$temporary/first"
+mv "$temporary/first" "$temporary/moved"
+prefix=$temporary/moved
+! grep -rlF -e "$source_dir" -e "$build_dir" -e "$temporary/first" --include='*.cmake' --include='*.pc' "$prefix" ||
+  fail "these files name a directory of the builder's machine"
+! find "$prefix/include" -type f ! -path "$prefix/include/mserve/*" | grep . ||
+  fail "these headers are outside include/mserve"
+for tool in "$build_dir"/bin/mserve-*; do
+  [[ -x $prefix/bin/${tool##*/} ]] || fail "${tool##*/} is not installed"
+done
+
+echo "== find_package(mserve CONFIG)"
+quiet cmake -S "$consumer_dir" -B "$temporary/cmake" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" \
+  -DCMAKE_PREFIX_PATH="$prefix"
+quiet cmake --build "$temporary/cmake"
+for library in "${libraries[@]}"; do
+  quiet "$temporary/cmake/use-$library"
+  echo "  $library"
+done
+
+echo "== pkg-config"
+PKG_CONFIG_PATH=$(find "$prefix" -type d -name pkgconfig)
+export PKG_CONFIG_PATH
+for library in "${libraries[@]}"; do
+  read -ra cflags < <(pkg-config --cflags "mserve-$library")
+  read -ra libs < <(pkg-config --libs "mserve-$library")
+  quiet "$cxx" -std=c++20 "${cflags[@]}" "$consumer_dir/use_$library.cpp" "${libs[@]}" -o "$temporary/use-$library"
+  quiet "$temporary/use-$library"
+  echo "  $library"
+done
+
+echo "== add_subdirectory"
+mkdir "$temporary/parent"
+cat >"$temporary/parent/CMakeLists.txt" <<TEXT
+cmake_minimum_required(VERSION 3.25)
+project(parent LANGUAGES C CXX)
+add_subdirectory("$source_dir" mserve)
+foreach(tool mserve-broker mserve-client mserve-servant mserve-bench)
+  if(TARGET \${tool})
+    message(FATAL_ERROR "\${tool} is built although mserve is a subproject")
+  endif()
+endforeach()
+add_executable(use-client "$consumer_dir/use_client.cpp")
+target_link_libraries(use-client PRIVATE mserve::client)
+TEXT
+quiet cmake -S "$temporary/parent" -B "$temporary/parent/build" -G Ninja -DCMAKE_CXX_COMPILER="$cxx"
+echo "  configured"

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a user sees: mserve-client against a broker with demo servants.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <boost/json.hpp>
+#include <csignal>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "support/broker_process.hpp"
+#include "support/raw_peer.hpp"
+#include "support/wait.hpp"
+
+namespace mserve::test {
+namespace {
+
+/// Words of the first line that starts with `word`.
+std::vector<std::string> line_with(const std::string& text, const std::string& word) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::vector<std::string> found;
+    for (std::string w; words >> w;) {
+      found.push_back(w);
+    }
+    if (!found.empty() && found[0] == word) {
+      return found;
+    }
+  }
+  return {};
+}
+
+/// One broker with two demo servants for all tests that leave it as it is.
+class CommandLine : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    BrokerSetup setup;
+    setup.servants = 2;
+    broker_ = new Broker(setup);
+  }
+  static void TearDownTestSuite() {
+    delete broker_;
+    broker_ = nullptr;
+  }
+  static Output client(std::vector<std::string> args) {
+    args.insert(args.begin(), program("mserve-client"));
+    return run_to_end(std::move(args), broker_->env());
+  }
+  static Broker* broker_;
+};
+Broker* CommandLine::broker_ = nullptr;
+
+TEST_F(CommandLine, AQueryPrintsInfoAndTableAsTheQConsoleDoes) {
+  const Output shown = client({"--console", "40", "200", "proc1 `IBM"});
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  const std::size_t info = shown.out.find("--info--\n");
+  const std::size_t result = shown.out.find("--result--\n");
+  ASSERT_NE(info, std::string::npos) << shown.out;
+  ASSERT_NE(result, std::string::npos) << shown.out;
+  std::istringstream lines(shown.out.substr(info, result - info));
+  std::vector<std::string> keys;
+  for (std::string line; std::getline(lines, line);) {
+    if (const std::size_t bar = line.find('|'); bar != std::string::npos) {
+      keys.push_back(line.substr(0, line.find_last_not_of(' ', bar - 1) + 1));
+    }
+  }
+  EXPECT_EQ(keys, (std::vector<std::string>{"qsvr", "elapsed", "execution", "route", "backlog",
+                                            "remaining"}));
+  EXPECT_NE(shown.out.find("qsvr     | `mserve-servant-"), std::string::npos) << shown.out;
+  EXPECT_NE(shown.out.find("route    | `IBM"), std::string::npos) << shown.out;
+  const std::vector<std::string> columns{"SYM", "MAX",  "MIN", "OPEN", "CLOSE",
+                                         "AVG", "VWAP", "DEV", "VAR"};
+  EXPECT_EQ(line_with(shown.out.substr(result), "SYM"), columns) << shown.out;
+  EXPECT_EQ(line_with(shown.out.substr(result), "IBM").size(), columns.size()) << shown.out;
+}
+
+TEST_F(CommandLine, JsonIsValidAndCarriesInfoAndResult) {
+  const Output shown = client({"--json", "proc1 `IBM`GS"});
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  boost::json::error_code error;
+  const boost::json::value value = boost::json::parse(shown.out, error);
+  ASSERT_FALSE(error) << shown.out;
+  for (const char* const key : {"qsvr", "elapsed", "execution", "route", "backlog", "remaining"}) {
+    EXPECT_TRUE(value.as_object().at("info").as_object().contains(key)) << key;
+  }
+  EXPECT_NE(boost::json::serialize(value.as_object().at("result")).find("IBM"), std::string::npos);
+}
+
+TEST_F(CommandLine, AFunctionThatIsNotListedIsRefusedWithLbtsError) {
+  const Output shown = client({"system \"ls\""});
+  EXPECT_EQ(shown.exit_code, 1);
+  EXPECT_NE((shown.out + shown.err).find("unknown command: `system"), std::string::npos)
+      << shown.err;
+}
+
+TEST_F(CommandLine, ANestedCallIsRefusedWithLbtsError) {
+  const Output shown = client({"proc1 proc2 `IBM"});
+  EXPECT_EQ(shown.exit_code, 1);
+  EXPECT_NE((shown.out + shown.err).find("nested evaluation"), std::string::npos) << shown.err;
+}
+
+TEST_F(CommandLine, AnErrorIsValidJsonToo) {
+  const Output shown = client({"--json", "system \"ls\""});
+  EXPECT_EQ(shown.exit_code, 1);
+  boost::json::error_code error;
+  const boost::json::value value = boost::json::parse(shown.out, error);
+  ASSERT_FALSE(error) << shown.out;
+  EXPECT_TRUE(value.as_object().contains("error"));
+}
+
+TEST_F(CommandLine, WrongUsageIsExitCode2) {
+  EXPECT_EQ(client({"--no-such-option"}).exit_code, 2);
+  EXPECT_EQ(client({"--name", "a b", "echo 1"}).exit_code, 2);
+}
+
+TEST_F(CommandLine, HelpListsTheExitCodes) {
+  const Output shown = client({"--help"});
+  EXPECT_EQ(shown.exit_code, 0);
+  for (const char* const code :
+       {"\n  0  ", "\n  1  ", "\n  2  ", "\n  3  ", "\n  4  ", "\n  5  "}) {
+    EXPECT_NE(shown.out.find(code), std::string::npos) << shown.out;
+  }
+}
+
+TEST_F(CommandLine, WithoutABrokerItSaysSoAndHowToGoOn) {
+  const TempDir empty;
+  const Output shown = run_to_end({program("mserve-client"), "proc1 `IBM"},
+                                  {{"MSERVE_DIR", empty.path()}, {"MSERVE_NAME", "nobody"}});
+  EXPECT_EQ(shown.exit_code, 3);
+  EXPECT_NE(shown.err.find("no broker"), std::string::npos) << shown.err;
+  EXPECT_NE(shown.err.find("nobody"), std::string::npos) << shown.err;
+}
+
+TEST(CommandLineAlone, NoAnswerWithinTheTimeOutIsExitCode4) {
+  const Broker broker;
+  RawPeer servant = raw_servant(broker, "holds");
+  const Output shown =
+      run_to_end({program("mserve-client"), "--timeout", "0.05", "proc1 `IBM"}, broker.env());
+  EXPECT_EQ(shown.exit_code, 4) << shown.err;
+  EXPECT_NE(shown.err.find("timeout"), std::string::npos) << shown.err;
+}
+
+TEST(CommandLineAlone, NoServantIsExitCode5) {
+  const Broker broker;
+  const Output shown = run_to_end({program("mserve-client"), "proc1 `IBM"}, broker.env());
+  EXPECT_EQ(shown.exit_code, 5) << shown.err;
+  EXPECT_NE(shown.err.find("no servant"), std::string::npos) << shown.err;
+}
+
+TEST(CommandLineAlone, ABrokerThatIsKilledIsExitCode3) {
+  Broker broker;
+  RawPeer servant = raw_servant(broker, "holds");
+  const TempDir dir;
+  Process client(Spawn{.argv = {program("mserve-client"), "--timeout", "0", "proc1 `IBM"},
+                       .env = broker.env(),
+                       .stderr_path = dir.file("err")});
+  ASSERT_TRUE(servant.take());
+  broker.kill();
+  EXPECT_EQ(client.wait(), 3);
+  EXPECT_NE(read_file(dir.file("err")).find("disconnected"), std::string::npos);
+}
+
+TEST(BrokerCommandLine, EveryFaultOfTheOptionsIsNamedAndItIsExitCode2) {
+  const Output shown =
+      run_to_end({program("mserve-broker"), "--name", "a/b", "--client-ring", "5000"});
+  EXPECT_EQ(shown.exit_code, 2);
+  EXPECT_NE(shown.err.find("--name"), std::string::npos) << shown.err;
+  EXPECT_NE(shown.err.find("--client-ring"), std::string::npos) << shown.err;
+}
+
+TEST(BrokerCommandLine, AServantProgramThatIsNotThereIsNamed) {
+  const Output shown = run_to_end({program("mserve-broker"), "2", "/nonexistent/servant"});
+  EXPECT_EQ(shown.exit_code, 2);
+  EXPECT_NE(shown.err.find("/nonexistent/servant"), std::string::npos) << shown.err;
+}
+
+TEST(BrokerCommandLine, ADirectoryThatOthersMayWriteIsRefused) {
+  const TempDir dir;
+  ASSERT_EQ(chmod(dir.path().c_str(), 0777), 0);
+  const Output shown = run_to_end({program("mserve-broker"), "--dir", dir.path()});
+  EXPECT_EQ(shown.exit_code, 1);
+  EXPECT_NE(shown.err.find("unsafe directory"), std::string::npos) << shown.err;
+}
+
+}  // namespace
+}  // namespace mserve::test
