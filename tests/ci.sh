@@ -1,0 +1,196 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The stages of CI beside tests/run.sh; see usage below. Each says above its function which faults it catches.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: tests/ci.sh STAGE...
+
+Runs stages of CI one after the other, on any machine with Debian 12; missing packages are installed.
+  format      clang-format 14 would change nothing      tests/ci.sh fix-format  lets it change
+  lint        house rules (tests/lint.py) and their own test
+  shellcheck  the shell scripts
+  headers     each public header compiles alone (after tests/run.sh)
+  quickstart  broker/quickstart.sh leaves no process and no file behind, also when interrupted
+  asan        clang, AddressSanitizer and UBSan: build and tests
+  fuzz        every fuzz target of the asan build, MSERVE_FUZZ_SECONDS (20) each
+  tsan        clang, ThreadSanitizer: build and tests
+  clang       clang, optimised: build and tests
+  model       spin checks the models of ring and parking, and that weakened ones fail
+  mutation    every weakened memory order of ring and parking is noticed by a test; some minutes
+  tidy        clang-tidy 14 over everything but the tests
+
+Exit status: 0 when all of them passed; the first failure ends the run.
+TEXT
+}
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. broker/deploy/packages.sh
+cores=$(nproc)
+module_folders=(shm qclient servantshim broker bench)
+
+# Prints the files of ours with one of the given endings, NUL-terminated.
+our_files() {
+  local ending match=()
+  for ending in "$@"; do match+=(-o -name "*.$ending"); done
+  find "${module_folders[@]}" tests -type f \( "${match[@]:1}" \) -print0
+}
+
+configure() {
+  mkdir -p build
+  cmake --preset "$1" >build/configure.log 2>&1 || { cat build/configure.log >&2; return 1; }
+}
+
+# Builds one preset and runs its tests; results go where .ci/run counts them.
+build_and_test() {
+  local preset=$1 results="$PWD/build/results/$1.xml"
+  mkdir -p build/results
+  rm -f "$results"
+  configure "$preset"
+  cmake --build --preset "$preset"
+  ctest --preset "$preset" --parallel "$cores" --output-junit "$results" || true
+  tests/count.py "$results"
+}
+
+# Catches: layout that would be discussed in review.
+stage_format() {
+  our_files cpp hpp c h | xargs -0 -r clang-format-14 --dry-run -Werror
+}
+
+stage_fix-format() {
+  our_files cpp hpp c h | xargs -0 -r clang-format-14 -i
+}
+
+# Catches: forbidden includes, unspelt memory orders, words outside the glossary, dead links.
+stage_lint() {
+  python3 -B tests/lint_test.py
+  tests/lint.py
+}
+
+# Catches: unquoted expansions and other traps of the shell.
+stage_shellcheck() {
+  { our_files sh; printf '%s\0' .ci/run; } | xargs -0 shellcheck --external-sources
+}
+
+# Catches: a public header that only compiles after another one.
+stage_headers() {
+  configure release
+  cmake --build --preset release --target all_verify_interface_header_sets
+}
+
+# What could be left behind: processes of ours (by their executable), sockets, shared memory.
+leftovers() {
+  local exe
+  for exe in /proc/[0-9]*/exe; do
+    readlink "$exe" 2>/dev/null | grep -F "$PWD/build/release/bin/" || true
+  done
+  find /dev/shm /tmp -maxdepth 1 -name '*mserve*' ! -name 'mserve-test-*' 2>/dev/null || true
+}
+
+# Catches: the first thing a newcomer tries does not work, or litters their machine.
+stage_quickstart() {
+  local before after pid
+  before=$(leftovers)
+  broker/quickstart.sh
+  after=$(leftovers)
+  [[ $after == "$before" ]] || { printf 'error: left behind:\n%s\n' "$after" >&2; return 1; }
+  echo "== again, interrupted while it measures"
+  # In its own process group, as a terminal would have it; a background job ignores Ctrl-C, hence SIGTERM.
+  setsid broker/quickstart.sh >build/quickstart.log 2>&1 &
+  pid=$!
+  until grep -q 'Round trips' build/quickstart.log || ! kill -0 "$pid" 2>/dev/null; do sleep 0.2; done
+  kill -TERM -- "-$pid"
+  wait "$pid" && { echo "error: exit status 0 after an interruption" >&2; return 1; }
+  after=$(leftovers)
+  [[ $after == "$before" ]] || { printf 'error: left behind:\n%s\n' "$after" >&2; return 1; }
+  echo "Nothing left behind."
+}
+
+# Catches: memory used after its end or beyond it, leaks, undefined behaviour.
+stage_asan() {
+  # addr2line reads the stacks: Debian's clang comes without llvm-symbolizer.
+  export ASAN_OPTIONS=allow_addr2line=1:detect_stack_use_after_return=1:strict_string_checks=1
+  export UBSAN_OPTIONS=allow_addr2line=1:print_stacktrace=1
+  build_and_test asan
+}
+
+# Catches: input that crashes, hangs or eats memory, close to what the tests know already.
+stage_fuzz() {
+  configure asan
+  cmake --build --preset asan
+  mkdir -p build/fuzz
+  shopt -s nullglob
+  local targets=(build/asan/fuzz/mserve-fuzz-*)
+  ((${#targets[@]})) || { echo "error: the asan build has no fuzz target" >&2; return 1; }
+  printf '%s\0' "${targets[@]}" | xargs -0 -n 1 -P "$cores" "$0" one-fuzz-target
+}
+
+# One fuzz target: new inputs are kept in build/fuzz and start the next run; seeds come with the sources.
+stage_one-fuzz-target() {
+  local name=${1##*/} corpus
+  local seeds=tests/fuzz/corpus/${name#mserve-fuzz-}
+  corpus=("build/fuzz/$name")
+  [[ ! -d $seeds ]] || corpus+=("$seeds")
+  mkdir -p "${corpus[0]}"
+  if ASAN_OPTIONS=allow_addr2line=1 "$1" -max_total_time="${MSERVE_FUZZ_SECONDS:-20}" -timeout=10 -rss_limit_mb=2048 \
+    -malloc_limit_mb=512 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" "${corpus[@]}" \
+    >"build/fuzz/$name.log" 2>&1; then
+    echo "$name: $(grep -o 'Done .*' "build/fuzz/$name.log")"
+  else
+    tail -n 60 "build/fuzz/$name.log" >&2
+    echo "error: $name failed; replay with: $1 build/fuzz/$name-<the file named above>" >&2
+    return 1
+  fi
+}
+
+# Catches: data races between threads that share one mapping.
+stage_tsan() {
+  export TSAN_OPTIONS=allow_addr2line=1:second_deadlock_stack=1
+  # Where address randomisation is stronger than clang 14's runtime expects, do without it.
+  if [[ -z ${MSERVE_NO_ASLR:-} ]] && setarch -R true 2>/dev/null; then
+    MSERVE_NO_ASLR=1 exec setarch -R "$0" tsan
+  fi
+  build_and_test tsan
+}
+
+# Catches: what g++ lets pass, and code that only g++'s optimiser treats well.
+stage_clang() {
+  build_and_test clang
+  cmake --build --preset clang --target all_verify_interface_header_sets
+}
+
+# Catches: a lost wake-up or torn frame in the protocol itself, on any schedule.
+stage_model() {
+  tests/model/run.sh
+}
+
+# Catches: tests that would not notice a weakened memory order. Not part of .ci/run: it needs a quiet machine.
+stage_mutation() {
+  python3 -B tests/mutate.py
+}
+
+# Catches: bug patterns. The tests are left out: they would double the time, and they run anyway.
+stage_tidy() {
+  local folders
+  configure clang
+  folders=$(IFS='|' && echo "${module_folders[*]}")
+  # It reports how many warnings in other people's headers it suppressed, and colours what it prints.
+  run-clang-tidy-14 -quiet -j "$cores" -p build/clang "^$PWD/($folders)/.*\\.cpp\$" 2>&1 |
+    sed -e '/warnings\? generated\.$/d' -e 's/\x1b\[[0-9;]*m//g'
+}
+
+if [[ ${1:-} == one-fuzz-target ]]; then
+  stage_one-fuzz-target "$2"
+  exit
+fi
+case "${1:-}" in
+  '' | -h | --help) usage; exit 0 ;;
+esac
+for stage in "$@"; do
+  declare -F "stage_$stage" >/dev/null || { echo "error: no stage is called $stage; try --help" >&2; exit 2; }
+done
+mserve_install_packages build test ci
+for stage in "$@"; do
+  "stage_$stage"
+done
