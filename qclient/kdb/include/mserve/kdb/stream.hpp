@@ -85,17 +85,18 @@ class StreamValidator {
   void open(Kind kind, std::uint64_t count, std::size_t depth) noexcept;
 
   void step(std::span<const std::byte>& piece) noexcept;
+  void read_byte(std::byte next) noexcept;
   void read_type(std::int8_t type) noexcept;
   void read_compound(std::int8_t type) noexcept;
   void read_number(std::byte next) noexcept;
   void read_symbols(std::span<const std::byte>& piece) noexcept;
   void read_table_head(std::byte next) noexcept;
-  void read_columns(std::span<const std::byte>& piece) noexcept;
   void use_count() noexcept;
 
   void complete(std::int8_t type, std::uint64_t count) noexcept;
   bool close_level(Level& level, std::int8_t type, std::uint64_t count) noexcept;
-  bool next_column(Level& level, std::int8_t type, std::uint64_t count) noexcept;
+  bool close_column(Level& level, std::int8_t type, std::uint64_t count) noexcept;
+  bool close_columns(Level& level) noexcept;
   void expect_columns(Level& level) noexcept;
   void take(std::span<const std::byte>& piece, std::size_t bytes) noexcept;
 
