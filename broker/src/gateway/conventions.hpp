@@ -82,11 +82,10 @@ struct StreamHead {
 };
 
 /// The same for a body that is to be streamed, from its first bytes. Agrees with classify() on the
-/// whole, or says `gather`; the one exception is a list of three, an integer first, whose third
-/// item is no dictionary: its sender gets an error at the end.
-/// @param head  the first kStreamHeadBytes of the body, or all of it if it is shorter.
+/// whole, or says `gather`. Two exceptions: it never says flush, and a list of three, an integer
+/// first, whose third item is no dictionary is lbt: its sender gets an error at the end.
+/// @param head  the first kStreamHeadBytes of the body; with fewer it says `gather` more often.
 [[nodiscard]] StreamHead classify_head(kdb::MessageKind kind, std::span<const std::byte> head,
-                                       std::uint64_t body_bytes, const ConventionRules& rules,
-                                       History& history) noexcept;
+                                       const ConventionRules& rules, History& history) noexcept;
 
 }  // namespace mserve::broker
