@@ -8,6 +8,7 @@ usage() {
 usage: tests/ci.sh STAGE...
 
 Runs stages of CI one after the other, on any machine with Debian 12; missing packages are installed.
+  packages    nothing but the installation of what is missing
   format      clang-format 14 would change nothing      tests/ci.sh fix-format  lets it change
   lint        house rules (tests/lint.py) and their own test
   shellcheck  the shell scripts
@@ -51,6 +52,13 @@ build_and_test() {
   cmake --build --preset "$preset"
   ctest --preset "$preset" --parallel "$cores" --output-junit "$results" || true
   tests/count.py "$results"
+}
+
+# Catches: a package that Debian does not have.
+stage_packages() {
+  local missing
+  missing=$(mserve_missing_packages build test ci)
+  [[ -z $missing ]] || { printf 'error: still missing: %s\n' "$missing" >&2; return 1; }
 }
 
 # Catches: layout that would be discussed in review.

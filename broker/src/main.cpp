@@ -2,9 +2,11 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <string>
 
 #include "control/broker.hpp"
@@ -39,9 +41,10 @@ int run(int argc, char** argv) {
   if (const auto exit_code = mserve::broker::read_command_line(argc, argv, options)) {
     return *exit_code;
   }
-  if (options.directory.empty()) {
-    options.directory = mserve::shm::default_directory();
-  }
+  // Servants get it as MSERVE_DIR, and may run elsewhere.
+  options.directory = options.directory.empty()
+                          ? mserve::shm::default_directory()
+                          : std::filesystem::absolute(options.directory).string();
   if (options.ready_fd >= 0) {
     (void)fcntl(options.ready_fd, F_SETFD, FD_CLOEXEC);  // it is ours to close, not a servant's
   }
@@ -62,6 +65,9 @@ int run(int argc, char** argv) {
     }
     launcher = std::move(forked).value();
   }
+  // A log, or a --ready-fd, that nobody reads any more ends no broker. The launcher keeps the
+  // default for servants.
+  (void)std::signal(SIGPIPE, SIG_IGN);
   std::string reason;
   const mserve::Error error = mserve::broker::run_broker(options, std::move(launcher), reason);
   if (error.code != mserve::Errc::ok) {

@@ -28,8 +28,8 @@ struct BrokerOptions {
   std::uint32_t max_sessions = 1024;
   std::uint32_t max_queue = 65536;              ///< Requests queued or running.
   std::uint64_t max_queue_bytes = 64ULL << 20;  ///< Payloads waiting in the broker.
-  std::uint64_t max_pending_bytes = 16ULL
-                                    << 20;      ///< Answers kept for one client that does not read.
+  /// Answers kept for one client that does not read; for all together four times as much.
+  std::uint64_t max_pending_bytes = 16ULL << 20;
   std::uint64_t max_message = 1ULL << 30;       ///< Largest message, either way.
   std::uint64_t max_shared_bytes = 1ULL << 30;  ///< All segments together.
   std::uint32_t client_ring = 64U << 10;

@@ -50,8 +50,9 @@ bool parse_duration(std::string_view text, Nanos& out) {
     out = 0;
     return true;
   }
+  constexpr double kLongest = 9e18;  // what fits, some 285 years
   for (const Unit& u : kUnits) {
-    if (u.name == unit) {
+    if (u.name == unit && number * u.ns <= kLongest) {
       out = static_cast<Nanos>(number * u.ns);
       return true;
     }
@@ -152,7 +153,6 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& idle, std::string
       ->envname("MSERVE_NAME")
       ->option_text("NAME [$MSERVE_NAME, else default]");
   app.add_option("--dir", o.directory, "Rendezvous directory")
-      ->envname("MSERVE_DIR")
       ->option_text("DIR [$MSERVE_DIR, else $XDG_RUNTIME_DIR/mserve, else /run/mserve for root]");
   app.add_option("--core", o.core, "Pin the data thread to this core");
   app.add_option("--idle", idle,
@@ -162,8 +162,10 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& idle, std::string
       ->option_text("spin|yield|park|auto [auto]");
   app.add_flag("--lock-memory", o.lock_memory, "mlock all segments");
   app.add_option(
-      "--allow-user", o.allow_users,
-      "uids that may attach beside root and the broker's own user; needs --socket-group");
+         "--allow-user", o.allow_users,
+         "uid that may attach beside root and the broker's own user (repeat it for more); needs "
+         "--socket-group")
+      ->allow_extra_args(false);
   app.add_option("--socket-group", o.socket_group,
                  "Group whose members can reach the socket (0660) and read the counters")
       ->option_text("GROUP [nobody but the user]");
@@ -194,6 +196,15 @@ std::optional<int> read_command_line(int argc, char** argv, BrokerOptions& optio
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+  // Defaults that follow from a smaller ring; what was asked for is judged as it is.
+  const auto follow = [&app](const char* flag, std::uint32_t& value, std::uint32_t most) {
+    if (app.count(flag) == 0) {
+      value = std::min(value, most);
+    }
+  };
+  follow("--client-ring", options.client_ring, options.servant_ring);
+  follow("--gather-max", options.gather_max, options.servant_ring / 4);
+  follow("--retain-max", options.retain_max, options.servant_ring / 4);
   options.idle = shm::parse_idle_strategy(idle).value_or(shm::IdleStrategy::automatic);
   for (std::string& arg : CLI::detail::split_up(servant_args)) {
     options.servant_args.push_back(std::move(arg));

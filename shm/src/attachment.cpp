@@ -187,7 +187,7 @@ Attachment& Attachment::operator=(Attachment&&) noexcept = default;
 Attachment::~Attachment() = default;
 
 Result<Attachment> Attachment::open(const AttachOptions& options, std::string* reason) {
-  const std::uint64_t deadline_ns = steady_now() + options.timeout_ns;
+  const std::uint64_t deadline_ns = add_capped(steady_now(), options.timeout_ns);
   auto parts = std::make_unique<Parts>();
   if (const Error e = connect_to_broker(options, deadline_ns, parts->socket, reason);
       e.code != Errc::ok) {

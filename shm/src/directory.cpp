@@ -41,9 +41,16 @@ std::string without_trailing_slashes(std::string path) {
   return path;
 }
 
-std::string absolute_from_environment(const char* variable) {
+std::string from_environment(const char* variable) {
   const char* const value = std::getenv(variable);
-  return value != nullptr && value[0] == '/' ? without_trailing_slashes(value) : std::string();
+  return value != nullptr ? without_trailing_slashes(value) : std::string();
+}
+
+// Two programs in different working directories would mean two places by the same words.
+Error refuse_relative(const std::string& path, std::string* reason) {
+  return path.empty() || path.front() != '/'
+             ? unsafe(reason, "'" + path + "' is not an absolute path; correct MSERVE_DIR or --dir")
+             : Error{};
 }
 
 // Never follows a symbolic link in the last component.
@@ -139,10 +146,11 @@ bool valid_broker_name(std::string_view name) noexcept {
 }
 
 std::string default_directory() {
-  if (std::string path = absolute_from_environment("MSERVE_DIR"); !path.empty()) {
+  if (std::string path = from_environment("MSERVE_DIR"); !path.empty()) {
     return path;
   }
-  if (std::string path = absolute_from_environment("XDG_RUNTIME_DIR"); !path.empty()) {
+  // The XDG specification: a relative path in its variables is to be ignored.
+  if (std::string path = from_environment("XDG_RUNTIME_DIR"); path.starts_with('/')) {
     return path + "/mserve";
   }
   const uid_t uid = ::geteuid();
@@ -152,6 +160,9 @@ std::string default_directory() {
 Error prepare_directory(const std::string& directory, std::optional<gid_t> group,
                         std::string* reason) {
   const std::string path = without_trailing_slashes(directory);
+  if (const Error e = refuse_relative(path, reason); e.code != Errc::ok) {
+    return e;
+  }
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
     return failed(reason, "create", path);
   }
@@ -168,6 +179,9 @@ Error prepare_directory(const std::string& directory, std::optional<gid_t> group
 Error check_directory(const std::string& directory, DirectoryOwner owner, bool group_allowed,
                       std::string* reason) {
   const std::string path = without_trailing_slashes(directory);
+  if (const Error e = refuse_relative(path, reason); e.code != Errc::ok) {
+    return e;
+  }
   const UniqueFd fd = open_directory(path, O_PATH);
   if (!fd) {
     return open_error(path, reason);

@@ -108,9 +108,9 @@ Error fault(Errc code, const char* where) noexcept {
   return {code, 0, where};
 }
 
-// recvmsg() that never waits. A peer that closes while bytes of ours lie unread at its end makes the kernel
-// tell of a reset, once, ahead of what that peer said last. Its last words (a refusal, a reason) still wait
-// behind the error, so that one is passed over.
+// recvmsg() that never waits. A peer that closes while bytes of ours lie unread at its end makes
+// the kernel tell of a reset, once, ahead of what that peer said last. Its last words (a refusal, a
+// reason) still wait behind the error, so that one is passed over.
 ssize_t receive_now(int fd, msghdr& header, int flags) noexcept {
   bool reset_told = false;
   for (;;) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a user sees: mserve-client against a broker with demo servants.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <boost/json.hpp>
 #include <csignal>
@@ -9,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "mserve/shm/unique_fd.hpp"
 #include "support/broker_process.hpp"
 #include "support/raw_peer.hpp"
 #include "support/wait.hpp"
@@ -182,6 +185,52 @@ TEST(BrokerCommandLine, ADirectoryThatOthersMayWriteIsRefused) {
   const Output shown = run_to_end({program("mserve-broker"), "--dir", dir.path()});
   EXPECT_EQ(shown.exit_code, 1);
   EXPECT_NE(shown.err.find("unsafe directory"), std::string::npos) << shown.err;
+}
+
+TEST(BrokerCommandLine, ARelativeDirectoryIsTheSameForItsServants) {
+  // They got it as it was given and, from their own rules, looked for the broker elsewhere.
+  const TempDir dir;
+  Process broker(Spawn{.argv = {"/bin/sh", "-c",
+                                "cd " + dir.path() + " && exec " + program("mserve-broker") +
+                                    " --name rel --dir here --max-queue-bytes 1m "
+                                    "--max-pending-bytes 1m --servant-args '--rows 0' 1 " +
+                                    program("mserve-servant")},
+                       .stderr_path = dir.file("log")});
+  EXPECT_TRUE(wait_until(
+      [&] {
+        return read_file(dir.file("log")).find("ready name=rel servants=1") != std::string::npos;
+      },
+      "a servant to find a broker whose --dir is relative"));
+  broker.signal(SIGTERM);
+  EXPECT_EQ(broker.wait(), 0);
+}
+
+TEST(BrokerCommandLine, AllowUserTakesOneValueAndLeavesTheServants) {
+  const TempDir dir;
+  const Output refused =
+      run_to_end({program("mserve-broker"), "--name", "x", "--dir", dir.path(), "--socket-group",
+                  "no-such-group", "--allow-user", "1000", "1", "/bin/true"});
+  EXPECT_NE(refused.err.find("no-such-group"), std::string::npos) << refused.err;
+}
+
+TEST(BrokerLog, NobodyReadsItAndTheBrokerGoesOn) {
+  const TempDir dir;
+  ASSERT_EQ(::mkfifo(dir.file("log").c_str(), 0600), 0);
+  shm::UniqueFd reader(::open(dir.file("log").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  Process broker(Spawn{.argv = {program("mserve-broker"), "--name", "pipe", "--dir", dir.path(),
+                                "--max-queue-bytes", "1m", "--max-pending-bytes", "1m"},
+                       .stderr_path = dir.file("log")});
+  ASSERT_TRUE(wait_until([&] { return ::access(dir.file("pipe.sock").c_str(), F_OK) == 0; },
+                         "the broker to listen"));
+  reader.reset();
+  for (int i = 0; i < 3; ++i) {  // each attachment is a line of the log
+    ClientOptions options;
+    options.broker = "pipe";
+    options.directory = dir.path();
+    ASSERT_TRUE(Client::connect(options));
+  }
+  broker.signal(SIGTERM);
+  EXPECT_EQ(broker.wait(), 0);
 }
 
 }  // namespace

@@ -137,5 +137,34 @@ TEST(Stall, AClientThatReadsNoSmallAnswersIsClosedAtItsLimit) {
   expect_echo(other, pattern(100));
 }
 
+TEST(Stall, ManyClientsThatDoNotReadCostNobodyElseTheirSession) {
+  // Kept answers of all used to share one client's bound, and whoever came next was closed.
+  BrokerSetup setup;
+  setup.args = {"--max-pending-bytes", "1m", "--max-queue-bytes", "1m"};
+  setup.servants = 1;
+  setup.servant_args = "--rows 0";
+  const Broker broker(setup);
+  const Bytes payload = pattern(8000);
+  std::vector<std::unique_ptr<RawPeer>> hoarders;
+  for (std::uint64_t n = 1; n <= 6; ++n) {
+    hoarders.push_back(std::make_unique<RawPeer>(raw_client(broker)));
+    // Less than its own bound with what its ring takes: alone it would never be closed.
+    std::uint64_t sent = 0;
+    while (sent < 90 && !hoarders.back()->closed()) {
+      sent += hoarders.back()->try_send(request_header(sent + 1), {}, payload) ? 1U : 0U;
+    }
+  }
+  RawPeer small = raw_client(broker);
+  for (std::uint64_t id = 1; id <= 100; ++id) {
+    ASSERT_TRUE(small.send(request_header(id), {}, pattern(100)));
+  }
+  Client other = broker.client();
+  for (int i = 0; i < 50; ++i) {
+    expect_echo(other, pattern(8000));
+  }
+  EXPECT_FALSE(small.closed());
+  EXPECT_TRUE(other.attached());
+}
+
 }  // namespace
 }  // namespace mserve::test

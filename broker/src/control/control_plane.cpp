@@ -20,6 +20,8 @@ namespace {
 
 constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr std::uint64_t kTick = kSecond / 10;
+/// A back-off this long tells of several quick ends in a row.
+constexpr std::uint32_t kKeepsEndingMs = 1'600;
 constexpr std::uint64_t kGiveUp = 2 * kSecond;  // for the last answers after the drain time-out
 
 std::uint64_t mark_of(std::uint32_t tag, std::uint32_t number) {
@@ -68,7 +70,8 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
     watch(launcher_.fd(), Tag::launcher, 0, EPOLLIN);
     launcher_.start();
   }
-  command(Command::Kind::servants_expected, nullptr, options_.servant_count > 0);
+  launcher_lives_ = servants_expected_ = options_.servant_count > 0;
+  command(Command::Kind::servants_expected, nullptr, servants_expected_);
   tell_ready();
 }
 
@@ -110,7 +113,8 @@ void ControlPlane::handle(std::uint64_t mark, std::uint32_t events) {
         unwatch(launcher_.fd());
         log(LogLevel::error,
             "launcher_gone servants are not restarted any more; restart the broker");
-        command(Command::Kind::servants_expected, nullptr, false);
+        launcher_lives_ = false;
+        expect_servants(false);
       }
       break;
     case Tag::handshake:
@@ -225,6 +229,19 @@ void ControlPlane::take_launch_events() {
       line.append(" restart_ms=").append(std::to_string(event.restart_ms));
     }
     log(level, line);
+    if (event.restart_ms >= kKeepsEndingMs && servants_attached_ == 0 && servants_expected_) {
+      log(LogLevel::error,
+          "no_servants those launched keep ending: requests are refused until one attaches");
+      expect_servants(false);
+    }
+  }
+}
+
+/// Whether requests wait for servants that are on their way, when none is attached.
+void ControlPlane::expect_servants(bool expected) {
+  if (expected != servants_expected_) {
+    servants_expected_ = expected;
+    command(Command::Kind::servants_expected, nullptr, expected);
   }
 }
 
@@ -246,6 +263,10 @@ void ControlPlane::tick() {
   const std::uint64_t now = shm::steady_now();
   tick_at_ = now + kTick;
   expire_handshakes();
+  if (listener_rests_ && listener_) {
+    listener_rests_ = false;
+    watch(listener_.get(), Tag::listener, 0, EPOLLIN);
+  }
   look_for_stopped();
   graveyard_.clear();
   if (now >= clock_sync_at_) {
@@ -284,9 +305,12 @@ void ControlPlane::tell_ready() {
 }
 
 void ControlPlane::begin_drain() {
-  log(LogLevel::info, "draining timeout_ms=" + std::to_string(options_.drain_timeout / 1'000'000));
+  log(LogLevel::info,
+      "draining timeout_ms=" + (options_.drain_timeout == kForever
+                                    ? "inf"
+                                    : std::to_string(options_.drain_timeout / 1'000'000)));
   state_ = State::draining;
-  deadline_ = shm::steady_now() + options_.drain_timeout;
+  deadline_ = shm::add_capped(shm::steady_now(), options_.drain_timeout);
   unwatch(listener_.get());
   listener_.reset();
   command(Command::Kind::drain);

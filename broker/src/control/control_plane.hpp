@@ -64,6 +64,7 @@ class ControlPlane {
   void take_reports();
   void retire(Session* session, Errc code, const char* where);
   void take_launch_events();
+  void expect_servants(bool expected);
   void take_signals();
   void look_for_stopped();
   void tell_ready();
@@ -85,7 +86,10 @@ class ControlPlane {
   std::vector<bool> detaching_;                      // by number
   std::vector<bool> stopped_;                        // by number: servant's process is stopped
   std::vector<std::unique_ptr<Session>> graveyard_;  // to be unmapped, several at once
+  bool listener_rests_ = false;  // out of descriptors; watched again at the next tick
   std::uint32_t servants_attached_ = 0;
+  bool launcher_lives_ = false;     // there is one, and it restarts servants
+  bool servants_expected_ = false;  // some are on their way, as far as we know
   bool ready_told_ = false;
   bool drained_ = false;
   State state_ = State::serving;

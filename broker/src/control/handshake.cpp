@@ -24,6 +24,9 @@ void ControlPlane::accept_all() {
     auto accepted = shm::accept_from(listener_.get());
     if (!accepted) {
       if (accepted.error().code != Errc::empty) {
+        unwatch(
+            listener_.get());  // readable all the time, and nothing to be done before the next tick
+        listener_rests_ = true;
         refusals_.log(
             LogLevel::warning, shm::steady_now(),
             std::string("accept_failed reason=\"") + advice(accepted.error().code) + "\"");
@@ -33,6 +36,8 @@ void ControlPlane::accept_all() {
     shm::UniqueFd socket = std::move(accepted).value();
     const auto who = shm::peer_credentials(socket.get());
     if (!who) {
+      refuse(socket.get(),
+             {Errc::access, "your process cannot be seen from here: another PID namespace"}, {});
       continue;
     }
     const uid_t uid = who.value().uid;
@@ -153,6 +158,7 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
   command(Command::Kind::attach, &session);
   if (servant) {
     ++servants_attached_;
+    expect_servants(launcher_lives_);
     tell_ready();
   }
 }

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::uint64_t kNapNs = 30'000;
 constexpr std::uint64_t kSleepNs = 1'000'000;
-constexpr std::uint64_t kLookNs = 10'000'000;  // how often the peers' words are looked at
+constexpr std::uint64_t kLookNs = 1'000'000;  // how often the peers' words are looked at
 
 void sleep_ns(std::uint64_t ns) {
   const timespec span{0, static_cast<long>(ns)};

@@ -12,8 +12,9 @@ namespace mserve::broker {
 /// Makes the system calls that a spinning data thread must not make: wakes sleeping peers and
 /// passes reports on to the control thread. Exists only with the idle strategy `spin`.
 ///
-/// It looks at its queue every 30 us while some peer sleeps, or was woken lately, and every
-/// millisecond otherwise: a sleeping waker could not be woken without a system call either.
+/// It looks at its queue every 30 us while some peer sleeps, or was woken lately, and at queue and
+/// peers every millisecond otherwise: a sleeping waker could not be woken without a system call
+/// either.
 class Waker {
  public:
   Waker(Queue<Wake>& wakes, Queue<Report>& reports, int report_fd);

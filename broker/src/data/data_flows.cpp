@@ -172,6 +172,7 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
   RequestFlow& flow = flows_[index];
   const RequestFlow::State was = flow.state;
   const RequestId id = flow.request;
+  bool reply_begun = false;
   flow.state = RequestFlow::State::discarding;
   flow.request = RequestId{};
   store_.give_back(flow.block);
@@ -184,6 +185,7 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
     RequestRecord& record = records_[id.slot];
     record.flow = kNone;
     record.abandoned = true;
+    reply_begun = record.reply_begun;
     if (record.servant_session != kNone) {
       Session& servant = *sessions_[record.servant_session];
       servant.aborts.push_back(id);
@@ -191,7 +193,7 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
     }
   }
   if (was != RequestFlow::State::discarding && code != Errc::disconnected) {
-    answer_status(*sessions_[flow.client], flow.client_id, code, /*reply_begun=*/false);
+    answer_status(*sessions_[flow.client], flow.client_id, code, reply_begun);
   }
 }
 
@@ -237,7 +239,10 @@ void DataPlane::cut_stalled_flows(Session& client) {
   while (index != kNone && client.attached) {
     const std::uint32_t next = flows_[index].next;
     const RequestFlow::State state = flows_[index].state;
-    if ((state == RequestFlow::State::gathering || state == RequestFlow::State::streaming) &&
+    // Fragments of one flow may wait behind those of another in the client's ring.
+    const bool held_up = client.waits_for_servant && state == RequestFlow::State::gathering;
+    if (!held_up &&
+        (state == RequestFlow::State::gathering || state == RequestFlow::State::streaming) &&
         now() - flows_[index].moved_at > options_.stall_timeout) {
       cut_flow(index, Errc::stalled);
       (void)decide();

@@ -2,6 +2,7 @@
 // Answers on their last hop: straight into the client's ring, or kept until it has room, so that a
 // slow client holds nobody's servant.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "data/data_plane.hpp"
@@ -13,9 +14,9 @@ namespace {
 constexpr std::size_t kExtBytesMax =
     shm::ext_bytes_of(sizeof(shm::FlowExt)) + shm::ext_bytes_of(sizeof(shm::InfoExt));
 
-/// What a kept answer counts: one without payload takes a node and a block all the same.
+/// What a kept answer counts: the block it takes; one without payload takes a node all the same.
 constexpr std::uint64_t kept_cost(std::uint64_t bytes) noexcept {
-  return std::max<std::uint64_t>(bytes, 1024);
+  return std::max(std::bit_ceil(bytes), std::uint64_t{1024});
 }
 
 }  // namespace
@@ -91,22 +92,26 @@ bool DataPlane::send_piece(Session& client, const shm::FrameHeader& head, const 
 }
 
 void DataPlane::keep(Session& client, const Outbound& draft, std::span<const std::byte> rest) {
-  const std::uint32_t index =
-      client.outbox_bytes + kept_cost(rest.size()) <= options_.max_pending_bytes ? outbounds_.take()
-                                                                                 : kNone;
-  if (index == kNone) {
+  const std::uint64_t cost = kept_cost(rest.size());
+  if (client.outbox_bytes + cost > options_.max_pending_bytes) {
     close(client, Errc::slow_reader, "too many unread answers");
     return;
   }
+  std::uint32_t index = take_outbound(rest.size(), cost);
+  while (index == kNone) {
+    // Who took the most room makes room, not whoever comes next.
+    Session& largest = largest_keeper(client);
+    close(largest, Errc::slow_reader, "its unread answers took the most of the room for all");
+    if (&largest == &client) {
+      return;
+    }
+    index = take_outbound(rest.size(), cost);
+  }
   Outbound& kept = outbounds_[index];
+  const PayloadStore::Block block = kept.block;
   kept = draft;
   kept.next = kNone;
-  kept.block = store_.take(rest.size());
-  if (kept.block.empty()) {
-    outbounds_.give_back(index);
-    close(client, Errc::slow_reader, "no memory left for its unread answers");
-    return;
-  }
+  kept.block = block;
   std::copy(rest.begin(), rest.end(), store_.bytes_of(kept.block).begin());
   if (client.outbox_first == kNone) {
     client.outbox_first = index;
@@ -115,9 +120,37 @@ void DataPlane::keep(Session& client, const Outbound& draft, std::span<const std
     outbounds_[client.outbox_last].next = index;
   }
   client.outbox_last = index;
-  client.outbox_bytes += kept_cost(rest.size());
+  client.outbox_bytes += cost;
+  kept_bytes_ += cost;
   counters_.kept->add();
   heat(client);
+}
+
+/// A node with a block of `bytes`; kNone when the share of kept answers is used up.
+std::uint32_t DataPlane::take_outbound(std::uint64_t bytes, std::uint64_t cost) noexcept {
+  const std::uint32_t index =
+      kept_bytes_ + cost <= kept_bytes_max(options_) ? outbounds_.take() : kNone;
+  if (index == kNone) {
+    return kNone;
+  }
+  outbounds_[index].block = store_.take(bytes);
+  if (outbounds_[index].block.empty()) {
+    outbounds_.give_back(index);
+    return kNone;
+  }
+  return index;
+}
+
+/// The client whose kept answers take the most room; `candidate` if nobody's take more than its
+/// own.
+Session& DataPlane::largest_keeper(Session& candidate) noexcept {
+  Session* largest = &candidate;
+  for (Session* const session : outbox_list_) {
+    if (session->outbox_bytes > largest->outbox_bytes) {
+      largest = session;
+    }
+  }
+  return *largest;
 }
 
 bool DataPlane::flush_outbox(Session& client) {
@@ -150,6 +183,7 @@ bool DataPlane::flush_outbox(Session& client) {
       note_wake(client);
     }
     client.outbox_bytes -= kept_cost(bytes.size());
+    kept_bytes_ -= kept_cost(bytes.size());
     client.outbox_first = kept.next;
     store_.give_back(kept.block);
     outbounds_.give_back(index);
@@ -173,6 +207,7 @@ void DataPlane::clear_outbox(Session& client) noexcept {
     outbounds_.give_back(index);
   }
   client.outbox_last = kNone;
+  kept_bytes_ -= client.outbox_bytes;
   client.outbox_bytes = 0;
 }
 

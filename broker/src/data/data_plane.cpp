@@ -54,7 +54,7 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
       counters_(counters),
       idler_(idler),
       dispatcher_(limits_of(options), policy_of(options)),
-      store_(options.max_queue_bytes + options.max_pending_bytes),
+      store_(options.max_queue_bytes + kept_bytes_max(options)),
       records_(options.max_queue),
       flows_(options.max_sessions * kFlowsPerClient),
       outbounds_(options.max_queue),

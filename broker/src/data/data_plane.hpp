@@ -60,6 +60,12 @@ class DataPlane {
     closed,   ///< The session is closed; touch nothing of it.
   };
 
+  /// Bytes that all kept answers together may take: a few clients that do not read shall not cost
+  /// others their session.
+  [[nodiscard]] static constexpr std::uint64_t kept_bytes_max(const BrokerOptions& o) noexcept {
+    return 4 * o.max_pending_bytes;
+  }
+
   // The loop (data_plane.cpp).
   Nanos now() noexcept;
   void take_commands();
@@ -149,6 +155,8 @@ class DataPlane {
   void keep(Session& client, const Outbound& draft, std::span<const std::byte> rest);
   bool flush_outbox(Session& client);
   void clear_outbox(Session& client) noexcept;
+  [[nodiscard]] std::uint32_t take_outbound(std::uint64_t bytes, std::uint64_t cost) noexcept;
+  [[nodiscard]] Session& largest_keeper(Session& candidate) noexcept;
 
   BrokerOptions options_;
   Links links_;
@@ -162,6 +170,7 @@ class DataPlane {
   Pool<RequestFlow> flows_;
   Pool<Outbound> outbounds_;
   std::uint64_t gather_limit_ = 0;
+  std::uint64_t kept_bytes_ = 0;  // of all outboxes
   bool seq_cst_wakes_ = false;
 
   std::vector<Session*> sessions_;  // by number; null when free

@@ -32,6 +32,9 @@ bool DataPlane::join(Session& session) {
   if (!joined) {
     return false;
   }
+  if (session.suspended) {
+    (void)dispatcher_.on(ServantSuspended{session.number}, now());
+  }
   session.attached = true;
   sessions_[session.number] = &session;
   all_.push_back(&session);
@@ -58,8 +61,9 @@ Session* DataPlane::find(const Command& command) noexcept {
 }
 
 void DataPlane::suspend(Session& session, bool suspended) {
+  session.suspended = suspended;
   if (!session.attached || !session.is_servant()) {
-    return;
+    return;  // join() looks again
   }
   (void)(suspended ? dispatcher_.on(ServantSuspended{session.number}, now())
                    : dispatcher_.on(ServantResumed{session.number}, now()));
@@ -114,6 +118,8 @@ void DataPlane::close_client(Session& client) {
 }
 
 void DataPlane::close_servant(Session& servant) {
+  // What these answers set free must not come back to it.
+  (void)dispatcher_.on(ServantSuspended{servant.number}, now());
   // Answers that it committed before it died count. Bounded by what its ring can hold.
   const std::uint64_t frames_max = servant.in.capacity() / shm::kCacheLine;
   for (std::uint64_t i = 0; i < frames_max && !servant.in.poisoned(); ++i) {

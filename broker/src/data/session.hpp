@@ -55,6 +55,7 @@ struct Session {
   bool hot = false;
   bool attached = false;     ///< Between attach and detach on the data thread.
   bool closing = false;      ///< close() is at work on it.
+  bool suspended = false;    ///< Servant: its process is stopped.
   Nanos wake_until = 0;      ///< A wake that finds nobody is not repeated beyond this.
   bool wake_listed = false;  ///< In this pass's list of peers to wake.
   Nanos active_at = 0;       ///< Last frame from the peer.

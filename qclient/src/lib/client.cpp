@@ -21,7 +21,7 @@ std::uint64_t deadline_after(std::chrono::nanoseconds from_now) noexcept {
   const std::uint64_t now = shm::steady_now();
   const auto span =
       static_cast<std::uint64_t>(std::max<std::chrono::nanoseconds::rep>(from_now.count(), 0));
-  return span > UINT64_MAX - now ? UINT64_MAX : now + span;
+  return shm::add_capped(now, span);
 }
 
 Client::Client(std::unique_ptr<ClientCore> core) noexcept : core_(std::move(core)) {}

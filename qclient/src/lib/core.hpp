@@ -61,6 +61,10 @@ class ClientCore {
   [[nodiscard]] int fd() const noexcept { return link_ != nullptr ? link_->fd() : -1; }
 
  private:
+  /// Longest sleep while something waits for room in a ring: the broker does not tell when there is
+  /// some again.
+  static constexpr std::uint64_t kRoomNapNs = 200'000;
+
   /// What became of one incoming frame.
   enum class Taken : std::uint8_t {
     nothing,    ///< Released, no reply finished by it.

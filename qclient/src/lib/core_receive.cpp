@@ -304,6 +304,9 @@ bool ClientCore::prepare_sleep() {
   }
   if (link_ != nullptr && pending_) {
     flush_pending();
+    if (pending_) {
+      return false;  // a grant or cancel still waits for room: poll() tries again
+    }
   }
   return link_ == nullptr || link_->prepare_sleep();
 }

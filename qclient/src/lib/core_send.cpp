@@ -6,9 +6,6 @@
 namespace mserve {
 namespace {
 
-/// Longest sleep while the ring is full: the broker does not tell when there is room again.
-constexpr std::uint64_t kRoomNapNs = 200'000;
-
 /// Cancels that wait for room in the control ring. Beyond it the oldest is forgotten: a cancel only
 /// saves work, the late answer is dropped anyway.
 constexpr std::size_t kCancelsMax = 4096;
@@ -185,7 +182,9 @@ void ClientCore::queue_cancel(std::uint64_t id) {
   pending_ = true;
 }
 
-/// Sends what had no room before: the end of a broken flow, cancels, a grant.
+/// Sends what had no room before: the end of a broken flow, a grant, cancels. The grant goes ahead
+/// of the cancels, which may fill the control ring: without it the answer that we wait for stands
+/// still.
 void ClientCore::flush_pending() {
   shm::FrameHeader head;
   if (abort_id_ != 0) {
@@ -196,15 +195,6 @@ void ClientCore::flush_pending() {
       abort_id_ = 0;
     }
   }
-  head.kind = shm::Kind::cancel;
-  head.aux = 0;
-  while (!cancels_.empty()) {
-    head.id = cancels_.front();
-    if (!shm::try_send_whole(link_->control(), head, {}, {})) {
-      break;
-    }
-    cancels_.pop_front();
-  }
   const std::uint64_t half = info_.window_bytes / 2;
   if (ungranted_bytes_ != 0 && ungranted_bytes_ >= half) {
     head.kind = shm::Kind::window;
@@ -213,6 +203,15 @@ void ClientCore::flush_pending() {
     if (shm::try_send_whole(link_->control(), head, {}, {})) {
       ungranted_bytes_ = 0;
     }
+  }
+  head.kind = shm::Kind::cancel;
+  head.aux = 0;
+  while (!cancels_.empty()) {
+    head.id = cancels_.front();
+    if (!shm::try_send_whole(link_->control(), head, {}, {})) {
+      break;
+    }
+    cancels_.pop_front();
   }
   pending_ =
       abort_id_ != 0 || !cancels_.empty() || (ungranted_bytes_ != 0 && ungranted_bytes_ >= half);

@@ -162,7 +162,9 @@ bool ClientCore::pause(std::uint64_t deadline_ns, std::uint64_t sleep_ns_max) {
   if (deadline_ns != 0 && now >= deadline_ns) {
     return false;
   }
-  const std::uint64_t latest = sleep_ns_max > UINT64_MAX - now ? UINT64_MAX : now + sleep_ns_max;
+  // Who makes room for what is pending does not ring, so that is tried again after a nap.
+  const std::uint64_t latest =
+      shm::add_capped(now, pending_ ? std::min(sleep_ns_max, kRoomNapNs) : sleep_ns_max);
   const std::uint64_t until = deadline_ns != 0 ? std::min(deadline_ns, latest) : latest;
   if (link_->wait(until) == Errc::disconnected) {
     lose(Errc::disconnected);

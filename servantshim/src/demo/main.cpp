@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <string>
 
 #include "demo/api.hpp"
@@ -82,13 +83,16 @@ void describe(CLI::App& app, Settings& s) {
   app.add_option("--broker", s.options.broker, "The broker's --name [env MSERVE_NAME]")
       ->capture_default_str();
   app.add_option("--dir", s.options.directory,
-                 "Rendezvous directory of the broker [env MSERVE_DIR]");
+                 "Rendezvous directory of the broker [env MSERVE_DIR]")
+      ->transform(
+          [](const std::string& given) { return std::filesystem::absolute(given).string(); });
   app.add_option("--rows", s.rows, "Trades in the table, 16 bytes each")
       ->check(CLI::Range(std::uint64_t{0}, mserve::demo::kRowsMax))
       ->capture_default_str();
   app.add_option("--seed", s.seed, "What the random trades are made from")->capture_default_str();
-  app.add_option("--credit", s.options.credit,
-                 "Requests to hold at once, 1 to 4096; they run one by one")
+  app.add_option(
+         "--credit", s.options.credit,
+         "Requests to hold at once, of which a broker grants 64 at most; they run one by one")
       ->capture_default_str();
   app.add_option("--idle", s.idle,
                  "Without work: spin, yield, park, or auto (by the cores at hand)")

@@ -262,7 +262,7 @@ void Servant::detach() {
   if (!p.attachment) {
     return;
   }
-  const std::uint64_t until_ns = shm::steady_now() + p.options.stop_ns_max;
+  const std::uint64_t until_ns = shm::add_capped(shm::steady_now(), p.options.stop_ns_max);
   while (shm::steady_now() < until_ns && p.attachment->check() == Errc::ok) {
     const Progress progress = p.engine.finish(p.attachment->outgoing(), p.attachment->incoming());
     p.attachment->wake_broker();

@@ -131,6 +131,38 @@ TEST(ClientFlow, FragmentsOfSeveralRepliesAndWholeFramesMayInterleave) {
   EXPECT_EQ(reply.id, a);
 }
 
+TEST(ClientFlow, AFullControlRingDoesNotHoldTheGrantThatTheAnswerWaitsFor) {
+  // Cancels used to fill the control ring ahead of the grant, and the client then slept without
+  // end: nothing could come any more.
+  FakeBroker broker(kTiny);
+  auto core = attached_core(broker);
+  std::vector<std::uint64_t> small;
+  for (int i = 0; i < 200; ++i) {
+    const auto sent = core->try_send(bytes_of("x"), {});
+    ASSERT_TRUE(sent);
+    small.push_back(sent.value());
+    broker.read_requests();
+  }
+  const auto sent = core->try_send(bytes_of("large"), {});
+  ASSERT_TRUE(sent);
+  broker.read_requests();
+  for (const std::uint64_t id : small) {
+    ASSERT_TRUE(core->cancel(id));  // nobody reads the control ring yet
+  }
+  ReplyFlow flow{broker, sent.value(), pattern(64 * 1024), 2048};
+  bool stuck = false;  // asleep for long while cancels still wait for room
+  broker.meanwhile = [&] { flow.step(); };
+  broker.on_sleep = [&](std::uint64_t until_ns) {
+    const bool for_long = until_ns - shm::steady_now() > 1'000'000'000;
+    stuck = stuck || (for_long && broker.cancels.size() < small.size());
+  };
+  EXPECT_FALSE(core->prepare_sleep());  // an event loop must come back as well
+  Reply reply;
+  ASSERT_EQ(core->await(sent.value(), reply, 0), Errc::ok);
+  EXPECT_EQ(text_of(reply.payload), text_of(pattern(64 * 1024)));
+  EXPECT_FALSE(stuck);
+}
+
 TEST(ClientFlow, CallMovesALargeReplyOut) {
   FakeBroker broker(kTiny);
   auto core = attached_core(broker);

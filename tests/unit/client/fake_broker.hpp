@@ -188,6 +188,8 @@ class FakeBroker {
 
   /// Runs whenever the client sleeps: what other processes do meanwhile.
   std::function<void()> meanwhile;
+  /// Told until when the client wants to sleep, if it does.
+  std::function<void(std::uint64_t until_ns)> on_sleep;
 
   bool absent = false;
   int attach_attempts = 0;
@@ -228,6 +230,9 @@ class FakeBroker {
       }
       if (incoming_.ready()) {
         return Errc::ok;
+      }
+      if (broker_.on_sleep) {
+        broker_.on_sleep(deadline_ns);
       }
       return wire_->hung_up                     ? Errc::disconnected
              : shm::steady_now() >= deadline_ns ? Errc::timed_out

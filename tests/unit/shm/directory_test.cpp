@@ -67,6 +67,18 @@ TEST(DirectoryRule, GoesByEnvironmentThenByUser) {
   const Environment b("XDG_RUNTIME_DIR", "/run/user/1");
   EXPECT_EQ(default_directory(), "/somewhere");
   {
+    // Taken as it is and refused where it is used; it was ignored once, so that client and broker
+    // met nowhere.
+    const Environment relative("MSERVE_DIR", "not/absolute");
+    EXPECT_EQ(default_directory(), "not/absolute");
+    std::string reason;
+    EXPECT_EQ(check_directory(default_directory(), DirectoryOwner::self, false, &reason).code,
+              Errc::unsafe_directory);
+    EXPECT_NE(reason.find("absolute"), std::string::npos) << reason;
+    EXPECT_EQ(prepare_directory(default_directory(), std::nullopt, &reason).code,
+              Errc::unsafe_directory);
+  }
+  {
     const Environment none("MSERVE_DIR", "");
     EXPECT_EQ(default_directory(), "/run/user/1/mserve");
     const Environment relative("XDG_RUNTIME_DIR", "not/absolute");

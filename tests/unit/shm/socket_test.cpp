@@ -237,8 +237,8 @@ TEST_F(Sockets, DrainHandsOutALongerMessageBetweenBells) {
 }
 
 TEST_F(Sockets, LastWordsArriveAlthoughThePeerClosedWithBytesUnread) {
-  // Closing over unread bytes makes the kernel report a reset ahead of the peer's last message: it used to
-  // hide why a session was closed whenever a wake byte was still on its way.
+  // Closing over unread bytes makes the kernel report a reset ahead of the peer's last message: it
+  // used to hide why a session was closed whenever a wake byte was still on its way.
   for (const bool drained : {true, false}) {
     connect_pair();
     ASSERT_EQ(send_byte(b_.get()), Errc::ok);

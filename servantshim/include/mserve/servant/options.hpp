@@ -27,9 +27,9 @@ struct Options {
   /// Words for the broker's placement rules, such as "gpu version=canary"; printable ASCII, up to
   /// 255.
   std::string tags{};
-  /// Requests that the broker may hand over at once, 1..4096. They run one after the other, so more
-  /// than 1 hides the way to and from the broker, and costs fairness when requests differ in
-  /// length.
+  /// Requests that the broker may hand over at once, 1..4096; it grants 64 at the most. They run
+  /// one after the other, so more than 1 hides the way to and from the broker, and costs fairness
+  /// when requests differ in length.
   std::uint32_t credit = 1;
   /// What the serving thread does without work.
   shm::IdleStrategy idle = shm::IdleStrategy::automatic;

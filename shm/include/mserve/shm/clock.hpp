@@ -13,6 +13,13 @@ namespace mserve::shm {
 /// CLOCK_MONOTONIC in nanoseconds; the clock of every deadline. Some 20 to 50 ns.
 [[nodiscard]] std::uint64_t steady_now() noexcept;
 
+/// A deadline `span_ns` after `now_ns`; the end of time instead of a wrap, so that "for ever" stays
+/// that.
+[[nodiscard]] constexpr std::uint64_t add_capped(std::uint64_t now_ns,
+                                                 std::uint64_t span_ns) noexcept {
+  return span_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + span_ns;
+}
+
 // CLOCK_MONOTONIC nanoseconds computed from the time-stamp counter.
 //   Roles     one *owner* thread calls now() and apply(); one helper thread at a time calls sync()
 //   Progress  now() and apply() wait-free, no system call while from_tsc(); sync() makes some

@@ -15,8 +15,8 @@
 
 namespace mserve::kdb {
 
-/// What decode() accepts. Memory used is at most about 25 times the object (lists of one-byte
-/// atoms), usually 1 to 2 times.
+/// What decode() accepts. Memory used is at most about 32 times the object (vectors of empty
+/// symbols), usually 1 to 2 times.
 struct Limits {
   std::size_t depth_max = kDepthMax;  ///< 1..kDepthMax levels; larger values count as kDepthMax.
   std::size_t object_bytes_max =
