@@ -32,8 +32,10 @@ struct BrokerOptions {
   std::uint64_t max_pending_bytes = 16ULL << 20;
   std::uint64_t max_message = 1ULL << 30;       ///< Largest message, either way.
   std::uint64_t max_shared_bytes = 1ULL << 30;  ///< All segments together.
+  std::uint32_t max_connections = 16384;        ///< kdb+ connections of the gateway.
   std::uint32_t client_ring = 64U << 10;
   std::uint32_t servant_ring = 1U << 20;
+  std::uint32_t gateway_ring = 4U << 20;
   std::uint32_t gather_max = 256U << 10;
   std::uint32_t retain_max = 256U << 10;
   Nanos stall_timeout = 1'000'000'000;

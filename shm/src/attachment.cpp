@@ -94,6 +94,7 @@ SessionInfo info_of(const Welcome& w) {
   info.broker_epoch = w.broker_epoch;
   info.out_ring_bytes = w.to_broker_ring_bytes;
   info.in_ring_bytes = w.to_peer_ring_bytes;
+  info.frame_bytes_max = w.frame_bytes_max;
   info.message_bytes_max = w.message_bytes_max;
   info.window_bytes = w.window_bytes;
   info.credit = w.credit;

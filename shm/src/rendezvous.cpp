@@ -176,6 +176,7 @@ bool grant_ok(const Welcome& w, Role role) noexcept {
   const bool no_servant_part = w.credit == 0 && w.servant == 0;
   switch (role) {
     case Role::client:
+    case Role::gateway:
       return session_ok && rings_ok(w) && control_ok(w.control_bytes) && w.window_bytes >= 1 &&
              w.window_bytes <= kMessageBytesLimit && no_servant_part;
     case Role::servant:
@@ -221,7 +222,8 @@ Result<Hello> parse_hello(std::span<const std::byte> bytes) noexcept {
   if (hello.layout_major != kLayoutMajor) {
     return other_version("layout version");
   }
-  if (hello.role != Role::client && hello.role != Role::servant && hello.role != Role::observer) {
+  if (hello.role != Role::client && hello.role != Role::servant && hello.role != Role::observer &&
+      hello.role != Role::gateway) {
     return malformed("hello: role");
   }
   if (hello.flags != 0) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 
+#include "data/request_table.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/parking.hpp"
 #include "version.hpp"
@@ -16,6 +17,8 @@ namespace mserve::broker {
 namespace {
 
 constexpr std::uint32_t kServantCreditMax = 64;
+/// Of a gateway: a thousand connections may grant windows or go in one pass.
+constexpr std::uint32_t kGatewayControlBytes = 64U << 10;
 
 shm::RingMemory ring_memory(const shm::Mapping& producer, const shm::Mapping& consumer,
                             std::uint32_t ring_bytes, std::uint64_t start) {
@@ -69,11 +72,21 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
   const bool servant = hello.role == shm::Role::servant;
   // A client's frame must fit a servant's ring, so clients' rings are never the larger ones.
   const std::uint32_t wanted = hello.ring_bytes != 0 ? hello.ring_bytes : options_.client_ring;
-  const std::uint32_t ring = servant
-                                 ? std::clamp(std::max(hello.ring_bytes, options_.servant_ring),
-                                              options_.servant_ring, kServantRingMax)
-                                 : std::clamp(wanted, shm::kRingBytesMin, options_.servant_ring);
-  const std::uint32_t control = servant ? 0 : shm::kControlRingBytes;
+  const bool gateway = hello.role == shm::Role::gateway;
+  if (gateway && who.pid != getpid()) {
+    refusal = {Errc::access, "only the broker's own gateway attaches as one"};
+    return false;
+  }
+  std::uint32_t ring = std::clamp(wanted, shm::kRingBytesMin, options_.servant_ring);
+  if (gateway) {
+    ring = options_.gateway_ring;
+  } else if (servant) {
+    ring = std::clamp(std::max(hello.ring_bytes, options_.servant_ring), options_.servant_ring,
+                      kServantRingMax);
+  }
+  const std::uint32_t control = servant   ? 0
+                                : gateway ? kGatewayControlBytes
+                                          : shm::kControlRingBytes;
   const std::uint64_t bytes = shm::segment_bytes(ring, 0) + shm::segment_bytes(ring, control);
   if (shared_bytes_ + bytes > options_.max_shared_bytes) {
     refusal = {Errc::no_memory, "--max-shared-bytes (" + mebibytes(options_.max_shared_bytes) +
@@ -99,6 +112,11 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
   session->running.reserve(session->credit);
   session->undelivered.reserve(session->credit);
   session->aborts.reserve(session->credit);
+  if (gateway) {
+    session->origins.places.resize(options_.max_connections);
+    session->origins.untold.reserve(options_.max_connections);
+  }
+  session->flows.reserve(gateway ? options_.max_connections : servant ? 0 : kFlowsPerClient);
   shared_bytes_ += bytes;
 
   shm::Segment own;
@@ -112,13 +130,14 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
   shm::Welcome w = base_welcome();
   w.session = wire_number(*session);
   w.ring_start = shm::ring_start(session->number);
-  w.window_bytes = servant ? 0 : ring;
+  w.window_bytes = servant ? 0 : gateway ? ring / 4 : ring;
   w.to_peer_ring_bytes = w.to_broker_ring_bytes = ring;
   w.control_bytes = control;
-  w.frame_bytes_max = shm::frame_bytes_max(ring);
+  // What a gateway sends must fit the ring of any servant.
+  w.frame_bytes_max = shm::frame_bytes_max(std::min(ring, options_.servant_ring));
   w.credit = servant ? session->credit : 0;
   w.servant = servant ? session->number + 1 : 0;
-  session->window_bytes = session->window_left = w.window_bytes;
+  session->window_bytes = w.window_bytes;
   const std::array<int, 2> fds{own.fd(), peer.fd()};
   error = shm::send_message(socket.get(), shm::wire_bytes(w), fds, 0);
   if (error.code != Errc::ok) {

@@ -2,89 +2,250 @@
 // Requests that arrive in fragments: gathered when they are small enough to be one frame for the
 // servant, else passed on fragment by fragment once a servant is reserved (cut-through).
 #include <algorithm>
+#include <utility>
 
 #include "data/data_plane.hpp"
 
 namespace mserve::broker {
 
-DataPlane::Taken DataPlane::take_fragment(Session& client, const shm::FrameView& frame,
+DataPlane::Taken DataPlane::take_fragment(OriginState& origin, const shm::FrameView& frame,
                                           const shm::FlowExt& flow) {
-  std::uint32_t index = client.flows_first;
+  Session& client = *origin.session;
+  std::uint32_t index = origin.flows_first;
   while (index != kNone && flows_[index].client_id != frame.header.id) {
     index = flows_[index].next;
   }
   const bool first = index == kNone;
+  if (first && flow.offset != 0 && client.is_gateway()) {
+    return Taken::done;  // of a request that ended before its sender knew
+  }
   const std::uint64_t offset = first ? 0 : flows_[index].offset;
   const std::uint64_t total = first ? flow.total_bytes : flows_[index].total_bytes;
+  const std::uint32_t flows_max = client.is_gateway() ? 1 : kFlowsPerClient;
+  const bool granted =
+      first || !client.is_gateway() || frame.payload.size() <= flows_[index].granted - offset;
   if (flow.offset != offset || flow.total_bytes != total || frame.payload.empty() ||
-      frame.payload.size() > total - offset || (first && client.flow_count >= kFlowsPerClient)) {
+      frame.payload.size() > total - offset || (first && origin.flow_count >= flows_max) ||
+      !granted || frame.payload.size() > whole_max_) {
     close(client, Errc::bad_frame, "request fragments out of order");
     return Taken::closed;
   }
   if (first) {
-    index = begin_flow(client, frame, flow);
-    if (!client.attached) {
-      return Taken::closed;
+    index = begin_flow(origin, frame, flow);
+    if (!origin.open) {
+      return client.attached ? Taken::done : Taken::closed;
+    }
+    if (client.is_gateway() && flows_[index].state != RequestFlow::State::gathering) {
+      return Taken::done;  // kept, or refused
     }
   }
   counters_.fragments_in->add();
   switch (flows_[index].state) {
     case RequestFlow::State::gathering:
-      return gather(client, index, frame);
+      return gather(origin, index, frame);
     case RequestFlow::State::streaming:
-      return stream(client, index, frame);
+      return stream(origin, index, frame);
     case RequestFlow::State::waiting:
       client.waits_for_servant = true;
       return Taken::blocked;
     case RequestFlow::State::discarding:
+      return skip_fragment(origin, index, frame);
     case RequestFlow::State::free:
       break;
   }
-  return skip_fragment(client, index, frame);
+  return Taken::done;
 }
 
-std::uint32_t DataPlane::begin_flow(Session& client, const shm::FrameView& frame,
+std::uint32_t DataPlane::begin_flow(OriginState& origin, const shm::FrameView& frame,
                                     const shm::FlowExt& ext) {
-  const std::uint32_t index = flows_.take();  // never runs dry: a share for every session
+  Session& client = *origin.session;
+  const std::uint32_t index = flows_.take();  // never runs dry: a share for every origin
   RequestFlow& flow = flows_[index];
-  flow.client = client.number;
+  flow.origin = origin.number;
   flow.client_id = frame.header.id;
   flow.flags = frame.header.flags;
   flow.route = frame.header.aux;
   flow.total_bytes = ext.total_bytes;
   flow.moved_at = now();
-  flow.next = client.flows_first;
-  client.flows_first = index;
-  ++client.flow_count;
+  flow.next = origin.flows_first;
+  origin.flows_first = index;
+  ++origin.flow_count;
+  client.flows.push_back(index);
   flow.state = RequestFlow::State::discarding;
+  Errc refused = Errc::ok;
   if (ext.total_bytes > options_.max_message) {
-    answer_status(client, flow.client_id, Errc::too_large, /*reply_begun=*/false);
+    refused = Errc::too_large;
   } else if (ext.total_bytes <= gather_limit_) {
     flow.block = store_.take(ext.total_bytes);
-    if (flow.block.empty()) {
-      answer_status(client, flow.client_id, Errc::busy, /*reply_begun=*/false);
-    } else {
-      flow.state = RequestFlow::State::gathering;
-    }
+    flow.granted = flow.total_bytes;
+    refused = flow.block.empty() ? Errc::busy : Errc::ok;
+    flow.state = refused == Errc::ok ? RequestFlow::State::gathering : flow.state;
+  } else if (client.is_gateway() && !keep_first_fragment(flow, frame.payload)) {
+    refused = Errc::busy;
   } else {
-    const Submit submit{.origin = client.number,
-                        .route = flow.route,
-                        .bytes = flow.total_bytes,
-                        .retries = 0,
-                        .flow = true};
-    RequestId id;
-    if (admit(client, submit, flow.client_id, flow.flags, id)) {
-      flow.state = RequestFlow::State::waiting;
-      flow.request = id;
-      records_[id.slot].flow = index;
-      (void)decide();
-    }
+    submit_flow(origin, index);
+    return index;
+  }
+  if (refused != Errc::ok) {
+    answer_status(origin, flow.client_id, refused, /*reply_begun=*/false);
+    drop_early(origin, index);
   }
   return index;
 }
 
-DataPlane::Taken DataPlane::gather(Session& client, std::uint32_t index,
+/// A gateway's ring is everybody's: the first fragment leaves it at once, the others come when
+/// asked.
+bool DataPlane::keep_first_fragment(RequestFlow& flow, std::span<const std::byte> payload) {
+  flow.block = store_.take(payload.size());
+  if (flow.block.empty()) {
+    return false;
+  }
+  std::copy(payload.begin(), payload.end(), store_.bytes_of(flow.block).begin());
+  flow.offset = flow.granted = payload.size();
+  return true;
+}
+
+void DataPlane::submit_flow(OriginState& origin, std::uint32_t index) {
+  RequestFlow& flow = flows_[index];
+  const Submit submit{.origin = origin.number,
+                      .route = flow.route,
+                      .bytes = flow.total_bytes,
+                      .retries = 0,
+                      .flow = true};
+  RequestId id;
+  if (!admit(origin, submit, flow.client_id, flow.flags, id)) {
+    drop_early(origin, index);
+    return;
+  }
+  flow.state = RequestFlow::State::waiting;
+  flow.request = id;
+  records_[id.slot].flow = index;
+  (void)decide();
+}
+
+/// The request of a flow is over before the flow is. A client's further fragments are still to be
+/// swallowed; a gateway sends none.
+void DataPlane::drop_early(OriginState& origin, std::uint32_t index) noexcept {
+  if (origin.open && origin.session->is_gateway()) {
+    end_flow(index);
+  }
+}
+
+/// The same, seen from its record.
+void DataPlane::leave_flow(RequestRecord& record) noexcept {
+  if (record.flow == kNone) {
+    return;
+  }
+  const std::uint32_t index = std::exchange(record.flow, kNone);
+  RequestFlow& flow = flows_[index];
+  flow.state = RequestFlow::State::discarding;
+  flow.request = RequestId{};
+  store_.give_back(flow.block);
+  if (OriginState* const origin = origin_of(record)) {
+    origin->session->waits_for_servant = false;
+    drop_early(*origin, index);
+  }
+}
+
+/// A servant is reserved: what comes is passed on from here.
+void DataPlane::begin_stream(std::uint32_t index) {
+  RequestFlow& flow = flows_[index];
+  flow.state = RequestFlow::State::streaming;
+  flow.moved_at = now();
+  Session& client = *origins_[flow.origin].session;
+  client.waits_for_servant = false;
+  if (client.is_gateway()) {
+    granting_.push_back(index);
+  }
+}
+
+/// Of the flows of gateways: passes the first fragment on and asks for more as the servant reads.
+bool DataPlane::grant_flows() {
+  bool worked = false;
+  for (std::size_t i = granting_.size(); i > 0; --i) {
+    if (!pass_on_first(granting_[i - 1], worked)) {
+      continue;
+    }
+    RequestFlow& flow = flows_[granting_[i - 1]];
+    worked |= flow.granted < flow.total_bytes && grant(flow);
+    if (flow.granted == flow.total_bytes) {
+      RequestRecord& record = records_[flow.request.slot];
+      const std::uint32_t index = granting_[i - 1];
+      granting_[i - 1] = granting_.back();
+      granting_.pop_back();
+      if (flow.offset == flow.total_bytes) {
+        record.flow = kNone;
+        end_flow(index);  // a single fragment was all of it
+      }
+    }
+  }
+  return worked;
+}
+
+/// @return true once the first fragment is with the servant.
+bool DataPlane::pass_on_first(std::uint32_t index, bool& worked) {
+  RequestFlow& flow = flows_[index];
+  const RequestRecord& record = records_[flow.request.slot];
+  if (record.servant_session == kNone) {
+    return false;  // its servant just died; the decision about it is on its way
+  }
+  if (flow.block.empty()) {
+    return true;
+  }
+  if (!pass_on(*sessions_[record.servant_session], record, 0, flow.total_bytes,
+               store_.bytes_of(flow.block))) {
+    return false;
+  }
+  store_.give_back(flow.block);
+  flow.moved_at = now();
+  worked = true;
+  return true;
+}
+
+bool DataPlane::grant(RequestFlow& flow) {
+  const RequestRecord& record = records_[flow.request.slot];
+  Session& servant = *sessions_[record.servant_session];
+  // What was asked for and what the servant has not read yet stay below half of its ring, so that
+  // what comes is never held up in the gateway's.
+  const std::uint64_t half = servant.out.capacity() / 2;
+  const std::uint64_t under_way = flow.granted - flow.offset + servant.out.unread();
+  if (under_way > half / 2) {
+    return false;
+  }
+  Session& gateway = *origins_[flow.origin].session;
+  const std::uint64_t more = std::min(half - under_way, flow.total_bytes - flow.granted);
+  shm::FrameHeader head;
+  head.kind = shm::Kind::window;
+  head.id = flow.client_id;
+  head.aux = more;
+  if (!shm::try_send_whole(gateway.out, head, {}, {})) {
+    return false;
+  }
+  note_wake(gateway);
+  flow.granted += more;
+  flow.moved_at = now();
+  return true;
+}
+
+bool DataPlane::pass_on(Session& servant, const RequestRecord& record, std::uint64_t offset,
+                        std::uint64_t total, std::span<const std::byte> payload) {
+  shm::FrameHeader head;
+  head.kind = shm::Kind::request;
+  head.flags = record.flags;
+  head.id = record.id.packed();
+  head.aux = record.route;
+  std::byte extension[shm::ext_bytes_of(sizeof(shm::FlowExt))];
+  (void)shm::put_extension(extension, shm::ExtType::flow, 0, shm::FlowExt{offset, total});
+  if (!shm::try_send_whole(servant.out, head, extension, payload)) {
+    return false;
+  }
+  note_wake(servant);
+  return true;
+}
+
+DataPlane::Taken DataPlane::gather(OriginState& origin, std::uint32_t index,
                                    const shm::FrameView& frame) {
+  Session& client = *origin.session;
   RequestFlow& flow = flows_[index];
   std::copy(frame.payload.begin(), frame.payload.end(),
             store_.bytes_of(flow.block).begin() + static_cast<std::ptrdiff_t>(flow.offset));
@@ -93,7 +254,7 @@ DataPlane::Taken DataPlane::gather(Session& client, std::uint32_t index,
   if (flow.offset < flow.total_bytes) {
     return Taken::done;
   }
-  const Submit submit{.origin = client.number,
+  const Submit submit{.origin = origin.number,
                       .route = flow.route,
                       .bytes = flow.total_bytes,
                       .retries = retries_of(flow.flags, flow.total_bytes)};
@@ -103,7 +264,7 @@ DataPlane::Taken DataPlane::gather(Session& client, std::uint32_t index,
   flow.block = PayloadStore::Block{};
   end_flow(index);
   RequestId id;
-  if (admit(client, submit, client_id, flags, id)) {
+  if (admit(origin, submit, client_id, flags, id)) {
     records_[id.slot].block = block;
     (void)decide();
   } else {
@@ -112,27 +273,18 @@ DataPlane::Taken DataPlane::gather(Session& client, std::uint32_t index,
   return client.attached ? Taken::done : Taken::closed;
 }
 
-DataPlane::Taken DataPlane::stream(Session& client, std::uint32_t index,
+DataPlane::Taken DataPlane::stream(OriginState& origin, std::uint32_t index,
                                    const shm::FrameView& frame) {
   RequestFlow& flow = flows_[index];
   RequestRecord& record = records_[flow.request.slot];
   if (record.servant_session == kNone) {
     return Taken::blocked;  // its servant just died; the decision about it is on its way
   }
-  Session& servant = *sessions_[record.servant_session];
-  shm::FrameHeader head;
-  head.kind = shm::Kind::request;
-  head.flags = record.flags;
-  head.id = record.id.packed();
-  head.aux = record.route;
-  std::byte extension[shm::ext_bytes_of(sizeof(shm::FlowExt))];
-  (void)shm::put_extension(extension, shm::ExtType::flow, 0,
-                           shm::FlowExt{flow.offset, flow.total_bytes});
-  if (!shm::try_send_whole(servant.out, head, extension, frame.payload)) {
+  if (!pass_on(*sessions_[record.servant_session], record, flow.offset, flow.total_bytes,
+               frame.payload)) {
     return Taken::blocked;
   }
-  note_wake(servant);
-  client.active_at = flow.moved_at = now();
+  origin.session->active_at = flow.moved_at = now();
   flow.offset += frame.payload.size();
   if (flow.offset == flow.total_bytes) {
     record.flow = kNone;
@@ -141,10 +293,10 @@ DataPlane::Taken DataPlane::stream(Session& client, std::uint32_t index,
   return Taken::done;
 }
 
-DataPlane::Taken DataPlane::skip_fragment(Session& client, std::uint32_t index,
+DataPlane::Taken DataPlane::skip_fragment(OriginState& origin, std::uint32_t index,
                                           const shm::FrameView& frame) {
   RequestFlow& flow = flows_[index];
-  client.active_at = flow.moved_at = now();
+  origin.session->active_at = flow.moved_at = now();
   flow.offset += frame.payload.size();
   if (flow.offset == flow.total_bytes) {
     end_flow(index);
@@ -152,14 +304,14 @@ DataPlane::Taken DataPlane::skip_fragment(Session& client, std::uint32_t index,
   return Taken::done;
 }
 
-DataPlane::Taken DataPlane::abort_flow(Session& client, std::uint64_t client_id) {
-  for (std::uint32_t index = client.flows_first; index != kNone; index = flows_[index].next) {
+DataPlane::Taken DataPlane::abort_flow(OriginState& origin, std::uint64_t client_id) {
+  Session& client = *origin.session;
+  for (std::uint32_t index = origin.flows_first; index != kNone; index = flows_[index].next) {
     if (flows_[index].client_id == client_id) {
       cut_flow(index, Errc::cancelled);
-      if (!client.attached) {
-        return Taken::closed;
+      if (origin.open) {
+        end_flow(index);
       }
-      end_flow(index);
       (void)decide();
       break;
     }
@@ -180,7 +332,7 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
     records_[id.slot].flow = kNone;
     records_[id.slot].abandoned = true;
     (void)dispatcher_.on(Cancel{id}, now());
-    sessions_[flow.client]->waits_for_servant = false;
+    origins_[flow.origin].session->waits_for_servant = false;
   } else if (was == RequestFlow::State::streaming) {
     RequestRecord& record = records_[id.slot];
     record.flow = kNone;
@@ -193,18 +345,22 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
     }
   }
   if (was != RequestFlow::State::discarding && code != Errc::disconnected) {
-    answer_status(*sessions_[flow.client], flow.client_id, code, reply_begun);
+    answer_status(origins_[flow.origin], flow.client_id, code, reply_begun);
   }
 }
 
 void DataPlane::end_flow(std::uint32_t index) noexcept {
-  Session& client = *sessions_[flows_[index].client];
-  std::uint32_t* link = &client.flows_first;
+  RequestFlow& flow = flows_[index];
+  OriginState& origin = origins_[flow.origin];
+  std::uint32_t* link = &origin.flows_first;
   while (*link != index) {
     link = &flows_[*link].next;
   }
-  *link = flows_[index].next;
-  --client.flow_count;
+  *link = flow.next;
+  --origin.flow_count;
+  std::erase(origin.session->flows, index);
+  std::erase(granting_, index);
+  store_.give_back(flow.block);
   flows_.give_back(index);
 }
 
@@ -228,26 +384,31 @@ void DataPlane::cut_stalled() {
     Session& session = *all_[i - 1];
     if (session.is_servant()) {
       cut_stalled_replies(session);
-    } else if (session.flow_count != 0) {
+    } else if (!session.flows.empty()) {
       cut_stalled_flows(session);
     }
   }
 }
 
 void DataPlane::cut_stalled_flows(Session& client) {
-  std::uint32_t index = client.flows_first;
-  while (index != kNone && client.attached) {
-    const std::uint32_t next = flows_[index].next;
+  for (std::size_t i = client.flows.size(); i > 0 && i <= client.flows.size(); --i) {
+    const std::uint32_t index = client.flows[i - 1];
     const RequestFlow::State state = flows_[index].state;
     // Fragments of one flow may wait behind those of another in the client's ring.
     const bool held_up = client.waits_for_servant && state == RequestFlow::State::gathering;
     if (!held_up &&
         (state == RequestFlow::State::gathering || state == RequestFlow::State::streaming) &&
         now() - flows_[index].moved_at > options_.stall_timeout) {
+      OriginState& origin = origins_[flows_[index].origin];
       cut_flow(index, Errc::stalled);
+      if (client.attached) {
+        drop_early(origin, index);
+      }
       (void)decide();
+      if (!client.attached) {
+        return;
+      }
     }
-    index = next;
   }
 }
 
@@ -258,8 +419,8 @@ void DataPlane::cut_stalled_replies(Session& servant) {
     shm::FrameView frame;
     if (servant.in.front(frame) == Errc::ok) {
       if (RequestRecord* const record = running_record(servant, frame.header.id)) {
-        if (Session* const client = client_of(*record)) {
-          close(*client, Errc::slow_reader, "reads too slowly for a large answer");
+        if (OriginState* const origin = origin_of(*record)) {
+          close_origin(*origin, Errc::slow_reader, "reads too slowly for a large answer");
         }
       }
     }
@@ -271,8 +432,8 @@ void DataPlane::cut_stalled_replies(Session& servant) {
         now() - record.reply_moved_at > options_.stall_timeout) {
       record.abandoned = true;
       (void)dispatcher_.on(Cancel{record.id}, now());
-      if (Session* const client = client_of(record)) {
-        answer_status(*client, record.client_id, Errc::stalled, /*reply_begun=*/true);
+      if (OriginState* const origin = origin_of(record)) {
+        answer_status(*origin, record.client_id, Errc::stalled, /*reply_begun=*/true);
       }
       return;  // the lists may have changed; the next millisecond looks again
     }

@@ -22,18 +22,19 @@ constexpr std::uint64_t kept_cost(std::uint64_t bytes) noexcept {
 }  // namespace
 
 // hot: one claim, one copy.
-void DataPlane::send_or_keep(Session& client, const shm::FrameHeader& head,
+void DataPlane::send_or_keep(OriginState& origin, const shm::FrameHeader& head,
                              const shm::InfoExt* info, std::span<const std::byte> payload) {
-  if (client.closing) [[unlikely]] {
+  if (!origin.open) [[unlikely]] {
     return;
   }
+  Session& client = *origin.session;
   std::byte extension[kExtBytesMax];
   const std::byte* end = extension;
   if (info != nullptr) {
     end = shm::put_extension(extension, shm::ExtType::info, 0, *info);
   }
   const std::span<const std::byte> extensions(extension, static_cast<std::size_t>(end - extension));
-  if (client.outbox_first == kNone && shm::try_send_whole(client.out, head, extensions, payload))
+  if (origin.outbox_first == kNone && shm::try_send_whole(client.out, head, extensions, payload))
       [[likely]] {
     note_wake(client);
     return;
@@ -52,9 +53,9 @@ void DataPlane::send_or_keep(Session& client, const shm::FrameHeader& head,
     draft.info = *info;
   }
   // A large one goes as far as the ring and the window let it; only the rest is copied.
-  while (draft.as_flow && client.outbox_first == kNone && draft.offset < draft.total) {
+  while (draft.as_flow && origin.outbox_first == kNone && draft.offset < draft.total) {
     std::uint64_t sent = 0;
-    if (!send_piece(client, head, info, draft.offset, draft.total, payload.subspan(draft.offset),
+    if (!send_piece(origin, head, info, draft.offset, draft.total, payload.subspan(draft.offset),
                     sent)) {
       break;
     }
@@ -62,14 +63,15 @@ void DataPlane::send_or_keep(Session& client, const shm::FrameHeader& head,
   }
   if (!draft.as_flow || draft.offset < draft.total) {
     draft.stored_from = draft.offset;
-    keep(client, draft, payload.subspan(draft.offset));
+    keep(origin, draft, payload.subspan(draft.offset));
   }
 }
 
-bool DataPlane::send_piece(Session& client, const shm::FrameHeader& head, const shm::InfoExt* info,
-                           std::uint64_t offset, std::uint64_t total,
+bool DataPlane::send_piece(OriginState& origin, const shm::FrameHeader& head,
+                           const shm::InfoExt* info, std::uint64_t offset, std::uint64_t total,
                            std::span<const std::byte> rest, std::uint64_t& sent) {
-  sent = std::min({static_cast<std::uint64_t>(rest.size()), client.window_left,
+  Session& client = *origin.session;
+  sent = std::min({static_cast<std::uint64_t>(rest.size()), origin.window_left,
                    shm::fragment_payload_bytes(client.out.capacity())});
   if (sent == 0) {
     return false;
@@ -77,32 +79,34 @@ bool DataPlane::send_piece(Session& client, const shm::FrameHeader& head, const 
   std::byte extension[kExtBytesMax];
   std::byte* end =
       shm::put_extension(extension, shm::ExtType::flow, 0, shm::FlowExt{offset, total});
-  if (info != nullptr && offset + sent == total) {
-    end = shm::put_extension(end, shm::ExtType::info, 0, *info);  // rides on the last fragment
+  // On the last fragment, and on the first for who must know the size of everything early.
+  if (info != nullptr && (offset == 0 || offset + sent == total)) {
+    end = shm::put_extension(end, shm::ExtType::info, 0, *info);
   }
   if (!shm::try_send_whole(client.out, head, {extension, static_cast<std::size_t>(end - extension)},
                            rest.first(sent))) {
     return false;
   }
-  client.window_left -= sent;
+  origin.window_left -= sent;
   counters_.fragments_out->add();
   heat(client);  // its window frames are looked for while it is hot
   note_wake(client);
   return true;
 }
 
-void DataPlane::keep(Session& client, const Outbound& draft, std::span<const std::byte> rest) {
+void DataPlane::keep(OriginState& origin, const Outbound& draft, std::span<const std::byte> rest) {
   const std::uint64_t cost = kept_cost(rest.size());
-  if (client.outbox_bytes + cost > options_.max_pending_bytes) {
-    close(client, Errc::slow_reader, "too many unread answers");
+  if (origin.outbox_bytes + cost > options_.max_pending_bytes) {
+    close_origin(origin, Errc::slow_reader, "too many unread answers");
     return;
   }
   std::uint32_t index = take_outbound(rest.size(), cost);
   while (index == kNone) {
     // Who took the most room makes room, not whoever comes next.
-    Session& largest = largest_keeper(client);
-    close(largest, Errc::slow_reader, "its unread answers took the most of the room for all");
-    if (&largest == &client) {
+    OriginState& largest = largest_keeper(origin);
+    close_origin(largest, Errc::slow_reader,
+                 "its unread answers took the most of the room for all");
+    if (&largest == &origin) {
       return;
     }
     index = take_outbound(rest.size(), cost);
@@ -113,17 +117,17 @@ void DataPlane::keep(Session& client, const Outbound& draft, std::span<const std
   kept.next = kNone;
   kept.block = block;
   std::copy(rest.begin(), rest.end(), store_.bytes_of(kept.block).begin());
-  if (client.outbox_first == kNone) {
-    client.outbox_first = index;
-    outbox_list_.push_back(&client);
+  if (origin.outbox_first == kNone) {
+    origin.outbox_first = index;
+    outbox_list_.push_back(&origin);
   } else {
-    outbounds_[client.outbox_last].next = index;
+    outbounds_[origin.outbox_last].next = index;
   }
-  client.outbox_last = index;
-  client.outbox_bytes += cost;
+  origin.outbox_last = index;
+  origin.outbox_bytes += cost;
   kept_bytes_ += cost;
   counters_.kept->add();
-  heat(client);
+  heat(*origin.session);
 }
 
 /// A node with a block of `bytes`; kNone when the share of kept answers is used up.
@@ -141,28 +145,28 @@ std::uint32_t DataPlane::take_outbound(std::uint64_t bytes, std::uint64_t cost) 
   return index;
 }
 
-/// The client whose kept answers take the most room; `candidate` if nobody's take more than its
-/// own.
-Session& DataPlane::largest_keeper(Session& candidate) noexcept {
-  Session* largest = &candidate;
-  for (Session* const session : outbox_list_) {
-    if (session->outbox_bytes > largest->outbox_bytes) {
-      largest = session;
+/// Whose kept answers take the most room; `candidate` if nobody's take more than its own.
+OriginState& DataPlane::largest_keeper(OriginState& candidate) noexcept {
+  OriginState* largest = &candidate;
+  for (OriginState* const origin : outbox_list_) {
+    if (origin->outbox_bytes > largest->outbox_bytes) {
+      largest = origin;
     }
   }
   return *largest;
 }
 
-bool DataPlane::flush_outbox(Session& client) {
+bool DataPlane::flush_outbox(OriginState& origin) {
+  Session& client = *origin.session;
   bool worked = false;
-  while (client.outbox_first != kNone) {
-    const std::uint32_t index = client.outbox_first;
+  while (origin.outbox_first != kNone) {
+    const std::uint32_t index = origin.outbox_first;
     Outbound& kept = outbounds_[index];
     const std::span<const std::byte> bytes = store_.bytes_of(kept.block);
     const shm::InfoExt* const info = kept.has_info ? &kept.info : nullptr;
     if (kept.as_flow) {
       std::uint64_t sent = 0;
-      if (!send_piece(client, kept.head, info, kept.offset, kept.total,
+      if (!send_piece(origin, kept.head, info, kept.offset, kept.total,
                       bytes.subspan(kept.offset - kept.stored_from), sent)) {
         break;
       }
@@ -182,9 +186,9 @@ bool DataPlane::flush_outbox(Session& client) {
       worked = true;
       note_wake(client);
     }
-    client.outbox_bytes -= kept_cost(bytes.size());
+    origin.outbox_bytes -= kept_cost(bytes.size());
     kept_bytes_ -= kept_cost(bytes.size());
-    client.outbox_first = kept.next;
+    origin.outbox_first = kept.next;
     store_.give_back(kept.block);
     outbounds_.give_back(index);
   }
@@ -192,23 +196,23 @@ bool DataPlane::flush_outbox(Session& client) {
     close(client, Errc::cursor_out_of_range, "reply ring");
     return true;
   }
-  if (client.outbox_first == kNone) {
-    client.outbox_last = kNone;
-    std::erase(outbox_list_, &client);
+  if (origin.outbox_first == kNone) {
+    origin.outbox_last = kNone;
+    std::erase(outbox_list_, &origin);
   }
   return worked;
 }
 
-void DataPlane::clear_outbox(Session& client) noexcept {
-  while (client.outbox_first != kNone) {
-    const std::uint32_t index = client.outbox_first;
-    client.outbox_first = outbounds_[index].next;
+void DataPlane::clear_outbox(OriginState& origin) noexcept {
+  while (origin.outbox_first != kNone) {
+    const std::uint32_t index = origin.outbox_first;
+    origin.outbox_first = outbounds_[index].next;
     store_.give_back(outbounds_[index].block);
     outbounds_.give_back(index);
   }
-  client.outbox_last = kNone;
-  kept_bytes_ -= client.outbox_bytes;
-  client.outbox_bytes = 0;
+  origin.outbox_last = kNone;
+  kept_bytes_ -= origin.outbox_bytes;
+  origin.outbox_bytes = 0;
 }
 
 }  // namespace mserve::broker

@@ -24,7 +24,7 @@ constexpr Nanos kTimerInterval = 1'000'000;
 Limits limits_of(const BrokerOptions& options) {
   Limits limits;
   limits.servants_max = options.max_sessions;
-  limits.origins_max = options.max_sessions;
+  limits.origins_max = options.max_sessions + options.max_connections;
   limits.requests_max = options.max_queue;
   limits.queued_bytes_max = options.max_queue_bytes;
   std::random_device random;  // clients choose route hashes; none shall be able to aim at one slot
@@ -56,8 +56,9 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
       dispatcher_(limits_of(options), policy_of(options)),
       store_(options.max_queue_bytes + kept_bytes_max(options)),
       records_(options.max_queue),
-      flows_(options.max_sessions * kFlowsPerClient),
+      flows_(options.max_sessions * kFlowsPerClient + options.max_connections),
       outbounds_(options.max_queue),
+      origins_(options.max_sessions, options.max_connections),
       seq_cst_wakes_(seq_cst_wakes),
       sessions_(options.max_sessions) {
   if (links.wakes != nullptr) {
@@ -65,10 +66,12 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
   }
   gather_limit_ = std::min<std::uint64_t>(options.gather_max,
                                           shm::whole_payload_bytes_max(options.servant_ring));
+  whole_max_ = std::min(options.max_message, shm::whole_payload_bytes_max(options.servant_ring));
   all_.reserve(options.max_sessions);
   hot_.reserve(options.max_sessions);
   wake_list_.reserve(options.max_sessions);
-  outbox_list_.reserve(options.max_sessions);
+  outbox_list_.reserve(origins_.count());
+  granting_.reserve(options.max_connections);
   joining_.reserve(options.max_sessions);
   closed_.reserve(options.max_sessions);
 }
@@ -107,6 +110,9 @@ bool DataPlane::pass() {
   }
   if (decisions_left_) [[unlikely]] {
     worked |= decide();
+  }
+  if (!granting_.empty()) [[unlikely]] {
+    worked |= grant_flows();
   }
   // One cold session per empty pass, and now and then under load: nobody is forgotten.
   if (!worked || (pass_count_ & kColdPassMask) == 0) {
@@ -156,7 +162,7 @@ void DataPlane::cool_sessions() {
   for (std::size_t i = hot_.size(); i > 0; --i) {
     Session& session = *hot_[i - 1];
     if (now() - session.active_at >= options_.cool && session.running.empty() &&
-        session.flow_count == 0 && !session.in.ready()) {
+        session.flows.empty() && !session.in.ready()) {
       session.hot = false;
       hot_[i - 1] = hot_.back();
       hot_.pop_back();
@@ -293,10 +299,11 @@ void DataPlane::sleep() {
   if (stopping_ || decisions_left_ || links_.commands->size_approx() != 0) {
     return;
   }
-  const bool wants_room =
-      !outbox_list_.empty() || std::any_of(all_.begin(), all_.end(), [](const Session* s) {
-        return s->blocked_since != 0 || !s->undelivered.empty() || !s->aborts.empty();
-      });
+  const bool wants_room = !outbox_list_.empty() || !granting_.empty() ||
+                          std::any_of(all_.begin(), all_.end(), [](const Session* s) {
+                            return s->blocked_since != 0 || !s->undelivered.empty() ||
+                                   !s->aborts.empty() || !s->origins.untold.empty();
+                          });
   // C1 for every session, one barrier, C3 for every session; see shm/parking.hpp.
   for (Session* session : all_) {
     shm::store_polled(session->own.front()->polled, shm::Polled::sleeping_on_socket,

@@ -8,6 +8,7 @@
 
 #include "data/data_counters.hpp"
 #include "data/exchange.hpp"
+#include "data/origin.hpp"
 #include "data/payload_store.hpp"
 #include "data/request_table.hpp"
 #include "data/session.hpp"
@@ -23,8 +24,9 @@ namespace mserve::broker {
 /// chooses, and answers back. One thread runs it; everything it owns is allocated at construction.
 ///
 /// Split by what it does: data_plane.cpp the loop, data_sessions.cpp attach and detach,
-/// data_requests.cpp client to servant, data_flows.cpp requests in fragments, data_replies.cpp
-/// servant to client, data_outbox.cpp answers that wait for a slow client.
+/// data_origins.cpp who asks within a session, data_requests.cpp client to servant, data_flows.cpp
+/// requests in fragments, data_replies.cpp servant to client, data_outbox.cpp answers that wait for
+/// a slow client.
 ///
 /// Trust: sessions' rings are hostile. Each frame is checked once into locals; a session that
 /// breaks the protocol is closed and touches no other.
@@ -93,11 +95,25 @@ class DataPlane {
   void keep_for_repeat(Session& servant);
   void check_drained();
 
+  // Origins (data_origins.cpp).
+  /// What a frame says about who asks.
+  enum class Asking : std::uint8_t { known, stale, lie };
+  [[nodiscard]] bool begin_origin(OriginState& origin, Session& session);
+  [[nodiscard]] Asking find_origin(Session& session, const shm::Extensions& extensions, bool opens,
+                                   OriginState*& origin);
+  [[nodiscard]] Asking open_place(Session& session, const shm::Extensions& extensions,
+                                  OriginState*& origin);
+  void close_origin(OriginState& origin, Errc code, const char* where);
+  void end_origin(OriginState& origin);
+  void tell_gone(Session& gateway);
+  bool take_control(Session& session);
+  void cancel(OriginState& origin, std::uint64_t client_id);
+
   // Client to servant (data_requests.cpp).
   bool serve_client(Session& client);
   Taken take_request(Session& client, const shm::FrameView& frame);
-  Taken submit_whole(Session& client, const shm::FrameView& frame);
-  [[nodiscard]] bool admit(Session& client, const Submit& submit, std::uint64_t client_id,
+  Taken submit_whole(OriginState& origin, const shm::FrameView& frame);
+  [[nodiscard]] bool admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,
                            std::uint8_t flags, RequestId& id);
   /// How often a request may be sent again: what its client allows, if its payload can be kept.
   [[nodiscard]] std::uint8_t retries_of(std::uint8_t flags, std::uint64_t bytes) const noexcept {
@@ -112,18 +128,27 @@ class DataPlane {
   void leave_servant(RequestRecord& record) noexcept;
   void fail(const Decision& decision);
   void discard(RequestId id);
-  bool take_control(Session& client);
-  void cancel(Session& client, std::uint64_t client_id);
   void release_record(RequestRecord& record) noexcept;
-  [[nodiscard]] Session* client_of(const RequestRecord& record) noexcept;
+  [[nodiscard]] OriginState* origin_of(const RequestRecord& record) noexcept;
 
   // Requests in fragments (data_flows.cpp).
-  Taken take_fragment(Session& client, const shm::FrameView& frame, const shm::FlowExt& flow);
-  std::uint32_t begin_flow(Session& client, const shm::FrameView& frame, const shm::FlowExt& flow);
-  Taken stream(Session& client, std::uint32_t index, const shm::FrameView& frame);
-  Taken gather(Session& client, std::uint32_t index, const shm::FrameView& frame);
-  Taken skip_fragment(Session& client, std::uint32_t index, const shm::FrameView& frame);
-  Taken abort_flow(Session& client, std::uint64_t client_id);
+  Taken take_fragment(OriginState& origin, const shm::FrameView& frame, const shm::FlowExt& flow);
+  std::uint32_t begin_flow(OriginState& origin, const shm::FrameView& frame,
+                           const shm::FlowExt& flow);
+  [[nodiscard]] bool keep_first_fragment(RequestFlow& flow, std::span<const std::byte> payload);
+  void submit_flow(OriginState& origin, std::uint32_t index);
+  void begin_stream(std::uint32_t index);
+  Taken stream(OriginState& origin, std::uint32_t index, const shm::FrameView& frame);
+  bool pass_on(Session& servant, const RequestRecord& record, std::uint64_t offset,
+               std::uint64_t total, std::span<const std::byte> payload);
+  bool grant_flows();
+  [[nodiscard]] bool pass_on_first(std::uint32_t index, bool& worked);
+  bool grant(RequestFlow& flow);
+  Taken gather(OriginState& origin, std::uint32_t index, const shm::FrameView& frame);
+  Taken skip_fragment(OriginState& origin, std::uint32_t index, const shm::FrameView& frame);
+  Taken abort_flow(OriginState& origin, std::uint64_t client_id);
+  void leave_flow(RequestRecord& record) noexcept;
+  void drop_early(OriginState& origin, std::uint32_t index) noexcept;
   void cut_flow(std::uint32_t index, Errc code);
   void end_flow(std::uint32_t index) noexcept;
   void cut_stalled();
@@ -141,22 +166,22 @@ class DataPlane {
   Taken abort_reply(Session& servant, const shm::FrameView& frame);
   void finish(Session& servant, RequestRecord& record);
   void answer(RequestRecord& record, const shm::FrameView& reply);
-  void answer_status(Session& client, std::uint64_t client_id, Errc code, bool reply_begun);
+  void answer_status(OriginState& origin, std::uint64_t client_id, Errc code, bool reply_begun);
   [[nodiscard]] RequestRecord* running_record(const Session& servant, std::uint64_t id) noexcept;
   [[nodiscard]] shm::InfoExt info_of(const RequestRecord& record);
   void update_retained(Session& servant) noexcept;
 
   // Answers that wait (data_outbox.cpp).
-  void send_or_keep(Session& client, const shm::FrameHeader& head, const shm::InfoExt* info,
+  void send_or_keep(OriginState& origin, const shm::FrameHeader& head, const shm::InfoExt* info,
                     std::span<const std::byte> payload);
-  [[nodiscard]] bool send_piece(Session& client, const shm::FrameHeader& head,
+  [[nodiscard]] bool send_piece(OriginState& origin, const shm::FrameHeader& head,
                                 const shm::InfoExt* info, std::uint64_t offset, std::uint64_t total,
                                 std::span<const std::byte> rest, std::uint64_t& sent);
-  void keep(Session& client, const Outbound& draft, std::span<const std::byte> rest);
-  bool flush_outbox(Session& client);
-  void clear_outbox(Session& client) noexcept;
+  void keep(OriginState& origin, const Outbound& draft, std::span<const std::byte> rest);
+  bool flush_outbox(OriginState& origin);
+  void clear_outbox(OriginState& origin) noexcept;
   [[nodiscard]] std::uint32_t take_outbound(std::uint64_t bytes, std::uint64_t cost) noexcept;
-  [[nodiscard]] Session& largest_keeper(Session& candidate) noexcept;
+  [[nodiscard]] OriginState& largest_keeper(OriginState& candidate) noexcept;
 
   BrokerOptions options_;
   Links links_;
@@ -169,7 +194,9 @@ class DataPlane {
   std::vector<RequestRecord> records_;
   Pool<RequestFlow> flows_;
   Pool<Outbound> outbounds_;
+  OriginTable origins_;
   std::uint64_t gather_limit_ = 0;
+  std::uint64_t whole_max_ = 0;   // payload of one frame that any servant's ring takes
   std::uint64_t kept_bytes_ = 0;  // of all outboxes
   bool seq_cst_wakes_ = false;
 
@@ -177,9 +204,10 @@ class DataPlane {
   std::vector<Session*> all_;       // attached, any order
   std::vector<Session*> hot_;       // polled every pass
   std::vector<Session*> wake_list_;
-  std::vector<Session*> outbox_list_;  // clients with kept answers
-  std::vector<Session*> joining_;      // servants whose index is not cleared yet
-  std::vector<Report> closed_;         // this pass's, told at its end
+  std::vector<OriginState*> outbox_list_;  // those with kept answers
+  std::vector<std::uint32_t> granting_;    // flows of gateways of which more is to be asked for
+  std::vector<Session*> joining_;          // servants whose index is not cleared yet
+  std::vector<Report> closed_;             // this pass's, told at its end
 
   /// The request being taken from its client's ring: its payload is still there.
   RequestId current_;

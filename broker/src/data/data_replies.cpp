@@ -10,6 +10,8 @@ namespace mserve::broker {
 namespace {
 
 constexpr int kFramesPerPass = 16;
+/// What of a servant's flags its client gets to see.
+constexpr std::uint8_t kReplyFlags = shm::kFlagOpaque | shm::kFlagPair;
 
 /// A servant may only say that it worked or that the function failed; the rest is ours to say.
 Errc servant_status(std::uint64_t aux) noexcept {
@@ -113,9 +115,7 @@ void DataPlane::finish(Session& servant, RequestRecord& record) {
     std::erase(servant.undelivered, slot);
   }
   if (record.flow != kNone) [[unlikely]] {
-    flows_[record.flow].state =
-        RequestFlow::State::discarding;  // answered before it was sent whole
-    flows_[record.flow].request = RequestId{};
+    leave_flow(record);  // answered before it was sent whole
   }
   const bool kept = record.kept;
   release_record(record);
@@ -159,23 +159,23 @@ shm::InfoExt DataPlane::info_of(const RequestRecord& record) {
 }
 
 void DataPlane::answer(RequestRecord& record, const shm::FrameView& reply) {
-  Session* const client = client_of(record);
-  if (client == nullptr || record.abandoned) [[unlikely]] {
+  OriginState* const origin = origin_of(record);
+  if (origin == nullptr || record.abandoned) [[unlikely]] {
     counters_.discarded->add();
     return;
   }
   counters_.replies->add();
   shm::FrameHeader head;
   head.kind = shm::Kind::reply;
-  head.flags = reply.header.flags & shm::kFlagOpaque;
+  head.flags = reply.header.flags & kReplyFlags;
   head.id = record.client_id;
   head.aux = shm::pack(shm::ReplyAux{record.servant_session + 1,
                                      static_cast<std::uint16_t>(servant_status(reply.header.aux))});
   if ((record.flags & shm::kFlagWantInfo) != 0) {
     const shm::InfoExt info = info_of(record);
-    send_or_keep(*client, head, &info, reply.payload);
+    send_or_keep(*origin, head, &info, reply.payload);
   } else {
-    send_or_keep(*client, head, nullptr, reply.payload);
+    send_or_keep(*origin, head, nullptr, reply.payload);
   }
 }
 
@@ -216,22 +216,22 @@ DataPlane::Taken DataPlane::forward_fragment(Session& servant, RequestRecord& re
                                              const shm::FlowExt& flow) {
   shm::FrameHeader head;
   head.kind = shm::Kind::reply;
-  head.flags = frame.header.flags & shm::kFlagOpaque;
+  head.flags = frame.header.flags & kReplyFlags;
   head.id = record.client_id;
   head.aux = shm::pack(shm::ReplyAux{servant.number + 1,
                                      static_cast<std::uint16_t>(servant_status(frame.header.aux))});
   const bool want_info = (record.flags & shm::kFlagWantInfo) != 0;
   const shm::InfoExt info = want_info ? info_of(record) : shm::InfoExt{};
   while (servant.front_done < frame.payload.size()) {
-    Session* const client = client_of(record);
-    if (client == nullptr || record.abandoned) {
+    OriginState* const origin = origin_of(record);
+    if (origin == nullptr || record.abandoned) {
       break;  // nobody waits for it: swallow it
     }
     std::uint64_t sent = 0;
-    if (!send_piece(*client, head, want_info ? &info : nullptr, flow.offset + servant.front_done,
+    if (!send_piece(*origin, head, want_info ? &info : nullptr, flow.offset + servant.front_done,
                     flow.total_bytes, frame.payload.subspan(servant.front_done), sent)) {
-      if (client->out.poisoned()) {
-        close(*client, Errc::cursor_out_of_range, "reply ring");
+      if (origin->session->out.poisoned()) {
+        close(*origin->session, Errc::cursor_out_of_range, "reply ring");
         continue;
       }
       return Taken::blocked;
@@ -252,19 +252,19 @@ DataPlane::Taken DataPlane::abort_reply(Session& servant, const shm::FrameView& 
     counters_.stale->add();
     return Taken::done;
   }
-  Session* const client = client_of(*record);
+  OriginState* const origin = origin_of(*record);
   const std::uint64_t client_id = record->client_id;
   const bool begun = record->reply_begun;
   const bool wanted = !record->abandoned;
   servant.front_done = 0;
   finish(servant, *record);
-  if (client != nullptr && wanted) {
-    answer_status(*client, client_id, Errc::servant_died, begun);
+  if (origin != nullptr && wanted) {
+    answer_status(*origin, client_id, Errc::servant_died, begun);
   }
   return Taken::done;
 }
 
-void DataPlane::answer_status(Session& client, std::uint64_t client_id, Errc code,
+void DataPlane::answer_status(OriginState& origin, std::uint64_t client_id, Errc code,
                               bool reply_begun) {
   counters_.errors->add();
   shm::FrameHeader head;
@@ -272,7 +272,7 @@ void DataPlane::answer_status(Session& client, std::uint64_t client_id, Errc cod
   head.id = client_id;
   head.aux = reply_begun ? static_cast<std::uint64_t>(code)
                          : shm::pack(shm::ReplyAux{0, static_cast<std::uint16_t>(code)});
-  send_or_keep(client, head, nullptr, {});
+  send_or_keep(origin, head, nullptr, {});
 }
 
 }  // namespace mserve::broker

@@ -11,7 +11,6 @@ namespace {
 
 constexpr int kFramesPerPass = 16;  // one session cannot hold the loop
 constexpr std::uint32_t kDecisionsPerPass = 64;
-constexpr std::uint32_t kCancelScanMax = 1024;
 constexpr std::uint32_t kControlPassMask = 15;
 
 Errc errc_of(Refusal refusal) noexcept {
@@ -46,13 +45,17 @@ Errc errc_of(FailReason reason) noexcept {
 
 bool DataPlane::serve_client(Session& client) {
   bool worked = false;
-  const bool look_at_control =
-      client.window_left < client.window_bytes || (pass_count_ & kControlPassMask) == 0;
+  const bool look_at_control = client.is_gateway() ||
+                               origins_[client.number].window_left < client.window_bytes ||
+                               (pass_count_ & kControlPassMask) == 0;
   if (look_at_control && client.control.ready()) [[unlikely]] {
     if (!take_control(client)) {
       return true;
     }
     worked = true;
+  }
+  if (!client.origins.untold.empty()) [[unlikely]] {
+    tell_gone(client);
   }
   for (int i = 0; i < kFramesPerPass; ++i) {
     shm::FrameView frame;
@@ -82,34 +85,43 @@ bool DataPlane::serve_client(Session& client) {
 }
 
 DataPlane::Taken DataPlane::take_request(Session& client, const shm::FrameView& frame) {
-  if (frame.header.ext_bytes == 0 && frame.header.kind == shm::Kind::request) [[likely]] {
-    return submit_whole(client, frame);
-  }
-  if (frame.header.kind == shm::Kind::abort) {
-    return abort_flow(client, frame.header.id);
+  const bool is_request = frame.header.kind == shm::Kind::request;
+  if (frame.header.ext_bytes == 0 && is_request && !client.is_gateway()) [[likely]] {
+    return submit_whole(origins_[client.number], frame);
   }
   shm::Extensions extensions;
-  if (frame.header.kind != shm::Kind::request ||
-      !shm::parse_extensions(frame.extensions, extensions) || extensions.origin_index != 0) {
+  OriginState* origin = nullptr;
+  const bool meant = is_request || frame.header.kind == shm::Kind::abort;
+  const Asking asking = meant && shm::parse_extensions(frame.extensions, extensions)
+                            ? find_origin(client, extensions, /*opens=*/is_request, origin)
+                            : Asking::lie;
+  if (asking == Asking::lie) {
     close(client, Errc::bad_frame, "request kind, extension or origin");
     return Taken::closed;
   }
-  return extensions.has_flow ? take_fragment(client, frame, extensions.flow)
-                             : submit_whole(client, frame);
+  if (asking == Asking::stale) {
+    return Taken::done;
+  }
+  if (!is_request) {
+    return abort_flow(*origin, frame.header.id);
+  }
+  return extensions.has_flow ? take_fragment(*origin, frame, extensions.flow)
+                             : submit_whole(*origin, frame);
 }
 
 // hot: the Dispatcher's submit and decision, one record, one copy into the servant's ring.
-DataPlane::Taken DataPlane::submit_whole(Session& client, const shm::FrameView& frame) {
-  if (frame.payload.size() > options_.max_message) [[unlikely]] {
-    answer_status(client, frame.header.id, Errc::too_large, /*reply_begun=*/false);
+DataPlane::Taken DataPlane::submit_whole(OriginState& origin, const shm::FrameView& frame) {
+  Session& client = *origin.session;
+  if (frame.payload.size() > whole_max_) [[unlikely]] {
+    answer_status(origin, frame.header.id, Errc::too_large, /*reply_begun=*/false);
     return client.attached ? Taken::done : Taken::closed;
   }
-  const Submit submit{.origin = client.number,
+  const Submit submit{.origin = origin.number,
                       .route = frame.header.aux,
                       .bytes = frame.payload.size(),
                       .retries = retries_of(frame.header.flags, frame.payload.size())};
   RequestId id;
-  if (!admit(client, submit, frame.header.id, frame.header.flags, id)) [[unlikely]] {
+  if (!admit(origin, submit, frame.header.id, frame.header.flags, id)) [[unlikely]] {
     return client.attached ? Taken::done : Taken::closed;
   }
   current_ = id;
@@ -123,12 +135,12 @@ DataPlane::Taken DataPlane::submit_whole(Session& client, const shm::FrameView& 
   return client.attached ? Taken::done : Taken::closed;
 }
 
-bool DataPlane::admit(Session& client, const Submit& submit, std::uint64_t client_id,
+bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,
                       std::uint8_t flags, RequestId& id) {
   const Submitted submitted = dispatcher_.on(submit, now());
   if (submitted.refusal != Refusal::none) [[unlikely]] {
     counters_.refused->add();
-    answer_status(client, client_id, errc_of(submitted.refusal), /*reply_begun=*/false);
+    answer_status(origin, client_id, errc_of(submitted.refusal), /*reply_begun=*/false);
     return false;
   }
   counters_.requests->add();
@@ -136,8 +148,8 @@ bool DataPlane::admit(Session& client, const Submit& submit, std::uint64_t clien
   RequestRecord& record = records_[id.slot];
   record = RequestRecord{};
   record.id = id;
-  record.client = client.number;
-  record.client_generation = client.generation;
+  record.origin = origin.number;
+  record.origin_life = origin.life;
   record.client_id = client_id;
   record.route = submit.route;
   record.bytes = submit.bytes;
@@ -145,11 +157,11 @@ bool DataPlane::admit(Session& client, const Submit& submit, std::uint64_t clien
   record.repeatable = submit.retries > 0;
   record.submitted_at = now();
   record.backlog = submitted.backlog;
-  record.next = client.requests_first;
+  record.next = origin.requests_first;
   if (record.next != kNone) {
     records_[record.next].previous = id.slot;
   }
-  client.requests_first = id.slot;
+  origin.requests_first = id.slot;
   return true;
 }
 
@@ -161,7 +173,7 @@ void DataPlane::queue_payload(RequestRecord& record, std::span<const std::byte> 
   }
   // The store is split too finely for one more of this size: as good as full.
   const std::uint64_t client_id = record.client_id;
-  Session* const client = client_of(record);
+  OriginState* const origin = origin_of(record);
   record.abandoned = true;
   if (record.servant_session == kNone) {
     (void)dispatcher_.on(Cancel{record.id}, now());
@@ -170,8 +182,8 @@ void DataPlane::queue_payload(RequestRecord& record, std::span<const std::byte> 
     std::erase(servant.undelivered, record.id.slot);
     finish(servant, record);
   }
-  if (client != nullptr) {
-    answer_status(*client, client_id, Errc::busy, /*reply_begun=*/false);
+  if (origin != nullptr) {
+    answer_status(*origin, client_id, Errc::busy, /*reply_begun=*/false);
   }
 }
 
@@ -207,18 +219,15 @@ void DataPlane::deliver(const Decision& decision) {
   servant.running.push_back(decision.request.slot);
   heat(servant);
   if (record.flow != kNone) {
-    RequestFlow& flow = flows_[record.flow];
-    flow.state = RequestFlow::State::streaming;
-    flow.moved_at = now();
-    sessions_[flow.client]->waits_for_servant = false;
+    begin_stream(record.flow);
     return;
   }
   const bool in_ring = current_ == decision.request;
   if (!in_ring && record.block.empty()) [[unlikely]] {
     // Its copy could not be kept when its servant died: it cannot be repeated after all.
-    Session* const client = client_of(record);
-    if (client != nullptr && !record.abandoned) {
-      answer_status(*client, record.client_id, Errc::servant_died, /*reply_begun=*/false);
+    OriginState* const origin = origin_of(record);
+    if (origin != nullptr && !record.abandoned) {
+      answer_status(*origin, record.client_id, Errc::servant_died, /*reply_begun=*/false);
     }
     finish(servant, record);
     return;
@@ -279,21 +288,14 @@ void DataPlane::leave_servant(RequestRecord& record) noexcept {
 void DataPlane::fail(const Decision& decision) {
   RequestRecord& record = records_[decision.request.slot];
   leave_servant(record);  // a drain that expires fails what still runs
-  Session* const client = client_of(record);
+  OriginState* const origin = origin_of(record);
   const std::uint64_t client_id = record.client_id;
   const bool begun = record.reply_begun;
   const bool wanted = !record.abandoned;
-  if (record.flow != kNone) {
-    RequestFlow& flow = flows_[record.flow];
-    flow.state = RequestFlow::State::discarding;
-    flow.request = RequestId{};
-    if (client != nullptr) {
-      client->waits_for_servant = false;
-    }
-  }
+  leave_flow(record);
   release_record(record);
-  if (client != nullptr && wanted) {
-    answer_status(*client, client_id, errc_of(decision.reason), begun);
+  if (origin != nullptr && wanted) {
+    answer_status(*origin, client_id, errc_of(decision.reason), begun);
   }
 }
 
@@ -301,13 +303,7 @@ void DataPlane::discard(RequestId id) {
   counters_.discarded->add();
   RequestRecord& record = records_[id.slot];
   leave_servant(record);
-  if (record.flow != kNone) {
-    flows_[record.flow].state = RequestFlow::State::discarding;
-    flows_[record.flow].request = RequestId{};
-    if (Session* const client = client_of(record)) {
-      client->waits_for_servant = false;
-    }
-  }
+  leave_flow(record);
   release_record(record);
 }
 
@@ -315,9 +311,9 @@ void DataPlane::release_record(RequestRecord& record) noexcept {
   store_.give_back(record.block);
   if (record.previous != kNone) {
     records_[record.previous].next = record.next;
-  } else if (Session* const client = client_of(record);
-             client != nullptr && client->requests_first == record.id.slot) {
-    client->requests_first = record.next;
+  } else if (OriginState* const origin = origin_of(record);
+             origin != nullptr && origin->requests_first == record.id.slot) {
+    origin->requests_first = record.next;
   }
   if (record.next != kNone) {
     records_[record.next].previous = record.previous;
@@ -326,47 +322,9 @@ void DataPlane::release_record(RequestRecord& record) noexcept {
   record.id = RequestId{};
 }
 
-Session* DataPlane::client_of(const RequestRecord& record) noexcept {
-  Session* const client = sessions_[record.client];
-  return client != nullptr && client->generation == record.client_generation ? client : nullptr;
-}
-
-bool DataPlane::take_control(Session& client) {
-  for (int i = 0; i < kFramesPerPass; ++i) {
-    shm::FrameView frame;
-    const Errc code = client.control.front(frame);
-    if (code == Errc::empty) {
-      break;
-    }
-    if (code == Errc::ok && frame.header.kind == shm::Kind::window && frame.header.id == 0) {
-      const std::uint64_t room = client.window_bytes - client.window_left;
-      client.window_left += std::min(frame.header.aux, room);
-    } else if (code == Errc::ok && frame.header.kind == shm::Kind::cancel) {
-      client.control.release();
-      cancel(client, frame.header.id);
-      return client.attached;  // one a pass: each may look at many requests
-    } else {
-      close(client, code == Errc::ok ? Errc::bad_frame : code, "control ring");
-      return false;
-    }
-    client.control.release();
-  }
-  return true;
-}
-
-void DataPlane::cancel(Session& client, std::uint64_t client_id) {
-  // Newest first and bounded: what a client cancels it sent lately, and what is missed here the
-  // client's library drops when it arrives.
-  std::uint32_t slot = client.requests_first;
-  for (std::uint32_t i = 0; i < kCancelScanMax && slot != kNone; ++i, slot = records_[slot].next) {
-    RequestRecord& record = records_[slot];
-    if (record.client_id == client_id) {
-      record.abandoned = true;
-      (void)dispatcher_.on(Cancel{record.id}, now());
-      (void)decide();
-      return;
-    }
-  }
+OriginState* DataPlane::origin_of(const RequestRecord& record) noexcept {
+  OriginState& origin = origins_[record.origin];
+  return origin.session != nullptr && origin.life == record.origin_life ? &origin : nullptr;
 }
 
 }  // namespace mserve::broker

@@ -26,9 +26,12 @@ void DataPlane::attach(Session& session) {
 }
 
 bool DataPlane::join(Session& session) {
-  const bool joined = session.is_servant()
-                          ? dispatcher_.on(ServantJoined{session.number, session.credit}, now())
-                          : dispatcher_.on(OriginOpened{session.number}, now());
+  bool joined = true;  // a gateway's origins come one by one
+  if (session.is_servant()) {
+    joined = dispatcher_.on(ServantJoined{session.number, session.credit}, now());
+  } else if (!session.is_gateway()) {
+    joined = begin_origin(origins_[session.number], session);
+  }
   if (!joined) {
     return false;
   }
@@ -88,7 +91,6 @@ void DataPlane::close(Session& session, Errc code, const char* where) {
   erase_unordered(all_, &session);
   erase_unordered(hot_, &session);
   erase_unordered(wake_list_, &session);
-  erase_unordered(outbox_list_, &session);
   counters_.sessions->set(all_.size());
   if (code != Errc::disconnected) {
     counters_.closed->add();
@@ -99,21 +101,14 @@ void DataPlane::close(Session& session, Errc code, const char* where) {
 }
 
 void DataPlane::close_client(Session& client) {
-  clear_outbox(client);
-  while (client.flows_first != kNone) {
-    const std::uint32_t index = client.flows_first;
-    cut_flow(index, Errc::disconnected);
-    end_flow(index);
+  if (!client.is_gateway()) {
+    end_origin(origins_[client.number]);
+    return;
   }
-  dispatcher_.on(OriginClosed{client.number}, now());
-  // What runs goes on without anybody to answer; what waits vanishes by `discard` decisions.
-  for (std::uint32_t slot = client.requests_first; slot != kNone; slot = records_[slot].next) {
-    records_[slot].abandoned = true;
-  }
-  while (client.requests_first != kNone) {
-    RequestRecord& record = records_[client.requests_first];
-    client.requests_first = record.next;
-    record.next = record.previous = kNone;
+  for (const OriginPlaces::Place& place : client.origins.places) {
+    if (place.number != kNone) {
+      end_origin(origins_[place.number]);
+    }
   }
 }
 

@@ -13,8 +13,8 @@ namespace mserve::broker {
 /// RequestId.
 struct RequestRecord {
   RequestId id;              ///< Zero: this record is not in use.
-  std::uint32_t client = 0;  ///< Session number of who asked, and its generation then.
-  std::uint32_t client_generation = 0;
+  std::uint32_t origin = 0;  ///< Number of who asked, and which of its lives.
+  std::uint32_t origin_life = 0;
   std::uint64_t client_id = 0;
   std::uint64_t route = 0;
   std::uint64_t bytes = 0;                ///< Payload.
@@ -22,7 +22,7 @@ struct RequestRecord {
   std::uint32_t flow = kNone;             ///< It streams through this RequestFlow.
   PayloadStore::Block block;              ///< Payload while it waits in the broker.
   std::uint64_t kept_pos = 0;             ///< Its frame in the servant's ring, while kept.
-  std::uint32_t next = kNone;             ///< List of its client's unanswered requests.
+  std::uint32_t next = kNone;             ///< List of its origin's unanswered requests.
   std::uint32_t previous = kNone;
   std::uint8_t flags = 0;         ///< Frame flags of the request.
   bool repeatable = false;        ///< May be sent again; its payload is kept until it is answered.
@@ -37,7 +37,8 @@ struct RequestRecord {
   std::uint32_t backlog = 0;  ///< Requests queued or running when it arrived.
 };
 
-/// Requests that one client may have arriving in fragments at once.
+/// Requests that one client may have arriving in fragments at once. A gateway's origin has one: a
+/// connection is a stream.
 inline constexpr std::uint32_t kFlowsPerClient = 16;
 
 /// A request that arrives in fragments.
@@ -45,18 +46,20 @@ struct RequestFlow {
   enum class State : std::uint8_t {
     free,
     gathering,   ///< Fragments are collected; dispatched whole at the end.
-    waiting,     ///< First fragment is still in the client's ring until a servant is reserved.
+    waiting,     ///< No servant yet. The first fragment is still in the client's ring, or, of a
+                 ///< gateway, in the store.
     streaming,   ///< Fragments go on to the servant as they come.
     discarding,  ///< The request is over; the rest of its fragments is read and dropped.
   };
   State state = State::free;
   std::uint8_t flags = 0;
-  std::uint32_t client = kNone;
-  std::uint32_t next = kNone;  ///< List of its client's flows, or of free nodes.
+  std::uint32_t origin = kNone;
+  std::uint32_t next = kNone;  ///< List of its origin's flows, or of free nodes.
   std::uint64_t client_id = 0;
   std::uint64_t route = 0;
   std::uint64_t total_bytes = 0;
-  std::uint64_t offset = 0;  ///< Bytes taken from the client's ring.
+  std::uint64_t offset = 0;   ///< Bytes taken from the client's ring.
+  std::uint64_t granted = 0;  ///< A gateway may send up to here.
   PayloadStore::Block block;
   RequestId request;
   Nanos moved_at = 0;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/origin.hpp"
 #include "data/payload_store.hpp"
 #include "dispatch/types.hpp"
 #include "mserve/shm/frame.hpp"
@@ -61,17 +62,12 @@ struct Session {
   Nanos active_at = 0;       ///< Last frame from the peer.
   Nanos blocked_since = 0;   ///< The frame at the front cannot move on since then; 0: it can.
 
-  // Clients.
-  std::uint64_t window_left = 0;  ///< Flow bytes the origin may still be sent.
-  std::uint64_t window_bytes = 0;
-  std::uint32_t outbox_first = kNone;
-  std::uint32_t outbox_last = kNone;
-  std::uint64_t outbox_bytes = 0;
-  std::uint32_t flows_first = kNone;  ///< Requests arriving in fragments (RequestFlow).
-  std::uint32_t flow_count = 0;
-  bool waits_for_servant = false;  ///< The front frame is a flow without a servant yet.
-  std::uint32_t requests_first =
-      kNone;  ///< Requests not yet answered (RequestRecord), newest first.
+  // Clients and gateways.
+  std::uint64_t window_bytes = 0;  ///< Flow window of each of its origins.
+  std::vector<std::uint32_t>
+      flows;  ///< Requests arriving in fragments (RequestFlow), of all origins.
+  bool waits_for_servant = false;  ///< The front frame is a client's flow without a servant yet.
+  OriginPlaces origins;            ///< Gateways only; a client's one origin has its number.
 
   // Servants.
   std::vector<std::uint32_t> running;      ///< Slots sent to it; never grows beyond its credit.
@@ -80,6 +76,7 @@ struct Session {
   std::uint64_t front_done = 0;            ///< Payload bytes of the front frame already forwarded.
 
   [[nodiscard]] bool is_servant() const noexcept { return role == shm::Role::servant; }
+  [[nodiscard]] bool is_gateway() const noexcept { return role == shm::Role::gateway; }
 };
 
 }  // namespace mserve::broker

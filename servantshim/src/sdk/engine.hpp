@@ -95,6 +95,7 @@ class Engine {
   void make_ready(std::size_t index) noexcept;
 
   void start_next();
+  static std::span<const std::byte> query_of(const Slot& slot) noexcept;
   kdb::Value run(Slot& slot, bool& opaque_reply);
   void prepare_reply(Slot& slot, kdb::Value result, bool opaque_reply);
   Progress send(shm::RingProducer& out);

@@ -6,6 +6,7 @@
 #include "engine.hpp"
 #include "guard.hpp"
 #include "mserve/kdb/codec.hpp"
+#include "mserve/kdb/skip.hpp"
 #include "mserve/shm/frame.hpp"
 
 namespace mserve::servant {
@@ -21,13 +22,23 @@ void Engine::start_next() {
   prepare_reply(slot, std::move(result), opaque_reply);
 }
 
+/// The query of a request; the options that may stand behind it are nothing that a function sees.
+std::span<const std::byte> Engine::query_of(const Slot& slot) noexcept {
+  const std::span<const std::byte> payload(slot.payload);
+  if ((slot.flags & shm::kFlagPair) == 0) {
+    return payload;
+  }
+  const kdb::Result<std::size_t> query_bytes = kdb::skip(payload);
+  return query_bytes ? payload.first(*query_bytes) : payload;
+}
+
 kdb::Value Engine::run(Slot& slot, bool& opaque_reply) {
   if (!slot.refusal.empty()) {
     return kdb::Value::error(slot.refusal);
   }
   if ((slot.flags & shm::kFlagOpaque) == 0) {
     kdb::Value result;
-    const std::string failure = guarded([&] { result = invoke(functions_, slot.payload); });
+    const std::string failure = guarded([&] { result = invoke(functions_, query_of(slot)); });
     if (!failure.empty()) {
       return kdb::Value::error(failure);
     }

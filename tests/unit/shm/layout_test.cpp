@@ -80,9 +80,11 @@ TEST(Layout, KindsFlagsAndExtensionTypesKeepTheirNumbers) {
   EXPECT_EQ(static_cast<int>(Kind::abort), 4);
   EXPECT_EQ(static_cast<int>(Kind::cancel), 5);
   EXPECT_EQ(static_cast<int>(Kind::window), 6);
+  EXPECT_EQ(static_cast<int>(Kind::gone), 7);
   EXPECT_EQ(kFlagOpaque, 1);
   EXPECT_EQ(kFlagWantInfo, 2);
   EXPECT_EQ(kFlagRepeatable, 4);
+  EXPECT_EQ(kFlagPair, 8);
   EXPECT_EQ(static_cast<int>(ExtType::origin), 1);
   EXPECT_EQ(static_cast<int>(ExtType::flow), 2);
   EXPECT_EQ(static_cast<int>(ExtType::info), 3);

@@ -31,6 +31,7 @@ struct SessionInfo {
   std::uint64_t broker_epoch = 0;
   std::uint32_t out_ring_bytes = 0;     ///< Peer to broker.
   std::uint32_t in_ring_bytes = 0;      ///< Broker to peer.
+  std::uint32_t frame_bytes_max = 0;    ///< Largest frame to the broker.
   std::uint64_t message_bytes_max = 0;  ///< Largest message, either way.
   std::uint64_t window_bytes = 0;  ///< Clients: flow bytes an origin may be sent before a grant.
   std::uint32_t credit = 0;

@@ -21,7 +21,10 @@ enum class Kind : std::uint8_t {
   padding = 3,  ///< Fills the ring up to its end; no id, no aux.
   abort = 4,    ///< Ends a partial flow of this id on this hop; aux: Errc.
   cancel = 5,   ///< Control ring: the answer of this id is no longer wanted.
-  window = 6,   ///< Control ring: id = origin index; aux = more bytes the origin may be sent.
+  window = 6,   ///< Control ring: aux = more flow bytes that the origin may be sent. Towards a
+                ///< gateway: id = its request; aux = more payload bytes of it that it may send.
+  gone = 7,  ///< Control ring of a gateway: this origin left. Towards a gateway: the broker closed
+             ///< it; aux: Errc. Always with an origin extension.
 };
 
 /// Bits of FrameHeader::flags.
@@ -29,6 +32,9 @@ inline constexpr std::uint8_t kFlagOpaque = 1U << 0;    ///< Payload is not a kd
 inline constexpr std::uint8_t kFlagWantInfo = 1U << 1;  ///< Request: answer with a kExtInfo.
 inline constexpr std::uint8_t kFlagRepeatable =
     1U << 2;  ///< Request: may be run again if its servant dies.
+/// Payload is two kdb+ objects, one behind the other. Request: the query and the client's options
+/// dictionary. Reply: the result and the servant's own info dictionary.
+inline constexpr std::uint8_t kFlagPair = 1U << 3;
 
 /// The header as it lies in memory. frame_bytes counts header, extensions and payload exactly; the
 /// next frame starts at the next cache line.

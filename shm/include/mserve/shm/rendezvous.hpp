@@ -26,7 +26,7 @@ namespace mserve::shm {
 
 inline constexpr std::uint32_t kWireMagic = 0x3152534dU;  // "MSR1", little endian
 inline constexpr std::uint16_t kProtocolMajor = 1;
-inline constexpr std::uint16_t kProtocolMinor = 0;
+inline constexpr std::uint16_t kProtocolMinor = 1;
 
 /// Largest message of any minor version; receive into a buffer of this size.
 inline constexpr std::size_t kWireBytesMax = 1024;
@@ -41,6 +41,7 @@ enum class Role : std::uint32_t {
   client = 1,    ///< Sends requests; has a control ring.
   servant = 2,   ///< Answers them.
   observer = 3,  ///< Only learns the broker's state and counters; has no segments.
+  gateway = 4,   ///< A client with many origins: the broker's own TCP side, nobody else.
 };
 
 /// How parking is made safe; both sides must do the same (parking.hpp).

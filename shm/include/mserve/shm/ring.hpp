@@ -161,6 +161,11 @@ class BasicRingProducer {
     refresh();
     return consumer_pos_seen_ == producer_pos_;
   }
+  /// Bytes committed and not yet given back, as far as the consumer published; a fresh look.
+  [[nodiscard]] std::uint64_t unread() noexcept {
+    refresh();
+    return producer_pos_ - consumer_pos_seen_;
+  }
   [[nodiscard]] std::uint64_t capacity() const noexcept { return memory_.capacity; }
 
   /// True once the consumer published an impossible cursor; the session can only be closed.
@@ -323,7 +328,7 @@ class BasicRingConsumer {
   }
   [[nodiscard]] bool plausible(const FrameHeader& h) const noexcept {
     return !poisoned_ && h.kind != Kind::padding && h.kind >= Kind::request &&
-           h.kind <= Kind::window && h.frame_bytes >= kFrameHeaderBytes &&
+           h.kind <= Kind::gone && h.frame_bytes >= kFrameHeaderBytes &&
            h.frame_bytes <= frame_bytes_max(memory_.capacity) && h.ext_bytes % 8 == 0 &&
            h.ext_bytes <= h.frame_bytes - kFrameHeaderBytes;
   }
