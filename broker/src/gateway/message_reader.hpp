@@ -2,6 +2,7 @@
 // Messages out of the bytes that a kdb+ client sends behind its handshake.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -18,10 +19,10 @@ namespace mserve::broker {
 
 struct ReaderLimits {
   std::uint64_t message_bytes_max = kdb::kMessageBytesMax;  ///< `--max-message`, as on the wire.
-  /// Bodies up to this size come whole. Plain little-endian ones above it come in pieces.
+  /// Bodies up to this size come whole; plain little-endian ones above it come in pieces.
   std::uint64_t gather_bytes_max = 256 * 1024;
   /// `--max-gathered`: largest body that is held whole because it must be: compressed or big endian
-  /// (before and after decompression), or on hold(). Not below gather_bytes_max.
+  /// (before and after decompression), or on hold().
   std::uint64_t held_bytes_max = std::uint64_t{64} << 20;
 };
 
@@ -38,19 +39,21 @@ struct ReaderLimits {
 /// Whoever cannot take more stops calling next() for a while and keeps `received` as it is; the
 /// next feed() comes after `more` only.
 ///
-/// Memory: an idle reader holds nothing but itself (sizeof). A message that is entirely in
-/// `received`, plain and little endian, is never copied. What must be kept is kept in a buffer that
-/// grows with what has really arrived and is given back with the next event; see held_bytes().
+/// Memory: an idle reader holds nothing but itself. A message that is entirely in `received`, plain
+/// and little endian, is not copied. What must be kept is kept in a buffer that grows with what has
+/// really arrived, to the size of the message at most, and is given back by the call behind the
+/// event that gave it out; decompression holds both forms for a moment. See held_bytes().
 /// Threads: one at a time.
 class MessageReader {
  public:
   enum class What : std::uint8_t {
-    more,    ///< All received bytes are used up.
-    whole,   ///< `bytes` is the validated body.
-    begin,   ///< A message that comes in pieces. `bytes` is its first min(kStreamHeadBytes, body);
-             ///< the pieces start with them again. Now hold() may be called.
-    piece,   ///< `bytes` are the next ones of the body (validated as far as they go), `last` at its
-             ///< end.
+    more,   ///< All received bytes are used up.
+    whole,  ///< `bytes` is the validated body.
+    begin,  ///< A message that comes in pieces. `bytes` is its beginning, kStreamHeadBytes long (or
+            ///< the body, if shorter), not yet validated; the pieces start with it again. hold()
+            ///< may be called now.
+    piece,  ///< `bytes` are the next ones of the body (validated as far as they go), `last` at its
+            ///< end.
     failed,  ///< `reason` says why. Final: close the connection.
   };
   struct Event {
@@ -58,16 +61,14 @@ class MessageReader {
     bool last = false;
     /// piece: q type of the item of the body that the bytes reached; with `last`: of its last item.
     std::int8_t item_type = 0;
-    /// failed: `invalid` when the cause is no limit of ours but the bytes themselves (then the code
-    /// says more); too_large: over a limit.
-    kdb::Errc code = kdb::Errc::ok;
+    kdb::Errc code = kdb::Errc::ok;  ///< failed: too_large for our limits, else what is wrong.
     /// As it came; for whole, begin and piece; for failed when `has_header`.
     kdb::Header header;
     bool has_header = false;
     std::uint64_t body_bytes = 0;  ///< whole, begin, piece: of the body as given out.
     /// Valid until the next call of next(), feed() or hold().
     std::span<const std::byte> bytes;
-    std::string_view reason;  ///< failed: one short phrase, such as "badmsg"; a literal.
+    std::string_view reason;  ///< failed: "badmsg", "bad header" or "limit"; a literal.
   };
 
   explicit MessageReader(const ReaderLimits& limits = {}) noexcept;
@@ -89,31 +90,45 @@ class MessageReader {
   [[nodiscard]] bool mid_message() const noexcept;
 
  private:
-  enum class State : std::uint8_t { header, body, begun, stream, failed };
+  enum class State : std::uint8_t {
+    header,   // of the next message
+    gather,   // a message that is kept until it is whole
+    opening,  // the beginning of one that comes in pieces
+    begun,    // that was given out
+    stream,
+    failed,
+  };
 
+  /// Plain and little endian.
+  [[nodiscard]] bool as_it_is() const noexcept;
   Event read_header();
-  Event begin_body();
-  Event read_body();
-  Event give_whole();
-  Event unpack();
-  Event begin_stream();
+  Event after_header();
+  Event read_whole();
+  Event give_whole(std::span<const std::byte> body);
+  Event give_valid(std::span<const std::byte> body) noexcept;
+  Event read_beginning();
   Event read_stream(std::size_t piece_bytes_max);
+  Event refuse(kdb::Errc code) noexcept;
   Event fail(kdb::Errc code, std::string_view reason) noexcept;
   [[nodiscard]] Event event(What what, std::span<const std::byte> bytes) const noexcept;
-  bool gather(std::uint64_t wanted_bytes);
+  [[nodiscard]] Event failure() const noexcept;
+  bool gather(std::uint64_t bytes_wanted);
+  std::span<const std::byte> take(std::size_t bytes) noexcept;
   void release() noexcept;
 
   ReaderLimits limits_;
-  std::span<const std::byte> received_;  // not yet used
+  std::span<const std::byte> received_;  // not used yet
   State state_ = State::header;
-  bool given_ = false;  // kept_ was given out: release it before anything else
-  std::uint8_t header_bytes_ = 0;
+  bool given_ = false;             // kept_ was given out whole: release it before anything else
+  std::uint8_t header_bytes_ = 0;  // received of the header
+  bool has_header_ = false;
   kdb::Errc error_ = kdb::Errc::ok;
+  std::array<std::byte, kdb::kHeaderBytes> raw_header_{};
   kdb::Header header_;
   std::uint64_t body_bytes_ = 0;
   std::string_view reason_;
+  std::vector<std::byte> kept_;  // received of a message that is not complete
   std::size_t kept_used_ = 0;    // stream: bytes of kept_ that were given out
-  std::vector<std::byte> kept_;  // what was received of a message that is not complete
   std::unique_ptr<kdb::StreamValidator> validator_;
 };
 
