@@ -77,6 +77,12 @@ class MessageReader {
   /// @param received  stays in place, unchanged, until next() says `more`.
   void feed(std::span<const std::byte> received) noexcept;
 
+  /// What was fed and not looked at yet. Whoever needs the memory of `received` for something else
+  /// copies it and calls unread_moved() with the copy.
+  [[nodiscard]] std::span<const std::byte> unread() const noexcept { return received_; }
+  /// @param copy  the bytes of unread(), in place from now on.
+  void unread_moved(std::span<const std::byte> copy) noexcept { received_ = copy; }
+
   /// The next event. @param piece_bytes_max  longest piece wanted now, at least 1.
   [[nodiscard]] Event next(std::size_t piece_bytes_max = std::numeric_limits<std::size_t>::max());
 
