@@ -220,13 +220,13 @@ TEST(BrokerLog, NobodyReadsItAndTheBrokerGoesOn) {
   Process broker(Spawn{.argv = {program("mserve-broker"), "--name", "pipe", "--dir", dir.path(),
                                 "--max-queue-bytes", "1m", "--max-pending-bytes", "1m"},
                        .stderr_path = dir.file("log")});
-  ASSERT_TRUE(wait_until([&] { return ::access(dir.file("pipe.sock").c_str(), F_OK) == 0; },
+  ClientOptions options;
+  options.broker = "pipe";
+  options.directory = dir.path();
+  ASSERT_TRUE(wait_until([&] { return static_cast<bool>(Client::connect(options)); },
                          "the broker to listen"));
   reader.reset();
   for (int i = 0; i < 3; ++i) {  // each attachment is a line of the log
-    ClientOptions options;
-    options.broker = "pipe";
-    options.directory = dir.path();
     ASSERT_TRUE(Client::connect(options));
   }
   broker.signal(SIGTERM);

@@ -59,6 +59,18 @@ class EngineTest : public ::testing::Test {
   std::optional<FakeBroker> broker_;
 };
 
+TEST_F(EngineTest, OptionsBehindAQueryAreNothingThatAFunctionSees) {
+  FakeBroker& b = broker();
+  std::vector<std::byte> pair = kdb::encode(Value::chars("echo `IBM"));
+  const std::vector<std::byte> options =
+      kdb::encode(Value::dict(Value::symbols({"user"}), Value::symbols({"ken"})));
+  pair.insert(pair.end(), options.begin(), options.end());
+  ASSERT_TRUE(b.send(1, pair, shm::kFlagPair));
+  EXPECT_EQ(b.run(), Progress::idle);
+  ASSERT_EQ(b.replies.size(), 1U);
+  EXPECT_EQ(b.replies[0].value(), Value::symbol("IBM"));
+}
+
 TEST_F(EngineTest, IsIdleWithoutRequests) {
   FakeBroker& b = broker();
   EXPECT_EQ(b.run(), Progress::idle);

@@ -115,7 +115,7 @@ TEST(Rendezvous, HelloWithAnyBadFieldIsRefused) {
       {"no type", [](Hello& h) { h.header.type = static_cast<WireType>(0); }},
       {"length", [](Hello& h) { ++h.header.bytes; }},
       {"role 0", [](Hello& h) { h.role = static_cast<Role>(0); }},
-      {"role 4", [](Hello& h) { h.role = static_cast<Role>(4); }},
+      {"role 5", [](Hello& h) { h.role = static_cast<Role>(5); }},
       {"flags", [](Hello& h) { h.flags = 1; }},
       {"ring odd", [](Hello& h) { h.ring_bytes = 65537; }},
       {"ring small", [](Hello& h) { h.ring_bytes = kRingBytesMin / 2; }},

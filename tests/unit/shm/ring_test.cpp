@@ -239,7 +239,7 @@ TEST_F(RingTest, EveryLieInACommitWordPoisonsAndStaysPoisoned) {
       lie(kCapacity / 4 + 1, 1, 0),
       lie(0xffffffff, 2, 0),
       lie(64, 0, 0),
-      lie(64, 7, 0),
+      lie(64, 8, 0),
       lie(64, 255, 0),
       lie(64, 1, 7),
       lie(64, 1, 48),

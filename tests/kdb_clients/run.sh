@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Runs a kdb+ client that other people wrote; see usage below.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+usage: tests/kdb_clients/run.sh CLIENT SETUP BIN
+
+Starts what SETUP says from the executables in the folder BIN, and runs the cases of CLIENT against it, over TCP and over
+the Unix socket of kdb+.
+  CLIENT  node-q  from npm. Another one from npm is one more file node/CLIENT.js, and a line in node/package.json.
+  SETUP   direct  the stand-in for q alone: sync queries only
+          native  a broker with two demo servants
+          shim    a broker and a stand-in behind mserve-qshim
+
+Packages are installed below BIN/../kdb_clients, by the lock file.
+Exit status: 0 passed, 1 failed, 77 skipped because the client, or what it takes to install it, is not there.
+TEXT
+}
+
+case "${1:-}" in
+  -h | --help) usage; exit 0 ;;
+esac
+(($# == 3)) || { usage >&2; exit 2; }
+client=$1 setup=$2 bin=$(realpath "$3")
+here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+installed=$(realpath -m "$bin/../kdb_clients")
+private_dir=
+pids=()
+
+skip() {
+  printf '\nSKIP: %s\nSKIP: nothing was shown about %s.\n\n' "$1" "$client"
+  exit 77
+}
+
+fail() {
+  echo "error: $1" >&2
+  tail -n 50 "$private_dir"/*.log >&2
+  exit 1
+}
+
+clean_up() {
+  local status=$? pid
+  trap - EXIT
+  for pid in "${pids[@]}"; do
+    kill -TERM "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+  done
+  [[ -z $private_dir ]] || rm -rf "$private_dir"
+  exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Installs what package-lock.json names, once; several tests may come here at the same time.
+install_node_packages() {
+  local log="$installed/npm.log" stamp="$installed/node/installed.lock"
+  command -v node >/dev/null || skip "node is not installed"
+  mkdir -p "$installed/node"
+  exec {lock}>"$installed/lock"
+  flock "$lock"
+  if ! cmp -s "$here/node/package-lock.json" "$stamp"; then
+    command -v npm >/dev/null || skip "npm is not installed, so the packages cannot be"
+    cp "$here/node/package.json" "$here/node/package-lock.json" "$installed/node/"
+    if ! npm ci --prefix "$installed/node" --ignore-scripts --no-audit --no-fund --prefer-offline --fetch-retries 1 \
+      >"$log" 2>&1; then
+      cat "$log"
+      ! grep -qE 'EAI_AGAIN|ENOTFOUND|ECONNREFUSED|ECONNRESET|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT|ERR_SOCKET_TIMEOUT' "$log" ||
+        skip "npm reaches no registry"
+      echo "error: npm could not install what package-lock.json names" >&2
+      exit 1
+    fi
+    cp "$here/node/package-lock.json" "$stamp"
+  fi
+  exec {lock}>&-
+}
+
+# Runs the client against `port`. node-q uses what node deprecated long ago.
+run_client() {
+  NODE_PATH="$installed/node/node_modules" node --no-deprecation "$here/node/$client.js" \
+    127.0.0.1 "$port" --unix "$QUDSPATH/kx.$port" "$@"
+}
+
+# Sets `port` to one on which nobody listens, below those that the kernel gives away.
+free_port() {
+  port=$((20000 + RANDOM % 12000))
+  while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+    port=$((20000 + RANDOM % 12000))
+  done
+}
+
+# Starts a stand-in and sets `port` to where it listens.
+start_standin() {
+  mkfifo "$private_dir/said"
+  "$bin/mserve-standin" "$@" >"$private_dir/said" 2>"$private_dir/standin.log" &
+  pids+=($!)
+  local word=
+  read -r -t 60 word port <"$private_dir/said" || true
+  [[ $word == listening ]] || fail "the stand-in did not start"
+}
+
+# start_broker [ARGUMENT...]: with a gateway on `port`.
+start_broker() {
+  local ready=
+  free_port
+  mkfifo "$private_dir/ready"
+  "$bin/mserve-broker" --ready-fd 3 -p "$port" "$@" 3>"$private_dir/ready" 2>"$private_dir/broker.log" &
+  pids+=($!)
+  read -r -t 60 ready <"$private_dir/ready" || true
+  [[ $ready == ready ]] || fail "the broker did not become ready"
+}
+
+start_shim() {
+  local tries=0
+  "$bin/mserve-qshim" --q "127.0.0.1:$1" 2>"$private_dir/shim.log" &
+  pids+=($!)
+  until "$bin/mserve-client" 'echo 1' >/dev/null 2>&1; do
+    ((++tries <= 600)) || fail "the shim does not serve"
+    sleep 0.1
+  done
+}
+
+private_dir=$(mktemp -d /tmp/mserve-test-kdb-clients.XXXXXX)
+export MSERVE_DIR="$private_dir" QUDSPATH="$private_dir"
+
+[[ -f $here/node/$client.js ]] || { echo "error: no client is called $client" >&2; exit 2; }
+install_node_packages
+case "$setup" in
+  direct)
+    start_standin --uds
+    run_client --sync-only
+    ;;
+  native)
+    start_broker --servant-args '--rows 1000' 2 "$bin/mserve-servant"
+    run_client
+    ;;
+  shim)
+    start_standin
+    standin_port=$port
+    start_broker
+    start_shim "$standin_port"
+    run_client
+    ;;
+  *) usage >&2; exit 2 ;;
+esac

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: Apache-2.0
+// Many origins in one session, as the gateway has them, against a whole broker in this process (a
+// gateway must be the broker's own).
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "control/broker.hpp"
+#include "control/launcher.hpp"
+#include "control/log.hpp"
+#include "mserve/shm/attachment.hpp"
+#include "mserve/shm/clock.hpp"
+#include "mserve/shm/message.hpp"
+#include "support/temp_dir.hpp"
+#include "support/wait.hpp"
+
+namespace mserve::broker {
+namespace {
+
+using test::wait_until;
+using Bytes = std::vector<std::byte>;
+
+Bytes bytes_of(const std::string& text) {
+  const auto* first = reinterpret_cast<const std::byte*>(text.data());
+  return {first, first + text.size()};
+}
+
+struct Frame {
+  shm::FrameHeader head;
+  shm::Extensions ext;
+  Bytes payload;
+};
+
+/// One end of a session, by hand: sends what it is told, keeps what it gets.
+class Peer {
+ public:
+  Peer(const BrokerOptions& broker, shm::Role role) {
+    shm::AttachOptions options;
+    options.broker = broker.name;
+    options.directory = broker.directory;
+    options.role = role;
+    options.name = "peer";
+    std::string reason;
+    auto opened = shm::Attachment::open(options, &reason);
+    EXPECT_TRUE(opened) << reason;
+    attachment_.emplace(std::move(opened).value());
+  }
+  shm::Attachment& operator*() { return *attachment_; }
+  shm::Attachment* operator->() { return &*attachment_; }
+
+  bool send(shm::RingProducer& ring, shm::FrameHeader head, std::span<const std::byte> extensions,
+            std::span<const std::byte> payload) {
+    return wait_until(
+        [&] {
+          const bool sent = shm::try_send_whole(ring, head, extensions, payload);
+          attachment_->wake_broker();
+          return sent;
+        },
+        "room in a ring");
+  }
+  std::optional<Frame> poll() {
+    shm::FrameView view;
+    if (attachment_->incoming().front(view) != Errc::ok) {
+      return std::nullopt;
+    }
+    Frame frame{view.header, {}, {view.payload.begin(), view.payload.end()}};
+    EXPECT_TRUE(shm::parse_extensions(view.extensions, frame.ext));
+    attachment_->incoming().release();
+    return frame;
+  }
+  Frame take() {
+    std::optional<Frame> frame;
+    EXPECT_TRUE(wait_until([&] { return (frame = poll()).has_value(); }, "a frame"));
+    return frame.value_or(Frame{});
+  }
+
+ private:
+  std::optional<shm::Attachment> attachment_;
+};
+
+struct Asker {
+  std::uint32_t index;
+  std::uint64_t generation;
+};
+
+class Gateway : public Peer {
+ public:
+  explicit Gateway(const BrokerOptions& broker) : Peer(broker, shm::Role::gateway) {}
+
+  void request(Asker asker, std::uint64_t id, std::span<const std::byte> payload) {
+    EXPECT_TRUE(say((*this)->outgoing(), shm::Kind::request, asker, id, payload, nullptr));
+  }
+  void fragment(Asker asker, std::uint64_t id, shm::FlowExt flow,
+                std::span<const std::byte> payload) {
+    EXPECT_TRUE(say((*this)->outgoing(), shm::Kind::request, asker, id, payload, &flow));
+  }
+  /// Returns when everything sent before was looked at: asks for something that is refused at once.
+  /// Twice, because the control ring is looked at before the other.
+  void sync() {
+    for (const std::uint64_t id : {901U, 902U}) {
+      fragment({2, 1}, id, {0, std::uint64_t{1} << 40}, bytes_of("x"));
+      EXPECT_EQ(take().head.id, id);
+    }
+  }
+  void gone(Asker asker) {
+    EXPECT_TRUE(say((*this)->control(), shm::Kind::gone, asker, 0, {}, nullptr));
+  }
+  void window(Asker asker, std::uint64_t bytes) {
+    EXPECT_TRUE(say((*this)->control(), shm::Kind::window, asker, 0, {}, nullptr, bytes));
+  }
+
+ private:
+  bool say(shm::RingProducer& ring, shm::Kind kind, Asker asker, std::uint64_t id,
+           std::span<const std::byte> payload, const shm::FlowExt* flow, std::uint64_t aux = 0) {
+    std::byte extensions[64];
+    std::byte* end =
+        shm::put_extension(extensions, shm::ExtType::origin, asker.index, asker.generation);
+    if (flow != nullptr) {
+      end = shm::put_extension(end, shm::ExtType::flow, 0, *flow);
+    }
+    shm::FrameHeader head;
+    head.kind = kind;
+    head.flags = kind == shm::Kind::request ? shm::kFlagOpaque : std::uint8_t{0};
+    head.id = id;
+    head.aux = aux;
+    return send(ring, head, {extensions, static_cast<std::size_t>(end - extensions)}, payload);
+  }
+};
+
+class Servant : public Peer {
+ public:
+  explicit Servant(const BrokerOptions& broker) : Peer(broker, shm::Role::servant) {}
+  void reply(std::uint64_t id, std::span<const std::byte> payload,
+             const shm::FlowExt* flow = nullptr) {
+    std::byte extensions[32];
+    const std::byte* end =
+        flow != nullptr ? shm::put_extension(extensions, shm::ExtType::flow, 0, *flow) : extensions;
+    shm::FrameHeader head;
+    head.kind = shm::Kind::reply;
+    head.flags = shm::kFlagOpaque;
+    head.id = id;
+    EXPECT_TRUE(send((*this)->outgoing(), head,
+                     {extensions, static_cast<std::size_t>(end - extensions)}, payload));
+  }
+};
+
+class Origins : public ::testing::Test {
+ protected:
+  Origins() {
+    options_.name = "origins";
+    options_.directory = dir_.path();
+    options_.max_queue_bytes = options_.max_pending_bytes = 1U << 20;
+    options_.servant_ring = 64U << 10;
+    options_.client_ring = options_.gather_max = options_.retain_max = 16U << 10;
+    options_.gateway_ring = 256U << 10;
+    options_.max_connections = 4;
+    (void)set_log_level("error");
+  }
+  void start() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);  // the broker's signalfd takes it
+    thread_ = std::thread([this] {
+      std::string reason;
+      EXPECT_EQ(run_broker(options_, Launcher{}, reason).code, Errc::ok) << reason;
+    });
+    ASSERT_TRUE(wait_until(
+        [this] { return ::access(dir_.file("origins.sock").c_str(), F_OK) == 0; }, "a broker"));
+  }
+  ~Origins() override {
+    if (thread_.joinable()) {
+      ::kill(::getpid(), SIGTERM);
+      thread_.join();
+    }
+  }
+
+  test::TempDir dir_;
+  BrokerOptions options_;
+  std::thread thread_;
+};
+
+TEST_F(Origins, AnswersComeBackByIdWhoeverAsked) {
+  start();
+  Servant servant(options_);
+  Gateway gateway(options_);
+  gateway.request({0, 1}, 11, bytes_of("a"));
+  gateway.request({3, 1}, 12, bytes_of("b"));
+  for (const std::uint64_t id : {11U, 12U}) {
+    const Frame asked = servant.take();
+    EXPECT_FALSE(asked.ext.has_origin);
+    servant.reply(asked.head.id, asked.payload);
+    const Frame reply = gateway.take();
+    EXPECT_EQ(reply.head.kind, shm::Kind::reply);
+    EXPECT_EQ(reply.head.id, id);
+    EXPECT_EQ(reply.payload, asked.payload);
+  }
+}
+
+TEST_F(Origins, WhatAnOriginThatLeftAskedVanishesAndItsPlaceServesTheNext) {
+  start();
+  Servant servant(options_);
+  Gateway gateway(options_);
+  gateway.request({1, 1}, 1, bytes_of("runs"));
+  const Frame running = servant.take();
+  gateway.request({1, 1}, 2, bytes_of("waits"));
+  gateway.gone({1, 1});
+  gateway.request({1, 2}, 3, bytes_of("next"));
+  gateway.request({1, 1}, 4, bytes_of("too late"));  // of the life that is over
+  gateway.sync();
+  servant.reply(running.head.id, bytes_of("for nobody"));
+  const Frame next = servant.take();
+  EXPECT_EQ(next.payload, bytes_of("next"));
+  servant.reply(next.head.id, bytes_of("answer"));
+  EXPECT_EQ(gateway.take().head.id, 3U);
+  gateway.request({1, 2}, 5, bytes_of("again"));
+  const Frame again = servant.take();
+  EXPECT_EQ(again.payload, bytes_of("again"));  // neither "waits" nor "too late" came before it
+  servant.reply(again.head.id, {});
+  EXPECT_EQ(gateway.take().head.id, 5U);
+}
+
+TEST_F(Origins, ANewGenerationEndsTheOneBefore) {
+  start();
+  Servant servant(options_);
+  Gateway gateway(options_);
+  gateway.request({0, 1}, 1, bytes_of("runs"));
+  const Frame running = servant.take();
+  gateway.request({0, 1}, 2, bytes_of("waits"));
+  gateway.request({0, 7}, 3, bytes_of("next"));
+  gateway.sync();
+  servant.reply(running.head.id, {});
+  EXPECT_EQ(servant.take().payload, bytes_of("next"));
+}
+
+TEST_F(Origins, ALargeRequestComesAsItIsAskedForAndOthersPass) {
+  start();
+  Servant servant(options_);
+  Servant other(options_);
+  Gateway gateway(options_);
+  const Bytes large(1'000'000, std::byte{7});
+  std::size_t sent = 8000;
+  gateway.fragment({0, 1}, 1, {0, large.size()}, std::span(large).first(sent));
+  std::uint64_t granted = sent;
+  std::size_t received = 0;
+  std::uint64_t large_id = 0;
+  Servant* runs_large = nullptr;
+  std::uint64_t small = 100;
+  std::size_t small_answers = 0;
+  ASSERT_TRUE(wait_until(
+      [&] {
+        while (const auto frame = gateway.poll()) {
+          if (frame->head.kind == shm::Kind::window) {
+            EXPECT_EQ(frame->head.id, 1U);
+            granted += frame->head.aux;
+          } else {
+            ++small_answers;
+          }
+        }
+        // Never beyond the grant; now and then somebody else asks in between.
+        while (sent < granted) {
+          const std::size_t now = std::min<std::size_t>(granted - sent, 8000);
+          gateway.fragment({0, 1}, 1, {sent, large.size()}, std::span(large).subspan(sent, now));
+          sent += now;
+          gateway.request({1, 1}, ++small, bytes_of("small"));
+        }
+        for (Servant* s : {&servant, &other}) {
+          while (const auto frame = s->poll()) {
+            if (frame->ext.has_flow) {
+              EXPECT_EQ(frame->ext.flow.offset, received);
+              received += frame->payload.size();
+              large_id = frame->head.id;
+              runs_large = s;
+            } else {
+              s->reply(frame->head.id, frame->payload);
+            }
+          }
+        }
+        return received == large.size() && small_answers == small - 100;
+      },
+      "a large request to arrive while small ones are answered"));
+  runs_large->reply(large_id, bytes_of("done"));
+  EXPECT_EQ(gateway.take().head.id, 1U);
+}
+
+TEST_F(Origins, ALargeRequestThatEndsEarlyLeavesNothingBehind) {
+  start();
+  Servant servant(options_);
+  Gateway gateway(options_);
+  const Bytes large(100'000, std::byte{7});
+  for (std::uint64_t id = 1; id <= 50; ++id) {
+    gateway.fragment({0, 1}, id, {0, large.size()}, std::span(large).first(8000));
+    Frame first;
+    ASSERT_TRUE(wait_until(
+        [&] {
+          const auto frame = servant.poll();
+          if (frame && frame->head.kind == shm::Kind::request) {
+            first = *frame;
+          }
+          return first.head.id != 0;
+        },
+        "the first fragment"));
+    servant.reply(first.head.id, bytes_of("enough"));
+    // What was granted may still be on its way when the answer comes.
+    ASSERT_TRUE(wait_until(
+        [&] {
+          const auto frame = gateway.poll();
+          if (frame && frame->head.kind == shm::Kind::window) {
+            gateway.fragment({0, 1}, id, {8000, large.size()}, std::span(large).subspan(8000, 100));
+          }
+          return frame && frame->head.kind == shm::Kind::reply && frame->head.id == id;
+        },
+        "the early answer"));
+  }
+  EXPECT_EQ(gateway->check(), Errc::ok);
+}
+
+TEST_F(Origins, OneThatReadsNothingOfALargeAnswerIsClosedAlone) {
+  options_.stall_timeout = 50'000'000;
+  start();
+  Servant servant(options_);
+  Servant other(options_);
+  Gateway gateway(options_);
+  gateway.request({0, 1}, 1, bytes_of("large"));
+  Servant* slow = nullptr;
+  Frame asked;
+  ASSERT_TRUE(wait_until(
+      [&] {
+        for (Servant* s : {&servant, &other}) {
+          if (const auto frame = s->poll()) {
+            asked = *frame;
+            slow = s;
+          }
+        }
+        return slow != nullptr;
+      },
+      "a servant to be asked"));
+  const Bytes piece(8000, std::byte{1});
+  std::uint64_t offset = 0;
+  std::uint64_t flow_bytes = 0;
+  std::optional<Frame> gone;
+  // Nobody grants a window to origin 0, so at its end the servant's answer stands still.
+  ASSERT_TRUE(wait_until(
+      [&] {
+        std::byte extension[24];
+        (void)shm::put_extension(extension, shm::ExtType::flow, 0, shm::FlowExt{offset, 1'000'000});
+        shm::FrameHeader head;
+        head.kind = shm::Kind::reply;
+        head.flags = shm::kFlagOpaque;
+        head.id = asked.head.id;
+        if (offset < 1'000'000 &&
+            shm::try_send_whole((*slow)->outgoing(), head, extension, piece)) {
+          offset += piece.size();
+          (*slow)->wake_broker();
+        }
+        while (const auto frame = gateway.poll()) {
+          if (frame->head.kind == shm::Kind::gone) {
+            gone = frame;
+          } else {
+            flow_bytes += frame->payload.size();
+          }
+        }
+        return gone.has_value();
+      },
+      "the slow origin to be closed"));
+  EXPECT_EQ(flow_bytes, gateway->info().window_bytes);
+  EXPECT_EQ(gone->ext.origin_index, 0U);
+  EXPECT_EQ(gone->ext.origin_generation, 1U);
+  EXPECT_EQ(static_cast<Errc>(gone->head.aux), Errc::slow_reader);
+  gateway.request({1, 1}, 2, bytes_of("small"));
+  Servant& quick = slow == &servant ? other : servant;
+  const Frame small = quick.take();
+  quick.reply(small.head.id, small.payload);
+  EXPECT_EQ(gateway.take().head.id, 2U);
+  EXPECT_EQ(gateway->check(), Errc::ok);
+}
+
+TEST_F(Origins, MoreThanThereIsRoomForAreToldSo) {
+  start();
+  Servant servant(options_);
+  Gateway gateway(options_);
+  // Indices have a bound of their own; a frame beyond it is a breach.
+  gateway.request({4, 1}, 1, bytes_of("x"));
+  EXPECT_TRUE(wait_until([&] { return gateway->check() != Errc::ok; }, "the session to be closed"));
+  EXPECT_EQ(gateway->closing_code(), Errc::bad_frame);
+}
+
+}  // namespace
+}  // namespace mserve::broker
