@@ -79,7 +79,7 @@ struct Wrapping {
 
 /// The text of an error for the client: the servant's own for Errc::failed (`payload` is its error
 /// object, a pair's first half), else the broker's words. At most kErrorTextBytesMax bytes.
-inline constexpr std::size_t kErrorTextBytesMax = 64 * 1024;
+inline constexpr std::size_t kErrorTextBytesMax = std::size_t{64} * 1024;
 [[nodiscard]] std::string error_text(Errc status, std::span<const std::byte> payload);
 
 /// Two objects that lie one behind the other (shm::kFlagPair).

@@ -155,7 +155,9 @@ std::vector<std::byte> info_object(const shm::InfoExt& info, std::string_view ro
   const auto own = ServantInfo::open(servant_info);
   const Added added = measure(own);
   const auto count = static_cast<std::uint32_t>(kInfoKeys.size() + added.count);
-  const std::size_t value_bytes = 4 * kLongAtomBytes + 2 * 2 + servant.size() + route.size();
+  constexpr std::size_t kSymbolAtomBytes = 2;  // and the text
+  const std::size_t value_bytes =
+      4 * kLongAtomBytes + 2 * kSymbolAtomBytes + servant.size() + route.size();
   std::vector<std::byte> object(1 + 2 * kListHeadBytes + symbols_bytes(kInfoKeys) + value_bytes +
                                 added.bytes);
   ObjectWriter writer(object);

@@ -20,7 +20,7 @@ namespace mserve::broker {
 struct ReaderLimits {
   std::uint64_t message_bytes_max = kdb::kMessageBytesMax;  ///< `--max-message`, as on the wire.
   /// Bodies up to this size come whole; plain little-endian ones above it come in pieces.
-  std::uint64_t gather_bytes_max = 256 * 1024;
+  std::uint64_t gather_bytes_max = std::uint64_t{256} * 1024;
   /// `--max-gathered`: largest body that is held whole because it must be: compressed or big endian
   /// (before and after decompression), or on hold().
   std::uint64_t held_bytes_max = std::uint64_t{64} << 20;

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "walk.hpp"
+
 namespace mserve::kdb {
 
 namespace {
@@ -69,6 +71,9 @@ void StreamValidator::step(std::span<const std::byte>& piece) noexcept {
   }
   if (want_ == Want::symbols) {
     read_symbols(piece);
+    return;
+  }
+  if (want_ == Want::type && read_short_head(piece)) {
     return;
   }
   const std::byte next = piece.front();
@@ -174,7 +179,7 @@ void StreamValidator::open(Kind kind, std::uint64_t count, std::size_t depth) no
 
 // --- what has come ---
 
-void StreamValidator::read_type(std::int8_t type) noexcept {
+void StreamValidator::note_type(std::int8_t type) noexcept {
   now_ = type;
   count_ = 1;
   if (levels_ == 0) {
@@ -182,6 +187,10 @@ void StreamValidator::read_type(std::int8_t type) noexcept {
   } else if (levels_ == 1) {
     item_type_ = type;
   }
+}
+
+void StreamValidator::read_type(std::int8_t type) noexcept {
+  note_type(type);
   if (type == kError) {
     if (depth_ != 1) {
       static_cast<void>(fail(Errc::nested_error));
@@ -202,6 +211,21 @@ void StreamValidator::read_type(std::int8_t type) noexcept {
   } else {
     read_compound(type);
   }
+}
+
+/// The usual beginning of a vector or list in one go: it is what most bytes of a list of strings
+/// are about. False: something else, or it does not end within the piece.
+bool StreamValidator::read_short_head(std::span<const std::byte>& piece) noexcept {
+  const auto type = static_cast<std::int8_t>(piece.front());
+  const bool counted = type == 0 || is_vector_type(type);
+  if (!counted || piece.size() < 6 || (std::to_integer<unsigned>(piece[1]) & 0x80U) != 0) {
+    return false;
+  }
+  note_type(type);
+  number_ = detail::load(piece.data() + 2, 4, order_);
+  take(piece, 6);
+  use_count();
+  return true;
 }
 
 void StreamValidator::read_compound(std::int8_t type) noexcept {

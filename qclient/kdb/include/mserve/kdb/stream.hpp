@@ -86,7 +86,9 @@ class StreamValidator {
 
   void step(std::span<const std::byte>& piece) noexcept;
   void read_byte(std::byte next) noexcept;
+  void note_type(std::int8_t type) noexcept;
   void read_type(std::int8_t type) noexcept;
+  bool read_short_head(std::span<const std::byte>& piece) noexcept;
   void read_compound(std::int8_t type) noexcept;
   void read_number(std::byte next) noexcept;
   void read_symbols(std::span<const std::byte>& piece) noexcept;
