@@ -52,8 +52,7 @@ std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
       ->capture_default_str();
   app.add_option("--dir", settings.client.directory,
                  "Rendezvous directory [env MSERVE_DIR, else as the broker chooses it]")
-      ->transform(
-          [](const std::string& given) { return std::filesystem::absolute(given).string(); });
+      ->transform([](const std::string& path) { return std::filesystem::absolute(path).string(); });
   app.add_option("--timeout", timeout_s, "Seconds to wait for each answer; 0: for ever")
       ->check(CLI::Range(0.0, kTimeoutSecondsMax))
       ->capture_default_str();
