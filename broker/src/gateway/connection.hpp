@@ -80,6 +80,10 @@ class Connection {
   [[nodiscard]] bool opening() const noexcept { return mode_ == Mode::opening && !closed_; }
   /// Nothing is asked and nothing waits.
   [[nodiscard]] bool idle() const noexcept { return pending_count_ == 0 && output_.waiting() == 0; }
+  /// Memory that it takes for messages and answers now, in bytes.
+  [[nodiscard]] std::uint64_t held_bytes() const noexcept {
+    return reader_.held_bytes() + parked_.size() + kept_bytes_ + output_.waiting();
+  }
   /// CLOCK_MONOTONIC of the last bytes in either direction.
   [[nodiscard]] std::uint64_t active_ns() const noexcept { return active_ns_; }
 
@@ -162,7 +166,9 @@ class Connection {
                               std::span<const std::byte> servant_info) const;
   [[nodiscard]] bool its_turn(const Pending& pending) const noexcept;
   void put(Pending& pending, const Wrapping& wrapping, std::span<const std::byte> result);
+  [[nodiscard]] bool may_compress(std::uint64_t message_bytes) const noexcept;
   void transmit(const Wrapping& wrapping, std::span<const std::byte> result);
+  void transmit(std::span<const std::byte> message);
   void keep(Pending& pending, const Wrapping& wrapping, std::span<const std::byte> result);
   [[nodiscard]] std::uint64_t kept_bytes_max() const noexcept;
   void advance();
@@ -220,7 +226,7 @@ class Connection {
   std::uint32_t pending_count_ = 0;    ///< In all lists but dropped_.
   std::uint32_t sync_count_ = 0;       ///< Sync requests without an answer.
   std::uint64_t sequence_ = 0;
-  std::uint64_t kept_bytes_ = 0;  ///< In buffers of pending answers.
+  std::uint64_t kept_bytes_ = 0;  ///< In buffers of pending messages.
   std::uint64_t ungranted_ = 0;   ///< Fragment bytes taken that the data plane was not told of.
 
   // The request that is being sent in fragments, if there is one.

@@ -190,25 +190,36 @@ void Connection::put(Pending& pending, const Wrapping& wrapping,
   }
 }
 
+bool Connection::may_compress(std::uint64_t message_bytes) const noexcept {
+  return peer_.remote && capability_ >= 1 && message_bytes > kdb::kCompressAboveBytes &&
+         message_bytes <= context_.settings.gather_max;
+}
+
 // hot: one system call, straight from the ring.
 void Connection::transmit(const Wrapping& wrapping, std::span<const std::byte> result) {
+  if (!may_compress(wrapping.message_bytes)) [[likely]] {
+    context_.counters.answers->add();
+    send(wrapping.before.span(), result, wrapping.after);
+    return;
+  }
+  std::vector<std::byte>& message = context_.message;
+  message.clear();
+  for (const std::span<const std::byte> part :
+       {wrapping.before.span(), result, std::span<const std::byte>(wrapping.after)}) {
+    message.insert(message.end(), part.begin(), part.end());
+  }
+  transmit(message);
+}
+
+void Connection::transmit(std::span<const std::byte> message) {
   context_.counters.answers->add();
-  const bool compress = peer_.remote && capability_ >= 1 &&
-                        wrapping.message_bytes > kdb::kCompressAboveBytes &&
-                        wrapping.message_bytes <= context_.settings.gather_max;
-  if (compress) {
-    std::vector<std::byte>& message = context_.message;
-    message.clear();
-    for (const std::span<const std::byte> part :
-         {wrapping.before.span(), result, std::span<const std::byte>(wrapping.after)}) {
-      message.insert(message.end(), part.begin(), part.end());
-    }
+  if (may_compress(message.size())) {
     if (const auto compressed = kdb::compress(message)) {
       send(*compressed);
       return;
     }
   }
-  send(wrapping.before.span(), result, wrapping.after);
+  send(message);
 }
 
 void Connection::keep(Pending& pending, const Wrapping& wrapping,
@@ -259,8 +270,7 @@ void Connection::advance() {
       send(flush_answer());
       release(*next);
     } else if (next->state == AnswerState::complete) {
-      context_.counters.answers->add();
-      send(next->answer);
+      transmit(next->answer);
       release(*next);
     } else if (next->state == AnswerState::gathering && next->streamable) {
       put_on_wire(*next);
@@ -309,6 +319,7 @@ void Connection::drop_buffer(Pending& pending) {
 /// The message has its answer: its node is free for another one.
 void Connection::release(Pending& pending) {
   drop_buffer(pending);
+  kept_bytes_ -= pending.quoted.size();
   context_.buffers.give_back(pending.quoted);
   pending_count_ -= pending.list != &dropped_ ? 1U : 0U;
   sync_count_ -= pending.counted ? 1U : 0U;

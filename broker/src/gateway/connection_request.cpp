@@ -153,6 +153,7 @@ void Connection::describe(Pending& pending, const Classified& message) {
     append(pending.quoted, message.callback);
     append(pending.quoted, message.query);
     pending.callback_bytes = message.callback.size();
+    kept_bytes_ += pending.quoted.size();
   }
 }
 

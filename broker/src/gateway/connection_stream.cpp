@@ -159,10 +159,12 @@ void Connection::drop_rest(Pending& pending, std::string_view error) {
     leave_ready(pending);
     Pending& place = context_.pendings.take();
     const std::uint64_t id = place.id;
+    std::vector<std::byte> quoted = std::move(pending.quoted);
+    pending.quoted.clear();
     place = pending;  // without its buffer, which was given back
     place.id = id;
+    place.quoted = std::move(quoted);
     pending.list->replace(pending, place);
-    context_.buffers.give_back(pending.quoted);
     pending.counted = false;
     place.status = Errc::too_large;
     place.state = AnswerState::awaited;

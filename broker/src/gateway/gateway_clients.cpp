@@ -164,6 +164,17 @@ void Gateway::Loop::settle(std::uint32_t index) {
     drop(index);
     return;
   }
+  const std::uint64_t held = connection.held_bytes();
+  if (held != client.held_bytes) [[unlikely]] {
+    held_bytes_ += held - client.held_bytes;
+    client.held_bytes = held;
+    if (held_bytes_ > held_bytes_max()) {
+      close_largest();
+      if (clients_[index] == nullptr) {
+        return;
+      }
+    }
+  }
   if (connection.wants_read()) [[likely]] {
     ready_.watch(*client.handle, Readiness::What::readable);
   } else if (!client.hush_errors) {
@@ -180,6 +191,29 @@ void Gateway::Loop::settle(std::uint32_t index) {
   if (connection.reads_slowly() && !client.in_slow) [[unlikely]] {
     client.in_slow = true;
     slow_.push_back(index);
+  }
+}
+
+/// What all connections together may hold in memory.
+std::uint64_t Gateway::Loop::held_bytes_max() const noexcept {
+  constexpr std::uint64_t kShares = 4;  // as with the answers that the data thread keeps
+  return kShares * (setup_.options.max_pending_bytes + setup_.options.gateway.max_gathered);
+}
+
+/// Each connection has its own bounds, but there may be thousands. Who holds the most goes, not
+/// whoever comes next.
+void Gateway::Loop::close_largest() {
+  std::uint32_t largest = 0;
+  std::uint64_t most = 0;
+  for (std::uint32_t index = 0; index < clients_.size(); ++index) {
+    if (clients_[index] != nullptr && clients_[index]->held_bytes > most) {
+      most = clients_[index]->held_bytes;
+      largest = index;
+    }
+  }
+  if (most != 0) {
+    clients_[largest]->connection.close("all connections together hold too much in memory");
+    drop(largest);
   }
 }
 
@@ -215,6 +249,7 @@ void Gateway::Loop::begin_drain() {
 }
 
 void Gateway::Loop::drop(std::uint32_t index) {
+  held_bytes_ -= clients_[index]->held_bytes;
   clients_[index].reset();
   free_.push_back(index);
   --client_count_;

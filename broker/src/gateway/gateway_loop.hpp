@@ -46,8 +46,9 @@ class Gateway::Loop final : public GatewayDesk {
     Connection connection;
     std::uint64_t generation;
     std::uint64_t accepted_ns;
-    bool in_turn = false;      ///< Listed in turns_.
-    bool in_slow = false;      ///< Listed in slow_.
+    std::uint64_t held_bytes = 0;  ///< Counted in held_bytes_.
+    bool in_turn = false;          ///< Listed in turns_.
+    bool in_slow = false;          ///< Listed in slow_.
     bool hush_errors = false;  ///< Its socket cried wolf: hang-ups are noticed by reading alone.
     Client(ConnectionContext& context, int fd, const Peer& peer, OriginId origin)
         : connection(context, fd, peer, origin),
@@ -93,6 +94,8 @@ class Gateway::Loop final : public GatewayDesk {
   void expire_openings();
   void expire_idle();
   void be_patient();
+  [[nodiscard]] std::uint64_t held_bytes_max() const noexcept;
+  void close_largest();
   [[nodiscard]] Client* client_at(std::uint32_t index, std::uint64_t generation) noexcept;
 
   const Setup setup_;
@@ -115,6 +118,7 @@ class Gateway::Loop final : public GatewayDesk {
   std::vector<std::uint32_t> slow_;   ///< Connections that read slowly.
   std::vector<std::uint32_t> taken_;  ///< One of these lists, while it is gone through.
   std::size_t client_count_ = 0;
+  std::uint64_t held_bytes_ = 0;  ///< By all connections.
   std::uint64_t generation_ = 0;
   std::uint64_t tick_at_ = 0;
   std::uint64_t patience_at_ = 0;

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Goal: the way of an ordinary query through the gateway's pure parts allocates nothing. Method:
-// count calls of operator new.
+// Goal: the way of an ordinary query through the gateway's pure parts, and through a connection
+// that has seen a few, allocates nothing. Method: count calls of operator new.
 #include <gtest/gtest.h>
 
 #include "gateway/admin_call.hpp"
 #include "gateway/answer.hpp"
 #include "gateway/conventions.hpp"
 #include "gateway/message_reader.hpp"
+#include "line.hpp"
 #include "mserve/kdb/codec.hpp"
 #include "support/count_allocations.hpp"
 
@@ -55,3 +56,38 @@ TEST(GatewayAllocation, ReadingClassifyingAndWrappingTakeNone) {
 }
 
 }  // namespace
+
+namespace mserve::test {
+namespace {
+
+TEST(GatewayAllocation, NoneForASyncQueryThatWentThroughBefore) {
+  if (!kCountsAllocations) {
+    GTEST_SKIP() << "a sanitizer owns operator new";
+  }
+  Line line;
+  const Bytes message =
+      kdb::encode_message(list({Value::symbol("proc1"), Value::symbol("IBM")}), MessageKind::sync);
+  const Bytes result = kdb::encode(Value::longs(std::vector<std::int64_t>(100, 7)));
+  Bytes received(4096);
+  const auto round = [&] {
+    line.write(message);
+    const std::uint64_t id = line.plane.take_id();
+    const bool answered = line.plane.answer(id, result);
+    (void)line.turn();
+    return answered && ::recv(line.client_fd(), received.data(), received.size(), 0) ==
+                           static_cast<ssize_t>(result.size() + 8);
+  };
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(round());
+  }
+  const std::uint64_t before = allocations();
+  bool all = true;
+  for (int i = 0; i < 100; ++i) {
+    all = all && round();
+  }
+  EXPECT_EQ(allocations() - before, 0U);
+  EXPECT_TRUE(all);
+}
+
+}  // namespace
+}  // namespace mserve::test

@@ -159,6 +159,7 @@ class Line : public broker::GatewayDesk {
     EXPECT_EQ(all.size(), 1U);
     return all.empty() ? Got{} : all.front();
   }
+  [[nodiscard]] int client_fd() const { return client_.get(); }
   [[nodiscard]] std::size_t unsent() const { return unsent_; }
   [[nodiscard]] bool alive() const { return connection != nullptr; }
 
