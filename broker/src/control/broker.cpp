@@ -156,6 +156,25 @@ Error open_entrance(const BrokerOptions& options, Entrance& entrance, std::strin
   return {};
 }
 
+/// Binds what -p asks for; without it `gateway` stays null.
+Error open_gateway(const BrokerOptions& options, shm::CountersWriter& counters,
+                   const SessionBoard& board, std::unique_ptr<Gateway>& gateway,
+                   std::string& reason) {
+  if (!options.gateway.enabled) {
+    return {};
+  }
+  auto opened = Gateway::open({.options = options,
+                               .counters = GatewayCounters::add_to(counters),
+                               .board = &board,
+                               .counters_name = counters.name()},
+                              reason);
+  if (!opened) {
+    return opened.error();
+  }
+  gateway = std::move(opened).value();
+  return {};
+}
+
 }  // namespace
 
 Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& reason) {
@@ -204,16 +223,9 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& r
                  DataCounters::add_to(counters.value()), shm::Idler(options.idle));
   SessionBoard board;
   std::unique_ptr<Gateway> gateway;
-  if (options.gateway.enabled) {
-    auto opened = Gateway::open({.options = options,
-                                 .counters = GatewayCounters::add_to(counters.value()),
-                                 .board = &board,
-                                 .counters_name = counters.value().name()},
-                                reason);
-    if (!opened) {
-      return opened.error();
-    }
-    gateway = std::move(opened).value();
+  if (const Error e = open_gateway(options, counters.value(), board, gateway, reason);
+      e.code != Errc::ok) {
+    return e;
   }
   ControlPlane control(options,
                        {.commands = &commands,

@@ -75,21 +75,22 @@ Connection::Outcome Connection::outcome_of(const Pending& pending,
   Outcome outcome;
   if (pending.status != Errc::ok) {
     outcome.error = error_text(pending.status, payload);
-  } else if ((flags & shm::kFlagOpaque) != 0) {
-    outcome.error = "badmsg";  // bytes that are no q value cannot be told to q
-  } else if ((flags & shm::kFlagPair) != 0) {
+    return outcome;
+  }
+  if (flags == shm::kFlagPair) {
     if (const std::optional<Pair> pair = split_pair(payload)) {
       outcome.result = pair->first;
       outcome.servant_info = pair->second;
-    } else {
-      outcome.error = "badmsg";
     }
-  } else if (const auto type = kdb::validate(payload); !type) {
-    outcome.error = "badmsg";
-  } else if (*type == static_cast<std::int8_t>(kdb::Type::error)) {
-    outcome.error = error_text(Errc::failed, payload);
-  } else {
+  } else if (flags == 0 && kdb::validate(payload)) {  // opaque bytes cannot be told to q
     outcome.result = payload;
+  }
+  if (outcome.result.empty()) {
+    outcome.error = "badmsg";
+  } else if (static_cast<std::int8_t>(outcome.result[0]) ==
+             static_cast<std::int8_t>(kdb::Type::error)) {
+    outcome.error = error_text(Errc::failed, outcome.result);
+    outcome.result = {};
   }
   return outcome;
 }
@@ -118,7 +119,7 @@ void Connection::answer(Pending& pending, const Outcome& outcome) {
     release(pending);
     return;
   }
-  if (!outcome.error.empty() || outcome.result.empty()) {
+  if (outcome.result.empty()) {
     put_error(pending, outcome.error);
     return;
   }

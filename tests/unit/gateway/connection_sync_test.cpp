@@ -54,6 +54,20 @@ TEST(GatewaySync, AnswerThatIsNoObjectBecomesAnError) {
   }
 }
 
+TEST(GatewaySync, AnErrorWhereAResultBelongsIsAnError) {
+  Line line;
+  const Bytes info = kdb::encode(Value::dict(Value::symbols({"a"}), Value::longs({1})));
+  for (const std::uint8_t flags : {std::uint8_t{0}, shm::kFlagPair}) {
+    Bytes object = kdb::encode(Value::error("rank"));
+    if (flags != 0) {
+      object.insert(object.end(), info.begin(), info.end());
+    }
+    line.async(list({Value::int_atom(1), text("x")}));
+    ASSERT_TRUE(line.plane.answer(line.plane.take().head.id, object, {.flags = flags}));
+    EXPECT_EQ(line.read_one().value.at(1), text("Error: rank"));
+  }
+}
+
 TEST(GatewaySync, DropsTheServantsOwnInfo) {
   Line line;
   line.sync("x");
