@@ -116,6 +116,9 @@ std::vector<std::string> Broker::command_line() const {
     }
   }
   argv.insert(argv.end(), setup_.args.begin(), setup_.args.end());
+  if (setup_.gateway) {
+    argv.insert(argv.end(), {"-p", "0W"});
+  }
   if (setup_.servants > 0) {
     argv.insert(argv.end(), {"--servant-args", setup_.servant_args, std::to_string(setup_.servants),
                              program("mserve-servant")});
@@ -135,6 +138,7 @@ void Broker::start() {
       .argv = std::move(argv),
       .env = {{"MSERVE_DIR", ""},
               {"MSERVE_NAME", ""},
+              {"QUDSPATH", dir_.path()},
               {"TSAN_OPTIONS", std::string(tsan != nullptr ? tsan : "") +
                                    " suppressions=" MSERVE_TEST_SOURCE_DIR "/support/tsan.supp"}},
       .stdout_path = dir_.file("broker.out"),
@@ -152,6 +156,15 @@ void Broker::stop() {
 
 void Broker::kill() {
   process_.end();
+}
+
+std::uint16_t Broker::port() const {
+  const std::string line = wait_for_log(" gateway port=");
+  return static_cast<std::uint16_t>(std::stoul("0" + field_of(line, "port")));
+}
+
+std::string Broker::socket_path() const {
+  return dir_.path() + "/kx." + std::to_string(port());
 }
 
 std::map<std::string, std::string> Broker::env() const {

@@ -19,7 +19,8 @@ struct BrokerSetup {
   std::vector<std::string> args;  ///< Options of mserve-broker beside name, directory and memory.
   int servants = 0;               ///< mserve-servants to launch.
   std::string servant_args = "--rows 1000";
-  int core = -1;  ///< The only core it may use, its servants too; -1: all.
+  int core = -1;         ///< The only core it may use, its servants too; -1: all.
+  bool gateway = false;  ///< Listens for kdb+ clients at a free port, and in its directory.
 };
 
 /// A real mserve-broker in a directory and under a name of its own, so that tests may run side by
@@ -43,6 +44,9 @@ class Broker {
   [[nodiscard]] pid_t pid() const noexcept { return process_.pid(); }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const std::string& directory() const noexcept { return dir_.path(); }
+  /// With a gateway: its port, and the path (and abstract name) of its Unix socket.
+  [[nodiscard]] std::uint16_t port() const;
+  [[nodiscard]] std::string socket_path() const;
   /// MSERVE_DIR and MSERVE_NAME for processes that shall find it.
   [[nodiscard]] std::map<std::string, std::string> env() const;
   /// mserve-broker with the arguments that this one was started with.

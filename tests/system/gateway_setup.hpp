@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the tests of the gateway share: brokers with one, clients at it, servants made by hand.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mserve/kdb/codec.hpp"
+#include "mserve/kdb/message.hpp"
+#include "mserve/kdb/value.hpp"
+#include "standin/raw_client.hpp"
+#include "support/raw_peer.hpp"
+#include "support/wait.hpp"
+
+namespace mserve::test {
+
+using kdb::MessageKind;
+using kdb::Value;
+
+inline BrokerSetup with_gateway(std::vector<std::string> args = {}, int servants = 2) {
+  BrokerSetup setup;
+  setup.args = std::move(args);
+  setup.servants = servants;
+  setup.servant_args = "--rows 1000";
+  setup.gateway = true;
+  return setup;
+}
+
+/// A client whose handshake is done.
+inline RawClient connect(const Broker& broker, std::uint8_t capability = 3) {
+  RawClient client = RawClient::tcp(broker.port());
+  EXPECT_EQ(client.handshake("bob:pw", capability), std::min<std::uint8_t>(capability, 6));
+  return client;
+}
+
+inline Value text(const std::string& value) {
+  return Value::chars(value);
+}
+inline Value list(std::vector<Value> items) {
+  return Value::list(std::move(items));
+}
+
+/// The answer of a servant made by hand: an encoded object.
+inline bool answer(RawPeer& servant, std::uint64_t id, std::span<const std::byte> object) {
+  shm::FrameHeader head;
+  head.kind = shm::Kind::reply;
+  head.id = id;
+  head.aux = shm::pack(shm::ReplyAux{servant.welcome().servant, 0});
+  return servant.send(head, {}, object);
+}
+
+}  // namespace mserve::test
