@@ -53,7 +53,7 @@ std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
   app.add_option("--dir", settings.client.directory,
                  "Rendezvous directory [env MSERVE_DIR, else as the broker chooses it]")
       ->transform(
-          [](const std::string& given) { return std::filesystem::absolute(given).string(); });
+          [](const std::string& dir) { return std::filesystem::absolute(dir).string(); });
   app.add_option("--timeout", timeout_s, "Seconds to wait for each answer; 0: for ever")
       ->check(CLI::Range(0.0, kTimeoutSecondsMax))
       ->capture_default_str();
