@@ -51,15 +51,15 @@ inline void expect_echo(Client& client, std::span<const std::byte> payload) {
 }
 
 /// Waits for the answer to one request; a status other than ok is an answer too.
-[[nodiscard]] inline Reply await(Client& client, std::uint64_t id) {
-  Reply reply;
+[[nodiscard]] inline mserve::Reply await(Client& client, std::uint64_t id) {
+  mserve::Reply reply;
   const Errc code = client.await(id, reply, watchdog());
   EXPECT_EQ(code, Errc::ok) << to_string(code);
   return reply;
 }
 
 /// qsvr of an info extension.
-[[nodiscard]] inline std::string servant_of(const Reply& reply) {
+[[nodiscard]] inline std::string servant_of(const mserve::Reply& reply) {
   EXPECT_TRUE(reply.info.has_value());
   return reply.info ? std::string(reply.info->servant) : std::string();
 }

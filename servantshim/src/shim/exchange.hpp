@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the shim does with the rings of its session and the byte streams of its q: requests there,
+// replies back. No socket, clock, thread or sleep: whoever owns rings and streams calls step() and
+// waits in between, so tests play both the broker and q.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "mserve/shm/errc.hpp"
+#include "shim/messages.hpp"
+#include "shim/q_link.hpp"
+#include "shim/questions.hpp"
+#include "shim/reply_reader.hpp"
+#include "shim/request_writer.hpp"
+#include "shim/rings.hpp"
+
+namespace mserve::shim {
+
+/// What one step came to.
+enum class Progress : std::uint8_t {
+  idle,            ///< Nothing to do.
+  worked,          ///< Call again at once.
+  waits_for_ring,  ///< A reply finds no room towards the broker: call again soon.
+  waits_for_q,     ///< q takes no bytes now: call again when it does.
+  q_lost,         ///< Only connect() ends this; see fault_text(). Requests may be lost with it: the
+                  ///< session has to end, so that the broker sees to them.
+  q_cut,          ///< The same, but every request that q had is answered: the session may go on.
+  broker_broken,  ///< The broker broke the protocol; see fault(). Only detach() ends this.
+};
+
+class Exchange {
+ public:
+  /// What the session and the options allow.
+  struct Bounds {
+    std::uint32_t servant = 0;            ///< Our number, stamped on replies.
+    std::uint32_t credit = 1;             ///< 1..4096.
+    std::uint64_t out_ring_bytes = 0;     ///< Capacity of the ring towards the broker.
+    std::uint64_t message_bytes_max = 0;  ///< Largest reply that the broker takes.
+    std::uint64_t gather_max = 0;         ///< Largest LBT reply with info.
+    std::uint64_t max_gathered = 0;       ///< Bound on whatever must be whole in memory.
+  };
+
+  /// @param warn  told what stops nothing; must not be empty.
+  explicit Exchange(WarnFunction warn);
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+
+  /// A new connection to q, which has said who it is. Requests that were not begun are kept.
+  void connect(Form form, std::uint8_t capability);
+  /// A new session. To be called when idle(). Allocates what a session needs.
+  void attach(const Bounds& bounds);
+  /// The session is over: answers that q still owes will be passed over.
+  /// @return false when q is in the middle of a message, so that it has to be left as well.
+  [[nodiscard]] bool detach();
+
+  /// One bounded piece of work in each direction.
+  /// @param rings      nullptr without a session: then only what q still owes is read.
+  /// @param look_at_q  whether to look for messages that nobody asked for; answers are looked for
+  ///                   anyway.
+  [[nodiscard]] Progress step(QLink& q, Rings* rings, bool look_at_q);
+
+  /// Whether requests may begin; those that have go on. On after construction.
+  void take_requests(bool take) noexcept { taking_ = take; }
+  /// Whether a new frame in the ring can be of any use now.
+  [[nodiscard]] bool takes_requests() const noexcept { return taking_ && !writer_.is_cut(); }
+  /// Asks q for a sign of life, when no message is under way.
+  void probe() noexcept { writer_.owe_probe(); }
+  /// A probe is unanswered.
+  [[nodiscard]] bool probing() const noexcept {
+    return writer_.owes_probe() || questions_.has_probe();
+  }
+  /// q works, or is being asked, for the broker or for an earlier session.
+  [[nodiscard]] bool busy() const noexcept {
+    return !questions_.only_probes() || reader_.busy() || !writer_.idle();
+  }
+  /// Nothing is under way and q owes nothing.
+  [[nodiscard]] bool idle() const noexcept {
+    return questions_.empty() && !reader_.busy() && writer_.idle();
+  }
+  /// Something is expected from q.
+  [[nodiscard]] bool awaiting() const noexcept { return !questions_.empty() || reader_.busy(); }
+
+  /// Why step() said broker_broken.
+  [[nodiscard]] Errc fault() const noexcept { return fault_; }
+  /// Why step() said q_lost: one sentence.
+  [[nodiscard]] const std::string& fault_text() const noexcept { return fault_text_; }
+
+ private:
+  Progress read(QLink& q, Rings* rings);
+  Progress write(QLink& q, Rings* rings);
+  Progress malformed(Rings* rings);
+  Progress ended(Progress how, std::string text);
+  Progress broken(Errc fault) noexcept;
+
+  WarnFunction warn_;
+  Questions questions_;
+  ReplyReader reader_;
+  RequestWriter writer_;
+  bool taking_ = true;
+  Progress ended_ = Progress::idle;  ///< q_lost or q_cut, until connect().
+  bool send_lost_ = false;           ///< q takes nothing more; what it sent before is still read.
+  Errc fault_ = Errc::ok;
+  std::string fault_text_;
+};
+
+}  // namespace mserve::shim

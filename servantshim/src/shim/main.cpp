@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// mserve-qshim: one q process, served through a broker.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "mserve/servant/options.hpp"
+#include "shim/shim.hpp"
+
+namespace {
+
+using mserve::shim::ServantProtocol;
+using mserve::shim::Shim;
+using mserve::shim::ShimOptions;
+
+constexpr const char* kAbout =
+    "Serves one q process: attaches to a broker as a servant, and hands its requests to q over\n"
+    "kdb+ IPC. The q process needs no change; with --credit 1 it runs one request at a time.\n"
+    "\n"
+    "  mserve-qshim --q :5001                 q on this host, port 5001\n"
+    "  mserve-qshim --q dbhost:5001 --user trader:secret\n"
+    "  mserve-qshim --q-socket 5001           the same q by its Unix socket, /tmp/kx.5001";
+
+constexpr const char* kExample =
+    "Servant protocols:\n"
+    "  plain  each request is a sync message, q's response the answer; an error stays an error.\n"
+    "         A client's options are dropped, q has no place for them. Works with any q\n"
+    "  lbt    async (qid; query; options) there, async (qid; result) or (qid; result; info) back\n"
+    "  auto   asks both ways once, after the handshake: what answers asynchronously is lbt\n"
+    "\n"
+    "It is attached while q is connected, and only then: when q goes, the broker sends requests\n"
+    "elsewhere; q and the broker are waited for as long as it takes. SIGTERM and SIGINT: finishes\n"
+    "what runs, detaches, exits with 0.\n"
+    "\n"
+    "Times are seconds, fractions allowed; sizes take a unit (64k, 1m). A password given with\n"
+    "--user can be seen by other users of this host; one in the environment cannot.\n"
+    "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --broker and --dir, "
+    "MSERVE_Q_USER\n"
+    "of --user; MSERVE_SERVANT=N, set by a broker for what it starts, makes the name\n"
+    "mserve-qshim-N; QUDSPATH is where --q-socket PORT looks, instead of /tmp.\n"
+    "Exit status: 0 stopped by a signal, 1 refused by the broker or out of memory, 2 wrong usage.";
+
+// What the signal handler stops. Set before the handler is installed, and never changed.
+Shim* g_shim = nullptr;
+
+void on_signal(int) {
+  g_shim->stop();
+}
+
+void install_signal_handlers() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGINT, &action, nullptr);
+}
+
+/// As given; options are made of it after parsing.
+struct Given {
+  std::string q;
+  std::string q_socket;
+  std::string user;
+  std::string name;
+  std::string idle = "auto";
+};
+
+/// An option in seconds for a value in nanoseconds.
+void add_seconds(CLI::App& app, const char* flag, std::uint64_t& ns, const char* text) {
+  constexpr double kNsPerSecond = 1e9;
+  constexpr double kSecondsMax = 1e6;
+  char shown[32];
+  (void)std::snprintf(shown, sizeof(shown), "SECONDS [%g]", static_cast<double>(ns) / kNsPerSecond);
+  app.add_option_function<double>(
+         flag,
+         [&ns](const double& seconds) { ns = static_cast<std::uint64_t>(seconds * kNsPerSecond); },
+         text)
+      ->check(CLI::Range(0.0, kSecondsMax))
+      ->option_text(shown);
+}
+
+void describe_q(CLI::App& app, ShimOptions& o, Given& given) {
+  const std::map<std::string, ServantProtocol> protocols{{"auto", ServantProtocol::automatic},
+                                                         {"plain", ServantProtocol::plain},
+                                                         {"lbt", ServantProtocol::lbt}};
+  auto* const tcp =
+      app.add_option("--q", given.q, "Where q listens")->option_text("HOST:PORT | :PORT");
+  app.add_option("--q-socket", given.q_socket, "q's Unix socket, by path or by q's port")
+      ->option_text("PATH|PORT")
+      ->excludes(tcp);
+  app.add_option("--servant-protocol", o.protocol, "What this q speaks; see below")
+      ->transform(CLI::CheckedTransformer(protocols))
+      ->option_text("auto|plain|lbt [auto]");
+  app.add_option("--user", given.user, "What to say to q")
+      ->envname("MSERVE_Q_USER")
+      ->option_text("USER[:PASSWORD] [$MSERVE_Q_USER, else the login name]");
+  add_seconds(app, "--probe", o.probe_ns,
+              "Idle for so long, q is asked whether it lives; 0: never");
+  add_seconds(app, "--probe-timeout", o.probe_timeout_ns,
+              "An idle q that is silent for so long after that is given up");
+  add_seconds(app, "--tcp-user-timeout", o.user_timeout_ns,
+              "A q on another host whose kernel is silent for so long is given up; 0: minutes");
+}
+
+void describe_broker(CLI::App& app, ShimOptions& o, Given& given) {
+  o.broker = mserve::servant::default_broker();
+  app.add_option("--broker", o.broker, "The broker's --name")
+      ->option_text("NAME [$MSERVE_NAME, else default]");
+  app.add_option("--dir", o.directory, "Rendezvous directory of the broker")
+      ->transform([](const std::string& dir) { return std::filesystem::absolute(dir).string(); })
+      ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
+  app.add_option("--name", given.name, "Name in logs and info dictionaries, at most 31 characters")
+      ->option_text("NAME [where q listens, as 127.0.0.1-5001]");
+  app.add_option("--tags", o.tags, "Words for the broker's placement rules");
+  app.add_option("--credit", o.credit,
+                 "Requests that may be at q at once, of which a broker grants 64 at most; q runs "
+                 "them one by one")
+      ->capture_default_str();
+  app.add_option("--idle", given.idle, "Without work: spin, yield, park, or auto (by the cores)")
+      ->check(CLI::IsMember({"spin", "yield", "park", "auto"}))
+      ->option_text("spin|yield|park|auto [auto]");
+}
+
+void describe_limits(CLI::App& app, ShimOptions& o) {
+  add_seconds(app, "--retry-min", o.retry_ns_min,
+              "First pause between attempts to reach q or the broker; each doubles");
+  add_seconds(app, "--retry-max", o.retry_ns_max, "Longest of these pauses");
+  add_seconds(app, "--stop-timeout", o.stop_ns_max,
+              "After SIGTERM, how long to wait for what runs");
+  app.add_option("--gather-max", o.gather_max,
+                 "Largest lbt reply with an info dictionary; above: error limit")
+      ->transform(CLI::AsSizeValue(false))
+      ->option_text("SIZE [256k]");
+  app.add_option("--max-gathered", o.max_gathered,
+                 "Largest message that must be held whole: compressed, big-endian, a request that "
+                 "has to wait for a larger one; above: error limit")
+      ->transform(CLI::AsSizeValue(false))
+      ->option_text("SIZE [64m]");
+}
+
+/// What was given becomes options. @return every fault, one per line.
+std::string complete(ShimOptions& o, const Given& given) {
+  std::string faults;
+  if (!given.q.empty()) {
+    if (auto endpoint = mserve::shim::parse_endpoint(given.q)) {
+      o.q = *endpoint;
+    } else {
+      faults += "--q: '" + given.q + "' is not HOST:PORT.\n";
+    }
+  }
+  if (!given.q_socket.empty()) {
+    if (auto endpoint =
+            mserve::shim::parse_local_endpoint(given.q_socket, std::getenv("QUDSPATH"))) {
+      o.q = *endpoint;
+    } else {
+      faults += "--q-socket: '" + given.q_socket + "' is longer than a socket's name can be.\n";
+    }
+  }
+  if (!faults.empty()) {
+    return faults;
+  }
+  o.credentials = given.user.empty() ? mserve::shim::default_credentials() : given.user;
+  o.name = given.name.empty() ? mserve::shim::default_name(o.q, std::getenv("MSERVE_SERVANT"))
+                              : given.name;
+  o.idle = mserve::shm::parse_idle_strategy(given.idle).value_or(o.idle);
+  return o.validate();
+}
+
+int serve(const ShimOptions& options) {
+  Shim shim(options, [&options](std::string_view line) {
+    std::fprintf(stderr, "%s: %.*s\n", options.name.c_str(), static_cast<int>(line.size()),
+                 line.data());
+  });
+  g_shim = &shim;
+  install_signal_handlers();
+  return shim.run().code == mserve::Errc::ok ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  ShimOptions options;
+  Given given;
+  CLI::App app(kAbout, "mserve-qshim");
+  app.footer(kExample);
+  describe_q(app, options, given);
+  describe_broker(app, options, given);
+  describe_limits(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  if (const std::string faults = complete(options, given); !faults.empty()) {
+    std::fprintf(stderr, "mserve-qshim: wrong options\n%s", faults.c_str());
+    return 2;
+  }
+  return serve(options);
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "mserve-qshim: %s\n", e.what());
+  return 1;
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shim/messages.hpp"
+
+namespace mserve::shim {
+
+namespace {
+
+constexpr std::uint8_t kList = 0x00;
+constexpr std::uint8_t kLongAtom = 0xf9;
+constexpr std::uint8_t kCharVector = 0x0a;
+constexpr std::uint8_t kDictionary = 0x63;
+constexpr std::uint8_t kError = 0x80;
+constexpr std::size_t kErrorTextMax = 100;
+constexpr std::string_view kNyi = "nyi";
+
+/// Type, attribute and a count of zero.
+constexpr std::size_t kEmptyVectorBytes = 6;
+constexpr std::size_t kNoOptionsBytes = 1 + 2 * kEmptyVectorBytes;
+
+constexpr std::array<std::byte, kNoOptionsBytes> make_no_options() {
+  std::array<std::byte, kNoOptionsBytes> bytes{};  // two empty general lists, all zeros
+  bytes[0] = std::byte{kDictionary};
+  return bytes;
+}
+constexpr std::array<std::byte, kNoOptionsBytes> kNoOptions = make_no_options();
+
+void put_empty_text(OwnBytes& to) noexcept {
+  to.put(kCharVector);
+  to.put_number(0, kEmptyVectorBytes - 1);
+}
+
+}  // namespace
+
+std::span<const std::byte> no_options() noexcept {
+  return kNoOptions;
+}
+
+void put_header(OwnBytes& to, kdb::MessageKind kind, std::uint64_t body_bytes) noexcept {
+  kdb::Header header;
+  header.kind = kind;
+  header.message_bytes = kdb::kHeaderBytes + body_bytes;
+  to.put(kdb::write_header(header));
+}
+
+void put_lbt_prefix(OwnBytes& to, std::uint32_t items, std::uint64_t qid) noexcept {
+  to.put(kList);
+  to.put(std::uint8_t{0});  // no attribute
+  to.put_number(items, 4);
+  to.put(kLongAtom);
+  to.put_number(qid, 8);
+}
+
+void put_plain_probe(OwnBytes& to) noexcept {
+  put_header(to, kdb::MessageKind::sync, kEmptyVectorBytes);
+  put_empty_text(to);
+}
+
+void put_lbt_probe(OwnBytes& to) noexcept {
+  put_header(to, kdb::MessageKind::async, kLbtPrefixBytes + kEmptyVectorBytes + kNoOptionsBytes);
+  put_lbt_prefix(to, 3, 0);
+  put_empty_text(to);
+  to.put(no_options());
+}
+
+void put_error(OwnBytes& to, std::string_view text) noexcept {
+  to.put(kError);
+  to.put(std::as_bytes(std::span(text.substr(0, kErrorTextMax))));
+  to.put(std::uint8_t{0});
+}
+
+void put_nyi_response(OwnBytes& to) noexcept {
+  put_header(to, kdb::MessageKind::response, kNyi.size() + 2);
+  put_error(to, kNyi);
+}
+
+}  // namespace mserve::shim

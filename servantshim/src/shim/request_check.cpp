@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shim/request_check.hpp"
+
+#include "mserve/kdb/skip.hpp"
+#include "mserve/shm/frame.hpp"
+
+namespace mserve::shim {
+
+namespace {
+
+constexpr std::byte kError{0x80};
+constexpr std::int8_t kDictionary = 99;
+constexpr std::int8_t kSortedDictionary = 127;
+
+const char* refusal_of(const kdb::Error& error) noexcept {
+  return error.code == kdb::Errc::too_deep ? kRefusedTooLarge : kRefusedMalformed;
+}
+
+}  // namespace
+
+Checked check_request(Form form, std::uint8_t flags, std::span<const std::byte> payload) noexcept {
+  if ((flags & shm::kFlagOpaque) != 0) {
+    return {kRefusedOpaque, {}};
+  }
+  // In LBT's form the query lies one level deeper.
+  const std::size_t depth_max = form == Form::lbt ? kdb::kDepthMax - 1 : kdb::kDepthMax;
+  const kdb::Result<std::size_t> query_bytes = kdb::skip(payload, depth_max);
+  if (!query_bytes) {
+    return {refusal_of(query_bytes.error()), {}};
+  }
+  if (payload[0] == kError) {
+    return {kRefusedMalformed, {}};
+  }
+  if ((flags & shm::kFlagPair) == 0) {
+    return *query_bytes == payload.size() ? Checked{nullptr, payload}
+                                          : Checked{kRefusedMalformed, {}};
+  }
+  const kdb::Result<std::int8_t> options = kdb::validate(payload.subspan(*query_bytes), depth_max);
+  if (!options) {
+    return {refusal_of(options.error()), {}};
+  }
+  if (*options != kDictionary && *options != kSortedDictionary) {
+    return {kRefusedMalformed, {}};
+  }
+  return {nullptr, form == Form::lbt ? payload : payload.first(*query_bytes)};
+}
+
+}  // namespace mserve::shim

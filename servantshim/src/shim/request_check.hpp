@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "shim/messages.hpp"
+
+namespace mserve::shim {
+
+inline constexpr const char* kRefusedOpaque = "opaque requests are not served by q";
+inline constexpr const char* kRefusedMalformed = "badmsg";
+inline constexpr const char* kRefusedTooLarge = "limit";
+
+/// Whether q may see a request, and which part of it.
+struct Checked {
+  const char* refusal = nullptr;      ///< Text of the error to answer with; nullptr: it may.
+  std::span<const std::byte> object;  ///< What goes to q, inside the payload.
+};
+
+/// Judges a whole request. q closes the handle on malformed bytes, and an error object would be
+/// taken for something else, so neither may reach it: one client's fault must not cost others their
+/// q.
+/// @param flags  of its frame: opaque, pair.
+[[nodiscard]] Checked check_request(Form form, std::uint8_t flags,
+                                    std::span<const std::byte> payload) noexcept;
+
+}  // namespace mserve::shim

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// The half of RequestWriter that takes frames: whole requests, fragments, aborts.
+#include <algorithm>
+
+#include "shim/request_check.hpp"
+#include "shim/request_writer.hpp"
+
+namespace mserve::shim {
+
+namespace {
+
+constexpr std::int8_t kErrorType = -128;
+constexpr std::int8_t kDictionaryType = 99;
+constexpr std::int8_t kSortedDictionaryType = 127;
+
+const char* refusal_of(kdb::Errc code) noexcept {
+  return code == kdb::Errc::too_deep ? kRefusedTooLarge : kRefusedMalformed;
+}
+
+}  // namespace
+
+RequestWriter::Step RequestWriter::take_frame(Rings& rings) {
+  shm::FrameView frame;
+  const Errc got = rings.in.front(frame);
+  if (got != Errc::ok) {
+    return got == Errc::empty ? Step::idle : broken(got);
+  }
+  if (frame.header.kind == shm::Kind::request) {
+    shm::Extensions extensions;
+    if (!shm::parse_extensions(frame.extensions, extensions)) {
+      return broken(Errc::bad_frame);
+    }
+    return extensions.has_flow ? take_fragment(rings, frame, extensions.flow)
+                               : take_whole(rings, frame);
+  }
+  if (frame.header.kind == shm::Kind::abort) {
+    return take_abort(rings, frame.header.id);
+  }
+  rings.in.release();  // other kinds mean nothing to a servant
+  return Step::worked;
+}
+
+RequestWriter::Step RequestWriter::take_whole(Rings& rings, const shm::FrameView& frame) {
+  if (over_credit()) {
+    return broken(Errc::protocol);
+  }
+  const std::uint64_t id = frame.header.id;
+  if (flow_) {
+    return hold(rings, frame, frame.payload.size());
+  }
+  const Checked checked = check_request(form_, frame.header.flags, frame.payload);
+  if (checked.refusal != nullptr) {
+    return refuse_frame(rings, id, checked.refusal);
+  }
+  const bool pair = (frame.header.flags & shm::kFlagPair) != 0;
+  if (too_large(pair, checked.object.size())) {
+    return refuse_frame(rings, id, kRefusedTooLarge);
+  }
+  begin_message(id, pair, checked.object.size());
+  payload_ = checked.object;
+  source_ = Source::frame;
+  return Step::worked;
+}
+
+RequestWriter::Step RequestWriter::take_fragment(Rings& rings, const shm::FrameView& frame,
+                                                 const shm::FlowExt& flow) {
+  const std::uint64_t id = frame.header.id;
+  if (flow_ && flow_->id == id) {
+    return pass_fragment(rings, frame, flow);
+  }
+  const auto held =
+      std::find_if(held_.begin(), held_.end(), [id](const Held& h) { return h.id == id; });
+  if (held != held_.end()) {
+    return gather_fragment(rings, *held, frame, flow);
+  }
+  if (flow.offset != 0) {
+    rings.in.release();  // what the broker sent of a request before it saw our refusal
+    return Step::worked;
+  }
+  if (over_credit()) {
+    return broken(Errc::protocol);
+  }
+  if (frame.payload.empty() || frame.payload.size() > flow.total_bytes) {
+    return broken(Errc::bad_frame);
+  }
+  const bool pair = (frame.header.flags & shm::kFlagPair) != 0;
+  if ((frame.header.flags & shm::kFlagOpaque) != 0) {
+    return refuse_frame(rings, id, kRefusedOpaque);
+  }
+  if (too_large(pair, flow.total_bytes)) {
+    return refuse_frame(rings, id, kRefusedTooLarge);
+  }
+  return flow_ || (pair && form_ == Form::plain) ? hold(rings, frame, flow.total_bytes)
+                                                 : begin_flow(rings, frame, flow.total_bytes);
+}
+
+/// nullptr, or the refusal that a piece of the message's body calls for.
+const char* RequestWriter::check_flow_piece(Flow& flow, std::span<const std::byte> piece) noexcept {
+  const kdb::Errc verdict = flow.validator.feed(piece);
+  if (verdict != kdb::Errc::ok) {
+    return refusal_of(verdict);
+  }
+  return flow.validator.type() == kErrorType ? kRefusedMalformed : nullptr;
+}
+
+/// Of a flow that was fed to its end: whether it is one object, with a dictionary as its options.
+bool RequestWriter::ended_well(const Flow& flow) const noexcept {
+  const std::int8_t options = flow.validator.item_type();
+  return flow.validator.done() &&
+         (form_ == Form::plain || options == kDictionaryType || options == kSortedDictionaryType);
+}
+
+RequestWriter::Step RequestWriter::begin_flow(Rings& rings, const shm::FrameView& frame,
+                                              std::uint64_t total_bytes) {
+  const bool pair = (frame.header.flags & shm::kFlagPair) != 0;
+  begin_message(frame.header.id, pair, total_bytes);
+  const std::span<const std::byte> front = lead_.view().subspan(kdb::kHeaderBytes);
+  Flow flow{.id = frame.header.id,
+            .total_bytes = total_bytes,
+            .validator = kdb::StreamValidator(front.size() + total_bytes + trail_.size())};
+  const bool all = frame.payload.size() == total_bytes;
+  const char* refusal = check_flow_piece(flow, front);
+  refusal = refusal == nullptr ? check_flow_piece(flow, frame.payload) : refusal;
+  refusal = refusal == nullptr && all ? check_flow_piece(flow, trail_) : refusal;
+  if (refusal != nullptr || (all && !ended_well(flow))) {
+    questions_.remove(current_qid_);
+    return refuse_frame(rings, frame.header.id, refusal != nullptr ? refusal : kRefusedMalformed);
+  }
+  flow_trail_ = trail_;
+  trail_ = all ? flow_trail_ : std::span<const std::byte>{};
+  payload_ = frame.payload;
+  flow_.emplace(flow);
+  source_ = Source::frame;
+  return Step::worked;
+}
+
+RequestWriter::Step RequestWriter::pass_fragment(Rings& rings, const shm::FrameView& frame,
+                                                 const shm::FlowExt& flow) {
+  const bool in_order = flow.offset == flow_->offset && flow.total_bytes == flow_->total_bytes &&
+                        !frame.payload.empty() &&
+                        frame.payload.size() <= flow_->total_bytes - flow_->offset;
+  if (!in_order) {
+    return broken(Errc::bad_frame);
+  }
+  const bool last = frame.payload.size() == flow_->total_bytes - flow_->offset;
+  const char* refusal = check_flow_piece(*flow_, frame.payload);
+  refusal = refusal == nullptr && last ? check_flow_piece(*flow_, flow_trail_) : refusal;
+  if (refusal != nullptr || (last && !ended_well(*flow_))) {
+    return cut(rings, flow_->id, refusal != nullptr ? refusal : kRefusedMalformed);
+  }
+  lead_.clear();
+  payload_ = frame.payload;
+  trail_ = last ? flow_trail_ : std::span<const std::byte>{};
+  written_ = 0;
+  source_ = Source::frame;
+  return Step::worked;
+}
+
+/// Refuses a request of which q has a part already.
+RequestWriter::Step RequestWriter::cut(Rings& rings, std::uint64_t id, const char* text) {
+  const Step refused = refuse_frame(rings, id, text);
+  if (refused == Step::worked) {
+    cut_ = true;
+    questions_.remove(current_qid_);
+  }
+  return refused;
+}
+
+RequestWriter::Step RequestWriter::hold(Rings& rings, const shm::FrameView& frame,
+                                        std::uint64_t total_bytes) {
+  if (total_bytes > held_bytes_max_ - held_bytes_) {
+    return refuse_frame(rings, frame.header.id, kRefusedTooLarge);
+  }
+  held_bytes_ += total_bytes;
+  // Memory grows with what arrives, never with what was promised.
+  held_.push_back({.id = frame.header.id,
+                   .flags = frame.header.flags,
+                   .total_bytes = total_bytes,
+                   .bytes = {frame.payload.begin(), frame.payload.end()}});
+  rings.in.release();
+  return Step::worked;
+}
+
+RequestWriter::Step RequestWriter::gather_fragment(Rings& rings, Held& held,
+                                                   const shm::FrameView& frame,
+                                                   const shm::FlowExt& flow) {
+  if (flow.offset != held.bytes.size() || flow.total_bytes != held.total_bytes ||
+      frame.payload.empty() || frame.payload.size() > held.total_bytes - held.bytes.size()) {
+    return broken(Errc::bad_frame);
+  }
+  held.bytes.insert(held.bytes.end(), frame.payload.begin(), frame.payload.end());
+  rings.in.release();
+  return Step::worked;
+}
+
+RequestWriter::Step RequestWriter::take_abort(Rings& rings, std::uint64_t id) {
+  if (flow_ && flow_->id == id) {
+    cut_ = true;
+    questions_.remove(current_qid_);
+  }
+  const auto held =
+      std::find_if(held_.begin(), held_.end(), [id](const Held& h) { return h.id == id; });
+  if (held != held_.end()) {
+    held_bytes_ -= held->total_bytes;
+    held_.erase(held);
+  }
+  rings.in.release();
+  return Step::worked;
+}
+
+}  // namespace mserve::shim

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "shim/request_writer.hpp"
+
+#include <algorithm>
+
+#include "mserve/kdb/message.hpp"
+#include "shim/request_check.hpp"
+
+namespace mserve::shim {
+
+namespace {
+
+/// From this capability on messages may be longer than 2 GiB.
+constexpr std::uint8_t kCapabilityLong = 5;
+
+}  // namespace
+
+void RequestWriter::connect(Form form, std::uint8_t capability) {
+  form_ = form;
+  message_bytes_max_ =
+      capability >= kCapabilityLong ? kdb::kMessageBytesMax : kdb::kMessageBytesMaxSmall;
+  source_ = Source::none;
+  flow_.reset();
+  cut_ = false;
+  held_bytes_ -= sending_.total_bytes;
+  sending_ = {};
+  nyi_owed_ = 0;
+  probe_owed_ = false;
+}
+
+void RequestWriter::attach(std::uint32_t servant, std::uint32_t credit,
+                           std::uint64_t held_bytes_max) {
+  servant_ = servant;
+  credit_ = credit;
+  held_bytes_max_ = held_bytes_max;
+  fault_ = Errc::ok;
+}
+
+bool RequestWriter::detach() {
+  held_.clear();
+  held_bytes_ = sending_.total_bytes;
+  // The ring's memory goes away with the session.
+  return source_ != Source::frame && !flow_ && !cut_;
+}
+
+// hot: for a small request one look at the ring, one validation, one send, one release.
+RequestWriter::Step RequestWriter::step(QLink& q, Rings* rings, bool take_new) {
+  bool worked = false;
+  for (int n = 0; n < kMessagesPerStep; ++n) {
+    if (source_ == Source::none) {
+      const Step chosen = choose(rings, take_new);
+      if (chosen == Step::idle) {
+        break;
+      }
+      if (chosen != Step::worked) {
+        return chosen;
+      }
+      worked = true;
+    }
+    if (source_ != Source::none) {
+      const Step sent = send(q);
+      if (sent != Step::worked) {
+        return sent;
+      }
+      finish(rings);
+      worked = true;
+    }
+  }
+  return worked ? Step::worked : Step::idle;
+}
+
+/// Decides what q gets next. worked: a message is begun, or a frame was used up that q does not
+/// see.
+RequestWriter::Step RequestWriter::choose(Rings* rings, bool take_new) {
+  if (cut_) {
+    return Step::cut;
+  }
+  if (!flow_) {
+    if (nyi_owed_ > 0 || probe_owed_) {
+      begin_own();
+      return Step::worked;
+    }
+    for (std::size_t i = 0; rings != nullptr && i < held_.size(); ++i) {
+      if (held_[i].bytes.size() == held_[i].total_bytes) {
+        return begin_held(*rings, i);
+      }
+    }
+  }
+  // A flow in the middle, or a request half arrived in memory, must be able to end.
+  if (rings == nullptr || (!take_new && !flow_ && held_.empty())) {
+    return Step::idle;
+  }
+  return take_frame(*rings);
+}
+
+void RequestWriter::begin_own() {
+  lead_.clear();
+  payload_ = {};
+  trail_ = {};
+  written_ = 0;
+  source_ = Source::own;
+  current_qid_ = 0;
+  if (nyi_owed_ > 0) {
+    --nyi_owed_;
+    put_nyi_response(lead_);
+    return;
+  }
+  probe_owed_ = false;
+  if (form_ == Form::plain) {
+    put_plain_probe(lead_);
+  } else {
+    put_lbt_probe(lead_);
+  }
+  questions_.add({.probe = true, .sent = true});
+}
+
+RequestWriter::Step RequestWriter::begin_held(Rings& rings, std::size_t index) {
+  Held& held = held_[index];
+  const bool pair = (held.flags & shm::kFlagPair) != 0;
+  Checked checked = check_request(form_, held.flags, held.bytes);
+  if (checked.refusal == nullptr && too_large(pair, checked.object.size())) {
+    checked.refusal = kRefusedTooLarge;
+  }
+  if (checked.refusal != nullptr) {
+    const Step refused = refuse(rings, held.id, checked.refusal);
+    if (refused == Step::worked) {
+      held_bytes_ -= held.total_bytes;
+      held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(index));
+    }
+    return refused;
+  }
+  begin_message(held.id, pair, checked.object.size());
+  payload_ = checked.object;  // moving the vector leaves its bytes where they are
+  sending_ = std::move(held);
+  held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(index));
+  source_ = Source::held;
+  return Step::worked;
+}
+
+bool RequestWriter::too_large(bool has_options, std::uint64_t payload_bytes) const noexcept {
+  const std::uint64_t around =
+      kdb::kHeaderBytes +
+      (form_ == Form::lbt ? kLbtPrefixBytes + (has_options ? 0 : no_options().size()) : 0);
+  return payload_bytes > message_bytes_max_ - around;
+}
+
+/// @param has_options  they follow the query within the payload.
+void RequestWriter::begin_message(std::uint64_t id, bool has_options, std::uint64_t payload_bytes) {
+  lead_.clear();
+  trail_ = {};
+  written_ = 0;
+  current_qid_ = next_qid_++;
+  if (form_ == Form::plain) {
+    put_header(lead_, kdb::MessageKind::sync, payload_bytes);
+  } else {
+    if (!has_options) {
+      trail_ = no_options();
+    }
+    put_header(lead_, kdb::MessageKind::async, kLbtPrefixBytes + payload_bytes + trail_.size());
+    put_lbt_prefix(lead_, 3, current_qid_);
+  }
+  questions_.add({.id = id, .qid = current_qid_});
+}
+
+RequestWriter::Step RequestWriter::send(QLink& q) {
+  const std::array<Piece, 3> all = {lead_.view(), payload_, trail_};
+  for (;;) {
+    std::array<Piece, 3> rest;
+    std::size_t count = 0;
+    std::size_t skip = written_;
+    for (const Piece& piece : all) {
+      const std::size_t skipped = std::min(skip, piece.size());
+      skip -= skipped;
+      if (skipped < piece.size()) {
+        rest[count++] = piece.subspan(skipped);
+      }
+    }
+    if (count == 0) {
+      return Step::worked;
+    }
+    const Transfer sent = q.send(std::span(rest).first(count));
+    if (sent.outcome != Outcome::moved) {
+      return sent.outcome == Outcome::blocked ? Step::waits_for_q : Step::lost;
+    }
+    written_ += sent.bytes;
+  }
+}
+
+/// q has taken all of what was begun.
+void RequestWriter::finish(Rings* rings) {
+  bool whole = true;
+  if (source_ == Source::frame) {
+    rings->in.release();
+    if (flow_) {
+      flow_->offset += payload_.size();
+      whole = flow_->offset == flow_->total_bytes;
+    }
+  } else if (source_ == Source::held) {
+    held_bytes_ -= sending_.total_bytes;
+    sending_ = {};
+  }
+  if (whole && source_ != Source::own) {
+    questions_.mark_sent(current_qid_);
+    flow_.reset();
+  }
+  source_ = Source::none;
+}
+
+RequestWriter::Step RequestWriter::refuse(Rings& rings, std::uint64_t id, const char* text) {
+  return send_error(rings, servant_, id, text) ? Step::worked : Step::waits_for_ring;
+}
+
+/// The frame at the front is used up once the refusal is on its way.
+RequestWriter::Step RequestWriter::refuse_frame(Rings& rings, std::uint64_t id, const char* text) {
+  const Step refused = refuse(rings, id, text);
+  if (refused == Step::worked) {
+    rings.in.release();
+  }
+  return refused;
+}
+
+RequestWriter::Step RequestWriter::broken(Errc fault) noexcept {
+  fault_ = fault;
+  return Step::broken;
+}
+
+}  // namespace mserve::shim

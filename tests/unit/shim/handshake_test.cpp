@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who are you, and which form do you speak?
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+
+#include "shim/q_handshake.hpp"
+#include "unit/shim/desk.hpp"
+
+namespace mserve::shim {
+namespace {
+
+using kdb::MessageKind;
+using kdb::Value;
+
+/// Runs introduce() against a q whose next words are said whenever it is waited for.
+class Talk {
+ public:
+  explicit Talk(std::vector<std::function<void(FakeQ&)>> words) : words_(std::move(words)) {}
+
+  bool run(ServantProtocol protocol) {
+    const auto wait = [this](bool /*writable*/) {
+      if (at_ == words_.size()) {
+        return false;  // stopped
+      }
+      words_[at_++](q);
+      return true;
+    };
+    return introduce(q, "bob:secret", protocol, wait, identity, why);
+  }
+
+  FakeQ q;
+  Identity identity;
+  std::string why;
+
+ private:
+  std::vector<std::function<void(FakeQ&)>> words_;
+  std::size_t at_ = 0;
+};
+
+void accept(FakeQ& q) {
+  q.say(std::vector<std::byte>{std::byte{3}});
+}
+void hang_up(FakeQ& q) {
+  q.hung_up = true;
+}
+
+TEST(Handshake, SaysUserPasswordAndCapability) {
+  Talk talk({accept});
+  ASSERT_TRUE(talk.run(ServantProtocol::plain)) << talk.why;
+  const std::string said(reinterpret_cast<const char*>(talk.q.received.data()),
+                         talk.q.received.size());
+  EXPECT_EQ(said, std::string("bob:secret\x06\0", 12));
+  EXPECT_EQ(talk.identity.capability, 3);
+  EXPECT_EQ(talk.identity.form, Form::plain);
+}
+
+TEST(Handshake, AFixedProtocolAsksNothing) {
+  Talk talk({accept});
+  ASSERT_TRUE(talk.run(ServantProtocol::lbt)) << talk.why;
+  EXPECT_EQ(talk.identity.form, Form::lbt);
+  EXPECT_EQ(talk.q.received.size(), 12U);
+}
+
+TEST(Handshake, AHangUpNamesUserAndTheWayOn) {
+  Talk talk({hang_up});
+  EXPECT_FALSE(talk.run(ServantProtocol::automatic));
+  EXPECT_NE(talk.why.find("user 'bob'"), std::string::npos) << talk.why;
+  EXPECT_NE(talk.why.find("--user"), std::string::npos) << talk.why;
+  EXPECT_EQ(talk.why.find("secret"), std::string::npos) << talk.why;
+}
+
+TEST(Handshake, WhatIsNoQIsToldSo) {
+  Talk talk({[](FakeQ& q) { q.say(std::vector<std::byte>(20, std::byte{'S'})); }});
+  EXPECT_FALSE(talk.run(ServantProtocol::automatic));
+  EXPECT_NE(talk.why.find("no kdb+ process"), std::string::npos) << talk.why;
+}
+
+TEST(Handshake, AutoTakesAnAnswerToTheSyncHalfOnlyForPlain) {
+  for (const Value& answer : {Value(), text(""), Value::error("type")}) {
+    Talk talk({accept, [&](FakeQ& q) { q.respond(answer); }});
+    ASSERT_TRUE(talk.run(ServantProtocol::automatic)) << talk.why;
+    EXPECT_EQ(talk.identity.form, Form::plain);
+    talk.q.received.erase(talk.q.received.begin(), talk.q.received.begin() + 12);
+    const auto lbt = talk.q.next();
+    ASSERT_TRUE(lbt);
+    EXPECT_EQ(lbt->header.kind, MessageKind::async);
+    ASSERT_EQ(lbt->value.list_items().size(), 3U);
+    EXPECT_EQ(lbt->value.list_items()[0], Value::long_atom(0));
+    const auto sync = talk.q.next();
+    ASSERT_TRUE(sync);
+    EXPECT_EQ(sync->header.kind, MessageKind::sync);
+    EXPECT_EQ(sync->value, text(""));
+    EXPECT_TRUE(talk.q.received.empty());
+  }
+}
+
+TEST(Handshake, AutoTakesAnAsyncAnswerForLbtAndWaitsForTheOtherHalf) {
+  for (const Value& second : {text("USE ASYNC"), Value::error("USE ASYNC")}) {
+    Talk talk({accept, [](FakeQ& q) { q.answer(0, text("Error: unknown command: ")); },
+               [&](FakeQ& q) {
+                 q.respond(second);
+                 q.answer(1, text("not ours to read"));
+               }});
+    ASSERT_TRUE(talk.run(ServantProtocol::automatic)) << talk.why;
+    EXPECT_EQ(talk.identity.form, Form::lbt);
+    EXPECT_FALSE(talk.q.heard());  // nothing beyond the response was taken
+  }
+}
+
+TEST(Handshake, AnswersMayBeLargeAndComeByteByByte) {
+  Talk talk({accept, [](FakeQ& q) {
+               q.bytes_per_receive = 1;
+               q.respond(blob(20'000));
+             }});
+  ASSERT_TRUE(talk.run(ServantProtocol::automatic)) << talk.why;
+  EXPECT_EQ(talk.identity.form, Form::plain);
+  EXPECT_TRUE(talk.q.heard());
+}
+
+TEST(Handshake, SyncMessagesOfQAreAnsweredMeanwhile) {
+  Talk talk({accept, [](FakeQ& q) { q.say(text("who are you?"), MessageKind::sync); },
+             [](FakeQ& q) { q.respond(Value()); }});
+  ASSERT_TRUE(talk.run(ServantProtocol::automatic)) << talk.why;
+  talk.q.received.erase(talk.q.received.begin(), talk.q.received.begin() + 12);
+  EXPECT_TRUE(talk.q.next());
+  EXPECT_TRUE(talk.q.next());
+  const auto nyi = talk.q.next();
+  ASSERT_TRUE(nyi);
+  EXPECT_EQ(nyi->header.kind, MessageKind::response);
+  EXPECT_EQ(nyi->value, Value::error("nyi"));
+}
+
+TEST(Handshake, DeathAndNonsenseWhileItIsAskedAreFailures) {
+  const std::vector<std::function<void(FakeQ&)>> ends = {
+      hang_up,
+      [](FakeQ& q) { q.say(std::vector<std::byte>(9, std::byte{0xff})); },
+      [](FakeQ& q) {
+        const auto message = kdb::encode_message(blob(100), MessageKind::response);
+        q.say(std::span(message).first(50));
+        q.hung_up = true;
+      },
+  };
+  for (const auto& end : ends) {
+    Talk talk({accept, end});
+    EXPECT_FALSE(talk.run(ServantProtocol::automatic));
+    EXPECT_FALSE(talk.why.empty());
+  }
+  Talk stopped({accept});
+  EXPECT_FALSE(stopped.run(ServantProtocol::automatic));
+  EXPECT_FALSE(stopped.why.empty());
+}
+
+}  // namespace
+}  // namespace mserve::shim
