@@ -8,8 +8,11 @@
 #include <exception>
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "control/broker.hpp"
+#include "control/launch_plan.hpp"
 #include "control/launcher.hpp"
 #include "mserve/shm/directory.hpp"
 #include "options_cli.hpp"
@@ -17,24 +20,6 @@
 namespace {
 
 using mserve::broker::BrokerOptions;
-
-/// True when `command` can be executed: a path, or a name on PATH.
-bool executable_exists(const std::string& command) {
-  if (command.find('/') != std::string::npos) {
-    return access(command.c_str(), X_OK) == 0;
-  }
-  const char* const path = std::getenv("PATH");
-  std::string left = path != nullptr ? path : "/usr/bin:/bin";
-  while (!left.empty()) {
-    const std::size_t colon = left.find(':');
-    const std::string candidate = left.substr(0, colon) + "/" + command;
-    if (access(candidate.c_str(), X_OK) == 0) {
-      return true;
-    }
-    left = colon == std::string::npos ? "" : left.substr(colon + 1);
-  }
-  return false;
-}
 
 int run(int argc, char** argv) {
   BrokerOptions options;
@@ -50,14 +35,15 @@ int run(int argc, char** argv) {
   }
   mserve::broker::Launcher launcher;
   if (options.servant_count > 0) {
-    if (!executable_exists(options.servant_command)) {
-      (void)std::fprintf(stderr, "mserve-broker: cannot run '%s': no such program; give its path\n",
-                         options.servant_command.c_str());
+    std::string fault;
+    std::vector<mserve::broker::Program> programs =
+        plan_programs(options, mserve::broker::plan_context(0), fault);
+    if (!fault.empty()) {
+      (void)std::fprintf(stderr, "mserve-broker: %s\n", fault.c_str());
       return 2;
     }
     auto forked =
-        mserve::broker::Launcher::fork_off({options.servant_count, options.servant_command,
-                                            options.servant_args, options.name, options.directory});
+        mserve::broker::Launcher::fork_off({std::move(programs), options.name, options.directory});
     if (!forked) {
       (void)std::fprintf(stderr, "mserve-broker: cannot start the launcher: %s\n",
                          to_string(forked.error().code));

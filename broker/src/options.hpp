@@ -51,7 +51,8 @@ struct BrokerOptions {
   std::uint32_t servant_count = 0;  ///< Servants to launch.
   std::string servant_command;
   std::vector<std::string> servant_args;
-  int ready_fd = -1;  ///< Gets "ready\n" once all launched servants are attached.
+  std::vector<std::string> q_args;  ///< For q, where the command is a q script.
+  int ready_fd = -1;                ///< Gets "ready\n" once all launched servants are attached.
   std::string log_level = "info";
 
   /// Every fault of these options, one line each; empty when there is none.

@@ -222,7 +222,8 @@ void add_group(CLI::App& app, const char* heading, Add add) {
   }
 }
 
-void add_process(CLI::App& app, BrokerOptions& o, std::string& idle, std::string& servant_args) {
+void add_process(CLI::App& app, BrokerOptions& o, std::string& idle, std::string& servant_args,
+                 std::string& q_args) {
   app.add_option("--name", o.name, "Name that clients and servants use")
       ->envname("MSERVE_NAME")
       ->option_text("NAME [$MSERVE_NAME, else default]");
@@ -245,13 +246,15 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& idle, std::string
       ->option_text("GROUP [nobody but the user]");
   app.add_option("--servant-args", servant_args,
                  "Arguments of the launched servants, separated by spaces");
+  app.add_option("--q-args", q_args, "Arguments of launched q processes, separated by spaces");
   app.add_option("--ready-fd", o.ready_fd,
                  "Descriptor that gets the line \"ready\" once the launched servants are attached");
   app.add_option("--log-level", o.log_level, "What is written to stderr")
       ->check(CLI::IsMember({"info", "warning", "error"}))
       ->option_text("info|warning|error [info]");
   app.add_option("N", o.servant_count, "Servants to launch");
-  app.add_option("COMMAND", o.servant_command, "Program that each of them runs");
+  app.add_option("COMMAND", o.servant_command,
+                 "Program that each of them runs, or a q script (NAME.q)");
 }
 
 }  // namespace
@@ -262,7 +265,8 @@ std::optional<int> read_command_line(int argc, char** argv, BrokerOptions& optio
   app.set_version_flag("--version", std::string("mserve-broker ") + kVersion);
   std::string idle = "auto";
   std::string servant_args;
-  add_process(app, options, idle, servant_args);
+  std::string q_args;
+  add_process(app, options, idle, servant_args, q_args);
   add_group(app, "Dispatch", [&] { add_dispatch(app, options); });
   add_group(app, "Limits", [&] { add_limits(app, options); });
   add_group(app, "kdb+ clients", [&] { add_gateway(app, options); });
@@ -283,6 +287,9 @@ std::optional<int> read_command_line(int argc, char** argv, BrokerOptions& optio
   options.idle = shm::parse_idle_strategy(idle).value_or(shm::IdleStrategy::automatic);
   for (std::string& arg : CLI::detail::split_up(servant_args)) {
     options.servant_args.push_back(std::move(arg));
+  }
+  for (std::string& arg : CLI::detail::split_up(q_args)) {
+    options.q_args.push_back(std::move(arg));
   }
   (void)set_log_level(options.log_level);
   const std::vector<std::string> faults = options.validate();

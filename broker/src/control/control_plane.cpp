@@ -209,7 +209,12 @@ void ControlPlane::retire(Session* session, Errc code, const char* where) {
 void ControlPlane::take_launch_events() {
   LaunchEvent event;
   while (launcher_.next(event)) {
-    std::string line = "launched=" + std::to_string(event.index);
+    const std::vector<Program>& programs = launcher_.programs();
+    if (event.program >= programs.size()) {
+      continue;
+    }
+    const Program& program = programs[event.program];
+    std::string line = "launched=" + std::to_string(program.servant) + " program=" + program.name;
     line += " pid=" + std::to_string(event.pid);
     LogLevel level = LogLevel::warning;
     if (event.kind == LaunchEvent::Kind::started) {

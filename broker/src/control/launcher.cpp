@@ -40,7 +40,7 @@ struct Child {
 class Supervisor {
  public:
   Supervisor(const LaunchOptions& options, int socket)
-      : options_(options), socket_(socket), children_(options.count) {}
+      : options_(options), socket_(socket), children_(options.programs.size()) {}
 
   void run() {
     sigset_t set;
@@ -88,9 +88,9 @@ class Supervisor {
     const pid_t parent = getpid();
     const pid_t pid = fork();
     if (pid == 0) {
-      become_servant(index, parent);
+      become_program(options_.programs[index], parent);
     }
-    LaunchEvent event{LaunchEvent::Kind::started, static_cast<std::uint32_t>(index + 1), pid, 0, 0};
+    LaunchEvent event{LaunchEvent::Kind::started, static_cast<std::uint32_t>(index), pid, 0, 0};
     if (pid < 0) {
       event.kind = LaunchEvent::Kind::failed;
       event.status = errno;
@@ -100,7 +100,7 @@ class Supervisor {
     tell(event);
   }
 
-  [[noreturn]] void become_servant(std::size_t index, pid_t parent) {
+  [[noreturn]] void become_program(const Program& program, pid_t parent) {
     // Ends with the launcher, even if that is killed; the check closes the gap before the prctl.
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) {
@@ -109,10 +109,12 @@ class Supervisor {
     sigprocmask(SIG_SETMASK, &inherited_mask_, nullptr);
     setenv("MSERVE_DIR", options_.directory.c_str(), 1);
     setenv("MSERVE_NAME", options_.broker_name.c_str(), 1);
-    setenv("MSERVE_SERVANT", std::to_string(index + 1).c_str(), 1);
+    setenv("MSERVE_SERVANT", std::to_string(program.servant).c_str(), 1);
+    for (const auto& [variable, value] : program.env) {
+      setenv(variable.c_str(), value.c_str(), 1);
+    }
     std::vector<char*> argv;
-    argv.push_back(const_cast<char*>(options_.command.c_str()));
-    for (const std::string& arg : options_.args) {
+    for (const std::string& arg : program.argv) {
       argv.push_back(const_cast<char*>(arg.c_str()));
     }
     argv.push_back(nullptr);
@@ -138,7 +140,7 @@ class Supervisor {
       for (std::size_t i = 0; i < children_.size(); ++i) {
         if (children_[i].pid == pid) {
           children_[i].pid = -1;
-          tell({LaunchEvent::Kind::ended, static_cast<std::uint32_t>(i + 1), pid, status,
+          tell({LaunchEvent::Kind::ended, static_cast<std::uint32_t>(i), pid, status,
                 broker_gone_ ? 0 : plan_restart(children_[i])});
         }
       }
@@ -213,17 +215,21 @@ Result<Launcher> Launcher::fork_off(const LaunchOptions& options) {
   }
   fcntl(ours.get(), F_SETFL, O_NONBLOCK);
   Launcher launcher;
+  launcher.programs_ = options.programs;
   launcher.socket_ = std::move(ours);
   launcher.pid_ = pid;
   return launcher;
 }
 
 Launcher::Launcher(Launcher&& other) noexcept
-    : socket_(std::move(other.socket_)), pid_(std::exchange(other.pid_, -1)) {}
+    : programs_(std::move(other.programs_)),
+      socket_(std::move(other.socket_)),
+      pid_(std::exchange(other.pid_, -1)) {}
 
 Launcher& Launcher::operator=(Launcher&& other) noexcept {
   if (this != &other) {
     stop();
+    programs_ = std::move(other.programs_);
     socket_ = std::move(other.socket_);
     pid_ = std::exchange(other.pid_, -1);
   }

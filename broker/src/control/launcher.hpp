@@ -7,13 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "control/launch_plan.hpp"
 #include "mserve/shm/errc.hpp"
 #include "mserve/shm/unique_fd.hpp"
 
 namespace mserve::broker {
 
-// A process of its own that starts and watches the servants, forked before the broker has any
-// thread: a fork of the broker itself would copy its page tables under the data thread.
+// A process of its own that starts and watches the servants (of a q process, its shim too), forked
+// before the broker has any thread: a fork of the broker itself would copy its page tables under
+// the data thread.
 //
 // It restarts a servant that ends, after a back-off that doubles from 100 ms to 10 s and starts
 // over once a servant has lived for 10 s. It ends all of them, SIGTERM first and SIGKILL after two
@@ -21,9 +23,7 @@ namespace mserve::broker {
 // own, so that Ctrl-C reaches the broker alone, which then drains.
 
 struct LaunchOptions {
-  std::uint32_t count = 0;
-  std::string command;  ///< Path, or a name on PATH.
-  std::vector<std::string> args;
+  std::vector<Program> programs;
   std::string broker_name;  ///< Passed on as MSERVE_NAME.
   std::string directory;    ///< Passed on as MSERVE_DIR.
 };
@@ -32,7 +32,7 @@ struct LaunchOptions {
 struct LaunchEvent {
   enum class Kind : std::uint32_t { started = 1, ended = 2, failed = 3 };
   Kind kind = Kind::started;
-  std::uint32_t index = 0;  ///< 1..count, the servant's MSERVE_SERVANT.
+  std::uint32_t program = 0;  ///< Index in LaunchOptions::programs.
   std::int32_t pid = 0;
   std::int32_t status = 0;       ///< ended: as waitpid() gives it; failed: errno.
   std::uint32_t restart_ms = 0;  ///< ended and failed: when it is started again; 0 for never.
@@ -44,8 +44,10 @@ class Launcher {
   /// Forks the launcher; it waits for start(). To be called before any thread exists.
   [[nodiscard]] static Result<Launcher> fork_off(const LaunchOptions& options);
 
-  /// Starts all servants.
+  /// Starts all programs.
   void start() noexcept;
+  /// What is launched; empty without a launcher.
+  [[nodiscard]] const std::vector<Program>& programs() const noexcept { return programs_; }
   /// Takes the next event; never blocks. @return false when there is none.
   [[nodiscard]] bool next(LaunchEvent& event) noexcept;
   /// Readable when there are events, or the launcher is gone (hang-up).
@@ -59,6 +61,7 @@ class Launcher {
   ~Launcher() { stop(); }
 
  private:
+  std::vector<Program> programs_;
   shm::UniqueFd socket_;
   pid_t pid_ = -1;
 };
