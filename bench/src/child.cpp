@@ -70,7 +70,7 @@ TempDir::~TempDir() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-Child::Child(std::vector<std::string> command, const std::string& log)
+Child::Child(std::vector<std::string> command, const std::string& log, Ready how)
     : name_(std::filesystem::path(command.at(0)).filename()) {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) {
@@ -82,7 +82,9 @@ Child::Child(std::vector<std::string> command, const std::string& log)
   if (!log_file) {
     throw std::system_error(errno, std::generic_category(), "cannot write " + log);
   }
-  command.insert(command.end(), {"--ready-fd", std::to_string(ready_write.get())});
+  if (how == Ready::by_descriptor) {
+    command.insert(command.end(), {"--ready-fd", std::to_string(ready_write.get())});
+  }
   std::vector<char*> argv;
   argv.reserve(command.size() + 1);
   for (std::string& word : command) {
@@ -96,6 +98,9 @@ Child::Child(std::vector<std::string> command, const std::string& log)
   }
   if (pid_ == 0) {
     become(argv.data(), parent, log_file.get(), ready_write.get());
+  }
+  if (how == Ready::not_at_all) {
+    return;
   }
   try {
     // The write end has to be closed here, or the end of the child would go unnoticed.

@@ -28,10 +28,15 @@ class TempDir {
 /// group of its own, so that Ctrl-C reaches us alone and we stop it in order.
 class Child {
  public:
+  /// How it tells that it is ready.
+  enum class Ready : std::uint8_t {
+    by_descriptor,  ///< See the constructor.
+    not_at_all,     ///< The caller finds out; nothing is appended to the command.
+  };
   /// Starts `command` (a path first) and waits until it writes to the descriptor whose number is
   /// appended to the command as "--ready-fd N". What it prints goes to the file `log`.
   /// Throws std::runtime_error, with the log in the text, when it ends or takes longer than 30 s.
-  Child(std::vector<std::string> command, const std::string& log);
+  Child(std::vector<std::string> command, const std::string& log, Ready how = Ready::by_descriptor);
   ~Child();  ///< stop(), whatever it returns.
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "command_line.hpp"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -23,6 +25,7 @@ constexpr const char* kFooter =
     "another\n"
     "  mserve-bench rtt --name prices           against the broker 'prices' and its servants\n"
     "  mserve-bench rtt --payload 4096 --json rtt.json\n"
+    "  mserve-bench kdb                         a q process directly, through us, through HAProxy\n"
     "\n"
     "Exit codes: 0 measured, 1 something failed, 2 wrong options, 3 fewer than two usable cores,\n"
     "130 interrupted (nothing stays behind). bench/README.md tells how to read the figures.";
@@ -43,6 +46,11 @@ constexpr const char* kRttAbout =
     "\n"
     "A broker of ours has a private directory, is started for each repetition and stopped after\n"
     "it; the floor is measured before and after each repetition while it is gone.";
+
+constexpr const char* kKdbAbout =
+    "Sync queries over kdb+ IPC on loopback: to a stand-in for q directly, through gateway, rings\n"
+    "and shim, and through HAProxy in TCP mode if it is installed, in turn; directly also with\n"
+    "idle threads that keep the cores awake, since wake-ups decide everything here.";
 
 struct Texts {
   std::string mode = "pair";
@@ -95,6 +103,24 @@ void add_rtt(CLI::App& app, CommandLine& line, Texts& texts) {
       ->option_text("FILE");
 }
 
+void add_kdb(CLI::App& app, CommandLine& line) {
+  KdbSettings& s = line.kdb;
+  app.add_option("--payload", s.payload_bytes, "Characters that echo is given")
+      ->check(CLI::Range(std::size_t{0}, std::size_t{1} << 20))
+      ->option_text("BYTES [40]");
+  app.add_option("--seconds", s.seconds, "Time for all repetitions together")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->option_text("SECONDS [10]");
+  app.add_option("--repeat", s.repetitions, "Repetitions")
+      ->check(CLI::Range(1, 1000))
+      ->option_text("N [5]");
+  app.add_option("--json", line.json_file, "Also write everything to this file; - is stdout")
+      ->option_text("FILE");
+  app.add_option("--standin-path", s.standin_path,
+                 "What plays the q process; built with the tests [beside this program]")
+      ->option_text("FILE");
+}
+
 void add_echo_servant(CLI::App& app, CommandLine& line, Texts& texts) {
   app.group("");  // started by `rtt --mode processes`, no use to anybody else
   app.add_option("--name", line.echo.broker)->required();
@@ -110,12 +136,31 @@ std::optional<int> mistake(const std::string& text) {
   return kExitUsage;
 }
 
+std::optional<int> complete_kdb(KdbSettings& s) {
+  s.broker_path = find_tool("mserve-broker");
+  s.shim_path = find_tool("mserve-qshim");
+  if (s.standin_path.empty()) {
+    s.standin_path = find_tool("mserve-standin");
+  }
+  for (const char* const path : {"/usr/sbin/haproxy", "/usr/local/sbin/haproxy"}) {
+    s.haproxy_path = s.haproxy_path.empty() && access(path, X_OK) == 0 ? path : s.haproxy_path;
+  }
+  if (access(s.standin_path.c_str(), X_OK) != 0) {
+    return mistake("there is no " + s.standin_path +
+                   ": it is built with the tests; see --standin-path");
+  }
+  return std::nullopt;
+}
+
 std::optional<int> complete(CommandLine& line, const Texts& texts) {
   Settings& s = line.settings;
   s.idle = shm::parse_idle_strategy(texts.idle);
   line.echo.idle = s.idle.value_or(shm::IdleStrategy::automatic);
   if (line.command == Command::echo_servant) {
     return std::nullopt;
+  }
+  if (line.command == Command::kdb) {
+    return complete_kdb(line.kdb);
   }
   s.mode = !s.broker_name.empty()      ? Mode::running
            : texts.mode == "processes" ? Mode::processes
@@ -155,17 +200,22 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
   Texts texts;
   CLI::App* const floor = app.add_subcommand("floor", kFloorAbout);
   CLI::App* const rtt = app.add_subcommand("rtt", kRttAbout);
+  CLI::App* const kdb = app.add_subcommand("kdb", kKdbAbout);
   CLI::App* const echo = app.add_subcommand("echo-servant");
   add_common(*floor, line, texts);
   add_common(*rtt, line, texts);
   add_rtt(*rtt, line, texts);
+  add_kdb(*kdb, line);
   add_echo_servant(*echo, line, texts);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : kExitUsage;
   }
-  line.command = *floor ? Command::floor : *rtt ? Command::rtt : Command::echo_servant;
+  line.command = *floor ? Command::floor
+                 : *rtt ? Command::rtt
+                 : *kdb ? Command::kdb
+                        : Command::echo_servant;
   return complete(line, texts);
 }
 

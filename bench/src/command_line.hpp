@@ -4,16 +4,18 @@
 #include <optional>
 #include <string>
 
+#include "kdb_run.hpp"
 #include "run.hpp"
 #include "trips.hpp"
 
 namespace mserve::bench {
 
-enum class Command : std::uint8_t { floor, rtt, echo_servant };
+enum class Command : std::uint8_t { floor, rtt, kdb, echo_servant };
 
 struct CommandLine {
   Command command = Command::floor;
   Settings settings;
+  KdbSettings kdb;        ///< Command kdb.
   std::string json_file;  ///< Empty: none.
   TripOptions echo;       ///< Command echo_servant.
   int ready_fd = -1;      ///< Command echo_servant.

@@ -34,6 +34,15 @@ int run(const CommandLine& line) {
     mserve::bench::serve_echo(line.echo, line.ready_fd);
     return 0;
   }
+  if (line.command == Command::kdb) {
+    const std::string json = mserve::bench::run_kdb(line.kdb);
+    if (!line.json_file.empty() && !mserve::bench::interrupted()) {
+      write_json(line.json_file, json);
+    }
+    return mserve::bench::interrupted()
+               ? 128 + mserve::bench::g_interrupted.load(std::memory_order_relaxed)
+               : 0;
+  }
   const mserve::bench::Report report = line.command == Command::floor
                                            ? mserve::bench::run_floor(line.settings)
                                            : mserve::bench::run_rtt(line.settings);
