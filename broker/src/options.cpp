@@ -55,6 +55,11 @@ std::vector<std::string> BrokerOptions::validate() const {
   check(allow_users.empty() || !socket_group.empty(),
         "--allow-user: other users also need --socket-group to reach the socket");
   check(servant_count < max_sessions, "more servants than --max-sessions");
+  check(max_connections >= 1 && max_connections <= 65536, "--max-connections: 1 to 65536");
+  check(ring_size_ok(gateway_ring, shm::kRingBytesMax) && gateway_ring >= 64U << 10,
+        "--gateway-ring: a power of two from 65536 to 67108864 bytes");
+  gateway.validate(faults);
+  check(gateway.max_gathered >= gather_max, "--max-gathered: at least --gather-max");
   return faults;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dispatch/types.hpp"
+#include "gateway/gateway_options.hpp"
 #include "mserve/shm/idle.hpp"
 
 namespace mserve::broker {
@@ -44,6 +45,8 @@ struct BrokerOptions {
   bool lock_memory = false;
   std::vector<std::uint32_t> allow_users;  ///< uids beside root and the broker's own.
   std::string socket_group;  ///< Its members can reach directory, socket and counters.
+
+  GatewayOptions gateway;  ///< kdb+ clients over TCP and Unix sockets.
 
   std::uint32_t servant_count = 0;  ///< Servants to launch.
   std::string servant_command;

@@ -18,13 +18,15 @@ namespace {
 constexpr char kDescription[] =
     "Sends each request to the servant whose data is warm for it, through shared memory.\n\n"
     "  mserve-broker 2 mserve-servant                      two demo servants\n"
-    "  mserve-broker --core 3 --idle spin 8 ./my-servant   lowest latency: core 3 is its own\n\n"
+    "  mserve-broker --core 3 --idle spin 8 ./my-servant   lowest latency: core 3 is its own\n"
+    "  mserve-broker 2 mserve-servant -p 5000              and kdb+ clients on port 5000\n\n"
     "Clients and servants find it by --name in the rendezvous directory.";
 
 constexpr char kFooter[] =
     "Times take a unit (500us, 20ms, 12s, 1m) or are 0 or inf; sizes take one too (64k, 1m, 2g).\n"
     "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --name and --dir, MSERVE_ALGO of "
     "--policy.\n"
+    "QUDSPATH: where the Unix sockets of -p lie instead of /tmp; set but empty: none.\n"
     "Signals: TERM and INT drain and stop (a second one waits for no running request).\n"
     "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong usage.";
 
@@ -136,6 +138,78 @@ void add_limits(CLI::App& app, BrokerOptions& o) {
                "100ms");
 }
 
+bool parse_port(const std::string& text, GatewayOptions& o) {
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), o.port);
+  const bool number = error == std::errc{} && rest == text.data() + text.size() && o.port != 0;
+  if (text == "0W") {
+    o.port = 0;
+  }
+  o.enabled = number || text == "0W";
+  return o.enabled;
+}
+
+void add_gateway_conventions(CLI::App& app, GatewayOptions& o) {
+  const std::map<std::string, Protocol> protocols{{"auto", Protocol::automatic},
+                                                  {"lbt", Protocol::lbt},
+                                                  {"np", Protocol::np},
+                                                  {"aw", Protocol::aw}};
+  app.add_option("--protocol", o.protocol,
+                 "How async messages are read: (id; query) (lbt), (query; callback) (np), a bare "
+                 "query (aw), or by their form")
+      ->transform(CLI::CheckedTransformer(protocols))
+      ->option_text("auto|lbt|np|aw [auto]");
+  const std::map<std::string, Convention> defaults{{"np", Convention::np}, {"aw", Convention::aw}};
+  app.add_option("--protocol-default", o.protocol_default,
+                 "What (string; symbol) is, until its connection showed np or aw")
+      ->transform(CLI::CheckedTransformer(defaults))
+      ->option_text("np|aw [np]");
+  const std::map<std::string, bool> replies{{"bare", true}, {"none", false}};
+  app.add_option("--async-reply", o.async_reply,
+                 "What answers an aw message: the bare result, or nothing")
+      ->transform(CLI::CheckedTransformer(replies))
+      ->option_text("bare|none [bare]");
+  app.add_option("--sync-window", o.sync_window,
+                 "Sync queries of one connection that may run at once; their answers keep their "
+                 "order")
+      ->capture_default_str();
+}
+
+void add_gateway(CLI::App& app, BrokerOptions& all) {
+  GatewayOptions& o = all.gateway;
+  app.add_option_function<std::string>(
+         "-p,--port",
+         [&o](const std::string& text) {
+           if (!parse_port(text, o)) {
+             throw CLI::ValidationError("-p", "'" + text + "' is not a port (1 to 65535, or 0W)");
+           }
+         },
+         "Port for kdb+ clients, with Unix sockets of the same number; 0W: any free one")
+      ->option_text("PORT [none]");
+  app.add_option("--bind", o.bind, "Addresses that -p listens at")
+      ->delimiter(',')
+      ->option_text("ADDR,... [127.0.0.1]");
+  add_gateway_conventions(app, o);
+  app.add_option("--max-connections", all.max_connections, "kdb+ connections at once")
+      ->capture_default_str();
+  add_duration(app, "--handshake-timeout", o.handshake_timeout,
+               "A connection that says nothing is closed after this long", "5s");
+  add_duration(app, "--idle-timeout", o.idle_timeout,
+               "A connection without a request or an answer is closed after this long", "inf");
+  add_duration(app, "--tcp-user-timeout", o.tcp_user_timeout,
+               "A connection whose peer acknowledges nothing, or has had no room for answers, for "
+               "this long is closed; 0: the system's rule",
+               "10s");
+  add_size(app, "--gateway-ring", all.gateway_ring,
+           "Ring between gateway and data thread, each way");
+  add_size(app, "--max-gathered", o.max_gathered,
+           "Largest message that is held in memory because it must be: compressed, big endian, or "
+           "an answer with a servant's own info");
+  app.add_option("--admin-users", o.admin_users,
+                 "Who may call .mserve.servants, clients, queries and stats, over the Unix socket")
+      ->delimiter(',')
+      ->option_text("USER,... [the broker's own user]");
+}
+
 /// Puts the options that `add` adds under a heading of their own.
 template <class Add>
 void add_group(CLI::App& app, const char* heading, Add add) {
@@ -191,6 +265,7 @@ std::optional<int> read_command_line(int argc, char** argv, BrokerOptions& optio
   add_process(app, options, idle, servant_args);
   add_group(app, "Dispatch", [&] { add_dispatch(app, options); });
   add_group(app, "Limits", [&] { add_limits(app, options); });
+  add_group(app, "kdb+ clients", [&] { add_gateway(app, options); });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

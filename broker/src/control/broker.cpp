@@ -16,6 +16,7 @@
 #include "control/control_plane.hpp"
 #include "control/log.hpp"
 #include "control/waker.hpp"
+#include "gateway/gateway.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/counters.hpp"
 #include "mserve/shm/membarrier.hpp"
@@ -24,18 +25,22 @@ namespace mserve::broker {
 
 namespace {
 
-void raise_descriptor_limit(std::uint32_t max_sessions) {
+void raise_descriptor_limit(const BrokerOptions& options) {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
     return;
   }
   limit.rlim_cur = limit.rlim_max;
   (void)setrlimit(RLIMIT_NOFILE, &limit);
-  // A session takes a socket and a pidfd.
-  if (limit.rlim_cur < 2ULL * max_sessions + 64) {
-    log(LogLevel::warning, "descriptors limit=" + std::to_string(limit.rlim_cur) +
-                               " is below what --max-sessions=" + std::to_string(max_sessions) +
-                               " needs; raise `ulimit -n`");
+  // A session takes a socket and a pidfd, a kdb+ connection a socket.
+  const std::uint64_t connections = options.gateway.enabled ? options.max_connections : 0;
+  if (limit.rlim_cur < 2ULL * options.max_sessions + connections + 64) {
+    log(LogLevel::warning,
+        "descriptors limit=" + std::to_string(limit.rlim_cur) +
+            " is below what --max-sessions=" + std::to_string(options.max_sessions) +
+            (connections != 0 ? " and --max-connections=" + std::to_string(connections) + " need"
+                              : " needs") +
+            "; raise `ulimit -n`");
   }
 }
 
@@ -102,7 +107,8 @@ std::uint64_t make_epoch() {
 }
 
 /// Returns when control has told the data thread to stop and it has.
-void run_threads(const BrokerOptions& options, DataPlane& data, ControlPlane& control) {
+void run_threads(const BrokerOptions& options, DataPlane& data, Gateway* gateway,
+                 ControlPlane& control) {
   std::thread data_thread([&] {
     pthread_setname_np(pthread_self(), "mserve-data");
     if (options.core >= 0 && !pin_data_thread(options.core)) {
@@ -111,6 +117,9 @@ void run_threads(const BrokerOptions& options, DataPlane& data, ControlPlane& co
     }
     data.run();
   });
+  if (gateway != nullptr) {
+    gateway->start();
+  }
   control.run();
   data_thread.join();
 }
@@ -151,7 +160,7 @@ Error open_entrance(const BrokerOptions& options, Entrance& entrance, std::strin
 
 Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& reason) {
   const shm::UniqueFd signals = watch_stop_signals();
-  raise_descriptor_limit(options.max_sessions);
+  raise_descriptor_limit(options);
   check_memlock_limit(options);
   Entrance entrance;
   if (const Error e = open_entrance(options, entrance, reason); e.code != Errc::ok) {
@@ -193,10 +202,25 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& r
                   .command_fd = command_fd.get(),
                   .report_fd = report_fd.get()},
                  DataCounters::add_to(counters.value()), shm::Idler(options.idle));
+  SessionBoard board;
+  std::unique_ptr<Gateway> gateway;
+  if (options.gateway.enabled) {
+    auto opened = Gateway::open({.options = options,
+                                 .counters = GatewayCounters::add_to(counters.value()),
+                                 .board = &board,
+                                 .counters_name = counters.value().name()},
+                                reason);
+    if (!opened) {
+      return opened.error();
+    }
+    gateway = std::move(opened).value();
+  }
   ControlPlane control(options,
                        {.commands = &commands,
                         .reports = &reports,
                         .data = &data,
+                        .gateway = gateway.get(),
+                        .board = &board,
                         .data_epoll_fd = data_epoll.get(),
                         .command_fd = command_fd.get(),
                         .report_fd = report_fd.get(),
@@ -208,7 +232,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& r
     if (spins) {
       waker.emplace(wakes, reports, report_fd.get());
     }
-    run_threads(options, data, control);
+    run_threads(options, data, gateway.get(), control);
   }
   control.finish();
   return {};

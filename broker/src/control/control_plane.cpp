@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "gateway/gateway.hpp"
 #include "mserve/shm/clock.hpp"
 
 namespace mserve::broker {
@@ -91,6 +92,9 @@ void ControlPlane::run() {
     if (state_ != State::serving) {
       advance_shutdown();
     }
+  }
+  if (links_.gateway != nullptr) {
+    links_.gateway->stop();  // its last answers are in its ring by now
   }
   command(Command::Kind::stop);
 }
@@ -192,6 +196,7 @@ void ControlPlane::retire(Session* session, Errc code, const char* where) {
   if (session->is_servant()) {
     --servants_attached_;
   }
+  links_.board->detached(number + 1);
   detaching_[number] = false;
   stopped_[number] = false;
   session->socket.reset();
@@ -286,6 +291,7 @@ void ControlPlane::look_for_stopped() {
       stopped_[session->number] = stopped;
       log(stopped ? LogLevel::warning : LogLevel::info,
           (stopped ? "suspect " : "resumed ") + describe(*session));
+      links_.board->suspended(session->number + 1, stopped);
       command(stopped ? Command::Kind::suspend : Command::Kind::resume, session.get());
     }
   }
@@ -313,6 +319,9 @@ void ControlPlane::begin_drain() {
   deadline_ = shm::add_capped(shm::steady_now(), options_.drain_timeout);
   unwatch(listener_.get());
   listener_.reset();
+  if (links_.gateway != nullptr) {
+    links_.gateway->drain();
+  }
   command(Command::Kind::drain);
 }
 

@@ -11,9 +11,12 @@
 #include "control/log.hpp"
 #include "control/session_maker.hpp"
 #include "data/data_plane.hpp"
+#include "gateway/admin_view.hpp"
 #include "mserve/shm/directory.hpp"
 
 namespace mserve::broker {
+
+class Gateway;
 
 /// The control thread: rendezvous, hang-ups, signals, launched servants, the log. It does whatever
 /// may take a system call, so that the data thread does not have to.
@@ -23,6 +26,8 @@ class ControlPlane {
     Queue<Command>* commands = nullptr;
     Queue<Report>* reports = nullptr;
     DataPlane* data = nullptr;
+    Gateway* gateway = nullptr;     ///< Null without -p.
+    SessionBoard* board = nullptr;  ///< Who is attached, for whoever asks the gateway.
     int data_epoll_fd = -1;  ///< Session sockets are added here for a data thread that sleeps.
     int command_fd = -1;
     int report_fd = -1;

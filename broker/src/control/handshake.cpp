@@ -7,6 +7,7 @@
 #include <array>
 
 #include "control/control_plane.hpp"
+#include "gateway/query_log.hpp"
 #include "mserve/shm/clock.hpp"
 
 namespace mserve::broker {
@@ -155,6 +156,16 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
         "memory_not_locked session=" + std::to_string(number + 1) + " reason=\"raise ulimit -l\"");
   }
   const bool servant = session.is_servant();
+  if (!session.is_gateway()) {
+    links_.board->attached({.number = number + 1,
+                            .servant = servant,
+                            .suspended = false,
+                            .credit = session.credit,
+                            .pid = session.pid,
+                            .uid = session.uid,
+                            .since = timestamp_now(),
+                            .name = session.name});
+  }
   command(Command::Kind::attach, &session);
   if (servant) {
     ++servants_attached_;

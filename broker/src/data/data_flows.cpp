@@ -75,7 +75,7 @@ std::uint32_t DataPlane::begin_flow(OriginState& origin, const shm::FrameView& f
   Errc refused = Errc::ok;
   if (ext.total_bytes > options_.max_message) {
     refused = Errc::too_large;
-  } else if (ext.total_bytes <= gather_limit_) {
+  } else if (ext.total_bytes <= gather_limit_ && !client.is_gateway()) {
     flow.block = store_.take(ext.total_bytes);
     flow.granted = flow.total_bytes;
     refused = flow.block.empty() ? Errc::busy : Errc::ok;

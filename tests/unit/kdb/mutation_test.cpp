@@ -4,6 +4,7 @@
 // must survive a round trip.
 #include <gtest/gtest.h>
 
+#include "damage.hpp"
 #include "mserve/kdb/codec.hpp"
 #include "mserve/kdb/json.hpp"
 #include "mserve/kdb/parse.hpp"
@@ -15,28 +16,8 @@
 namespace {
 
 using namespace mserve::kdb;
+using mserve::test::damage;
 using Bytes = std::vector<std::byte>;
-
-void damage(Bytes& bytes, std::mt19937_64& random) {
-  constexpr int kTelling[] = {0, 1, 0x80, 0xff, 0x7f, 11, 98, 99, 100, 104, 127, 0xf5};
-  for (std::uint64_t left = 1 + random() % 4; left > 0 && !bytes.empty(); --left) {
-    const std::size_t at = random() % bytes.size();
-    switch (random() % 4) {
-      case 0:
-        bytes[at] = static_cast<std::byte>(random());
-        break;
-      case 1:
-        bytes[at] = static_cast<std::byte>(kTelling[random() % std::size(kTelling)]);
-        break;
-      case 2:
-        bytes.erase(bytes.begin() + static_cast<std::ptrdiff_t>(at));
-        break;
-      default:
-        bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(at),
-                     static_cast<std::byte>(random()));
-    }
-  }
-}
 
 void expect_one_verdict(const Bytes& bytes) {
   const Result<Value> value = decode(bytes);
@@ -79,16 +60,8 @@ TEST(Mutation, RandomBytesGetOneVerdictAndNeverCrash) {
   const std::uint64_t seed = mserve::test::test_seed(99);
   SCOPED_TRACE(mserve::test::replay_hint(seed, "Mutation.RandomBytesGetOneVerdictAndNeverCrash"));
   std::mt19937_64 random(seed);
-  constexpr int kTypes[] = {0, 1, 4, 7, 10, 11, 98, 99, 100, 101, 104, 106, 127, 0xff, 0xf5, 0xf9};
   for (int round = 0; round < 30'000 && !testing::Test::HasFatalFailure(); ++round) {
-    Bytes bytes(1 + random() % 40);
-    for (std::byte& byte : bytes) {
-      byte = static_cast<std::byte>(
-          random() % 3 == 0   ? random()
-          : random() % 2 == 0 ? static_cast<std::uint64_t>(kTypes[random() % std::size(kTypes)])
-                              : random() % 3);
-    }
-    expect_one_verdict(bytes);
+    expect_one_verdict(mserve::test::random_object_bytes(random));
   }
 }
 

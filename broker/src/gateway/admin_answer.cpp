@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/admin_answer.hpp"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mserve::broker {
+
+namespace {
+
+using kdb::Value;
+
+/// One column of a table: `get` of each row, as vector of T.
+template <class T, class Rows, class Get>
+std::vector<T> column(const Rows& rows, Get get) {
+  std::vector<T> items;
+  items.reserve(rows.size());
+  for (const auto& row : rows) {
+    items.push_back(static_cast<T>(get(row)));
+  }
+  return items;
+}
+
+template <class Rows, class Get>
+Value symbols_of(const Rows& rows, Get get) {
+  std::vector<std::string> items;
+  items.reserve(rows.size());
+  for (const auto& row : rows) {
+    items.emplace_back(get(row));
+  }
+  return Value::symbols(std::move(items));
+}
+
+template <class Rows, class Get>
+Value longs_of(const Rows& rows, Get get) {
+  return Value::longs(column<std::int64_t>(rows, get));
+}
+
+std::string_view name_of(Convention convention) noexcept {
+  switch (convention) {
+    case Convention::sync:
+      return "sync";
+    case Convention::lbt:
+      return "lbt";
+    case Convention::np:
+      return "np";
+    case Convention::aw:
+      return "aw";
+    case Convention::flush:
+    case Convention::ignored:
+    case Convention::refused:
+      break;
+  }
+  return "";
+}
+
+std::string servant_name(std::span<const SessionRow> sessions, std::uint32_t number) {
+  const auto found = std::find_if(sessions.begin(), sessions.end(), [number](const SessionRow& s) {
+    return s.servant && s.number == number;
+  });
+  return found != sessions.end() ? found->name : std::string();
+}
+
+}  // namespace
+
+Value servants_table(std::span<const SessionRow> sessions) {
+  std::vector<SessionRow> rows;
+  std::copy_if(sessions.begin(), sessions.end(), std::back_inserter(rows),
+               [](const SessionRow& s) { return s.servant; });
+  return Value::table(
+      {"qsvr", "session", "pid", "uid", "credit", "suspended", "since"},
+      {symbols_of(rows, [](const SessionRow& s) { return s.name; }),
+       longs_of(rows, [](const SessionRow& s) { return s.number; }),
+       Value::ints(column<std::int32_t>(rows, [](const SessionRow& s) { return s.pid; })),
+       longs_of(rows, [](const SessionRow& s) { return s.uid; }),
+       longs_of(rows, [](const SessionRow& s) { return s.credit; }),
+       Value::booleans(column<std::uint8_t>(rows, [](const SessionRow& s) { return s.suspended; })),
+       Value::timestamps(column<std::int64_t>(rows, [](const SessionRow& s) { return s.since; }))});
+}
+
+Value clients_table(std::span<const ClientRow> connections, std::span<const SessionRow> sessions) {
+  std::vector<ClientRow> rows(connections.begin(), connections.end());
+  std::vector<std::int32_t> handles =
+      column<std::int32_t>(rows, [](const ClientRow& c) { return c.handle; });
+  for (const SessionRow& session : sessions) {
+    if (!session.servant) {
+      ClientRow row;
+      row.user = session.name;
+      row.address = "pid:" + std::to_string(session.pid);
+      row.since = session.since;
+      rows.push_back(std::move(row));
+      handles.push_back(kdb::kNullInt);
+    }
+  }
+  return Value::table(
+      {"user", "address", "handle", "since", "requests", "pending", "sent", "waiting"},
+      {symbols_of(rows, [](const ClientRow& c) { return c.user; }),
+       symbols_of(rows, [](const ClientRow& c) { return c.address; }),
+       Value::ints(std::move(handles)),
+       Value::timestamps(column<std::int64_t>(rows, [](const ClientRow& c) { return c.since; })),
+       longs_of(rows, [](const ClientRow& c) { return c.requests; }),
+       longs_of(rows, [](const ClientRow& c) { return c.pending; }),
+       longs_of(rows, [](const ClientRow& c) { return c.sent_bytes; }),
+       longs_of(rows, [](const ClientRow& c) { return c.waiting_bytes; })});
+}
+
+Value queries_table(std::span<const QueryRecord> records, std::span<const SessionRow> sessions) {
+  const auto status = [](const QueryRecord& r) { return to_string(r.status); };
+  return Value::table(
+      {"qid", "time", "user", "handle", "protocol", "route", "qsvr", "request", "answer", "status",
+       "elapsed", "execution"},
+      {longs_of(records, [](const QueryRecord& r) { return r.qid; }),
+       Value::timestamps(
+           column<std::int64_t>(records, [](const QueryRecord& r) { return r.time; })),
+       symbols_of(records, [](const QueryRecord& r) { return r.user.data(); }),
+       Value::ints(column<std::int32_t>(records, [](const QueryRecord& r) { return r.handle; })),
+       symbols_of(records, [](const QueryRecord& r) { return name_of(r.convention); }),
+       symbols_of(records, [](const QueryRecord& r) { return r.route.data(); }),
+       symbols_of(records,
+                  [sessions](const QueryRecord& r) { return servant_name(sessions, r.servant); }),
+       longs_of(records, [](const QueryRecord& r) { return r.request_bytes; }),
+       longs_of(records, [](const QueryRecord& r) { return r.answer_bytes; }),
+       symbols_of(records, status),
+       Value::timespans(
+           column<std::int64_t>(records, [](const QueryRecord& r) { return r.elapsed_ns; })),
+       Value::timespans(column<std::int64_t>(records, [](const QueryRecord& r) {
+         return r.execution_ns != 0 ? static_cast<std::int64_t>(r.execution_ns) : kdb::kNullLong;
+       }))});
+}
+
+Value stats_dict(std::span<const CounterRow> counters) {
+  return Value::dict(symbols_of(counters, [](const CounterRow& c) { return c.name; }),
+                     longs_of(counters, [](const CounterRow& c) { return c.value; }));
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/admin_view.hpp"
+
+#include <algorithm>
+
+namespace mserve::broker {
+
+void SessionBoard::attached(const SessionRow& row) {
+  const std::scoped_lock lock(mutex_);
+  rows_.push_back(row);
+}
+
+void SessionBoard::suspended(std::uint32_t number, bool is) {
+  const std::scoped_lock lock(mutex_);
+  for (SessionRow& row : rows_) {
+    if (row.number == number) {
+      row.suspended = is;
+    }
+  }
+}
+
+void SessionBoard::detached(std::uint32_t number) {
+  const std::scoped_lock lock(mutex_);
+  std::erase_if(rows_, [number](const SessionRow& row) { return row.number == number; });
+}
+
+std::vector<SessionRow> SessionBoard::rows() const {
+  const std::scoped_lock lock(mutex_);
+  return rows_;
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace mserve::broker {
+
+/// A client or servant that is attached through rings.
+struct SessionRow {
+  std::uint32_t number = 0;  ///< From 1, as in logs and info.
+  bool servant = false;
+  bool suspended = false;  ///< Its process is stopped.
+  std::uint32_t credit = 0;
+  pid_t pid = 0;
+  uid_t uid = 0;
+  std::int64_t since = 0;  ///< ns since 2000.01.01.
+  std::string name;
+};
+
+/// Who is attached, told by the control thread and read by the gateway's. Any thread; a lock, so
+/// not for the data thread.
+class SessionBoard {
+ public:
+  void attached(const SessionRow& row);
+  void suspended(std::uint32_t number, bool is);
+  void detached(std::uint32_t number);
+  /// In order of attaching.
+  [[nodiscard]] std::vector<SessionRow> rows() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<SessionRow> rows_;
+};
+
+/// A kdb+ connection of the gateway.
+struct ClientRow {
+  std::uint32_t handle = 0;  ///< Number of the connection.
+  std::int64_t since = 0;    ///< ns since 2000.01.01.
+  std::uint64_t requests = 0;
+  std::uint64_t pending = 0;  ///< Requests without an answer.
+  std::uint64_t sent_bytes = 0;
+  std::uint64_t waiting_bytes = 0;  ///< Answers that it has not read yet.
+  std::string user;
+  std::string address;
+};
+
+struct CounterRow {
+  std::string name;
+  std::uint64_t value = 0;
+};
+
+}  // namespace mserve::broker

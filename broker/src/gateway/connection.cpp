@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a connection begins, ends, and what keeps it open in between. The rest is in
+// connection_*.cpp.
+#include "gateway/connection.hpp"
+
+#include <sys/socket.h>
+
+#include "mserve/shm/clock.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+/// Names go into logs and tables: printable ASCII, not too long.
+std::string printable(std::string_view text) {
+  constexpr std::size_t kShownMax = 32;
+  std::string shown(text.substr(0, kShownMax));
+  for (char& c : shown) {
+    c = c > ' ' && c <= '~' && c != '"' && c != '=' ? c : '?';
+  }
+  return shown;
+}
+
+}  // namespace
+
+GatewayCounters GatewayCounters::add_to(shm::CountersWriter& w) {
+  return {&w.add("gateway_connections"), &w.add("gateway_accepted_total"),
+          &w.add("gateway_refused"),     &w.add("gateway_closed"),
+          &w.add("gateway_messages"),    &w.add("gateway_requests"),
+          &w.add("gateway_answers"),     &w.add("gateway_ambiguous"),
+          &w.add("gateway_ignored"),     &w.add("gateway_pending")};
+}
+
+Connection::Connection(ConnectionContext& context, int fd, const Peer& peer, OriginId origin)
+    : context_(context),
+      fd_(fd),
+      peer_(peer),
+      origin_(origin),
+      output_(fd, context.buffers),
+      reader_(context.settings.reader),
+      active_ns_(context.now_ns),
+      since_(timestamp_now()) {
+  context_.counters.connections->add();
+  context_.counters.accepted->add();
+}
+
+Connection::~Connection() {
+  if (known_) {
+    context_.link->gone(origin_);
+  }
+  if (wire_ != nullptr && wire_->list == nullptr) {
+    release(*wire_);
+  }
+  for (PendingList* list : {&ordered_, &unordered_, &ready_, &dropped_}) {
+    while (Pending* const pending = list->first()) {
+      release(*pending);
+    }
+  }
+  context_.buffers.give_back(parked_);
+  context_.counters.connections->set(context_.counters.connections->get() - 1);
+}
+
+void Connection::close(std::string_view reason) {
+  if (closed_) {
+    return;
+  }
+  closed_ = true;  // the rest is the destructor's: whoever called this may still be at work
+  if (!reason.empty()) {
+    context_.counters.closed->add();
+    context_.closings.log(LogLevel::warning, context_.now_ns,
+                          "gateway_closed " + text() + " reason=\"" + std::string(reason) + "\"");
+  }
+}
+
+void Connection::drain() {
+  draining_ = true;
+  if (mode_ == Mode::opening) {
+    close({});
+    return;
+  }
+  pump();
+  close_when_done();
+}
+
+void Connection::abandon() {
+  known_ = false;
+  if (pending_count_ != 0) {
+    close("the broker went before it answered");
+  } else {
+    end_input();
+    close_when_done();
+  }
+}
+
+/// No more messages; what was received but not taken is forgotten.
+void Connection::end_input() noexcept {
+  input_over_ = true;
+  hold_ = Hold::none;
+  held_.reset();
+}
+
+void Connection::on_hang_up() {
+  close({});
+}
+
+void Connection::on_writable() {
+  active_ns_ = context_.now_ns;
+  output_.flush();
+  if (output_.broken()) {
+    close({});
+    return;
+  }
+  grant();
+  settle();
+}
+
+void Connection::resume() {
+  settle();
+}
+
+void Connection::send(std::span<const std::byte> first, std::span<const std::byte> second,
+                      std::span<const std::byte> third) {
+  if (output_.waiting() > context_.settings.max_pending_bytes) {
+    close("slow reader: more than --max-pending-bytes of answers unread");
+    return;
+  }
+  output_.send(first, second, third);
+  if (output_.broken()) {
+    close({});
+  }
+}
+
+/// After every event: messages that were held may go on now, and it may be time to close.
+void Connection::settle() {
+  if (hold_ != Hold::none && !pumping_) {
+    pump();
+  }
+  close_when_done();
+}
+
+void Connection::close_when_done() {
+  if (closed_ || pumping_ || !input_over_ || pending_count_ != 0 || output_.waiting() != 0) {
+    return;
+  }
+  // Unread bytes would make the kernel reset the connection, and the peer lose what it was sent.
+  (void)::shutdown(fd_, SHUT_WR);
+  constexpr int kRounds = 16;
+  for (int i = 0; i < kRounds; ++i) {
+    if (::recv(fd_, context_.scratch.data(), context_.scratch.size(), MSG_DONTWAIT) <= 0) {
+      break;
+    }
+  }
+  close(fault_);
+}
+
+ClientRow Connection::row() const {
+  ClientRow row;
+  row.handle = origin_.index;
+  row.since = since_;
+  row.requests = request_count_;
+  row.pending = pending_count_;
+  row.sent_bytes = output_.sent_bytes();
+  row.waiting_bytes = output_.waiting();
+  row.user = printable(user_);
+  row.address = peer_.text();
+  return row;
+}
+
+std::string Connection::text() const {
+  return "client=" + (user_.empty() ? "-" : printable(user_)) + " peer=" + peer_.text() +
+         " handle=" + std::to_string(origin_.index);
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gateway/admin_view.hpp"
+#include "gateway/answer.hpp"
+#include "gateway/connection_context.hpp"
+#include "gateway/message_reader.hpp"
+#include "gateway/opening.hpp"
+#include "gateway/output.hpp"
+#include "gateway/peer.hpp"
+#include "gateway/pending.hpp"
+
+namespace mserve::broker {
+
+// One kdb+ connection of the gateway: a state machine over one non-blocking stream socket and the
+// gateway's link. It has no thread and never waits: the gateway tells it what happened, and looks
+// afterwards what it wants to be told of next.
+//   Opening   first bytes -> kdb (one byte back, nothing else), console line, HTTP request, or
+//   closed In        received bytes -> MessageReader -> conventions -> a request on the link.
+//   Whatever has
+//             to wait (sync window, no room in the ring, no grant) is held, and the socket is not
+//             read meanwhile: the client's own TCP window is the queue.
+//   Out       answers by id -> wrapped -> Output. Sync and aw leave in the order of their requests,
+//             lbt and np as they come. An answer in fragments streams through when it is its turn
+//             and nothing else is on the wire; otherwise it is gathered.
+//   Lists     a Pending is in exactly one of ordered_, unordered_, ready_, dropped_, but for an
+//             unordered one whose answer streams, which is wire_ alone
+//   Ends      hang-up or a fault of the client: at once, its origin is gone. Half-close, drain,
+//             malformed message: no more requests, the rest is answered first.
+class Connection {
+ public:
+  /// @param context  outlives it. @param fd  non-blocking; stays the caller's, open until this
+  /// ends.
+  Connection(ConnectionContext& context, int fd, const Peer& peer, OriginId origin);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  // What happened. After each of them look at the state below.
+  void on_readable();
+  void on_writable();
+  /// The socket has an error, or nobody is at its other end any more.
+  void on_hang_up();
+  /// A reply, a fragment or an abort for one of this connection's requests.
+  void on_answer(Pending& pending, const LinkEvent& event);
+  void on_grant(Pending& pending, std::uint64_t bytes);
+  /// Asked for by waits_for_turn(): go on where it stopped.
+  void resume();
+  /// Lets more of an answer come though the client has not read what came, so that its flow is not
+  /// taken for a dead one; up to the bound on unread bytes.
+  void be_patient();
+  /// Take no more requests, answer the rest, then close.
+  void drain();
+  /// The session with the data plane is lost: there will be no answers any more.
+  void abandon();
+  /// Close now: it only waits to be destroyed. @param reason  for the log; empty: not worth a line.
+  void close(std::string_view reason);
+
+  // What is wanted next.
+  [[nodiscard]] bool closed() const noexcept { return closed_; }
+  [[nodiscard]] bool wants_read() const noexcept {
+    return !closed_ && !input_over_ && !eof_ && hold_ == Hold::none;
+  }
+  [[nodiscard]] bool wants_write() const noexcept { return !closed_ && output_.waiting() != 0; }
+  /// It stopped for lack of room in the ring, or to let others go first: resume() next pass.
+  [[nodiscard]] bool waits_for_turn() const noexcept {
+    return hold_ == Hold::ring || hold_ == Hold::turn;
+  }
+  /// Its client reads more slowly than an answer in fragments comes: be_patient() now and then.
+  [[nodiscard]] bool reads_slowly() const noexcept;
+  /// The handshake is not done.
+  [[nodiscard]] bool opening() const noexcept { return mode_ == Mode::opening && !closed_; }
+  /// Nothing is asked and nothing waits.
+  [[nodiscard]] bool idle() const noexcept { return pending_count_ == 0 && output_.waiting() == 0; }
+  /// CLOCK_MONOTONIC of the last bytes in either direction.
+  [[nodiscard]] std::uint64_t active_ns() const noexcept { return active_ns_; }
+
+  [[nodiscard]] OriginId origin() const noexcept { return origin_; }
+  [[nodiscard]] int fd() const noexcept { return fd_; }
+  [[nodiscard]] ClientRow row() const;
+  /// "client=USER peer=ADDRESS handle=N", for the log.
+  [[nodiscard]] std::string text() const;
+
+ private:
+  enum class Mode : std::uint8_t { opening, kdb, console, http };
+  /// Why the next message is not taken now.
+  enum class Hold : std::uint8_t {
+    none,
+    window,  ///< As many sync requests as allowed are unanswered.
+    answer,  ///< Too many messages are unanswered, or too many answers wait for earlier ones.
+    grant,   ///< The next part of a request in fragments was not granted yet.
+    ring,    ///< No room in the ring.
+    turn,    ///< It had its share of this pass.
+  };
+  /// What became of one event of the reader.
+  enum class Step : std::uint8_t { done, held };
+  /// An answer before it is wrapped.
+  struct Outcome {
+    std::span<const std::byte> result;        ///< Empty: an error.
+    std::span<const std::byte> servant_info;  ///< lbt
+    std::string error;                        ///< Its text.
+  };
+
+  // Bytes in (connection_read.cpp).
+  void take_received(std::span<const std::byte> received);
+  void take_opening(std::span<const std::byte> received);
+  void open_kdb(const Opening& opening, std::span<const std::byte> rest);
+  void open_console(const Opening& opening);
+  void take_end();
+  void take_last();
+  void pump();
+  [[nodiscard]] Step take(const MessageReader::Event& event);
+  void park();
+  void take_failure(const MessageReader::Event& event);
+  [[nodiscard]] std::size_t read_bytes_max() const noexcept;
+  void end_input() noexcept;
+
+  // Messages to requests (connection_request.cpp).
+  [[nodiscard]] Step take_whole(const MessageReader::Event& event);
+  [[nodiscard]] Step submit(const Classified& message, std::span<const std::byte> body);
+  [[nodiscard]] bool may_ask(Convention convention) noexcept;
+  [[nodiscard]] static std::uint8_t flags_of(Convention convention, bool pair) noexcept;
+  [[nodiscard]] RequestHead head_of(const Pending& pending, std::uint8_t flags) const noexcept;
+  [[nodiscard]] Pending& new_pending(Convention convention);
+  void count_request(Pending& pending) noexcept;
+  void describe(Pending& pending, const Classified& message);
+  void answer_refused(const Classified& message);
+  void answer_admin(const AdminCall& call, const Classified& message);
+  void note_ignored(const kdb::Header& header);
+  void note_ambiguous();
+
+  // Requests in fragments (connection_flow.cpp).
+  [[nodiscard]] std::uint64_t may_send() const noexcept;
+  [[nodiscard]] std::size_t piece_bytes_max() const noexcept;
+  [[nodiscard]] bool send_fragment(std::span<const std::byte> bytes);
+  [[nodiscard]] Step send_held(std::span<const std::byte> body);
+  [[nodiscard]] Step take_begin(const MessageReader::Event& event);
+  [[nodiscard]] Step take_piece(const MessageReader::Event& event);
+  void stop_flow(const Pending& pending) noexcept;
+  void break_flow(std::string_view error);
+
+  // Answers (connection_answer.cpp).
+  void take_reply(Pending& pending, const LinkEvent& event);
+  void finish(Pending& pending, std::span<const std::byte> payload, std::uint8_t flags);
+  [[nodiscard]] static Outcome outcome_of(const Pending& pending,
+                                          std::span<const std::byte> payload, std::uint8_t flags);
+  void fail(Pending& pending, Errc status);
+  void answer(Pending& pending, const Outcome& outcome);
+  void answer_error(Pending& pending, std::string_view text);
+  void answer_console(const Outcome& outcome);
+  void put_error(Pending& pending, std::string_view text);
+  [[nodiscard]] bool too_long(std::uint64_t message_bytes) const noexcept;
+  [[nodiscard]] Wrapping wrap(const Pending& pending, std::uint64_t result_bytes,
+                              std::span<const std::byte> servant_info) const;
+  [[nodiscard]] bool its_turn(const Pending& pending) const noexcept;
+  void put(Pending& pending, const Wrapping& wrapping, std::span<const std::byte> result);
+  void transmit(const Wrapping& wrapping, std::span<const std::byte> result);
+  void keep(Pending& pending, const Wrapping& wrapping, std::span<const std::byte> result);
+  [[nodiscard]] std::uint64_t kept_bytes_max() const noexcept;
+  void advance();
+  void remember(const Pending& pending);
+  void drop_buffer(Pending& pending);
+  void release(Pending& pending);
+
+  // Answers in fragments (connection_stream.cpp).
+  void take_fragment(Pending& pending, const LinkEvent& event);
+  void begin_answer(Pending& pending, const LinkEvent& event);
+  void gather(Pending& pending, std::span<const std::byte> bytes);
+  void put_on_wire(Pending& pending);
+  void end_of_wire(Pending& pending);
+  void take_abort(Pending& pending, Errc status);
+  void drop_rest(Pending& pending, std::string_view error);
+  void leave_ready(Pending& pending) noexcept;
+  [[nodiscard]] bool owes_grant() const noexcept;
+  void grant();
+
+  void send(std::span<const std::byte> first, std::span<const std::byte> second = {},
+            std::span<const std::byte> third = {});
+  void settle();
+  void close_when_done();
+
+  ConnectionContext& context_;
+  const int fd_;
+  const Peer peer_;
+  const OriginId origin_;
+  Output output_;
+
+  Mode mode_ = Mode::opening;
+  Hold hold_ = Hold::none;
+  std::uint8_t capability_ = 0;
+  bool eof_ = false;  ///< The peer half-closed: all that it sends is received.
+  bool input_over_ =
+      false;  ///< No more messages are taken: eof_ and all done, malformed, draining.
+  bool closed_ = false;
+  bool draining_ = false;
+  bool known_ = false;  ///< The data plane has heard of this origin.
+  bool pumping_ = false;
+  History history_;
+  std::string user_;
+  std::string fault_;  ///< Why it closes once everything is answered.
+
+  MessageReader reader_;
+  std::vector<std::byte> parked_;             ///< Received bytes that could not be taken yet.
+  std::optional<MessageReader::Event> held_;  ///< What could not be taken yet.
+
+  PendingList ordered_;                ///< sync, aw, flush: answered in this order.
+  PendingList unordered_;              ///< lbt, np, silent ones: no answer has begun.
+  PendingList ready_;                  ///< Of these, those whose answer waits for the wire.
+  PendingList dropped_;                ///< Answered with an error while fragments still arrive.
+  Pending* wire_ = nullptr;            ///< Its answer is on the wire in part.
+  std::vector<std::byte> wire_after_;  ///< What follows that answer.
+  std::uint32_t pending_count_ = 0;    ///< In all lists but dropped_.
+  std::uint32_t sync_count_ = 0;       ///< Sync requests without an answer.
+  std::uint64_t sequence_ = 0;
+  std::uint64_t kept_bytes_ = 0;  ///< In buffers of pending answers.
+  std::uint64_t ungranted_ = 0;   ///< Fragment bytes taken that the data plane was not told of.
+
+  // The request that is being sent in fragments, if there is one.
+  Pending* flow_ = nullptr;
+  std::uint8_t flow_flags_ = 0;
+  bool flow_pair_ = false;
+  bool flow_held_ = false;       ///< From held_, which is whole; else from pieces of the reader.
+  bool swallowing_ = false;      ///< The rest of the pieces goes nowhere.
+  std::size_t flow_skip_ = 0;    ///< Bytes of the body in front of the payload still to come.
+  std::size_t flow_offset_ = 0;  ///< Place of the payload in held_.
+
+  std::uint64_t active_ns_;
+  std::int64_t since_;
+  std::uint64_t request_count_ = 0;
+};
+
+}  // namespace mserve::broker

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "control/log.hpp"
+#include "gateway/admin_call.hpp"
+#include "gateway/buffer_pool.hpp"
+#include "gateway/conventions.hpp"
+#include "gateway/gateway_link.hpp"
+#include "gateway/message_reader.hpp"
+#include "gateway/pending.hpp"
+#include "gateway/query_log.hpp"
+#include "mserve/kdb/route.hpp"
+#include "mserve/kdb/value.hpp"
+#include "mserve/shm/counters.hpp"
+
+namespace mserve::broker {
+
+/// What is the same for all connections and never changes while they live.
+struct ConnectionSettings {
+  ConventionRules rules;
+  ReaderLimits reader;
+  kdb::RouteRule route_rule;
+  bool async_reply = true;
+  std::uint32_t sync_window = 1;
+  std::uint64_t max_pending_bytes = 16ULL << 20;
+  std::uint64_t gather_max = 256U << 10;     ///< Largest answer that is gathered to be compressed.
+  std::uint64_t max_gathered = 64ULL << 20;  ///< Largest answer that is gathered because it must.
+  std::vector<uid_t> admin_uids;
+};
+
+/// Shown by mserve-stat and .mserve.stats[]; stored to by the gateway thread alone.
+struct GatewayCounters {
+  shm::Counter* connections;  ///< Open now.
+  shm::Counter* accepted;     ///< Since the start.
+  shm::Counter* refused;      ///< Of these, closed at once or before their handshake was done.
+  shm::Counter* closed;       ///< Connections that this side closed: malformed, slow, timed out.
+  shm::Counter* messages;     ///< Whole messages, and beginnings of larger ones, from clients.
+  shm::Counter* requests;     ///< Sent on to the data plane.
+  shm::Counter* answers;      ///< Messages to clients.
+  shm::Counter* ambiguous;    ///< Messages that could have been np as well as aw.
+  shm::Counter* ignored;      ///< Responses and error objects that nobody asked for.
+  shm::Counter* pending;      ///< Messages without an answer now.
+
+  static GatewayCounters add_to(shm::CountersWriter& writer);
+};
+
+/// What a connection asks of the gateway as a whole.
+class GatewayDesk {
+ public:
+  GatewayDesk() = default;
+  GatewayDesk(const GatewayDesk&) = delete;
+  GatewayDesk& operator=(const GatewayDesk&) = delete;
+  virtual ~GatewayDesk() = default;
+  /// The answer to a call of .mserve.NAME[] that is well formed and allowed.
+  [[nodiscard]] virtual kdb::Value admin_answer(const AdminCall& call) = 0;
+  /// The page that answers an HTTP request: head and body.
+  [[nodiscard]] virtual std::string http_answer(std::string_view method) = 0;
+};
+
+/// What the connections of one gateway share. All of it belongs to the gateway thread.
+struct ConnectionContext {
+  static constexpr std::size_t kScratchBytes = std::size_t{256} * 1024;
+
+  ConnectionContext(ConnectionSettings connection_settings, const GatewayCounters& gateway_counters,
+                    GatewayDesk& gateway_desk)
+      : settings(std::move(connection_settings)),
+        counters(gateway_counters),
+        desk(gateway_desk),
+        scratch(kScratchBytes) {}
+
+  ConnectionSettings settings;
+  GatewayCounters counters;
+  GatewayDesk& desk;
+  GatewayLink* link = nullptr;  ///< Not null while there are connections.
+  PendingTable pendings;
+  BufferPool buffers;
+  QueryLog queries;
+  std::vector<std::byte> scratch;  ///< Received bytes, until the connection is done with them.
+  std::vector<std::byte> message;  ///< A message that is put together to be compressed.
+  std::int64_t next_qid = 1;
+  std::uint64_t now_ns = 0;  ///< CLOCK_MONOTONIC at the start of this pass.
+  LogLimiter closings;
+  LogLimiter oddities;
+};
+
+}  // namespace mserve::broker

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages become requests, or are answered here.
+#include <algorithm>
+
+#include "gateway/admin_call.hpp"
+#include "gateway/connection.hpp"
+#include "mserve/kdb/codec.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+/// Messages of one connection that may wait for an answer; beyond it the socket is not read.
+constexpr std::uint32_t kPendingMax = 16384;
+
+void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
+  to.insert(to.end(), bytes.begin(), bytes.end());
+}
+
+}  // namespace
+
+// hot: one skip over a list of two or three, the route, one copy into the ring.
+Connection::Step Connection::take_whole(const MessageReader::Event& event) {
+  if (flow_held_) {
+    return send_held(event.bytes);
+  }
+  const Classified message =
+      classify(event.header.kind, event.bytes, context_.settings.rules, history_);
+  switch (message.convention) {
+    case Convention::flush:
+      if (!may_ask(Convention::flush)) {
+        return Step::held;
+      }
+      (void)new_pending(Convention::flush);
+      advance();
+      break;
+    case Convention::ignored:
+      note_ignored(event.header);
+      break;
+    case Convention::refused:
+      answer_refused(message);
+      break;
+    case Convention::sync:
+    case Convention::lbt:
+    case Convention::np:
+    case Convention::aw:
+      if (!may_ask(message.convention)) {
+        return Step::held;
+      }
+      if (may_be_admin_call(message.query)) [[unlikely]] {
+        if (const std::optional<AdminCall> call = parse_admin_call(message.query)) {
+          answer_admin(*call, message);
+          break;
+        }
+      }
+      if (submit(message, event.bytes) == Step::held) {
+        return Step::held;
+      }
+      break;
+  }
+  context_.counters.messages->add();
+  if (message.ambiguous) [[unlikely]] {
+    note_ambiguous();
+  }
+  return Step::done;
+}
+
+/// Whether one more message may wait for an answer; otherwise hold_ says what it waits for.
+bool Connection::may_ask(Convention convention) noexcept {
+  const ConnectionSettings& settings = context_.settings;
+  if (convention == Convention::sync && sync_count_ >= settings.sync_window) {
+    hold_ = Hold::window;
+  } else if (pending_count_ >= kPendingMax || kept_bytes_ > settings.max_pending_bytes / 2) {
+    hold_ = Hold::answer;
+  }
+  return hold_ == Hold::none;
+}
+
+Connection::Step Connection::submit(const Classified& message, std::span<const std::byte> body) {
+  Pending& pending = new_pending(message.convention);
+  describe(pending, message);
+  kdb::Route route = kdb::route_of(message.query, context_.settings.route_rule);
+  pending.route = route.hash;
+  pending.route_text = std::move(route.text);
+  pending.request_bytes = message.payload.size();
+  const bool pair = !message.options.empty();
+  if (message.payload.size() <= context_.link->whole_bytes_max()) [[likely]] {
+    if (!context_.link->try_send(head_of(pending, flags_of(message.convention, pair)),
+                                 message.payload)) {
+      release(pending);
+      hold_ = Hold::ring;
+      return Step::held;
+    }
+    pending.sent_bytes = pending.request_bytes;
+    count_request(pending);
+    return Step::done;
+  }
+  flow_ = &pending;
+  flow_held_ = true;
+  flow_flags_ = flags_of(message.convention, pair);
+  flow_offset_ = static_cast<std::size_t>(message.payload.data() - body.data());
+  count_request(pending);
+  return send_held(body);
+}
+
+std::uint8_t Connection::flags_of(Convention convention, bool pair) noexcept {
+  unsigned flags = pair ? shm::kFlagPair : 0U;
+  if (convention != Convention::sync) {
+    flags |= shm::kFlagRepeatable;  // as the scripts do; a sync client is told and decides itself
+  }
+  if (convention == Convention::lbt) {
+    flags |= shm::kFlagWantInfo;
+  }
+  return static_cast<std::uint8_t>(flags);
+}
+
+RequestHead Connection::head_of(const Pending& pending, std::uint8_t flags) const noexcept {
+  return {pending.id, pending.route, flags, origin_};
+}
+
+/// A node in the list where its convention belongs.
+Pending& Connection::new_pending(Convention convention) {
+  Pending& pending = context_.pendings.take();
+  pending.owner = this;
+  pending.convention = convention;
+  pending.sequence = ++sequence_;
+  pending.begun_ns = context_.now_ns;
+  pending.qid = context_.next_qid;
+  pending.silent = convention == Convention::aw && !context_.settings.async_reply;
+  const bool ordered = convention != Convention::lbt && convention != Convention::np;
+  (ordered && !pending.silent ? ordered_ : unordered_).add(pending);
+  ++pending_count_;
+  context_.counters.pending->set(context_.pendings.used());
+  return pending;
+}
+
+void Connection::count_request(Pending& pending) noexcept {
+  known_ = true;
+  ++request_count_;
+  ++context_.next_qid;
+  pending.counted = pending.convention == Convention::sync;
+  sync_count_ += pending.counted ? 1U : 0U;
+  context_.counters.requests->add();
+}
+
+/// What the answer will need of the message.
+void Connection::describe(Pending& pending, const Classified& message) {
+  if (message.convention == Convention::lbt) {
+    pending.id_size = static_cast<std::uint8_t>(message.id.size());
+    std::copy(message.id.begin(), message.id.end(), pending.id_bytes.begin());
+  } else if (message.convention == Convention::np) {
+    pending.quoted = context_.buffers.take();
+    append(pending.quoted, message.callback);
+    append(pending.quoted, message.query);
+    pending.callback_bytes = message.callback.size();
+  }
+}
+
+void Connection::answer_refused(const Classified& message) {
+  Pending& pending = new_pending(message.refused_as);
+  if (message.refused_as == Convention::lbt) {
+    const std::span<const std::byte> id = null_id();
+    pending.id_size = static_cast<std::uint8_t>(id.size());
+    std::copy(id.begin(), id.end(), pending.id_bytes.begin());
+  }
+  pending.refused = true;
+  answer_error(pending, message.reason);
+}
+
+/// For whoever is one of --admin-users, as the kernel says: no password is checked here, so the
+/// name that a client gives counts for nothing.
+void Connection::answer_admin(const AdminCall& call, const Classified& message) {
+  Pending& pending = new_pending(message.convention);
+  describe(pending, message);
+  const std::vector<uid_t>& admins = context_.settings.admin_uids;
+  const bool allowed = peer_.kind == Peer::Kind::unix_socket &&
+                       std::find(admins.begin(), admins.end(), peer_.uid) != admins.end();
+  if (!allowed || !call.fault.empty()) {
+    answer_error(pending, allowed ? call.fault : "access");
+    return;
+  }
+  const std::vector<std::byte> result = kdb::encode(context_.desk.admin_answer(call));
+  answer(pending, {.result = result, .servant_info = {}, .error = {}});
+}
+
+void Connection::note_ignored(const kdb::Header& header) {
+  context_.counters.ignored->add();
+  context_.oddities.log(LogLevel::warning, context_.now_ns,
+                        "gateway_ignored " + text() + " what=" +
+                            (header.kind == kdb::MessageKind::response ? "response" : "error"));
+}
+
+void Connection::note_ambiguous() {
+  context_.counters.ambiguous->add();
+  if (!history_.told) {
+    history_.told = true;
+    context_.oddities.log(LogLevel::info, context_.now_ns,
+                          "gateway_ambiguous " + text() +
+                              " see --protocol-default: (string; symbol) may be np as well as aw");
+  }
+}
+
+}  // namespace mserve::broker

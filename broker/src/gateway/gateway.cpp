@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/gateway.hpp"
+
+#include <utility>
+
+#include "control/log.hpp"
+#include "gateway/gateway_loop.hpp"
+
+namespace mserve::broker {
+
+Gateway::Gateway(std::unique_ptr<Loop> loop) noexcept : loop_(std::move(loop)) {}
+Gateway::~Gateway() = default;
+
+Result<std::unique_ptr<Gateway>> Gateway::open(Setup setup, std::string& reason) {
+  std::vector<std::string> warnings;
+  auto listeners = Listeners::open(setup.options.gateway, reason, warnings);
+  if (!listeners) {
+    return listeners.error();
+  }
+  for (const std::string& warning : warnings) {
+    log(LogLevel::warning, warning);
+  }
+  auto loop = std::make_unique<Loop>(std::move(setup), std::move(listeners).value());
+  return std::unique_ptr<Gateway>(new Gateway(std::move(loop)));
+}
+
+void Gateway::start() {
+  loop_->start();
+}
+void Gateway::drain() noexcept {
+  loop_->drain();
+}
+void Gateway::stop() noexcept {
+  loop_->stop();
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "gateway/admin_view.hpp"
+#include "gateway/connection_context.hpp"
+#include "mserve/shm/errc.hpp"
+#include "options.hpp"
+
+namespace mserve::broker {
+
+/// The broker's TCP side: a thread of its own that serves all kdb+ connections of one port and has
+/// one session with the data plane, as a peer would. It touches nothing of the data thread's.
+///   open()   any thread: sockets are bound, so that faults are told before anything runs
+///   start()  the thread attaches through the broker's own socket, so the control thread must serve
+///   drain()  no new connections and requests; what runs is answered, then its connection closed
+///   stop()   what is answered by now is sent, for a short while, then all is closed
+class Gateway {
+ public:
+  struct Setup {
+    BrokerOptions options;
+    GatewayCounters counters{};
+    const SessionBoard* board = nullptr;  ///< Outlives the gateway.
+    std::string counters_name;            ///< Of this broker, for .mserve.stats[].
+  };
+  /// @param reason  one sentence when it fails.
+  [[nodiscard]] static Result<std::unique_ptr<Gateway>> open(Setup setup, std::string& reason);
+
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+  ~Gateway();
+
+  void start();
+  /// Any thread.
+  void drain() noexcept;
+  void stop() noexcept;
+
+ private:
+  class Loop;
+  explicit Gateway(std::unique_ptr<Loop> loop) noexcept;
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace mserve::broker

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+// Connections come and go.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "gateway/gateway_loop.hpp"
+#include "mserve/shm/clock.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+constexpr int kAcceptsPerEvent = 64;
+constexpr std::size_t kIdleLooksPerTick = 1024;
+
+std::uint64_t key_of(std::uint32_t subject, std::uint32_t index) noexcept {
+  return std::uint64_t{subject} << 32 | index;
+}
+
+void set_option(int fd, int level, int option, int value) noexcept {
+  (void)::setsockopt(fd, level, option, &value, sizeof(value));
+}
+
+void set_tcp_options(int fd, std::uint64_t user_timeout_ns) noexcept {
+  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  if (user_timeout_ns != 0 && user_timeout_ns != kForever) {
+    constexpr std::uint64_t kNsPerMs = 1'000'000;
+    constexpr std::uint64_t kMsMax = 1U << 30;
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+               static_cast<int>(std::min(user_timeout_ns / kNsPerMs, kMsMax)));
+  }
+}
+
+int duplicate(int fd) noexcept {
+  return ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+bool hung_up(int fd) noexcept {
+  pollfd look{fd, 0, 0};
+  return ::poll(&look, 1, 0) == 1 && (look.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+}  // namespace
+
+/// The connection first: it still uses the socket that the handle closes.
+Gateway::Loop::Client::~Client() = default;
+
+void Gateway::Loop::open_listeners() {
+  if (draining_ || !listener_watches_.empty()) {
+    return;
+  }
+  std::uint32_t index = 0;
+  for (const shm::UniqueFd& socket : listeners_.sockets()) {
+    Readiness::Handle handle = ready_.add(
+        duplicate(socket.get()), key_of(static_cast<std::uint32_t>(Subject::listener), index++));
+    if (handle != nullptr) {
+      ready_.watch(*handle, Readiness::What::readable);
+      listener_watches_.push_back(std::move(handle));
+    }
+  }
+}
+
+void Gateway::Loop::close_listeners() {
+  listener_watches_.clear();
+}
+
+void Gateway::Loop::accept_from(std::uint32_t listener) {
+  if (draining_ || lost_ || listener >= listener_watches_.size()) {
+    return;
+  }
+  for (int i = 0; i < kAcceptsPerEvent; ++i) {
+    const int fd = ::accept4(listeners_.sockets()[listener].get(), nullptr, nullptr,
+                             SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+      if (!admit(fd)) {
+        context_.counters.refused->add();
+      }
+      continue;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      arrivals_.log(LogLevel::warning, context_.now_ns,
+                    std::string("gateway_accept_failed reason=\"") + std::strerror(errno) + "\"");
+      accept_paused_ = true;  // the next tick tries again
+      return;
+    }
+    if (errno != EINTR && errno != ECONNABORTED) {
+      break;
+    }
+  }
+  ready_.watch(*listener_watches_[listener], Readiness::What::readable);
+}
+
+/// Makes a connection of an accepted socket. @return false: it was closed.
+bool Gateway::Loop::admit(int fd) {
+  const GatewayOptions& options = setup_.options.gateway;
+  const Peer peer = Peer::of(fd);
+  if (client_count_ >= setup_.options.max_connections) {
+    ::close(fd);
+    arrivals_.log(LogLevel::warning, context_.now_ns,
+                  "gateway_refused peer=" + peer.text() + " reason=\"--max-connections (" +
+                      std::to_string(setup_.options.max_connections) + ") is reached\"");
+    return false;
+  }
+  if (peer.kind != Peer::Kind::unix_socket) {
+    set_tcp_options(fd, options.tcp_user_timeout);
+  }
+  if (free_.empty()) {
+    free_.push_back(static_cast<std::uint32_t>(clients_.size()));
+    clients_.emplace_back();
+  }
+  const std::uint32_t index = free_.back();
+  Readiness::Handle handle =
+      ready_.add(fd, key_of(static_cast<std::uint32_t>(Subject::client), index));
+  if (handle == nullptr) {
+    return false;
+  }
+  free_.pop_back();
+  auto client = std::make_unique<Client>(context_, fd, peer, OriginId{index, ++generation_});
+  client->handle = std::move(handle);
+  clients_[index] = std::move(client);
+  ++client_count_;
+  openings_.push_back({index, generation_});
+  settle(index);
+  return true;
+}
+
+void Gateway::Loop::client_ready(std::uint32_t index, Readiness::What what) {
+  Client* const client = clients_[index].get();
+  if (client == nullptr) {
+    return;
+  }
+  Connection& connection = client->connection;
+  switch (what) {
+    case Readiness::What::readable:
+      connection.on_readable();
+      break;
+    case Readiness::What::writable:
+      connection.on_writable();
+      break;
+    case Readiness::What::hung_up:
+      if (hung_up(connection.fd())) {
+        connection.on_hang_up();
+      }
+      client->hush_errors = true;  // urgent data, which nobody reads, would be told for ever
+      break;
+  }
+  settle(index);
+}
+
+/// After every event of a connection: is it over, and what does it want to be told of?
+void Gateway::Loop::settle(std::uint32_t index) {
+  Client& client = *clients_[index];
+  Connection& connection = client.connection;
+  if (connection.closed()) {
+    drop(index);
+    return;
+  }
+  if (connection.wants_read()) [[likely]] {
+    ready_.watch(*client.handle, Readiness::What::readable);
+  } else if (!client.hush_errors) {
+    // Not reading, it would not notice that nobody is there any more.
+    ready_.watch(*client.handle, Readiness::What::hung_up);
+  }
+  if (connection.wants_write()) [[unlikely]] {
+    ready_.watch(*client.handle, Readiness::What::writable);
+  }
+  if (connection.waits_for_turn() && !client.in_turn) [[unlikely]] {
+    client.in_turn = true;
+    turns_.push_back(index);
+  }
+  if (connection.reads_slowly() && !client.in_slow) [[unlikely]] {
+    client.in_slow = true;
+    slow_.push_back(index);
+  }
+}
+
+/// The data plane cuts an answer that makes no progress for --stall-timeout. A client that is busy
+/// with other things for longer gets more time: as much as its unread bytes allow.
+void Gateway::Loop::be_patient() {
+  patience_at_ = context_.now_ns + setup_.options.stall_timeout / 4;
+  taken_.swap(slow_);
+  for (const std::uint32_t index : taken_) {
+    Client* const client = clients_[index].get();
+    if (client != nullptr && client->in_slow) {
+      client->in_slow = false;
+      client->connection.be_patient();
+      settle(index);
+    }
+  }
+  taken_.clear();
+}
+
+void Gateway::Loop::begin_drain() {
+  draining_ = true;
+  close_listeners();
+  listeners_.close();
+  if (link_ == nullptr) {
+    return;
+  }
+  for (std::uint32_t index = 0; index < clients_.size(); ++index) {
+    if (clients_[index] != nullptr) {
+      clients_[index]->connection.drain();
+      settle(index);
+    }
+  }
+}
+
+void Gateway::Loop::drop(std::uint32_t index) {
+  clients_[index].reset();
+  free_.push_back(index);
+  --client_count_;
+}
+
+void Gateway::Loop::drop_all() {
+  for (std::uint32_t index = 0; index < clients_.size(); ++index) {
+    if (clients_[index] != nullptr) {
+      drop(index);
+    }
+  }
+  openings_.clear();
+  turns_.clear();
+  slow_.clear();
+}
+
+void Gateway::Loop::expire_openings() {
+  while (!openings_.empty()) {
+    const Opening opening = openings_.front();
+    Client* const client = client_at(opening.index, opening.generation);
+    const bool open = client != nullptr && client->connection.opening();
+    if (open && context_.now_ns - client->accepted_ns < setup_.options.gateway.handshake_timeout) {
+      return;
+    }
+    openings_.pop_front();
+    if (open) {
+      context_.counters.refused->add();
+      client->connection.close("handshake timeout");
+      settle(opening.index);
+    }
+  }
+}
+
+/// A share of the connections each time: there may be many.
+void Gateway::Loop::expire_idle() {
+  const Nanos timeout = setup_.options.gateway.idle_timeout;
+  if (timeout == kForever || timeout == 0) {
+    return;
+  }
+  for (std::size_t i = 0; i < std::min(kIdleLooksPerTick, clients_.size()); ++i) {
+    idle_cursor_ = idle_cursor_ + 1 < clients_.size() ? idle_cursor_ + 1 : 0;
+    const auto index = static_cast<std::uint32_t>(idle_cursor_);
+    if (clients_[index] == nullptr) {
+      continue;
+    }
+    Connection& connection = clients_[index]->connection;
+    if (connection.idle() && context_.now_ns - connection.active_ns() >= timeout) {
+      connection.close("idle timeout");
+      settle(index);
+    }
+  }
+}
+
+Gateway::Loop::Client* Gateway::Loop::client_at(std::uint32_t index,
+                                                std::uint64_t generation) noexcept {
+  Client* const client = index < clients_.size() ? clients_[index].get() : nullptr;
+  return client != nullptr && client->generation == generation ? client : nullptr;
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is asked of the gateway itself.
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "gateway/admin_answer.hpp"
+#include "gateway/gateway_loop.hpp"
+#include "gateway/http_page.hpp"
+#include "mserve/shm/counters.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+std::vector<CounterRow> read_counters(const std::string& name) {
+  std::vector<CounterRow> rows;
+  if (const auto reader = shm::CountersReader::open(name, geteuid())) {
+    for (auto& value : reader.value().snapshot()) {
+      rows.push_back({std::move(value.name), value.value});
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+kdb::Value Gateway::Loop::admin_answer(const AdminCall& call) {
+  const std::vector<SessionRow> sessions = setup_.board->rows();
+  switch (call.name) {
+    case AdminCall::Name::servants:
+      return servants_table(sessions);
+    case AdminCall::Name::clients: {
+      std::vector<ClientRow> rows;
+      rows.reserve(client_count_);
+      for (const auto& client : clients_) {
+        if (client != nullptr) {
+          rows.push_back(client->connection.row());
+        }
+      }
+      return clients_table(rows, sessions);
+    }
+    case AdminCall::Name::queries: {
+      const auto count = static_cast<std::size_t>(
+          call.argument.value_or(static_cast<std::int64_t>(QueryLog::kRecords)));
+      return queries_table(context_.queries.last(count), sessions);
+    }
+    case AdminCall::Name::stats:
+      break;
+  }
+  return stats_dict(read_counters(setup_.counters_name));
+}
+
+std::string Gateway::Loop::http_answer(std::string_view method) {
+  const std::vector<SessionRow> sessions = setup_.board->rows();
+  HttpFacts facts;
+  facts.name = setup_.options.name;
+  facts.port = listeners_.port();
+  facts.connections = client_count_;
+  facts.servants = static_cast<std::uint64_t>(std::count_if(
+      sessions.begin(), sessions.end(), [](const SessionRow& row) { return row.servant; }));
+  facts.requests = context_.counters.requests->get();
+  return http_page(method, facts);
+}
+
+}  // namespace mserve::broker

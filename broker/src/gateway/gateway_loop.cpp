@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/gateway_loop.hpp"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "mserve/shm/clock.hpp"
+#include "mserve/shm/parking.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+constexpr std::uint64_t kMillisecond = 1'000'000;
+constexpr std::uint64_t kSecond = 1'000 * kMillisecond;
+constexpr std::uint64_t kTickNs = 100 * kMillisecond;
+constexpr std::uint64_t kFlushNs = 2 * kSecond;  // for unsent answers at the end
+constexpr std::uint64_t kRetryNs = 200 * kMillisecond;
+constexpr int kEventsPerPass = 64;
+
+std::vector<uid_t> admin_uids_of(const GatewayOptions& options) {
+  if (options.admin_users.empty()) {
+    return {geteuid()};
+  }
+  std::vector<uid_t> uids;
+  for (const std::string& name : options.admin_users) {
+    if (const passwd* const user = getpwnam(name.c_str())) {  // before any thread exists
+      uids.push_back(user->pw_uid);
+    }
+  }
+  return uids;
+}
+
+ConnectionSettings settings_of(const BrokerOptions& options) {
+  const GatewayOptions& gateway = options.gateway;
+  ConnectionSettings settings;
+  settings.rules = {gateway.protocol, gateway.protocol_default};
+  settings.reader.message_bytes_max =
+      std::min(options.max_message + kdb::kHeaderBytes, kdb::kMessageBytesMax);
+  settings.reader.gather_bytes_max = options.gather_max;
+  settings.reader.held_bytes_max =
+      std::max<std::uint64_t>(gateway.max_gathered, options.gather_max);
+  settings.async_reply = gateway.async_reply;
+  settings.sync_window = gateway.sync_window;
+  settings.max_pending_bytes = options.max_pending_bytes;
+  settings.gather_max = options.gather_max;
+  settings.max_gathered = gateway.max_gathered;
+  settings.admin_uids = admin_uids_of(gateway);
+  return settings;
+}
+
+int duplicate(int fd) noexcept {
+  return ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+std::uint64_t key_of(std::uint32_t subject) noexcept {
+  return std::uint64_t{subject} << 32;
+}
+
+/// Never `spin`: a spinning data thread has a core of its own, and this one takes no other.
+shm::IdleStrategy idle_of(shm::IdleStrategy strategy) noexcept {
+  return strategy == shm::IdleStrategy::spin ? shm::IdleStrategy::yield : strategy;
+}
+
+}  // namespace
+
+Gateway::Loop::Loop(Setup setup, Listeners listeners)
+    : setup_(std::move(setup)),
+      listeners_(std::move(listeners)),
+      context_(settings_of(setup_.options), setup_.counters, *this),
+      idler_(idle_of(setup_.options.idle)),
+      ready_([this](std::uint64_t key, Readiness::What what) { on_ready(key, what); }),
+      signal_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+Gateway::Loop::~Loop() {
+  stop();
+}
+
+void Gateway::Loop::start() {
+  thread_ = std::thread([this] { run(); });
+}
+
+void Gateway::Loop::drain() noexcept {
+  drain_.store(true, std::memory_order_relaxed);  // the write below wakes its reader
+  const std::uint64_t one = 1;
+  (void)!write(signal_fd_.get(), &one, sizeof(one));
+}
+
+void Gateway::Loop::stop() noexcept {
+  stop_.store(true, std::memory_order_relaxed);  // the write in drain() wakes its reader
+  drain();
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+}
+
+void Gateway::Loop::run() {
+  pthread_setname_np(pthread_self(), "mserve-gateway");
+  pin();
+  signal_watch_ =
+      ready_.add(duplicate(signal_fd_.get()), key_of(static_cast<std::uint32_t>(Subject::signal)));
+  if (signal_watch_ == nullptr) {
+    log(LogLevel::error, "gateway_failed reason=\"out of descriptors\"");
+    return;
+  }
+  ready_.watch(*signal_watch_, Readiness::What::readable);
+  while (!stop_.load(std::memory_order_relaxed)) {  // a flag: pause() wakes up for it
+    if (draining_ || !attach()) {
+      pause(kRetryNs);
+      continue;
+    }
+    serve();
+    drop_all();
+    close_listeners();  // they wait in the kernel until there is a session again
+    session_watch_.reset();
+    context_.link = nullptr;
+    link_.reset();
+  }
+  listeners_.close();
+}
+
+/// Keeps this thread off the data thread's core, if there is another one.
+void Gateway::Loop::pin() const {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const int core = setup_.options.core;
+  if (core >= 0 && core < CPU_SETSIZE && sched_getaffinity(0, sizeof(set), &set) == 0 &&
+      CPU_ISSET(static_cast<std::size_t>(core), &set) && CPU_COUNT(&set) > 1) {
+    CPU_CLR(static_cast<std::size_t>(core), &set);
+    (void)sched_setaffinity(0, sizeof(set), &set);
+  }
+}
+
+bool Gateway::Loop::attach() {
+  shm::AttachOptions options;
+  options.broker = setup_.options.name;
+  options.directory = setup_.options.directory;
+  options.role = shm::Role::gateway;
+  options.name = "gateway";
+  options.ring_bytes = setup_.options.gateway_ring;
+  options.lock_memory = setup_.options.lock_memory;
+  std::string reason;
+  auto session = attach_gateway(options, reason);
+  if (!session) {
+    arrivals_.log(LogLevel::warning, shm::steady_now(),
+                  "gateway_not_attached reason=\"" + std::string(to_string(session.error().code)) +
+                      ": " + reason + "\"");
+    return false;
+  }
+  link_ = std::make_unique<GatewayLink>(std::move(session).value());
+  context_.link = link_.get();
+  if (const auto rule = kdb::parse_rule(link_->info().route_rule)) {
+    context_.settings.route_rule = *rule;
+  }
+  session_watch_ = ready_.add(duplicate(link_->session().fd()),
+                              key_of(static_cast<std::uint32_t>(Subject::session)));
+  if (session_watch_ == nullptr) {
+    return false;
+  }
+  ready_.watch(*session_watch_, Readiness::What::readable);
+  lost_ = false;
+  session_ready_ = false;
+  return true;
+}
+
+/// One session's life.
+void Gateway::Loop::serve() {
+  open_listeners();
+  log(LogLevel::info, "gateway port=" + std::to_string(listeners_.port()) +
+                          " sockets=" + std::to_string(listeners_.sockets().size()) +
+                          (listeners_.path().empty() ? "" : " path=" + listeners_.path()));
+  while (!finished()) {
+    if (pass()) {
+      idler_.reset();
+    } else if (idler_.idle() == shm::Idler::Step::park) {
+      sleep();
+      idler_.reset();
+    }
+  }
+}
+
+bool Gateway::Loop::finished() const {
+  const bool over = give_up_at_ != 0 && (client_count_ == 0 || context_.now_ns >= give_up_at_);
+  return over || (lost_ && (client_count_ == 0 || !draining_));
+}
+
+bool Gateway::Loop::pass() {
+  context_.now_ns = shm::steady_now();
+  bool worked = poll_link();
+  worked |= ready_.poll();
+  if (!turns_.empty()) [[unlikely]] {
+    worked |= run_turns();
+  }
+  if (session_ready_) [[unlikely]] {
+    session_ready_ = false;
+    if (link_->session().check() != Errc::ok) {
+      lose(link_->session().closing_reason());
+    } else {
+      ready_.watch(*session_watch_, Readiness::What::readable);
+    }
+  }
+  (void)link_->flush();
+  if (context_.now_ns >= tick_at_) [[unlikely]] {
+    tick();
+  }
+  if (!slow_.empty() && context_.now_ns >= patience_at_) [[unlikely]] {
+    be_patient();
+  }
+  return worked;
+}
+
+bool Gateway::Loop::poll_link() {
+  bool worked = false;
+  for (int i = 0; i < kEventsPerPass; ++i) {
+    LinkEvent event;
+    const Errc code = link_->next(event);
+    if (code == Errc::empty) [[likely]] {
+      break;
+    }
+    if (code != Errc::ok) [[unlikely]] {
+      lose("the data plane sent what the protocol does not know");
+      return true;
+    }
+    (void)take_event(event);
+    link_->release();
+    worked = true;
+  }
+  if (link_->poisoned()) [[unlikely]] {
+    lose("impossible cursor of the data plane");
+  }
+  return worked;
+}
+
+/// @return false when nobody waits for it any more.
+bool Gateway::Loop::take_event(const LinkEvent& event) {
+  if (event.kind == LinkEvent::Kind::gone) {
+    Client* const client = client_at(event.origin.index, event.origin.generation);
+    if (client != nullptr) {
+      client->connection.close(to_string(event.status));
+      settle(event.origin.index);
+    }
+    return client != nullptr;
+  }
+  Pending* const pending = context_.pendings.find(event.id);
+  if (pending == nullptr) {
+    return false;
+  }
+  Connection& connection = *pending->owner;
+  if (event.kind == LinkEvent::Kind::window) {
+    connection.on_grant(*pending, event.granted);
+  } else {
+    connection.on_answer(*pending, event);
+  }
+  settle(connection.origin().index);
+  return true;
+}
+
+bool Gateway::Loop::run_turns() {
+  taken_.swap(turns_);
+  for (const std::uint32_t index : taken_) {
+    Client* const client = clients_[index].get();
+    if (client != nullptr && client->in_turn) {
+      client->in_turn = false;
+      client->connection.resume();
+      settle(index);
+    }
+  }
+  taken_.clear();
+  return true;
+}
+
+void Gateway::Loop::sleep() {
+  if (!link_->session().prepare_sleep()) {
+    return;
+  }
+  ready_.wait(sleep_ns());
+  context_.now_ns = shm::steady_now();
+  session_ready_ = false;
+  if (link_->session().finish_sleep() != Errc::ok) {
+    lose(link_->session().closing_reason());
+  } else {
+    ready_.watch(*session_watch_, Readiness::What::readable);
+  }
+}
+
+std::uint64_t Gateway::Loop::sleep_ns() const {
+  if (!turns_.empty() || link_->waiting()) {
+    return kMillisecond;  // who makes room in a ring does not ring
+  }
+  if (context_.pendings.used() != 0 || give_up_at_ != 0) {
+    return shm::kSleepNsMax;
+  }
+  const bool timed = !openings_.empty() || accept_paused_ ||
+                     (client_count_ != 0 && setup_.options.gateway.idle_timeout != kForever);
+  return timed ? kTickNs : kSecond;
+}
+
+/// Without a session: sleeps until told to stop, or `ns` passed.
+void Gateway::Loop::pause(std::uint64_t ns) {
+  const std::uint64_t until = shm::steady_now() + ns;
+  for (std::uint64_t now = shm::steady_now();
+       now < until && !stop_.load(std::memory_order_relaxed);  // a flag: the descriptor wakes us
+       now = shm::steady_now()) {
+    ready_.wait(until - now);
+  }
+}
+
+void Gateway::Loop::on_ready(std::uint64_t key, Readiness::What what) {
+  const auto index = static_cast<std::uint32_t>(key);
+  switch (static_cast<Subject>(key >> 32)) {
+    case Subject::client:
+      client_ready(index, what);
+      break;
+    case Subject::listener:
+      accept_from(index);
+      break;
+    case Subject::session:
+      session_ready_ = true;
+      break;
+    case Subject::signal:
+      take_signals();
+      break;
+  }
+}
+
+void Gateway::Loop::take_signals() {
+  std::uint64_t ignored = 0;
+  (void)!read(signal_fd_.get(), &ignored, sizeof(ignored));
+  ready_.watch(*signal_watch_, Readiness::What::readable);
+  if (drain_.load(std::memory_order_relaxed) && !draining_) {  // set before the descriptor told
+    begin_drain();
+  }
+  if (stop_.load(std::memory_order_relaxed) && give_up_at_ == 0) {  // set before, too
+    give_up_at_ = shm::steady_now() + kFlushNs;
+  }
+}
+
+/// The session is over. What had arrived is given out; then, in a drain, connections may still get
+/// what was written for them, and otherwise all are closed.
+void Gateway::Loop::lose(std::string_view reason) {
+  if (lost_) {
+    return;
+  }
+  lost_ = true;
+  for (LinkEvent event; link_->next(event) == Errc::ok;) {
+    (void)take_event(event);
+    link_->release();
+  }
+  if (!draining_) {
+    log(LogLevel::warning, "gateway_lost connections=" + std::to_string(client_count_) +
+                               " reason=\"" + std::string(reason) + "\"");
+  }
+  for (std::uint32_t index = 0; index < clients_.size(); ++index) {
+    if (clients_[index] != nullptr && !clients_[index]->connection.idle()) {
+      clients_[index]->connection.abandon();
+      settle(index);
+    }
+  }
+}
+
+void Gateway::Loop::tick() {
+  tick_at_ = context_.now_ns + kTickNs;
+  expire_openings();
+  expire_idle();
+  if (accept_paused_) {
+    accept_paused_ = false;
+    for (const Readiness::Handle& listener : listener_watches_) {
+      ready_.watch(*listener, Readiness::What::readable);
+    }
+  }
+}
+
+}  // namespace mserve::broker

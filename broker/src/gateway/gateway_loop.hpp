@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gateway/connection.hpp"
+#include "gateway/gateway.hpp"
+#include "gateway/gateway_link.hpp"
+#include "gateway/listeners.hpp"
+#include "gateway/readiness.hpp"
+#include "mserve/shm/idle.hpp"
+
+namespace mserve::broker {
+
+// What the gateway's thread does: looks at sockets and rings in turn, lets connections act, sleeps
+// when there is nothing. Split by what it does: gateway_loop.cpp the loop, gateway_clients.cpp
+// connections come and go, gateway_desk.cpp what is asked of the gateway itself.
+//   Threads   all of it belongs to the gateway's thread, but for the two flags and the descriptor
+//             that wakes it
+//   Sleep     sockets, the session's descriptor and that one wake it; while requests are under way
+//             it looks after kSleepNsMax anyway
+class Gateway::Loop final : public GatewayDesk {
+ public:
+  Loop(Setup setup, Listeners listeners);
+  ~Loop() override;
+
+  void start();
+  void drain() noexcept;
+  void stop() noexcept;
+
+  // GatewayDesk.
+  [[nodiscard]] kdb::Value admin_answer(const AdminCall& call) override;
+  [[nodiscard]] std::string http_answer(std::string_view method) override;
+
+ private:
+  /// What an event of Readiness is about: the key's high half; the low half is an index.
+  enum class Subject : std::uint32_t { client, listener, session, signal };
+  struct Client {
+    Readiness::Handle handle;
+    Connection connection;
+    std::uint64_t generation;
+    std::uint64_t accepted_ns;
+    bool in_turn = false;      ///< Listed in turns_.
+    bool in_slow = false;      ///< Listed in slow_.
+    bool hush_errors = false;  ///< Its socket cried wolf: hang-ups are noticed by reading alone.
+    Client(ConnectionContext& context, int fd, const Peer& peer, OriginId origin)
+        : connection(context, fd, peer, origin),
+          generation(origin.generation),
+          accepted_ns(context.now_ns) {}
+    ~Client();
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+  };
+  struct Opening {
+    std::uint32_t index;
+    std::uint64_t generation;
+  };
+
+  // The loop (gateway_loop.cpp).
+  void run();
+  void pin() const;
+  [[nodiscard]] bool attach();
+  void serve();
+  bool pass();
+  bool poll_link();
+  bool take_event(const LinkEvent& event);
+  bool run_turns();
+  void sleep();
+  [[nodiscard]] std::uint64_t sleep_ns() const;
+  void pause(std::uint64_t ns);
+  void on_ready(std::uint64_t key, Readiness::What what);
+  void take_signals();
+  void lose(std::string_view reason);
+  void tick();
+  [[nodiscard]] bool finished() const;
+
+  // Connections (gateway_clients.cpp).
+  void open_listeners();
+  void close_listeners();
+  void accept_from(std::uint32_t listener);
+  [[nodiscard]] bool admit(int fd);
+  void client_ready(std::uint32_t index, Readiness::What what);
+  void settle(std::uint32_t index);
+  void begin_drain();
+  void drop(std::uint32_t index);
+  void drop_all();
+  void expire_openings();
+  void expire_idle();
+  void be_patient();
+  [[nodiscard]] Client* client_at(std::uint32_t index, std::uint64_t generation) noexcept;
+
+  const Setup setup_;
+  Listeners listeners_;
+  ConnectionContext context_;
+  shm::Idler idler_;
+  Readiness ready_;
+  shm::UniqueFd signal_fd_;  ///< eventfd: drain_ or stop_ was set.
+  std::atomic<bool> drain_{false};
+  std::atomic<bool> stop_{false};
+
+  std::unique_ptr<GatewayLink> link_;
+  Readiness::Handle session_watch_;
+  Readiness::Handle signal_watch_;
+  std::vector<Readiness::Handle> listener_watches_;
+  std::vector<std::unique_ptr<Client>> clients_;  ///< By index; null when free.
+  std::vector<std::uint32_t> free_;
+  std::deque<Opening> openings_;      ///< Oldest first.
+  std::vector<std::uint32_t> turns_;  ///< Connections that go on next pass.
+  std::vector<std::uint32_t> slow_;   ///< Connections that read slowly.
+  std::vector<std::uint32_t> taken_;  ///< One of these lists, while it is gone through.
+  std::size_t client_count_ = 0;
+  std::uint64_t generation_ = 0;
+  std::uint64_t tick_at_ = 0;
+  std::uint64_t patience_at_ = 0;
+  std::uint64_t give_up_at_ = 0;  ///< After stop(): when what is unsent is given up; 0: not yet.
+  std::size_t idle_cursor_ = 0;
+  bool draining_ = false;
+  bool lost_ = false;
+  bool session_ready_ = false;
+  bool accept_paused_ = false;
+  LogLimiter arrivals_;
+  std::thread thread_;
+};
+
+}  // namespace mserve::broker

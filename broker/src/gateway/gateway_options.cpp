@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/gateway_options.hpp"
+
+#include <arpa/inet.h>
+#include <pwd.h>
+
+#include <array>
+
+namespace mserve::broker {
+
+namespace {
+
+constexpr std::uint32_t kSyncWindowMax = 4096;
+
+bool is_address(const std::string& text) {
+  std::array<unsigned char, sizeof(in6_addr)> ignored{};
+  return inet_pton(AF_INET, text.c_str(), ignored.data()) == 1 ||
+         inet_pton(AF_INET6, text.c_str(), ignored.data()) == 1;
+}
+
+}  // namespace
+
+void GatewayOptions::validate(std::vector<std::string>& faults) const {
+  const auto check = [&faults](bool ok, const std::string& fault) {
+    if (!ok) {
+      faults.push_back(fault);
+    }
+  };
+  for (const std::string& address : bind) {
+    check(is_address(address),
+          "--bind: '" + address + "' is not an address such as 127.0.0.1, 0.0.0.0 or ::1");
+  }
+  check(sync_window >= 1 && sync_window <= kSyncWindowMax, "--sync-window: 1 to 4096");
+  check(handshake_timeout >= 1'000'000, "--handshake-timeout: 1ms or more");
+  check(idle_timeout == 0 || idle_timeout >= 1'000'000,
+        "--idle-timeout: 1ms or more, 0 or inf for never");
+  check(max_gathered >= 1U << 20 && max_gathered <= 1ULL << 40, "--max-gathered: 1 MiB to 1 TiB");
+  for (const std::string& user : admin_users) {
+    check(getpwnam(user.c_str()) != nullptr, "--admin-users: there is no user called " + user);
+  }
+}
+
+}  // namespace mserve::broker

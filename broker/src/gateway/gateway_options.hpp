@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "dispatch/types.hpp"
+#include "gateway/conventions.hpp"
+
+namespace mserve::broker {
+
+/// What a user can set about the TCP side. Names are those of the flags; bytes are bytes, times
+/// nanoseconds, kForever is never.
+struct GatewayOptions {
+  bool enabled = false;                           ///< -p was given.
+  std::uint16_t port = 0;                         ///< 0: any free one (-p 0W).
+  std::vector<std::string> bind = {"127.0.0.1"};  ///< Numeric addresses of either family.
+  Protocol protocol = Protocol::automatic;
+  Convention protocol_default = Convention::np;
+  bool async_reply = true;
+  std::uint32_t sync_window = 1;
+  Nanos handshake_timeout = 5'000'000'000;
+  Nanos idle_timeout = kForever;
+  Nanos tcp_user_timeout = 10'000'000'000;  ///< 0: the system's rule.
+  std::uint64_t max_gathered = 64ULL << 20;
+  std::vector<std::string> admin_users;  ///< Names; empty: the broker's own user.
+
+  /// Adds every fault of these options to `faults`.
+  void validate(std::vector<std::string>& faults) const;
+};
+
+}  // namespace mserve::broker

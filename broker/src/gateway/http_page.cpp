@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/http_page.hpp"
+
+#include "version.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+std::string row(const char* what, const std::string& value) {
+  return std::string("<tr><th align=\"left\">") + what + "</th><td>" + value + "</td></tr>\n";
+}
+
+std::string body_of(const HttpFacts& facts) {
+  const std::string port = std::to_string(facts.port);
+  // The name is one of --name: letters, digits, dots and dashes, nothing that HTML knows.
+  return "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mserve " +
+         facts.name + "</title></head>\n<body>\n<h1>mserve-broker " + facts.name +
+         "</h1>\n<table>\n" + row("version", kVersion) +
+         row("kdb+ connections", std::to_string(facts.connections)) +
+         row("servants", std::to_string(facts.servants)) +
+         row("requests", std::to_string(facts.requests)) +
+         "</table>\n<p>Ask from q:</p>\n<pre>h:hopen " + port +
+         "\nh\"proc1 `IBM\"                      / sync: the result\n"
+         "(neg h)\"proc1 `IBM\"; h[]           / async: the bare result comes back\n"
+         "(neg h)(\"proc1 `IBM\";`callback)    / async: (callback; qid; query; result)\n"
+         "(neg h)(1;\"proc1 `IBM\")            / async: (id; result; info)</pre>\n</body></html>\n";
+}
+
+}  // namespace
+
+std::string http_page(std::string_view method, const HttpFacts& facts) {
+  const bool known = method == "GET" || method == "HEAD";
+  const std::string body = known ? body_of(facts) : "only GET and HEAD are answered here\n";
+  std::string page = known ? "HTTP/1.1 200 OK\r\n" : "HTTP/1.1 405 Method Not Allowed\r\n";
+  page += known ? "Content-Type: text/html; charset=utf-8\r\n" : "Allow: GET, HEAD\r\n";
+  page += "Content-Length: " + std::to_string(body.size()) + "\r\n";
+  page += "Cache-Control: no-store\r\nConnection: close\r\n\r\n";
+  return method == "HEAD" ? page : page + body;
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace mserve::broker {
+
+/// What the page tells about the broker.
+struct HttpFacts {
+  std::string name;
+  std::uint16_t port = 0;
+  std::uint64_t connections = 0;
+  std::uint64_t servants = 0;
+  std::uint64_t requests = 0;
+};
+
+/// The whole answer to an HTTP request: a page on what listens here and how to ask it. GET and HEAD
+/// get it, other methods get 405. It evaluates nothing.
+[[nodiscard]] std::string http_page(std::string_view method, const HttpFacts& facts);
+
+}  // namespace mserve::broker
