@@ -26,8 +26,8 @@ void require(bool good) {
 }
 
 bool inside(std::span<const std::byte> part, std::span<const std::byte> whole) {
-  return part.empty() || (part.data() >= whole.data() &&
-                          part.data() + part.size() <= whole.data() + whole.size());
+  return part.empty() ||
+         (part.data() >= whole.data() && part.data() + part.size() <= whole.data() + whole.size());
 }
 
 void read_answer(std::span<const std::byte> payload, std::uint8_t flags) {
@@ -92,7 +92,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(reader.failed() || waiting.size() < reader.window_bytes());
   }
   require(!reader.failed() || !reader.reason().empty());
-  read_answer(stream.first(std::min<std::size_t>(stream.size(), kMessageBytesMax)),
-              shm::kFlagPair);
+  read_answer(stream.first(std::min<std::size_t>(stream.size(), kMessageBytesMax)), shm::kFlagPair);
   return 0;
 }

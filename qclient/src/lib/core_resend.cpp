@@ -7,16 +7,23 @@
 #include "mserve/shm/errc.hpp"
 
 namespace mserve {
+namespace {
+
+/// What a copy takes beside its payload, roughly.
+constexpr std::uint64_t kCopyBytes = 100;
+
+}  // namespace
 
 /// Keeps a copy of a request that was just sent, if it may be sent again.
 void ClientCore::remember(std::uint64_t id, std::span<const std::byte> payload,
                           const SendOptions& options) {
+  const std::uint64_t bytes = payload.size() + kCopyBytes;
   if (!options.repeatable || !options_.reconnect ||
-      payload.size() > options_.resend_bytes_max - copy_bytes_) {
+      bytes > options_.resend_bytes_max - copy_bytes_) {
     return;
   }
   copies_.emplace(id, Copy{options, {payload.begin(), payload.end()}});
-  copy_bytes_ += payload.size();
+  copy_bytes_ += bytes;
 }
 
 /// Whether a request of a lost session waits for the next one. Never twice, and never when its
@@ -93,7 +100,7 @@ void ClientCore::forget(std::uint64_t id) {
   if (const auto waiting = std::find(again_.begin(), again_.end(), id); waiting != again_.end()) {
     again_.erase(waiting);
   }
-  copy_bytes_ -= at->second.payload.size();
+  copy_bytes_ -= at->second.payload.size() + kCopyBytes;
   copies_.erase(at);
 }
 

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "lib/core.hpp"
-#include "lib/tcp_dialer.hpp"
+#include "lib/failures.hpp"
 #include "mserve/shm/clock.hpp"
 
 namespace mserve {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "lib/endpoints.hpp"
+#include "lib/failures.hpp"
 #include "lib/link.hpp"
 #include "lib/tcp_dialer.hpp"
 #include "lib/tcp_link.hpp"

@@ -45,10 +45,12 @@ Errc status_of_text(std::string_view text) noexcept {
   if (text == "limit") {
     return Errc::too_large;  // what kdb+ calls it
   }
+  // Every code whose text this library knows, so that none is forgotten here when one is added.
   constexpr std::uint16_t kLast = 127;
-  for (std::uint16_t number = 1; number <= kLast; ++number) {
-    const Errc code{number};
-    if (code != Errc::failed && text == to_string(code) && text != to_string(Errc{kLast})) {
+  const std::string_view unknown = to_string(static_cast<Errc>(UINT16_MAX));
+  for (std::uint16_t number = 1; number <= kLast && text != unknown; ++number) {
+    const auto code = static_cast<Errc>(number);
+    if (text == to_string(code)) {
       return code;
     }
   }

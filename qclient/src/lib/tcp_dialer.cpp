@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include "lib/failures.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/socket.hpp"
 
@@ -92,16 +93,6 @@ int look_up(const TcpEndpoint& endpoint, AddressList& out) noexcept {
 }
 
 }  // namespace
-
-bool permanent(Errc code) noexcept {
-  return code == Errc::invalid || code == Errc::access || code == Errc::version_mismatch ||
-         code == Errc::unsafe_directory;
-}
-
-Errc most_hopeful(const std::vector<Errc>& codes) noexcept {
-  const auto at = std::find_if_not(codes.begin(), codes.end(), permanent);
-  return at != codes.end() ? *at : codes.empty() ? Errc::ok : codes.front();
-}
 
 TcpDialer::TcpDialer(std::vector<TcpEndpoint> endpoints, std::string user, std::string password,
                      std::uint64_t connect_ns_max)

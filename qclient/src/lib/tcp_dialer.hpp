@@ -83,10 +83,4 @@ class TcpDialer {
   std::string failures_;
 };
 
-/// Trying the same again will not help.
-[[nodiscard]] bool permanent(Errc code) noexcept;
-
-/// Of several failures the first that is not permanent, else the first; `ok` for none.
-[[nodiscard]] Errc most_hopeful(const std::vector<Errc>& codes) noexcept;
-
 }  // namespace mserve

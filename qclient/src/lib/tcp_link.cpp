@@ -54,7 +54,7 @@ class TcpLink final : public Link {
     info_.in_ring_bytes = static_cast<std::uint32_t>(incoming_.producer().capacity());
     info_.message_bytes_max = largest_message(options, session.capability);
     info_.window_bytes = UINT64_MAX;  // no grants: a full ring holds the gateway up
-    buffer_.resize(std::max<std::size_t>(reader_.window_bytes(), kRingBytes / 2));
+    buffer_.resize(std::max<std::size_t>(reader_.window_bytes() + 1, kRingBytes / 2));
   }
 
   shm::RingProducer& outgoing() noexcept override { return outgoing_.producer(); }
@@ -160,17 +160,17 @@ bool TcpLink::feed() {
     fail(reader_.reason());
     return false;
   }
-  if (begin_ != 0) {
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
-    end_ -= begin_;
-    begin_ = 0;
-  }
   return !reader_.blocked() && !ended_;
 }
 
 void TcpLink::read_socket() {
   bool more = !failed_ && feed();
   for (int i = 0; more && i < kReadsPerLook; ++i) {
+    if (begin_ != 0) {
+      std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
+      end_ -= std::exchange(begin_, 0);
+    }
+    // More than 0: the reader takes what fills its window.
     const std::size_t room = buffer_.size() - end_;
     const ssize_t got = ::recv(socket_.get(), buffer_.data() + end_, room, MSG_DONTWAIT);
     if (got > 0) {

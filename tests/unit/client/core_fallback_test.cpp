@@ -219,15 +219,17 @@ TEST(ClientResend, NotWhenTheAnswerHadArrivedOrBegunTo) {
 
 TEST(ClientResend, CopiesAreBoundedAndGoWithTheirAnswers) {
   Pair pair;
-  ClientCore& core = pair.attach({.resend_bytes_max = 2 * text("1").size()});
+  ClientCore& core = pair.attach({.resend_bytes_max = 25'000});
+  const Bytes payload = large(10'000);
   Reply reply;
   for (int i = 0; i < 10; ++i) {
-    pair.local.answer(must_send(core, text("1"), kRepeatable), "x");
+    pair.local.answer(must_send(core, payload, kRepeatable), "x");
+    pair.local.read_requests();
     ASSERT_EQ(core.poll(reply), Errc::ok);
   }
-  must_send(core, text("1"), kRepeatable);
-  must_send(core, text("2"), kRepeatable);
-  const std::uint64_t beyond = must_send(core, text("3"), kRepeatable);
+  must_send(core, payload, kRepeatable);
+  must_send(core, payload, kRepeatable);
+  const std::uint64_t beyond = must_send(core, payload, kRepeatable);
   Pair::lose(pair.local, core);
   ASSERT_EQ(core.poll(reply), Errc::ok);
   EXPECT_EQ(reply.id, beyond);
@@ -235,6 +237,16 @@ TEST(ClientResend, CopiesAreBoundedAndGoWithTheirAnswers) {
   EXPECT_EQ(core.poll(reply), Errc::empty);
   pair.far.read_requests();
   EXPECT_EQ(pair.far.received.size(), 2U);
+}
+
+TEST(ClientResend, NothingIsKeptWhenTheBoundIsZero) {
+  Pair pair;
+  ClientCore& core = pair.attach({.resend_bytes_max = 0});
+  must_send(core, {}, {.repeatable = true, .opaque = true});
+  Pair::lose(pair.local, core);
+  Reply reply;
+  ASSERT_EQ(core.poll(reply), Errc::ok);
+  EXPECT_EQ(reply.status, Errc::disconnected);
 }
 
 TEST(ClientResend, WaitsForASessionButNotForEver) {
@@ -383,45 +395,36 @@ TEST(ClientResend, AGatewayGetsALargeRequestToItsEndEvenWhenItIsCancelled) {
 
 TEST(ClientResend, ALocalBrokerIsToldThatALargeRequestWillNotBeCompleted) {
   for (const bool cancel : {true, false}) {
-    Pair pair({.ring_bytes = 65536});
-    ClientCore& core = pair.attach();
+    FakeBroker first({.ring_bytes = 65536});
     FakeBroker next({.ring_bytes = 4096});
-    pair.local.meanwhile = [&] { pair.local.read_requests(); };
-    const std::uint64_t id = core.send(large(100'000), kRepeatable, 0).value();
-    // The same name again, another broker with smaller rings behind it.
-    LinkSource source(next.factory());
-    source.keep_copies = true;
-    LinkSource first(pair.local.factory());
     bool moved = false;
-    LinkSource both([&](std::uint64_t ns, std::string* reason) {
-      return moved ? next.factory()(ns, reason) : pair.local.factory()(ns, reason);
+    LinkSource source([&](std::uint64_t ns, std::string* reason) {
+      return (moved ? next : first).factory()(ns, reason);
     });
-    both.keep_copies = true;
+    source.keep_copies = true;
     ClientOptions options;
     options.idle = shm::IdleStrategy::park;
-    options.retry_ns_min = options.retry_ns_max = 1;
-    ClientCore other(options, both);
-    ASSERT_EQ(other.attach(1, nullptr).code, Errc::ok);
-    const std::uint64_t large_id = other.send(large(100'000), kRepeatable, 0).value();
-    EXPECT_EQ(large_id, id);
+    ClientCore core(options, source);
+    ASSERT_EQ(core.attach(1, nullptr).code, Errc::ok);
+    first.meanwhile = [&] { first.read_requests(); };
+    const std::uint64_t id = core.send(large(100'000), kRepeatable, 0).value();
     moved = true;
-    pair.local.wire->hung_up = true;
-    other.finish_sleep();
+    Pair::lose(first, core);
     Reply reply;
-    ASSERT_EQ(other.poll(reply), Errc::empty);
+    ASSERT_EQ(core.poll(reply), Errc::empty);
     if (cancel) {
-      EXPECT_TRUE(other.cancel(large_id));
+      EXPECT_TRUE(core.cancel(id));
     } else {
-      next.answer(large_id, "", Errc::busy);
-      ASSERT_EQ(other.poll(reply), Errc::ok);
+      next.answer(id, "", Errc::busy);
+      ASSERT_EQ(core.poll(reply), Errc::ok);
       EXPECT_EQ(reply.status, Errc::busy);
     }
     next.read_requests();
-    EXPECT_EQ(other.poll(reply), Errc::empty);
+    EXPECT_EQ(core.poll(reply), Errc::empty);
     next.read_requests();
-    EXPECT_EQ(next.aborts, std::vector<std::uint64_t>{large_id});
+    EXPECT_EQ(next.aborts, std::vector<std::uint64_t>{id});
     EXPECT_TRUE(next.received.empty());
-    must_send(other, text("next"), {});
+    must_send(core, text("next"), {});
   }
 }
 

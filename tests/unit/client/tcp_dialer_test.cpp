@@ -5,6 +5,7 @@
 
 #include <future>
 
+#include "lib/failures.hpp"
 #include "mserve/shm/clock.hpp"
 #include "support/test_gateway.hpp"
 #include "support/wait.hpp"

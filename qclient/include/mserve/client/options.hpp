@@ -16,10 +16,9 @@ inline constexpr std::size_t kClientNameBytesMax = 63;
 struct ClientOptions {
   /// Where the broker is:
   ///   `NAME`  on this host, by its --name: 1..64 of [A-Za-z0-9._-];
-  ///   `tcp://[user[:password]@]host:port[,host2:port2...]`  gateways (mserve-broker -p PORT) on
-  ///   any
-  ///           host, tried in this order; at most 16;
-  ///   `NAME,tcp://...`  the local broker, gateways while there is none.
+  ///   `tcp://[user[:password]@]host:port[,host2:port2...]`  gateways (mserve-broker -p PORT), on
+  ///           any host, at most 16, tried in this order;
+  ///   `NAME,tcp://...`  the local broker, and gateways while there is none.
   /// Empty: $MSERVE_NAME, which may be any of these, else "default". Credentials hold for their
   /// endpoint and those behind it; %XX in them stands for a byte; an IPv6 address is put in
   /// brackets. Looking up a host's *name* may block for as long as the system's resolver does,
@@ -64,13 +63,13 @@ struct ClientOptions {
   /// nanoseconds; > 0. An attempt goes on over several calls, so it may exceed reattach_ns_max.
   std::uint64_t connect_ns_max = 2'000'000'000;
   /// With `NAME,tcp://...`: pause between two looks for the local broker while the session goes
-  /// over TCP, in nanoseconds; > 0. It is looked for by calls that find nothing in flight, and
-  /// requests in flight are never moved.
+  /// over TCP, in nanoseconds; > 0. It is looked for by calls that find nothing in flight, for at
+  /// most reattach_ns_max; requests in flight are never moved.
   std::uint64_t return_ns = 1'000'000'000;
-  /// With TCP endpoints: most payload bytes of repeatable requests in flight of which copies are
-  /// kept, to be sent again, once, on the next session when theirs is lost. Requests beyond it, and
-  /// those whose answer had begun to arrive, complete with `disconnected` instead. 0: keep none.
-  /// A client of `NAME` alone keeps none either.
+  /// With TCP endpoints: most bytes (payloads, and about 100 for each) of copies that are kept of
+  /// repeatable requests in flight. When a session is lost these are sent again, once, on the next
+  /// one. Requests beyond it, and those whose answer had begun to arrive, complete with
+  /// `disconnected` instead. 0: keep none. A client of `NAME` alone keeps none either.
   std::uint64_t resend_bytes_max = 64ULL << 20;
   /// How long such requests wait for the next session before they complete with `disconnected`, in
   /// nanoseconds; > 0.
