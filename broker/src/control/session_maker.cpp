@@ -67,28 +67,59 @@ bool SessionMaker::take_number(std::uint32_t& number) {
   return false;
 }
 
+SessionMaker::Shape SessionMaker::shape_for(const shm::Hello& hello) const {
+  if (hello.role == shm::Role::gateway) {
+    const std::uint32_t ring = options_.gateway_ring;
+    return {ring, kGatewayControlBytes, ring / 4};
+  }
+  if (hello.role == shm::Role::servant) {
+    return {std::clamp(std::max(hello.ring_bytes, options_.servant_ring), options_.servant_ring,
+                       kServantRingMax),
+            0, 0};
+  }
+  // A client's frame must fit a servant's ring, so clients' rings are never the larger ones.
+  const std::uint32_t wanted = hello.ring_bytes != 0 ? hello.ring_bytes : options_.client_ring;
+  const std::uint32_t ring = std::clamp(wanted, shm::kRingBytesMin, options_.servant_ring);
+  return {ring, shm::kControlRingBytes, ring};
+}
+
+void SessionMaker::fill(Session& session, const shm::Hello& hello, const shm::Credentials& who,
+                        const Shape& shape) {
+  const bool servant = hello.role == shm::Role::servant;
+  const bool gateway = hello.role == shm::Role::gateway;
+  session.generation = next_generation();
+  session.role = hello.role;
+  session.name = std::string(shm::text_of(hello.name));
+  if (session.name.empty()) {
+    session.name = (servant ? "servant-" : "client-") + std::to_string(session.number + 1);
+  }
+  session.credit = std::clamp(hello.credit, 1U, kServantCreditMax);
+  session.pid = who.pid;
+  session.uid = who.uid;
+  session.shared_bytes = shape.bytes();
+  session.window_bytes = shape.window_bytes;
+  session.running.reserve(session.credit);
+  session.undelivered.reserve(session.credit);
+  session.aborts.reserve(session.credit);
+  if (gateway) {
+    session.origins.places.resize(options_.max_connections);
+    session.origins.untold.reserve(options_.max_connections);
+  }
+  session.flows.reserve(gateway ? options_.max_connections : servant ? 0 : kFlowsPerClient);
+  shared_bytes_ += session.shared_bytes;
+}
+
 bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
                            shm::UniqueFd& socket, Draft& draft, Refusal& refusal) {
   const bool servant = hello.role == shm::Role::servant;
-  // A client's frame must fit a servant's ring, so clients' rings are never the larger ones.
-  const std::uint32_t wanted = hello.ring_bytes != 0 ? hello.ring_bytes : options_.client_ring;
-  const bool gateway = hello.role == shm::Role::gateway;
-  if (gateway && who.pid != getpid()) {
+  if (hello.role == shm::Role::gateway && who.pid != getpid()) {
     refusal = {Errc::access, "only the broker's own gateway attaches as one"};
     return false;
   }
-  std::uint32_t ring = std::clamp(wanted, shm::kRingBytesMin, options_.servant_ring);
-  if (gateway) {
-    ring = options_.gateway_ring;
-  } else if (servant) {
-    ring = std::clamp(std::max(hello.ring_bytes, options_.servant_ring), options_.servant_ring,
-                      kServantRingMax);
-  }
-  const std::uint32_t control = servant   ? 0
-                                : gateway ? kGatewayControlBytes
-                                          : shm::kControlRingBytes;
-  const std::uint64_t bytes = shm::segment_bytes(ring, 0) + shm::segment_bytes(ring, control);
-  if (shared_bytes_ + bytes > options_.max_shared_bytes) {
+  const Shape shape = shape_for(hello);
+  const std::uint32_t ring = shape.ring;
+  const std::uint32_t control = shape.control;
+  if (shared_bytes_ + shape.bytes() > options_.max_shared_bytes) {
     refusal = {Errc::no_memory, "--max-shared-bytes (" + mebibytes(options_.max_shared_bytes) +
                                     ") is reached; raise it or detach other peers"};
     return false;
@@ -99,25 +130,7 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
                                     ") is reached; raise it or detach other peers"};
     return false;
   }
-  session->generation = next_generation();
-  session->role = hello.role;
-  session->name = std::string(shm::text_of(hello.name));
-  if (session->name.empty()) {
-    session->name = (servant ? "servant-" : "client-") + std::to_string(session->number + 1);
-  }
-  session->credit = std::clamp(hello.credit, 1U, kServantCreditMax);
-  session->pid = who.pid;
-  session->uid = who.uid;
-  session->shared_bytes = bytes;
-  session->running.reserve(session->credit);
-  session->undelivered.reserve(session->credit);
-  session->aborts.reserve(session->credit);
-  if (gateway) {
-    session->origins.places.resize(options_.max_connections);
-    session->origins.untold.reserve(options_.max_connections);
-  }
-  session->flows.reserve(gateway ? options_.max_connections : servant ? 0 : kFlowsPerClient);
-  shared_bytes_ += bytes;
+  fill(*session, hello, who, shape);
 
   shm::Segment own;
   shm::Segment peer;
@@ -130,14 +143,13 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
   shm::Welcome w = base_welcome();
   w.session = wire_number(*session);
   w.ring_start = shm::ring_start(session->number);
-  w.window_bytes = servant ? 0 : gateway ? ring / 4 : ring;
+  w.window_bytes = shape.window_bytes;
   w.to_peer_ring_bytes = w.to_broker_ring_bytes = ring;
   w.control_bytes = control;
   // What a gateway sends must fit the ring of any servant.
   w.frame_bytes_max = shm::frame_bytes_max(std::min(ring, options_.servant_ring));
   w.credit = servant ? session->credit : 0;
   w.servant = servant ? session->number + 1 : 0;
-  session->window_bytes = w.window_bytes;
   const std::array<int, 2> fds{own.fd(), peer.fd()};
   error = shm::send_message(socket.get(), shm::wire_bytes(w), fds, 0);
   if (error.code != Errc::ok) {

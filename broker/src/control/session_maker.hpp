@@ -53,6 +53,18 @@ class SessionMaker {
   }
 
  private:
+  /// Sizes of a session's rings.
+  struct Shape {
+    std::uint32_t ring;
+    std::uint32_t control;
+    std::uint32_t window_bytes;
+    [[nodiscard]] std::uint64_t bytes() const noexcept {
+      return shm::segment_bytes(ring, 0) + shm::segment_bytes(ring, control);
+    }
+  };
+  [[nodiscard]] Shape shape_for(const shm::Hello& hello) const;
+  void fill(Session& session, const shm::Hello& hello, const shm::Credentials& who,
+            const Shape& shape);
   [[nodiscard]] shm::Welcome base_welcome() const;
   [[nodiscard]] Error make_segments(Session& session, std::uint32_t ring, std::uint32_t control,
                                     shm::Segment& own, shm::Segment& peer) const;
