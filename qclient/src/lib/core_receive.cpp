@@ -209,11 +209,11 @@ ClientCore::Taken ClientCore::take_whole(const shm::FrameView& frame, const shm:
   }
   out.payload = frame.payload;
   if (remote_ || (frame.header.flags & shm::kFlagPair) != 0) [[unlikely]] {
-    std::vector<std::byte> own = unwrap(out, frame.header.flags);
-    if (!own.empty()) {
+    if (std::vector<std::byte> own = unwrap(out, frame.header.flags); !own.empty()) {
       lent_ = OwnedReply(out, std::move(own));
+      return Taken::reply;
     }
-    if (out.payload.empty() || !own.empty()) {
+    if (out.payload.empty()) {
       return Taken::reply;
     }
   }

@@ -41,7 +41,7 @@ kdb::Value info_value(const shm::InfoExt& info, std::string_view route_text,
 /// The info dictionary of a reply; `::` when it has none.
 kdb::Value info_of(const Reply& reply, std::string_view route_text) {
   auto object = kdb::decode(reply.info_object);
-  const kdb::Value own = object ? std::move(object).value() : kdb::Value();
+  kdb::Value own = object ? std::move(object).value() : kdb::Value();
   if (reply.info_complete) {
     return own;
   }

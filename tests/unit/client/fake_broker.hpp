@@ -80,7 +80,7 @@ struct FakeOptions {
   std::uint64_t window_bytes = 65536;
   std::uint64_t message_bytes_max = 1U << 30;
   bool remote = false;  ///< A gateway's session: answers are read as a gateway's.
-  std::string name = "fake";
+  const char* name = "fake";
 };
 
 /// What one request looked like when it had arrived completely.
