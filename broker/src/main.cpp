@@ -37,7 +37,7 @@ int run(int argc, char** argv) {
   if (options.servant_count > 0) {
     std::string fault;
     std::vector<mserve::broker::Program> programs =
-        plan_programs(options, mserve::broker::plan_context(0), fault);
+        plan_programs(options, mserve::broker::plan_context(options.gateway.port), fault);
     if (!fault.empty()) {
       (void)std::fprintf(stderr, "mserve-broker: %s\n", fault.c_str());
       return 2;

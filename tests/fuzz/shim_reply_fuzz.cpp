@@ -197,8 +197,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     add_message(script, form, q.bytes);
   }
   Judge judge;
-  for (Progress last = Progress::worked;
-       last != Progress::q_lost && last != Progress::q_cut;) {
+  for (Progress last = Progress::worked; last != Progress::q_lost && last != Progress::q_cut;) {
     last = exchange.step(q, &rings, /*look_at_q=*/true);
     require(last != Progress::broker_broken);
     judge.read(broker_in);

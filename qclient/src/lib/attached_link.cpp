@@ -9,7 +9,8 @@ namespace {
 /// The real thing: a session with a broker on this host.
 class AttachedLink final : public Link {
  public:
-  explicit AttachedLink(shm::Attachment attachment) noexcept : attachment_(std::move(attachment)) {}
+  AttachedLink(shm::Attachment attachment, std::string name) noexcept
+      : attachment_(std::move(attachment)), name_(std::move(name)) {}
 
   shm::RingProducer& outgoing() noexcept override { return attachment_.outgoing(); }
   shm::RingConsumer& incoming() noexcept override { return attachment_.incoming(); }
@@ -22,16 +23,18 @@ class AttachedLink final : public Link {
   Errc check() noexcept override { return attachment_.check(); }
   std::string closing_reason() const override { return attachment_.closing_reason(); }
   int fd() const noexcept override { return attachment_.fd(); }
+  const std::string& endpoint() const noexcept override { return name_; }
 
  private:
   shm::Attachment attachment_;
+  std::string name_;
 };
 
 }  // namespace
 
-LinkFactory attach_to_broker(const ClientOptions& options) {
+LinkFactory attach_to_broker(const ClientOptions& options, const std::string& name) {
   shm::AttachOptions attach;
-  attach.broker = options.broker;
+  attach.broker = name;
   attach.directory = options.directory;
   attach.role = shm::Role::client;
   attach.name = options.name;
@@ -44,7 +47,8 @@ LinkFactory attach_to_broker(const ClientOptions& options) {
     if (!opened) {
       return opened.error();
     }
-    return std::unique_ptr<Link>(std::make_unique<AttachedLink>(std::move(opened).value()));
+    return std::unique_ptr<Link>(
+        std::make_unique<AttachedLink>(std::move(opened).value(), now.broker));
   };
 }
 

@@ -46,7 +46,7 @@ Result<Client> Client::connect(const ClientOptions& options, std::string* reason
     }
     return Error{Errc::invalid, 0, "ClientOptions"};
   }
-  auto core = std::make_unique<ClientCore>(effective, attach_to_broker(effective));
+  auto core = std::make_unique<ClientCore>(effective, links_of(effective));
   if (const Error failure = core->attach(effective.attach_ns_max, reason);
       failure.code != Errc::ok) {
     return failure;
@@ -107,6 +107,9 @@ const shm::SessionInfo& Client::session() const noexcept {
 }
 const std::string& Client::last_failure() const noexcept {
   return core_->last_failure();
+}
+const std::string& Client::endpoint() const noexcept {
+  return core_->endpoint();
 }
 std::uint64_t Client::late_replies() const noexcept {
   return core_->late_replies();

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a Client is made of. Each public call means what it means in client.hpp.
 //   Reply on loan  at most one at a time: its frame is still in the ring (frame_lent_) or in that
-//   of a lost session
-//                  (retired_), or lent_ owns its bytes. take_back() ends the loan.
+//                  of a lost session (retired_), or lent_ owns its bytes. take_back() ends the
+//                  loan.
 //   next_          a finished reply that wait() found and poll() has not given out yet; it is on
-//   loan already. kept_          finished replies that came while something else was waited for,
-//   and those that a lost
-//                  session completed.
+//                  loan already.
+//   kept_          finished replies that came while something else was waited for, and those that a
+//                  lost session completed.
+//   again_         requests of a lost session that wait for the next one, oldest first. They are in
+//                  flight and have a copy in copies_.
 //   Invariant      an id lies in exactly one of: in_flight_, next_, kept_; or it is completed.
-//                  Without link_ nothing is in flight.
+//                  Without link_ nothing is in flight but what lies in again_.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "lib/in_flight.hpp"
@@ -29,9 +33,12 @@
 
 namespace mserve {
 
+/// The head of a request's frames.
+[[nodiscard]] shm::FrameHeader request_head(std::uint64_t id, const SendOptions& options) noexcept;
+
 class ClientCore {
  public:
-  ClientCore(ClientOptions options, LinkFactory factory);
+  ClientCore(ClientOptions options, LinkSource source);
 
   /// The first session, or the next one. Nothing happens when there is one.
   [[nodiscard]] Error attach(std::uint64_t attach_ns, std::string* reason);
@@ -59,6 +66,7 @@ class ClientCore {
   [[nodiscard]] const std::string& last_failure() const noexcept { return last_failure_; }
   [[nodiscard]] std::uint64_t late_replies() const noexcept { return late_replies_; }
   [[nodiscard]] int fd() const noexcept { return link_ != nullptr ? link_->fd() : -1; }
+  [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
 
  private:
   /// Longest sleep while something waits for room in a ring: the broker does not tell when there is
@@ -73,12 +81,22 @@ class ClientCore {
     violation,  ///< The broker broke the protocol.
   };
 
+  /// A request that may be sent again.
+  struct Copy {
+    SendOptions options;
+    std::vector<std::byte> payload;
+    bool sent_again = false;
+  };
+
   // core_send.cpp
   [[nodiscard]] Result<std::uint64_t> send_flow(std::span<const std::byte> payload,
                                                 const SendOptions& options,
                                                 std::uint64_t deadline_ns);
   [[nodiscard]] Errc make_room(std::uint64_t deadline_ns);
+  /// Something goes first: the end of a broken flow, or requests that are sent again.
+  [[nodiscard]] bool must_wait() const noexcept { return abort_id_ != 0 || !again_.empty(); }
   [[nodiscard, gnu::cold]] Errc refused();
+  void give_up_flow(std::uint64_t id);
   void withdraw(std::uint64_t id);
   void queue_cancel(std::uint64_t id);
   void wake() noexcept {
@@ -96,6 +114,8 @@ class ClientCore {
   [[nodiscard]] Taken take_fragment(const shm::FrameView& frame, const shm::Extensions& ext,
                                     Reply& out);
   [[nodiscard]] Taken take_abort(const shm::FrameView& frame, Reply& out);
+  void lend_assembled(Reply& out, std::uint8_t flags);
+  [[nodiscard]] Errc without_session(Reply& out);
   void take_back() noexcept;
   void keep(const Reply& reply, bool first = false);
   void keep_next();
@@ -104,17 +124,50 @@ class ClientCore {
   [[nodiscard]] bool drop_kept(std::uint64_t id);
   void consumed_flow_bytes(std::uint64_t bytes);
 
+  // core_remote.cpp
+  [[nodiscard, gnu::cold]] Error check_remote_send(std::span<const std::byte> payload,
+                                                   const SendOptions& options) const noexcept;
+  [[nodiscard]] std::vector<std::byte> unwrap(Reply& out, std::uint8_t flags) const;
+  [[gnu::cold]] void look_for_home();
+
+  // core_resend.cpp
+  void remember(std::uint64_t id, std::span<const std::byte> payload, const SendOptions& options);
+  [[nodiscard]] bool goes_again(std::uint64_t id);
+  void send_again();
+  [[nodiscard]] bool send_copy_again(std::uint64_t id);
+  void forget(std::uint64_t id);
+  void give_up_again(Errc status);
+  /// Takes an id out of flight. @return false when it was not in flight.
+  bool finish(std::uint64_t id) {
+    if (!in_flight_.erase(id)) {
+      return false;
+    }
+    if (!copies_.empty()) [[unlikely]] {
+      forget(id);
+    }
+    return true;
+  }
+
   // core_session.cpp
   [[nodiscard]] bool ensure_attached() { return link_ != nullptr || ensure_attached_slow(); }
   [[nodiscard, gnu::cold]] bool ensure_attached_slow();
   void look_after_session();
+  void use(std::unique_ptr<Link> link);
+  void leave_link();
   [[gnu::cold]] void lose(Errc why);
+  void complete(std::uint64_t id, Errc status);
   void keep_what_arrived();
   [[nodiscard]] bool pause(std::uint64_t deadline_ns, std::uint64_t sleep_ns_max);
+  [[nodiscard]] bool pause_without_session(std::uint64_t deadline_ns);
+  /// What a kept reply counts for in kept_bytes_.
+  [[nodiscard]] static std::uint64_t size_of(const Reply& reply) noexcept {
+    return reply.payload.size() + reply.info_object.size() + sizeof(OwnedReply);
+  }
 
   const ClientOptions options_;
-  const LinkFactory factory_;
+  const LinkSource source_;
   std::unique_ptr<Link> link_;
+  bool remote_ = false;            ///< What link_ says, or said.
   std::unique_ptr<Link> retired_;  ///< A lost session whose ring still holds a reply on loan.
   shm::SessionInfo info_;
   std::uint64_t message_bytes_max_ = 0;
@@ -137,12 +190,20 @@ class ClientCore {
   std::uint64_t abort_id_ = 0;  ///< 0: none. Nothing else is sent before it.
   std::uint64_t ungranted_bytes_ = 0;
 
+  std::unordered_map<std::uint64_t, Copy> copies_;
+  std::uint64_t copy_bytes_ = 0;
+  std::deque<std::uint64_t> again_;
+  std::optional<shm::FlowWriter> flow_again_;  ///< Of again_.front(), which is large.
+  std::uint64_t again_until_ns_ = 0;
+
   shm::Idler idler_;
   bool worked_ = false;  ///< Something arrived since the last pause().
   std::uint32_t empty_passes_ = 0;
   std::uint32_t pauses_ = 0;
   std::uint64_t retry_at_ns_ = 0;
   std::uint64_t retry_pause_ns_ = 0;
+  std::uint64_t home_at_ns_ = 0;  ///< When to look for the local broker again.
+  std::string endpoint_;
   std::string last_failure_;
   std::uint64_t late_replies_ = 0;
 };

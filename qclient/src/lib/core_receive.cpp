@@ -21,6 +21,8 @@ void fill(Reply& out, const shm::FrameHeader& header, const shm::Extensions& ext
   out.servant = aux.servant;
   out.opaque = (header.flags & shm::kFlagOpaque) != 0;
   out.payload = {};
+  out.info_object = {};
+  out.info_complete = false;
   if (ext.has_info) {
     out.info = ext.info;
   } else {
@@ -48,7 +50,10 @@ Errc ClientCore::poll(Reply& out) {
     return Errc::ok;
   }
   if (!ensure_attached()) [[unlikely]] {
-    return Errc::not_attached;
+    return without_session(out);
+  }
+  if (remote_) [[unlikely]] {
+    look_for_home();
   }
   if (pending_) [[unlikely]] {
     flush_pending();
@@ -57,10 +62,15 @@ Errc ClientCore::poll(Reply& out) {
     return Errc::ok;
   }
   look_after_session();
-  if (link_ != nullptr) {
-    return Errc::empty;
+  return link_ != nullptr ? Errc::empty : without_session(out);
+}
+
+/// What poll() can still give, or say, when there is no session.
+Errc ClientCore::without_session(Reply& out) {
+  if (give_kept(out)) {
+    return Errc::ok;
   }
-  return give_kept(out) ? Errc::ok : Errc::not_attached;
+  return again_.empty() ? Errc::not_attached : Errc::empty;
 }
 
 Errc ClientCore::wait(std::uint64_t deadline_ns) {
@@ -91,6 +101,12 @@ Errc ClientCore::await(std::uint64_t id, Reply& out, std::uint64_t deadline_ns) 
   while (in_flight_.contains(id)) {
     if (kept_bytes_ >= options_.unread_bytes_max) {
       return Errc::full;
+    }
+    if (!ensure_attached()) [[unlikely]] {
+      if (in_flight_.contains(id) && !pause(deadline_ns, UINT64_MAX)) {
+        return Errc::timed_out;
+      }
+      continue;
     }
     if (receive(out) == Errc::ok) {
       if (out.id == id) {
@@ -180,7 +196,7 @@ ClientCore::Taken ClientCore::take(const shm::FrameView& frame, Reply& out) {
 
 ClientCore::Taken ClientCore::take_whole(const shm::FrameView& frame, const shm::Extensions& ext,
                                          Reply& out) {
-  if (!in_flight_.erase(frame.header.id)) [[unlikely]] {
+  if (!finish(frame.header.id)) [[unlikely]] {
     ++late_replies_;
     return Taken::nothing;
   }
@@ -192,6 +208,15 @@ ClientCore::Taken ClientCore::take_whole(const shm::FrameView& frame, const shm:
     return Taken::reply;
   }
   out.payload = frame.payload;
+  if (remote_ || (frame.header.flags & shm::kFlagPair) != 0) [[unlikely]] {
+    if (std::vector<std::byte> own = unwrap(out, frame.header.flags); !own.empty()) {
+      lent_ = OwnedReply(out, std::move(own));
+      return Taken::reply;
+    }
+    if (out.payload.empty()) {
+      return Taken::reply;
+    }
+  }
   return Taken::frame;
 }
 
@@ -208,13 +233,12 @@ ClientCore::Taken ClientCore::take_fragment(const shm::FrameView& frame, const s
     case Errc::empty:
       return Taken::nothing;
     case Errc::ok:
-      (void)in_flight_.erase(id);
+      (void)finish(id);
       fill(out, frame.header, ext);
-      lent_ = OwnedReply(out, std::exchange(assembled_, {}));
-      out.payload = lent_->payload;
+      lend_assembled(out, frame.header.flags);
       return Taken::reply;
     case Errc::too_large:
-      (void)in_flight_.erase(id);
+      (void)finish(id);
       queue_cancel(id);
       fill_status(out, id, Errc::too_large);
       return Taken::reply;
@@ -223,10 +247,21 @@ ClientCore::Taken ClientCore::take_fragment(const shm::FrameView& frame, const s
   }
 }
 
+void ClientCore::lend_assembled(Reply& out, std::uint8_t flags) {
+  std::vector<std::byte> bytes = std::exchange(assembled_, {});
+  out.payload = bytes;
+  if (remote_ || (flags & shm::kFlagPair) != 0) {
+    if (std::vector<std::byte> own = unwrap(out, flags); !own.empty()) {
+      bytes = std::move(own);
+    }
+  }
+  lent_ = OwnedReply(out, std::move(bytes));
+}
+
 /// The rest of a flow will not come: that is the end of its request.
 ClientCore::Taken ClientCore::take_abort(const shm::FrameView& frame, Reply& out) {
   assembler_.drop(frame.header.id);
-  if (!in_flight_.erase(frame.header.id)) {
+  if (!finish(frame.header.id)) {
     return Taken::nothing;
   }
   const Errc code = static_cast<Errc>(static_cast<std::uint16_t>(frame.header.aux));
@@ -256,7 +291,7 @@ void ClientCore::take_back() noexcept {
 /// Keeps a reply on loan for poll(), behind (or before) those kept already, and ends the loan.
 void ClientCore::keep(const Reply& reply, bool first) {
   const bool owned = !reply.payload.empty() && reply.payload.data() == lent_->payload.data();
-  kept_bytes_ += reply.payload.size() + sizeof(OwnedReply);
+  kept_bytes_ += size_of(reply);
   kept_.insert(first ? kept_.begin() : kept_.end(), owned ? std::move(lent_) : OwnedReply(reply));
   take_back();
 }
@@ -280,7 +315,7 @@ bool ClientCore::give_kept(std::uint64_t id, Reply& out) {
   }
   lent_ = std::move(*at);
   kept_.erase(at);
-  kept_bytes_ -= lent_->payload.size() + sizeof(OwnedReply);
+  kept_bytes_ -= size_of(*lent_);
   out = *lent_;
   return true;
 }
@@ -291,7 +326,7 @@ bool ClientCore::drop_kept(std::uint64_t id) {
   if (at == kept_.end()) {
     return false;
   }
-  kept_bytes_ -= (*at)->payload.size() + sizeof(OwnedReply);
+  kept_bytes_ -= size_of(**at);
   kept_.erase(at);
   return true;
 }
@@ -304,7 +339,7 @@ bool ClientCore::prepare_sleep() {
   }
   if (link_ != nullptr && pending_) {
     flush_pending();
-    if (pending_) {
+    if (pending_ && !remote_) {
       return false;  // a grant or cancel still waits for room: poll() tries again
     }
   }

@@ -10,24 +10,30 @@ namespace {
 /// saves work, the late answer is dropped anyway.
 constexpr std::size_t kCancelsMax = 4096;
 
+}  // namespace
+
 shm::FrameHeader request_head(std::uint64_t id, const SendOptions& options) noexcept {
   shm::FrameHeader head;
   head.kind = shm::Kind::request;
-  head.flags = static_cast<std::uint8_t>((options.opaque ? shm::kFlagOpaque : 0U) |
-                                         (options.want_info ? shm::kFlagWantInfo : 0U) |
-                                         (options.repeatable ? shm::kFlagRepeatable : 0U));
+  head.flags = static_cast<std::uint8_t>(
+      (options.opaque ? shm::kFlagOpaque : 0U) | (options.want_info ? shm::kFlagWantInfo : 0U) |
+      (options.repeatable ? shm::kFlagRepeatable : 0U) | (options.pair ? shm::kFlagPair : 0U));
   head.id = id;
   head.aux = options.route;
   return head;
 }
-
-}  // namespace
 
 // hot: one insert into in_flight_, one claim, one copy, one look at `polled`.
 Result<std::uint64_t> ClientCore::try_send(std::span<const std::byte> payload,
                                            const SendOptions& options) {
   if (!ensure_attached()) [[unlikely]] {
     return Error{Errc::not_attached, 0, "try_send"};
+  }
+  if (remote_) [[unlikely]] {
+    look_for_home();
+    if (const Error fault = check_remote_send(payload, options); fault.code != Errc::ok) {
+      return fault;
+    }
   }
   if (payload.size() > whole_bytes_max_) [[unlikely]] {
     return Error{Errc::too_large, 0, "try_send"};
@@ -38,7 +44,7 @@ Result<std::uint64_t> ClientCore::try_send(std::span<const std::byte> payload,
       return Error{Errc::not_attached, 0, "try_send"};
     }
   }
-  if (abort_id_ != 0 || in_flight_.size() >= options_.in_flight_max) [[unlikely]] {
+  if (must_wait() || in_flight_.size() >= options_.in_flight_max) [[unlikely]] {
     return Error{Errc::full, 0, "try_send"};
   }
   const std::uint64_t id = next_id_;
@@ -49,6 +55,9 @@ Result<std::uint64_t> ClientCore::try_send(std::span<const std::byte> payload,
     return Error{refused(), 0, "try_send"};
   }
   ++next_id_;
+  if (source_.keep_copies) [[unlikely]] {
+    remember(id, payload, options);
+  }
   wake();
   return id;
 }
@@ -68,10 +77,17 @@ Result<std::uint64_t> ClientCore::send(std::span<const std::byte> payload,
   if (!ensure_attached()) {
     return Error{Errc::not_attached, 0, "send"};
   }
+  if (remote_) {
+    look_for_home();
+  }
   if (payload.size() > message_bytes_max_) {
     return Error{Errc::too_large, 0, "send"};
   }
   if (payload.size() > whole_bytes_max_) {
+    if (const Error fault = remote_ ? check_remote_send(payload, options) : Error{};
+        fault.code != Errc::ok) {
+      return fault;
+    }
     return send_flow(payload, options, deadline_ns);
   }
   for (;;) {
@@ -87,7 +103,7 @@ Result<std::uint64_t> ClientCore::send(std::span<const std::byte> payload,
 
 Result<std::uint64_t> ClientCore::send_flow(std::span<const std::byte> payload,
                                             const SendOptions& options, std::uint64_t deadline_ns) {
-  while (abort_id_ != 0 || in_flight_.size() >= options_.in_flight_max) {
+  while (must_wait() || in_flight_.size() >= options_.in_flight_max) {
     if (const Errc code = make_room(deadline_ns); code != Errc::ok) {
       return Error{code, 0, "send"};
     }
@@ -104,13 +120,12 @@ Result<std::uint64_t> ClientCore::send_flow(std::span<const std::byte> payload,
     }
     const Errc code = make_room(deadline_ns);
     const bool answered = link_ != nullptr && !in_flight_.contains(id);
-    if (code == Errc::ok && !answered) {
+    // A gateway has been told the length: it waits for the rest, whatever it has answered.
+    if (code == Errc::ok && (!answered || remote_)) {
       continue;
     }
     if (begun && link_ != nullptr) {
-      abort_id_ = id;
-      pending_ = true;
-      flush_pending();
+      give_up_flow(id);
     }
     if (answered) {
       return id;  // the broker refused it half-way; that answer is kept for poll()
@@ -118,12 +133,28 @@ Result<std::uint64_t> ClientCore::send_flow(std::span<const std::byte> payload,
     withdraw(id);
     return Error{code, 0, "send"};
   }
+  if (source_.keep_copies && in_flight_.contains(id)) {
+    remember(id, payload, options);
+  }
   return id;
+}
+
+/// The rest of a request that was begun will not be sent.
+void ClientCore::give_up_flow(std::uint64_t id) {
+  if (remote_) {
+    // The gateway was told the length; only hanging up keeps it from waiting for the rest.
+    lose(Errc::disconnected);
+    last_failure_ = endpoint_ + " was left in the middle of a large request that was given up";
+    return;
+  }
+  abort_id_ = id;
+  pending_ = true;
+  flush_pending();
 }
 
 /// Takes back an id that the caller never gets to know.
 void ClientCore::withdraw(std::uint64_t id) {
-  if (!in_flight_.erase(id)) {
+  if (!finish(id)) {
     (void)drop_kept(id);
   }
 }
@@ -165,12 +196,14 @@ bool ClientCore::cancel(std::uint64_t id) {
   if (drop_kept(id)) {
     return true;
   }
-  if (!in_flight_.erase(id)) {
+  if (!finish(id)) {
     return false;
   }
-  assembler_.drop(id);
-  queue_cancel(id);
-  flush_pending();
+  if (link_ != nullptr) {
+    assembler_.drop(id);
+    queue_cancel(id);
+    flush_pending();
+  }
   return true;
 }
 
@@ -182,9 +215,9 @@ void ClientCore::queue_cancel(std::uint64_t id) {
   pending_ = true;
 }
 
-/// Sends what had no room before: the end of a broken flow, a grant, cancels. The grant goes ahead
-/// of the cancels, which may fill the control ring: without it the answer that we wait for stands
-/// still.
+/// Sends what had no room before: the end of a broken flow, a grant, cancels, requests of a lost
+/// session. The grant goes ahead of the cancels, which may fill the control ring: without it the
+/// answer that we wait for stands still.
 void ClientCore::flush_pending() {
   shm::FrameHeader head;
   if (abort_id_ != 0) {
@@ -213,8 +246,11 @@ void ClientCore::flush_pending() {
     }
     cancels_.pop_front();
   }
+  if (!again_.empty() && abort_id_ == 0) {
+    send_again();
+  }
   pending_ =
-      abort_id_ != 0 || !cancels_.empty() || (ungranted_bytes_ != 0 && ungranted_bytes_ >= half);
+      must_wait() || !cancels_.empty() || (ungranted_bytes_ != 0 && ungranted_bytes_ >= half);
   wake();
   if (link_->control().poisoned() || link_->outgoing().poisoned()) {
     lose(Errc::cursor_out_of_range);

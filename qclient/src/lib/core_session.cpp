@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "lib/core.hpp"
+#include "lib/failures.hpp"
 #include "mserve/shm/clock.hpp"
 
 namespace mserve {
@@ -26,17 +27,11 @@ void sleep_for(std::uint64_t ns) noexcept {
   (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &span, nullptr);
 }
 
-/// Trying again will not help.
-bool permanent(Errc code) noexcept {
-  return code == Errc::invalid || code == Errc::access || code == Errc::version_mismatch ||
-         code == Errc::unsafe_directory;
-}
-
 }  // namespace
 
-ClientCore::ClientCore(ClientOptions options, LinkFactory factory)
+ClientCore::ClientCore(ClientOptions options, LinkSource source)
     : options_(std::move(options)),
-      factory_(std::move(factory)),
+      source_(std::move(source)),
       idler_(options_.idle),
       retry_pause_ns_(options_.retry_ns_min) {}
 
@@ -45,7 +40,7 @@ Error ClientCore::attach(std::uint64_t attach_ns, std::string* reason) {
     return {};
   }
   std::string text;
-  auto link = factory_(attach_ns, &text);
+  auto link = source_.any(attach_ns, &text);
   if (!link) {
     last_failure_ = text.empty() ? to_string(link.error().code) : text;
     if (reason != nullptr) {
@@ -53,7 +48,21 @@ Error ClientCore::attach(std::uint64_t attach_ns, std::string* reason) {
     }
     return link.error();
   }
-  link_ = std::move(link).value();
+  use(std::move(link).value());
+  if (!text.empty()) {
+    last_failure_ = std::move(text);
+  }
+  if (!again_.empty()) {
+    flush_pending();
+  }
+  return {};
+}
+
+/// Begins a session.
+void ClientCore::use(std::unique_ptr<Link> link) {
+  link_ = std::move(link);
+  remote_ = link_->remote();
+  endpoint_ = link_->endpoint();
   info_ = link_->info();
   message_bytes_max_ = options_.message_bytes_max == 0
                            ? info_.message_bytes_max
@@ -63,32 +72,61 @@ Error ClientCore::attach(std::uint64_t attach_ns, std::string* reason) {
   assembler_ = shm::Assembler(message_bytes_max_);
   retry_pause_ns_ = options_.retry_ns_min;
   retry_at_ns_ = 0;
-  return {};
+  home_at_ns_ =
+      remote_ && source_.home ? shm::add_capped(shm::steady_now(), options_.return_ns) : 0;
 }
 
 bool ClientCore::ensure_attached_slow() {
-  if (!options_.reconnect || shm::steady_now() < retry_at_ns_) {
+  if (!options_.reconnect) {
     return false;
   }
-  const Error failure = attach(options_.reattach_ns_max, nullptr);
-  if (failure.code == Errc::ok) {
-    return true;
+  Errc code = Errc::ok;
+  if (shm::steady_now() >= retry_at_ns_) {
+    code = attach(options_.reattach_ns_max, nullptr).code;
+    if (code == Errc::ok) {
+      return link_ != nullptr;
+    }
+    retry_at_ns_ = shm::steady_now() + retry_pause_ns_;
+    retry_pause_ns_ = std::min(retry_pause_ns_ * 2, options_.retry_ns_max);
   }
-  retry_at_ns_ = shm::steady_now() + retry_pause_ns_;
-  retry_pause_ns_ = std::min(retry_pause_ns_ * 2, options_.retry_ns_max);
+  if (!again_.empty() && (permanent(code) || shm::steady_now() >= again_until_ns_)) {
+    give_up_again(Errc::disconnected);
+  }
   return false;
 }
 
-/// To be called after a pass without work; looks at the socket now and then.
+/// To be called after a pass without work; looks at the socket now and then, or every time where
+/// that is how answers come.
 void ClientCore::look_after_session() {
-  if (link_ != nullptr && ++empty_passes_ % kPassesPerCheck == 0 && link_->check() != Errc::ok)
-      [[unlikely]] {
+  if (link_ != nullptr && (remote_ || ++empty_passes_ % kPassesPerCheck == 0) &&
+      link_->check() != Errc::ok) [[unlikely]] {
     lose(Errc::disconnected);
   }
 }
 
-/// Ends the session: answers that had arrived are kept, everything else in flight is completed with
-/// `disconnected`. A reply on loan stays readable until take_back().
+/// Ends the use of link_. A reply on loan stays readable until take_back().
+void ClientCore::leave_link() {
+  if (std::exchange(frame_lent_, false)) {
+    retired_ = std::move(link_);
+  }
+  link_.reset();
+  assembler_.clear();
+  cancels_.clear();
+  abort_id_ = 0;
+  ungranted_bytes_ = 0;
+  pending_ = false;
+}
+
+void ClientCore::complete(std::uint64_t id, Errc status) {
+  Reply reply;
+  reply.id = id;
+  reply.status = status;
+  kept_.emplace_back(reply);
+  kept_bytes_ += sizeof(OwnedReply);
+}
+
+/// Ends the session: answers that had arrived are kept, what may be sent again waits for the next
+/// session, everything else in flight is completed with `disconnected`.
 void ClientCore::lose(Errc why) {
   if (link_ == nullptr) {
     return;
@@ -99,30 +137,32 @@ void ClientCore::lose(Errc why) {
                         ? "the broker closed the session or is gone"
                         : std::string("the broker broke the protocol: ") + to_string(why);
   }
-  const bool frame_lent = std::exchange(frame_lent_, false);
-  if (frame_lent) {
+  if (frame_lent_) {
     link_->incoming().release();
   }
   if (why == Errc::disconnected) {
     keep_what_arrived();
   }
+  again_.clear();
+  if (flow_again_) {
+    const std::uint64_t id = flow_again_->id();
+    flow_again_.reset();
+    if (!in_flight_.contains(id)) {
+      forget(id);
+    }
+  }
   for (const std::uint64_t id : in_flight_.take_all()) {
-    Reply reply;
-    reply.id = id;
-    reply.status = Errc::disconnected;
-    kept_.emplace_back(reply);
-    kept_bytes_ += sizeof(OwnedReply);
+    if (goes_again(id)) {
+      in_flight_.insert(id);
+      again_.push_back(id);
+    } else {
+      forget(id);
+      complete(id, Errc::disconnected);
+    }
   }
-  assembler_.clear();
-  cancels_.clear();
-  abort_id_ = 0;
-  ungranted_bytes_ = 0;
-  pending_ = false;
-  if (frame_lent) {
-    retired_ = std::move(link_);
-  }
-  link_.reset();
+  leave_link();
   retry_at_ns_ = 0;
+  again_until_ns_ = shm::add_capped(shm::steady_now(), options_.resend_ns_max);
 }
 
 /// Bounded by the ring: the broker that could add frames is gone, and one that is not gets no
@@ -130,16 +170,16 @@ void ClientCore::lose(Errc why) {
 void ClientCore::keep_what_arrived() {
   OwnedReply on_loan = std::move(lent_);
   shm::RingConsumer& ring = link_->incoming();
-  const std::uint64_t end = ring.position() + ring.capacity();
+  const std::uint64_t begin = ring.position();
   shm::FrameView frame;
-  while (ring.position() < end && ring.front(frame) == Errc::ok) {
+  while (ring.position() - begin < ring.capacity() && ring.front(frame) == Errc::ok) {
     Reply reply;
     const Taken taken = take(frame, reply);
     if (taken == Taken::violation) {
       break;
     }
     if (taken != Taken::nothing) {
-      kept_bytes_ += reply.payload.size() + sizeof(OwnedReply);
+      kept_bytes_ += size_of(reply);
       const bool owned = taken == Taken::reply && !reply.payload.empty();
       kept_.push_back(owned ? std::move(lent_) : OwnedReply(reply));
     }
@@ -151,6 +191,9 @@ void ClientCore::keep_what_arrived() {
 /// One step of waiting: spins, yields or sleeps, whatever the idle strategy says by now.
 /// @return false when the deadline has passed.
 bool ClientCore::pause(std::uint64_t deadline_ns, std::uint64_t sleep_ns_max) {
+  if (link_ == nullptr) {
+    return pause_without_session(deadline_ns);
+  }
   if (worked_) {
     worked_ = false;
     idler_.reset();
@@ -163,13 +206,25 @@ bool ClientCore::pause(std::uint64_t deadline_ns, std::uint64_t sleep_ns_max) {
     return false;
   }
   // Who makes room for what is pending does not ring, so that is tried again after a nap.
-  const std::uint64_t latest =
-      shm::add_capped(now, pending_ ? std::min(sleep_ns_max, kRoomNapNs) : sleep_ns_max);
+  const std::uint64_t latest = shm::add_capped(
+      now, pending_ && !remote_ ? std::min(sleep_ns_max, kRoomNapNs) : sleep_ns_max);
   const std::uint64_t until = deadline_ns != 0 ? std::min(deadline_ns, latest) : latest;
   if (link_->wait(until) == Errc::disconnected) {
     lose(Errc::disconnected);
   }
   return true;  // when the time is up, the next step says so
+}
+
+/// The same while requests wait for the next session.
+bool ClientCore::pause_without_session(std::uint64_t deadline_ns) {
+  const std::uint64_t now = shm::steady_now();
+  if (deadline_ns != 0 && now >= deadline_ns) {
+    return false;
+  }
+  const std::uint64_t next = std::min(std::max(retry_at_ns_, now + 1), again_until_ns_);
+  const std::uint64_t until = deadline_ns != 0 ? std::min(deadline_ns, next) : next;
+  sleep_for(until - std::min(until, now));
+  return true;
 }
 
 Errc ClientCore::reconnect(std::uint64_t deadline_ns, std::string* reason) {

@@ -5,7 +5,7 @@
 #include <bit>
 #include <string_view>
 
-#include "mserve/shm/directory.hpp"
+#include "lib/endpoints.hpp"
 #include "mserve/shm/layout.hpp"
 #include "mserve/shm/rendezvous.hpp"
 
@@ -30,8 +30,11 @@ std::string ClientOptions::validate() const {
       faults.append(faults.empty() ? "" : "\n").append(sentence);
     }
   };
-  require(broker.empty() || shm::valid_broker_name(broker),
-          "broker: 1 to 64 characters of A-Z a-z 0-9 . _ - that do not start with a dot.");
+  Endpoints endpoints;
+  const std::string fault = broker.empty() ? std::string() : parse_endpoints(broker, endpoints);
+  require(fault.empty(), fault);
+  const std::string_view credentials = fault_of_credentials(user, password);
+  require(credentials.empty(), "user, password: " + std::string(credentials) + ".");
   require(name.size() <= kClientNameBytesMax && std::all_of(name.begin(), name.end(), name_char),
           "name: at most 63 characters of A-Z a-z 0-9 . _ -.");
   require(ring_bytes == 0 || (std::has_single_bit(ring_bytes) && ring_bytes >= shm::kRingBytesMin &&
@@ -44,6 +47,9 @@ std::string ClientOptions::validate() const {
   require(reattach_ns_max > 0, "reattach_ns_max: more than 0 nanoseconds.");
   require(retry_ns_min > 0 && retry_ns_min <= retry_ns_max,
           "retry_ns_min: more than 0 nanoseconds and at most retry_ns_max.");
+  require(connect_ns_max > 0, "connect_ns_max: more than 0 nanoseconds.");
+  require(return_ns > 0, "return_ns: more than 0 nanoseconds.");
+  require(resend_ns_max > 0, "resend_ns_max: more than 0 nanoseconds.");
   return faults;
 }
 

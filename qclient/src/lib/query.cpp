@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mserve/client/query.hpp"
 
+#include <algorithm>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "mserve/kdb/codec.hpp"
 #include "mserve/kdb/route.hpp"
@@ -10,16 +13,39 @@
 namespace mserve {
 namespace {
 
-kdb::Value info_value(const shm::InfoExt& info, std::string_view route_text) {
+/// @param own  the servant's own dictionary: what it says under other keys is appended.
+kdb::Value info_value(const shm::InfoExt& info, std::string_view route_text,
+                      const kdb::Value& own) {
   const auto ms = [](std::uint64_t ns) {
     return kdb::Value::long_atom(static_cast<std::int64_t>((ns + 500'000) / 1'000'000));
   };
-  return kdb::Value::dict(
-      kdb::Value::symbols({"qsvr", "elapsed", "execution", "route", "backlog", "remaining"}),
-      kdb::Value::list({kdb::Value::symbol(info.servant), ms(info.elapsed_ns),
-                        ms(info.execution_ns), kdb::Value::symbol(route_text),
-                        kdb::Value::long_atom(info.backlog),
-                        kdb::Value::long_atom(info.remaining)}));
+  std::vector<std::string> keys = {"qsvr", "elapsed", "execution", "route", "backlog", "remaining"};
+  std::vector<kdb::Value> values = {kdb::Value::symbol(info.servant),
+                                    ms(info.elapsed_ns),
+                                    ms(info.execution_ns),
+                                    kdb::Value::symbol(route_text),
+                                    kdb::Value::long_atom(info.backlog),
+                                    kdb::Value::long_atom(info.remaining)};
+  const auto own_keys =
+      own.is_dict() ? own.keys().items<std::string>() : std::span<const std::string>();
+  for (std::size_t i = 0; i < own_keys.size(); ++i) {
+    if (std::find(keys.begin(), keys.end(), own_keys[i]) == keys.end()) {
+      keys.push_back(own_keys[i]);
+      values.push_back(own.at(i));
+    }
+  }
+  return kdb::Value::dict(kdb::Value::symbols(std::move(keys)),
+                          kdb::Value::list(std::move(values)));
+}
+
+/// The info dictionary of a reply; `::` when it has none.
+kdb::Value info_of(const Reply& reply, std::string_view route_text) {
+  auto object = kdb::decode(reply.info_object);
+  kdb::Value own = object ? std::move(object).value() : kdb::Value();
+  if (reply.info_complete) {
+    return own;
+  }
+  return reply.info ? info_value(*reply.info, route_text, own) : kdb::Value();
 }
 
 SendOptions send_options(const Query& query, const QueryOptions& options) noexcept {
@@ -42,9 +68,7 @@ Result<Answer> decode_answer(const Reply& reply, std::string_view route_text) {
   Answer answer;
   answer.id = reply.id;
   answer.result = std::move(decoded).value();
-  if (reply.info) {
-    answer.info = info_value(*reply.info, route_text);
-  }
+  answer.info = info_of(reply, route_text);
   return answer;
 }
 

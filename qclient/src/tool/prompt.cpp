@@ -62,8 +62,9 @@ Prompt::Prompt(Client& client, Settings settings)
 
 ExitCode Prompt::run() {
   const InterruptGuard guard;
-  editor_.above("broker " + settings_.client.broker + ", version " +
-                client_.session().broker_version + "; \\? for help, \\\\ to quit\n");
+  const std::string& version = client_.session().broker_version;  // a gateway tells none
+  editor_.above("broker " + client_.endpoint() + (version.empty() ? "" : ", version " + version) +
+                "; \\? for help, \\\\ to quit\n");
   for (;;) {
     const auto line = editor_.read();
     if (!line) {

@@ -22,17 +22,19 @@ constexpr const char* kMore =
     "Examples:\n"
     "  mserve-client 'proc1 `IBM'\n"
     "  mserve-client --json 'proc2[`GOOG]' | jq .info.execution\n"
+    "  mserve-client --name default,tcp://hostA:5000,hostB:5000 'proc1 `IBM'\n"
     "  printf 'proc1 `%s\\n' IBM GS UBS | mserve-client --quiet\n\n"
     "Exit codes:\n"
     "  0  every query was answered with a result\n"
     "  1  a servant answered with an error: 'its text is on standard error\n"
     "  2  wrong options, or a query that is too large\n"
-    "  3  no broker under that name, or it went away\n"
+    "  3  no broker there, it does not take this user, or it went away\n"
     "  4  no answer within --timeout\n"
     "  5  the broker answered instead of a servant: busy, no servant, servant died, shutdown\n"
     "With several queries it is the first code that is not 0; after 3 the rest is not sent.\n\n"
     "Environment:\n"
-    "  MSERVE_NAME     the broker's name, unless --name is given\n"
+    "  MSERVE_NAME     what --name takes, unless that is given\n"
+    "  MSERVE_USER     what --user takes, unless that is given; unlike it not shown by ps\n"
     "  MSERVE_DIR      the rendezvous directory, unless --dir is given\n"
     "  XDG_STATE_HOME  the prompt's history is mserve/history below it (else below ~/.local/state)";
 
@@ -47,9 +49,15 @@ std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
   bool once = false;
   CLI::Option* const given = app.add_option("query", query, "One query, or - for standard input");
   settings.client.broker = "default";
-  app.add_option("--name", settings.client.broker, "The broker's name")
+  app.add_option(
+         "--name", settings.client.broker,
+         "The broker's name; or gateways on other hosts, tcp://HOST:PORT[,HOST:PORT...]; or "
+         "NAME,tcp://...: the gateways while there is no such broker here")
       ->envname("MSERVE_NAME")
       ->capture_default_str();
+  std::string credentials;
+  app.add_option("--user", credentials, "USER or USER:PASSWORD for gateways [your user name]")
+      ->envname("MSERVE_USER");
   app.add_option("--dir", settings.client.directory,
                  "Rendezvous directory [env MSERVE_DIR, else as the broker chooses it]")
       ->transform([](const std::string& path) { return std::filesystem::absolute(path).string(); });
@@ -72,6 +80,9 @@ std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
     return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
   }
   settings.repeatable = !once;
+  const std::size_t colon = credentials.find(':');
+  settings.client.user = credentials.substr(0, colon);
+  settings.client.password = colon != std::string::npos ? credentials.substr(colon + 1) : "";
   settings.timeout_ns = static_cast<std::uint64_t>(std::ceil(timeout_s * 1e9));
   if (console.size() == 2) {
     settings.style.rows = console[0];

@@ -79,6 +79,8 @@ struct FakeOptions {
   std::uint64_t start = 0 - std::uint64_t{4096};
   std::uint64_t window_bytes = 65536;
   std::uint64_t message_bytes_max = 1U << 30;
+  bool remote = false;  ///< A gateway's session: answers are read as a gateway's.
+  const char* name = "fake";
 };
 
 /// What one request looked like when it had arrived completely.
@@ -211,7 +213,9 @@ class FakeBroker {
           wire_(std::move(wire)),
           outgoing_(wire_->requests.memory),
           incoming_(wire_->replies.memory),
-          control_(wire_->controls.memory) {
+          control_(wire_->controls.memory),
+          name_(broker.options_.name),
+          remote_(broker.options_.remote) {
       info_.session = 7;
       info_.out_ring_bytes = info_.in_ring_bytes =
           static_cast<std::uint32_t>(broker.options_.ring_bytes);
@@ -246,6 +250,8 @@ class FakeBroker {
     }
     std::string closing_reason() const override { return wire_->closing_reason; }
     int fd() const noexcept override { return 42; }
+    const std::string& endpoint() const noexcept override { return name_; }
+    bool remote() const noexcept override { return remote_; }
 
    private:
     FakeBroker& broker_;
@@ -254,6 +260,8 @@ class FakeBroker {
     shm::RingConsumer incoming_;
     shm::RingProducer control_;
     shm::SessionInfo info_;
+    const std::string name_;
+    const bool remote_;
   };
 
   FakeOptions options_;

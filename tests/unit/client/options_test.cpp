@@ -16,7 +16,8 @@ TEST(ClientOptions, DefaultsAreValid) {
 
 TEST(ClientOptions, EveryFaultIsReportedAtOnce) {
   ClientOptions options;
-  options.broker = "tcp://host:5000";
+  options.broker = "tcp://host";
+  options.user = "a:b";
   options.name = "white space";
   options.ring_bytes = 5000;
   options.unread_bytes_max = 0;
@@ -25,8 +26,11 @@ TEST(ClientOptions, EveryFaultIsReportedAtOnce) {
   options.reattach_ns_max = 0;
   options.retry_ns_min = 2;
   options.retry_ns_max = 1;
+  options.connect_ns_max = 0;
+  options.return_ns = 0;
+  options.resend_ns_max = 0;
   const std::string faults = options.validate();
-  EXPECT_EQ(std::count(faults.begin(), faults.end(), '\n'), 7) << faults;
+  EXPECT_EQ(std::count(faults.begin(), faults.end(), '\n'), 11) << faults;
 }
 
 TEST(Client, ConnectRefusesWhatTheOptionsForbidWithAReason) {

@@ -69,6 +69,42 @@ TEST(Query, AnswerHasResultAndInfoWithTheKeysAndTypesOfTheScripts) {
                                Value::symbol("IBM"), Value::long_atom(4), Value::long_atom(3)})));
 }
 
+TEST(Query, WhatTheServantAddsToTheInfoStandsBehindIt) {
+  shm::InfoExt info;
+  std::snprintf(info.servant, sizeof(info.servant), "servant1");
+  const auto result = kdb::encode(Value::long_atom(1));
+  Reply reply = ok_reply(result);
+  reply.info = info;
+  const auto keys_of = [&reply](const Value& own) {
+    const auto object = kdb::encode(own);
+    reply.info_object = object;
+    const auto answer = answer_of(reply, "IBM");
+    EXPECT_TRUE(answer);
+    EXPECT_EQ(answer.value().info.find("qsvr"), Value::symbol("servant1")) << "ours win";
+    return answer.value().info.keys();
+  };
+  const Value ours =
+      Value::symbols({"qsvr", "elapsed", "execution", "route", "backlog", "remaining"});
+  EXPECT_EQ(keys_of(Value::dict(
+                Value::symbols({"rows", "qsvr", "note"}),
+                Value::list({Value::long_atom(5), Value::symbol("me"), Value::chars("x")}))),
+            Value::symbols(
+                {"qsvr", "elapsed", "execution", "route", "backlog", "remaining", "rows", "note"}));
+  EXPECT_EQ(keys_of(Value::dict(Value::longs({1}), Value::longs({2}))), ours);
+  EXPECT_EQ(keys_of(Value::long_atom(1)), ours);
+}
+
+TEST(Query, InfoOfAGatewayIsHandedOnAsItCame) {
+  const auto result = kdb::encode(Value::long_atom(1));
+  const Value info = Value::dict(Value::symbols({"qsvr"}), Value::list({Value::symbol("s")}));
+  const auto object = kdb::encode(info);
+  Reply reply = ok_reply(result);
+  reply.info = shm::InfoExt{};
+  reply.info_object = object;
+  reply.info_complete = true;
+  EXPECT_EQ(answer_of(reply, "IBM").value().info, info);
+}
+
 TEST(Query, ErrorOfTheServantIsAnAnswer) {
   const auto object = kdb::encode(Value::error("nested evaluation"));
   const auto answer = answer_of(ok_reply(object, Errc::failed));

@@ -32,42 +32,53 @@ class ClientCore;
 /// The absolute deadline (CLOCK_MONOTONIC, nanoseconds) that lies this long in the future; never 0.
 [[nodiscard]] std::uint64_t deadline_after(std::chrono::nanoseconds from_now) noexcept;
 
-/// One client session, kept alive across restarts of its broker.
+/// One client session, kept alive across restarts of its broker. It goes through the rings of a
+/// broker on this host, or over TCP to a gateway: same calls, same outcomes; see
+/// ClientOptions::broker. What differs over TCP:
+///   payloads   are kdb+ objects; opaque or malformed ones are refused as `invalid`;
+///   errors     a gateway sends them as the text "Error: ...", so a servant's *result* of that form
+///              is taken for its error;
+///   cancel()   the answer is dropped here; a request in the queue still runs;
+///   Reply      `servant` is 0; name, times and counts are in `info` as elsewhere.
 ///
 /// Completion: every id that try_send() or send() returned is completed exactly once: by poll(),
-/// await() or
-///   call() giving its Reply, or by cancel(). When the session is lost all ids in flight are
-///   completed with status `disconnected`, after the answers that had arrived.
+///   await() or call() giving its Reply, or by cancel(). When the session is lost all ids in flight
+///   are completed with status `disconnected`, after the answers that had arrived. With TCP
+///   endpoints, those sent as `repeatable` are sent again on the next session instead, once; see
+///   ClientOptions::resend_bytes_max.
 /// Threads: one caller at a time per Client; any number of Clients.
 /// Deadlines: absolute, CLOCK_MONOTONIC, nanoseconds, see deadline_after(); 0 means none.
 /// Payloads of replies are borrowed: valid until the next poll(), wait(), await(), call(), send(),
 ///   reconnect() or prepare_sleep() on this Client. try_send() and cancel() leave them alone.
 /// Lost session: noticed at once by a call that sleeps, by finish_sleep(), by a hang-up on fd(),
-/// and every
-///   few hundred calls by one that does not. The next use then tries to attach again (see
+/// and
+///   every few hundred calls by one that does not. The next use then tries to attach again (see
 ///   ClientOptions::reconnect), with a growing pause between attempts; until that works calls
 ///   return `not_attached`. Ids go on growing, so a late answer can never be taken for another.
 /// Guest manners: never prints, aborts, exits, throws anything but std::bad_alloc, installs a
-/// signal handler
-///   or starts a thread. What the broker sends is checked; a lie costs the session, not the
+/// signal
+///   handler or starts a thread. What the broker sends is checked; a lie costs the session, not the
 ///   process.
 class Client {
  public:
-  /// Attaches to the broker of that name (empty: $MSERVE_NAME, else "default"), as
-  /// connect(ClientOptions) does.
+  /// Attaches to the broker of that name, or to where that list of endpoints leads (empty:
+  /// $MSERVE_NAME, else "default"), as connect(ClientOptions) does.
   [[nodiscard]] static Result<Client> connect(std::string_view broker = {},
                                               std::string* reason = nullptr);
 
   /// Attaches to a broker. Blocks up to options.attach_ns_max, usually less than a millisecond.
-  /// @param reason  receives one sentence about what is wrong, when something is; may be null.
-  /// @return the client, or
+  /// @param reason  receives one sentence about what is wrong, when something is; it names every
+  ///                endpoint that was tried. May be null.
+  /// @return the client, or (with several endpoints the first of these that may pass by itself)
   ///   `invalid`           an option is out of range: `reason` names each; correct it;
-  ///   `no_broker`         nobody listens under that name: start the broker or check the name;
-  ///   `access`            the broker does not take this user: ask for --allow-user;
-  ///   `no_memory`         the broker's cap on sessions or shared bytes is reached: close some,
-  ///   raise it; `version_mismatch`  upgrade the older side; `unsafe_directory`  the rendezvous
-  ///   directory is not private: see `reason`; `timed_out`         the broker does not answer: is
-  ///   it stopped? `shutdown`          the broker is going down: try again when it is back;
+  ///   `no_broker`         nobody listens there: start the broker or check the name;
+  ///   `access`            the broker does not take this user (--allow-user), the gateway does not
+  ///                       take user and password;
+  ///   `no_memory`         the cap on sessions, shared bytes or descriptors is reached;
+  ///   `version_mismatch`  upgrade the older side;
+  ///   `unsafe_directory`  the rendezvous directory is not private: see `reason`;
+  ///   `timed_out`         the broker does not answer: is it stopped?
+  ///   `shutdown`          the broker is going down: try again when it is back;
   ///   `bad_segment`, `protocol`  what listens there is no mserve broker, or a broken one;
   ///   `os`                the kernel said no: see Error::os_errno.
   [[nodiscard]] static Result<Client> connect(const ClientOptions& options,
@@ -91,11 +102,12 @@ class Client {
   /// @return correlation id (> 0, unique within this Client), or
   ///   `full`          no room in the ring, or options.in_flight_max reached: poll(), then retry;
   ///   `too_large`     more than try_payload_bytes_max(): use send();
+  ///   `invalid`       over TCP: the payload is opaque or no kdb+ object; Error::where says which;
   ///   `not_attached`  no session and the attempt to attach failed, or its pause is not over: retry
-  ///   later.
+  ///                   later.
   /// @progress wait-free, no allocation after warm-up; without a session at most one attempt to
-  /// attach per
-  ///   pause, bounded by options.reattach_ns_max.
+  ///   attach per pause, bounded by options.reattach_ns_max. Over TCP one system call, and with
+  ///   options.repeatable one allocation.
   [[nodiscard]] Result<std::uint64_t> try_send(std::span<const std::byte> payload,
                                                const SendOptions& options = {});
 
@@ -107,8 +119,11 @@ class Client {
   ///   into a Reply of this Client.
   /// @return correlation id, or
   ///   `too_large`     more than max_payload_bytes(): nothing was sent;
+  ///   `invalid`       as for try_send();
   ///   `full`          options.unread_bytes_max reached: poll() first; nothing runs;
-  ///   `timed_out`     the deadline passed first; what was sent is withdrawn, nothing runs;
+  ///   `timed_out`     the deadline passed first; what was sent is withdrawn, nothing runs. Over
+  ///   TCP
+  ///                   withdrawing a large request that was begun ends the session;
   ///   `disconnected`  the session was lost on the way; nothing runs;
   ///   `not_attached`  as for try_send().
   ///   A request that the broker refuses on the way (`busy`, `no_servant`) is not an error here:
@@ -130,10 +145,9 @@ class Client {
   /// @return `ok` and `out` filled (whole answers point into the ring, no copy);
   ///   `empty`         nothing finished yet;
   ///   `not_attached`  the session is lost and everything was completed; goes on when the broker is
-  ///   back.
+  ///                   back.
   /// @progress bounded work per call, no allocation for answers of one frame; grants windows and,
-  /// without
-  ///   a session, attaches as try_send() does.
+  ///   without a session, attaches as try_send() does. Over TCP it reads and writes the socket.
   [[nodiscard]] Errc poll(Reply& out);
 
   /// Calls `handler(const Reply&)` for finished requests until there are none or `replies_max` were
@@ -152,8 +166,7 @@ class Client {
 
   /// Waits until poll() has something.
   /// @return `ok`; `timed_out`; `empty` at once when nothing is in flight; `not_attached` (then too
-  /// nothing
-  ///   is in flight, and nothing can come).
+  ///   nothing is in flight, and nothing can come).
   [[nodiscard]] Errc wait(std::uint64_t deadline_ns = 0);
 
   /// Waits for the answer to one request; others that arrive meanwhile are kept for poll().
@@ -191,8 +204,11 @@ class Client {
   [[nodiscard]] std::uint64_t try_payload_bytes_max() const noexcept;
   /// What the broker granted; of the last session while there is none.
   [[nodiscard]] const shm::SessionInfo& session() const noexcept;
-  /// Why the last session was lost, or the last attempt to attach failed: one sentence; empty if
-  /// neither happened.
+  /// Where the session goes, or went last: a broker's name, or `tcp://host:port` without
+  /// credentials.
+  [[nodiscard]] const std::string& endpoint() const noexcept;
+  /// Why the last session was lost, the last attempt to attach failed, or endpoints in front of the
+  /// present one were passed over: one sentence; empty if none of it happened.
   [[nodiscard]] const std::string& last_failure() const noexcept;
   /// Answers that came for requests cancelled before.
   [[nodiscard]] std::uint64_t late_replies() const noexcept;
@@ -204,7 +220,7 @@ class Client {
   /// is no session (then call poll() now and then). Stays ours; another one after a reconnect.
   [[nodiscard]] int fd() const noexcept;
   /// Announces that fd() will be watched. Without a session there is nothing to watch: sleep on a
-  /// timer.
+  /// timer, also when requests wait to be sent again.
   /// @return false when poll() may have something: do not sleep.
   [[nodiscard]] bool prepare_sleep();
   /// Ends what prepare_sleep() began; to be called after waking for whatever reason, before

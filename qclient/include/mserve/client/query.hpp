@@ -25,7 +25,8 @@ struct Answer {
   kdb::Value result;  ///< The result; or an error value (result.is_error()) when the servant
                       ///< answered with one.
   /// qsvr (symbol), elapsed, execution (longs, milliseconds), route (symbol), backlog, remaining
-  /// (longs), in this order; `::` when it was not asked for.
+  /// (longs), in this order, and behind them what the servant adds under other keys; `::` when it
+  /// was not asked for.
   kdb::Value info;
 
   /// True when the servant answered with an error: its text is result.text_view().

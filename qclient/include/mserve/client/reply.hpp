@@ -19,7 +19,10 @@ struct SendOptions {
       0;  ///< Hash of the route (kdb::route_of); 0: none. A hint for placement only.
   bool want_info = false;   ///< The answer carries Reply::info.
   bool repeatable = false;  ///< It may be run again if its servant dies while it runs.
-  bool opaque = false;      ///< The payload is bytes of our own, not a kdb+ object.
+  bool opaque = false;      ///< The payload is bytes of our own, not a kdb+ object. Not over TCP.
+  /// The payload is two kdb+ objects, one behind the other: a query, and a dictionary of options
+  /// for the servant (LBT's `(id; query; options)`). Servants made with the SDK ignore the options.
+  bool pair = false;
 };
 
 /// One finished request.
@@ -31,7 +34,7 @@ struct Reply {
   /// `no_servant`, `servant_died`, `shutdown`, `stalled`, `slow_reader`, ...; advice() says what to
   /// do.
   Errc status = Errc::ok;
-  std::uint32_t servant = 0;  ///< Number of the servant that ran it; 0: none did.
+  std::uint32_t servant = 0;  ///< Number of the servant that ran it; 0: none did, or over TCP.
   bool opaque = false;        ///< The payload is no kdb+ object.
   /// Borrowed; see the call that filled it for how long. The bytes may lie in memory that the
   /// broker can still change: copy them before you check and parse them, unless you trust the
@@ -39,20 +42,29 @@ struct Reply {
   std::span<const std::byte> payload;
   /// What the broker knows of it; only when it was asked for and the broker answered.
   std::optional<shm::InfoExt> info;
+  /// An encoded dictionary that belongs to the info; empty when there is none. Borrowed like the
+  /// payload. The servant's own (LBT's three-item answers); or, with `info_complete`, all that a
+  /// gateway sent, in which `info` and the route are contained. answer_of() puts it together.
+  std::span<const std::byte> info_object;
+  bool info_complete = false;
 };
 
-/// A reply that owns its payload. Move-only; Reply::payload stays valid as long as it lives.
+/// A reply that owns its bytes. Move-only; Reply::payload and Reply::info_object stay valid as long
+/// as it lives.
 class OwnedReply {
  public:
   OwnedReply() = default;
-  /// Copies the payload.
-  explicit OwnedReply(const Reply& reply)
-      : OwnedReply(reply, std::vector<std::byte>(reply.payload.begin(), reply.payload.end())) {}
-  /// Takes over `bytes` as the payload.
-  OwnedReply(const Reply& reply, std::vector<std::byte> bytes) noexcept
-      : bytes_(std::move(bytes)), reply_(reply) {
-    reply_.payload = bytes_;
+  /// Copies payload and info_object.
+  explicit OwnedReply(const Reply& reply) : reply_(reply) {
+    bytes_.reserve(reply.payload.size() + reply.info_object.size());
+    bytes_.insert(bytes_.end(), reply.payload.begin(), reply.payload.end());
+    bytes_.insert(bytes_.end(), reply.info_object.begin(), reply.info_object.end());
+    reply_.payload = std::span(bytes_).first(reply.payload.size());
+    reply_.info_object = std::span(bytes_).subspan(reply.payload.size());
   }
+  /// Takes over `bytes`, in which payload and info_object of `reply` lie.
+  OwnedReply(const Reply& reply, std::vector<std::byte> bytes) noexcept
+      : bytes_(std::move(bytes)), reply_(reply) {}
   /// What was moved from is empty.
   OwnedReply(OwnedReply&& other) noexcept
       : bytes_(std::move(other.bytes_)), reply_(std::exchange(other.reply_, Reply{})) {}
