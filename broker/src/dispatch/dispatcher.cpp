@@ -32,6 +32,7 @@ Dispatcher::Dispatcher(const Limits& limits, const Options& options)
     : limits_(cleaned(limits)),
       options_(options),
       requests_(limits_.requests_max),
+      arrived_(limits_.requests_max),
       servants_(limits_.servants_max),
       routes_(std::size_t{limits_.requests_max} + limits_.servants_max),
       origins_(std::size_t{limits_.requests_max} + limits_.origins_max),
@@ -161,7 +162,7 @@ Cancelled Dispatcher::on(const Cancel& event, Nanos /*now*/) noexcept {
   return Cancelled::queued;
 }
 
-bool Dispatcher::on(const ServantJoined& event, Nanos /*now*/) noexcept {
+bool Dispatcher::on(const ServantJoined& event, Nanos now) noexcept {
   if (event.servant >= servants_.size() ||
       servants_[event.servant].state != Servant::State::vacant) {
     return false;
@@ -172,7 +173,13 @@ bool Dispatcher::on(const ServantJoined& event, Nanos /*now*/) noexcept {
   servant.route = kNone;
   servant.credit = std::max(event.credit, std::uint32_t{1});
   servant.state = Servant::State::attached;
+  servant.remote = event.remote;
   ++attached_;
+  if (!event.remote) {
+    ++local_;
+  } else if (remote_++ == 0) {
+    unlisted_since_ = now;
+  }
   enter_free(event.servant);
   return true;
 }
@@ -189,6 +196,11 @@ bool Dispatcher::on(const ServantLeft& event, Nanos /*now*/) noexcept {
   unhold(event.servant);
   servant.state = Servant::State::vacant;
   --attached_;
+  if (servant.remote) {
+    --remote_;
+  } else if (!servant.suspended) {
+    --local_;
+  }
   if (!servant.running.empty()) {
     servant.state = Servant::State::leaving;
     append<&Servant::use>(servants_, leaving_, event.servant);
@@ -208,6 +220,7 @@ bool Dispatcher::on(const ServantSuspended& event, Nanos /*now*/) noexcept {
       leave_free(event.servant);
     }
     servant.suspended = true;
+    local_ -= servant.remote ? 0 : 1;
     if (servant.route != kNone) {
       uncount_holder(servant.route);
     }
@@ -227,6 +240,7 @@ bool Dispatcher::on(const ServantResumed& event, Nanos /*now*/) noexcept {
       unhold(event.servant);
     }
     servant.suspended = false;
+    local_ += servant.remote ? 0 : 1;
     if (servant.route != kNone) {
       count_holder(servant.route);
     }
@@ -293,7 +307,13 @@ Nanos Dispatcher::next_wakeup(Nanos now) const noexcept {
   if (pending_ != kNone || chores_) {
     return now;
   }
-  if (aged_.empty() || free_servants_ == 0 || expired_) {
+  if (expired_) {
+    return kForever;
+  }
+  if (free_servants_ == 0) {
+    return std::max(remote_due(), now);
+  }
+  if (aged_.empty()) {
     return kForever;
   }
   // Only a request that waits for its holder has a time; the oldest one is due first.

@@ -87,7 +87,7 @@ class Dispatcher {
   [[nodiscard]] std::uint64_t queued_bytes() const noexcept { return queued_bytes_; }
   /// Attached, suspended ones included.
   [[nodiscard]] std::uint32_t servants() const noexcept { return attached_; }
-  /// Servants that could be given a request now.
+  /// Servants of tier 0 that could be given a request now.
   [[nodiscard]] std::uint32_t free_servants() const noexcept { return free_servants_; }
   /// The earliest time at which next() can have something new without an event: `now` if it has
   /// not said none yet, kForever if only an event can bring something.
@@ -131,6 +131,9 @@ class Dispatcher {
   std::uint32_t lane_for(std::uint32_t origin, std::uint32_t route) noexcept;
   void leave_lane(std::uint32_t slot) noexcept;
   void offer(std::uint32_t lane) noexcept;
+  void note_arrival(std::uint32_t slot) noexcept;
+  void forget_arrival(std::uint32_t slot) noexcept;
+  [[nodiscard]] std::uint32_t next_in_turn() const noexcept;
 
   // dispatcher_routes.cpp: routes and who holds them.
   std::uint32_t acquire_route(std::uint64_t key) noexcept;
@@ -159,6 +162,8 @@ class Dispatcher {
   Decision pick(Nanos now) noexcept;
   Decision pick_ready(Nanos now) noexcept;
   Decision pick_fair(std::uint32_t origin, Nanos now) noexcept;
+  Decision pick_remote(Nanos now) noexcept;
+  [[nodiscard]] Nanos remote_due() const noexcept;
 
   // dispatcher_chores.cpp: what remains to be done after deaths, closings and shutdown.
   bool let_go_overdue(Nanos now) noexcept;
@@ -194,6 +199,7 @@ class Dispatcher {
   std::uint64_t queued_bytes_ = 0;
 
   std::vector<Request> requests_;
+  std::vector<Arrival> arrived_;  // By slot.
   std::vector<Servant> servants_;
   std::vector<Route> routes_;
   std::vector<Origin> origins_;
@@ -208,6 +214,7 @@ class Dispatcher {
   Bitmap free_;  // Every free servant.
   Bitmap bare_;  // Those that hold nothing and run nothing.
   List used_;    // The other free ones, least recently used first.
+  List spares_;  // Free servants of tier 1, least recently used first.
   List ready_;   // Routes with a free holder and queued requests, in turn.
   List ring_;    // Origins with open requests, in turn.
   std::uint32_t ring_entered_ = 0;
@@ -219,6 +226,11 @@ class Dispatcher {
   List leaving_;   // Servants that left while something was running.
   List closing_;   // Origins that went away.
   List released_;  // Routes that lost their last holder while requests were waiting for it.
+  List arrivals_;  // Requests queued while there was a servant of tier 1, in that order.
+  std::uint32_t local_ = 0;         // Servants of tier 0 that are attached and not suspended.
+  std::uint32_t remote_ = 0;        // Attached servants of tier 1.
+  std::uint32_t unlisted_ = 0;      // Queued requests that are not in arrivals_.
+  Nanos unlisted_since_ = 0;        // When the first of tier 1 joined: they are as old as that.
   std::uint32_t clear_cursor_ = 0;  // DrainExpired: slots below this are cleared.
 
   Counters counters_;

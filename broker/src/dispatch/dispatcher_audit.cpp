@@ -60,6 +60,9 @@ class DispatcherAudit {
       const Request& request = d_.requests_[slot];
       ++in_state_[static_cast<std::size_t>(request.state)];
       check(request.generation != 0, "request: generation 0", slot);
+      if (request.state == RequestState::queued || request.state == RequestState::retry) {
+        arrived_ += flag(slot, Request::kArrived);
+      }
       if (request.state == RequestState::queued) {
         opened_ += flag(slot, Request::kOpen);
         aged_ += flag(slot, Request::kAged);
@@ -76,6 +79,13 @@ class DispatcherAudit {
     }
     check(bytes == d_.queued_bytes_, "queued bytes", bytes);
     check((in_state(RequestState::pending) == 1) == (d_.pending_ != kNone), "pending", d_.pending_);
+    const auto arrivals = members<&Arrival::by_arrival>(d_.arrived_, d_.arrivals_, "arrivals");
+    check(arrivals.size() == arrived_, "arrivals: count", arrivals.size());
+    for (const std::uint32_t slot : arrivals) {
+      check(flag(slot, Request::kArrived), "arrivals: not flagged", slot);
+    }
+    check(d_.unlisted_ + arrived_ == in_state(RequestState::queued) + in_state(RequestState::retry),
+          "arrivals: not listed", d_.unlisted_);
     const auto aged = members<&Request::age>(d_.requests_, d_.aged_, "aged");
     check(aged.size() == aged_, "aged: count", aged.size());
     for (std::size_t at = 0; at < aged.size(); ++at) {
@@ -258,6 +268,7 @@ class DispatcherAudit {
     std::size_t leaving = 0;
     std::size_t used = 0;
     std::size_t held_free = 0;
+    std::size_t spares = 0;
     for (std::uint32_t index = 0; index < d_.servants_.size(); ++index) {
       const Servant& servant = d_.servants_[index];
       const bool attached = servant.state == Servant::State::attached;
@@ -274,15 +285,24 @@ class DispatcherAudit {
       running_ += slots.size();
       attached_ += attached;
       leaving += servant.state == Servant::State::leaving;
-      const bool free = attached && !servant.suspended && servant.outstanding < servant.credit;
+      const bool can = attached && !servant.suspended && servant.outstanding < servant.credit;
+      check(servant.free == can, "servant: free", index);
+      check(!servant.remote || servant.route == kNone, "servant: a remote one holds a route",
+            index);
+      spares += can && servant.remote;
+      remote_ += attached && servant.remote;
+      local_ += attached && !servant.remote && !servant.suspended;
+      const bool free = can && !servant.remote;
       const bool bare = free && servant.route == kNone && servant.outstanding == 0;
-      check(servant.free == free && d_.free_.test(index) == free, "servant: free", index);
+      check(d_.free_.test(index) == free, "servant: in the free set", index);
       check(d_.bare_.test(index) == bare, "servant: bare", index);
       free_ += free;
       used += free && !bare;
       held_free += free && servant.route != kNone;
     }
     check(used == members<&Servant::use>(d_.servants_, d_.used_, "used").size(), "used", used);
+    check(spares == members<&Servant::use>(d_.servants_, d_.spares_, "spares").size(), "spares",
+          spares);
     check(leaving == members<&Servant::use>(d_.servants_, d_.leaving_, "leaving").size(), "leaving",
           leaving);
     check(leaving == 0 || d_.chores_, "leaving: forgotten", leaving);
@@ -301,12 +321,13 @@ class DispatcherAudit {
     check(running == d_.running_ && running == running_, "running", running);
     check(d_.requests_.size() - vacant - running == d_.queued_, "queued", d_.queued_);
     check(attached_ == d_.attached_, "attached", attached_);
+    check(local_ == d_.local_ && remote_ == d_.remote_, "tiers", local_);
     check(free_ == d_.free_servants_, "free servants", free_);
     const Counters& c = d_.counters_;
     check(c.submitted == c.completed + c.orphaned + c.discarded + c.failed_died + c.failed_none +
                              c.failed_shutdown + d_.queued_ + d_.running_,
           "counters: requests do not balance", c.submitted);
-    check(c.dispatched == c.hits + c.claims + c.steals + c.spills + c.unrouted,
+    check(c.dispatched == c.hits + c.claims + c.steals + c.spills + c.unrouted + c.remote,
           "counters: dispatches do not balance", c.dispatched);
     std::size_t vacant_listed = 0;
     for (std::uint32_t slot = d_.vacant_; slot != kNone && vacant_listed <= vacant;
@@ -325,6 +346,9 @@ class DispatcherAudit {
   std::size_t routed_ = 0;
   std::size_t running_ = 0;
   std::size_t attached_ = 0;
+  std::size_t local_ = 0;
+  std::size_t remote_ = 0;
+  std::size_t arrived_ = 0;
   std::size_t free_ = 0;
 };
 

@@ -72,6 +72,7 @@ Decision Dispatcher::clear_servant() noexcept {
   request.state = RequestState::retry;
   append<&Request::order>(requests_, retry_, slot);
   append<&Request::lane>(requests_, origins_[request.origin].retry, slot);
+  note_arrival(slot);
   --running_;
   ++queued_;
   queued_bytes_ += request.bytes;
@@ -129,15 +130,7 @@ Decision Dispatcher::clear_slots() noexcept {
 
 // Nobody is left to run what is queued.
 Decision Dispatcher::clear_queue() noexcept {
-  std::uint32_t slot = kNone;
-  if (!retry_.empty()) {
-    slot = retry_.first;
-  } else if (!ring_.empty()) {
-    slot = origins_[ring_.first].open.first;
-  } else {
-    slot = aged_.first;
-  }
-  return give_up(slot, FailReason::no_servant);
+  return give_up(next_in_turn(), FailReason::no_servant);
 }
 
 Decision Dispatcher::give_up(std::uint32_t slot, FailReason reason) noexcept {

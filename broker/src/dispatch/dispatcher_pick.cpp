@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "dispatch/dispatcher.hpp"
 
-// Who runs what next. As long as a servant is free, in this order:
+// Who runs what next. As long as a servant of tier 0 is free, in this order:
 //   1. A request to be sent again.
 //   2. match: a route that has queued requests and a free holder (in turn), and of its origins the
 //      next in turn. But never so that the origin at the front of the ring is overtaken more than
 //      overtake_max times by later turns, nor the origin's own oldest open request more than that
 //      by its later ones: whoever has been overtaken that often goes now.
 //   3. The oldest open request of the origin at the front of the ring.
+// With none of them free, one of tier 1 takes whoever is next in turn, if the oldest queued request
+// has waited for Options::spill_after, or no servant of tier 0 is there.
+//
 // So an origin whose turn comes waits for at most one dispatch per origin ahead of it in the ring
 // and overtake_max more, however much anybody else has queued.
 //
@@ -93,7 +98,7 @@ Decision Dispatcher::pick(Nanos now) noexcept {
   }
   for (std::uint32_t step = 0; step < kStepsMax; ++step) {
     if (free_servants_ == 0) {
-      return {};
+      return pick_remote(now);
     }
     Decision decision;
     if (!retry_.empty()) {
@@ -161,6 +166,33 @@ Decision Dispatcher::pick_fair(std::uint32_t node, Nanos now) noexcept {
   return send(slot, servant, now);
 }
 
+// For a free servant of tier 1, if its time has come.
+Decision Dispatcher::pick_remote(Nanos now) noexcept {
+  if (remote_due() > now) {
+    return {};
+  }
+  const std::uint32_t slot = next_in_turn();
+  if (slot == kNone) {
+    return {};
+  }
+  return unwanted(requests_[slot]) ? discard(slot) : send(slot, spares_.first, now);
+}
+
+// When a servant of tier 1 may run something, unless one of tier 0 becomes free before.
+Nanos Dispatcher::remote_due() const noexcept {
+  if (spares_.empty() || free_servants_ != 0 || (arrivals_.empty() && unlisted_ == 0)) {
+    return kForever;
+  }
+  if (local_ == 0) {
+    return 0;
+  }
+  Nanos since = unlisted_ != 0 ? unlisted_since_ : kForever;
+  if (!arrivals_.empty()) {
+    since = std::min(since, requests_[arrivals_.first].submitted);
+  }
+  return options_.spill_after > kForever - since ? kForever : since + options_.spill_after;
+}
+
 // The best free servant for this request; kNone if it has to wait for a busy one. Some servant must
 // be free. A request to be sent again never waits.
 std::uint32_t Dispatcher::servant_for(const Request& request, Nanos now) noexcept {
@@ -194,7 +226,9 @@ std::uint32_t Dispatcher::servant_for(const Request& request, Nanos now) noexcep
 }
 
 void Dispatcher::note_affinity(std::uint32_t route, const Servant& servant) noexcept {
-  if (route == kNone) {
+  if (servant.remote) {
+    ++counters_.remote;
+  } else if (route == kNone) {
     ++counters_.unrouted;
   } else if (servant.route == route) {
     ++counters_.hits;
@@ -247,7 +281,7 @@ Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) no
   note_affinity(route, servant);
   leave_free(index);
   ++servant.outstanding;
-  if (route != kNone) {
+  if (route != kNone && !servant.remote) {
     // Before the request leaves its lane: the next of the lane then has a holder to wait for.
     hold(index, route);
   }
@@ -267,7 +301,7 @@ Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) no
   request.servant = index;
   request.dispatched = now;
   append<&Request::order>(requests_, servant.running, slot);
-  last_even_ = index;
+  last_even_ = servant.remote ? last_even_ : index;
   ++counters_.dispatched;
   Decision decision;
   decision.kind = Decision::Kind::dispatch;

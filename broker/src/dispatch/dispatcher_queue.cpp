@@ -27,6 +27,7 @@ void Dispatcher::settle() noexcept {
 void Dispatcher::place(std::uint32_t slot) noexcept {
   Request& request = requests_[slot];
   request.state = RequestState::queued;
+  note_arrival(slot);
   if (request.place == kNone) {
     open(slot);
     return;
@@ -120,6 +121,7 @@ void Dispatcher::take_turn(std::uint32_t slot) noexcept {
 // Out of every list that a waiting request is in. Its place is its route again.
 void Dispatcher::unqueue(std::uint32_t slot) noexcept {
   Request& request = requests_[slot];
+  forget_arrival(slot);
   if (request.state == RequestState::retry) {
     remove<&Request::order>(requests_, retry_, slot);
     remove<&Request::lane>(requests_, origins_[request.origin].retry, slot);
@@ -197,6 +199,35 @@ void Dispatcher::offer(std::uint32_t lane) noexcept {
       origins_[lanes_[lane].origin].state == Origin::State::open) {
     open_waiting(first);
   }
+}
+
+// How old the queue is matters only for servants of tier 1. Without any of them nothing is listed.
+void Dispatcher::note_arrival(std::uint32_t slot) noexcept {
+  if (remote_ == 0) {
+    ++unlisted_;
+    return;
+  }
+  requests_[slot].flags |= Request::kArrived;
+  append<&Arrival::by_arrival>(arrived_, arrivals_, slot);
+}
+
+void Dispatcher::forget_arrival(std::uint32_t slot) noexcept {
+  Request& request = requests_[slot];
+  if ((request.flags & Request::kArrived) == 0) {
+    --unlisted_;
+    return;
+  }
+  request.flags &= static_cast<std::uint8_t>(~Request::kArrived);
+  remove<&Arrival::by_arrival>(arrived_, arrivals_, slot);
+}
+
+// Whoever would be next if every servant were alike, also if it waits for a holder. kNone: nothing
+// is queued but what a chore takes away.
+std::uint32_t Dispatcher::next_in_turn() const noexcept {
+  if (!retry_.empty()) {
+    return retry_.first;
+  }
+  return !ring_.empty() ? origins_[ring_.first].open.first : aged_.first;
 }
 
 // The request is over and in no list any more.

@@ -97,6 +97,10 @@ void Dispatcher::unhold(std::uint32_t servant) noexcept {
 void Dispatcher::enter_free(std::uint32_t index) noexcept {
   Servant& servant = servants_[index];
   servant.free = true;
+  if (servant.remote) {
+    append<&Servant::use>(servants_, spares_, index);
+    return;
+  }
   ++free_servants_;
   free_.set(index);
   servant.bare = servant.route == kNone && servant.outstanding == 0;
@@ -114,6 +118,10 @@ void Dispatcher::enter_free(std::uint32_t index) noexcept {
 void Dispatcher::leave_free(std::uint32_t index) noexcept {
   Servant& servant = servants_[index];
   servant.free = false;
+  if (servant.remote) {
+    remove<&Servant::use>(servants_, spares_, index);
+    return;
+  }
   --free_servants_;
   free_.clear(index);
   if (servant.bare) {

@@ -28,6 +28,7 @@ struct alignas(64) Request {
   static constexpr std::uint8_t kBegan = 4;  ///< Its answer began.
   static constexpr std::uint8_t kCancelled = 8;  ///< Nobody wants its answer.
   static constexpr std::uint8_t kAgain = 16;     ///< It was sent before.
+  static constexpr std::uint8_t kArrived = 32;   ///< In the list by arrival that tier 1 needs.
 
   Links order;  ///< Origin's open or waiting list, retry, doomed, servant's running list, vacant.
   Links lane;   ///< The lane's requests; for a retry the origin's retry list.
@@ -50,6 +51,12 @@ struct alignas(64) Request {
   std::uint8_t retries;  ///< Left.
 };
 static_assert(sizeof(Request) == 64);
+
+/// The queued requests, retries too, in the order in which they were queued. Apart from the
+/// requests themselves, since it is kept only while there are servants of tier 1.
+struct Arrival {
+  Links by_arrival;
+};
 
 /// The queued requests of one origin that have one route, first come first served. Exists while it
 /// has any.
@@ -96,7 +103,7 @@ struct Servant {
   enum class State : std::uint8_t { vacant, attached, leaving };
 
   List running;         ///< By Request::order, oldest first.
-  Links use;            ///< Free ones by last use; while leaving, the leaving list.
+  Links use;            ///< Free ones (also the spares) by last use; while leaving, that list.
   Links of_route;       ///< Route::free_holders, while free.
   Nanos route_used;     ///< When it last finished a request of its route.
   std::uint32_t route;  ///< What it holds; kNone: nothing.
@@ -104,8 +111,9 @@ struct Servant {
   std::uint32_t outstanding;
   State state;
   bool suspended;
-  bool free;  ///< attached, not suspended, outstanding < credit: in the sets of free servants.
-  bool bare;  ///< While free: holds nothing and runs nothing, so in Dispatcher::bare_.
+  bool remote;  ///< Of tier 1: when free, in Dispatcher::spares_ and in none of the other sets.
+  bool free;    ///< attached, not suspended, outstanding < credit: in the sets of free servants.
+  bool bare;    ///< While free: holds nothing and runs nothing, so in Dispatcher::bare_.
 };
 
 }  // namespace mserve::broker

@@ -69,12 +69,19 @@ struct Options {
   /// A servant that has not run its route for this long no longer holds it. kForever: holds it
   /// until another route takes its place.
   Nanos route_expire = 12'000'000'000;
+  /// How long a request waits for a servant of tier 0 before one of tier 1 may run it. kForever:
+  /// only while no servant of tier 0 is there. Requests that were queued when the first servant of
+  /// tier 1 joined count as submitted then.
+  Nanos spill_after = 1'000'000'000;
 };
 
 /// A servant attached. The caller chooses the index. Credit 0 counts as 1.
 struct ServantJoined {
   std::uint32_t servant;
   std::uint32_t credit = 1;
+  /// Of tier 1 (on another host): idle as long as tier 0 serves, see Options::spill_after. It holds
+  /// no routes, and whoever is next in turn goes to the one of them that was idle longest.
+  bool remote = false;
 };
 /// A servant died or detached. What it was running is retried, failed or discarded through next().
 struct ServantLeft {
@@ -192,7 +199,7 @@ struct Decision {
 
 /// Counts since construction. At any time
 ///   submitted == completed + orphaned + failed_* + discarded + queued() + running(),
-///   dispatched == hits + claims + steals + spills + unrouted.
+///   dispatched == hits + claims + steals + spills + unrouted + remote.
 struct Counters {
   std::uint64_t submitted = 0;    ///< Accepted.
   std::uint64_t refused = 0;      ///< Answered with a Refusal.
@@ -210,6 +217,7 @@ struct Counters {
   std::uint64_t steals = 0;    ///< No holder: sent to a servant whose own route it displaced.
   std::uint64_t spills = 0;    ///< A holder lives, but it went to another servant.
   std::uint64_t unrouted = 0;  ///< Sent without regard to any route: it has none.
+  std::uint64_t remote = 0;    ///< Sent to a servant of tier 1.
   std::uint64_t overtakes = 0;  ///< Dispatches that went ahead of an older request of their origin.
   std::uint64_t forced = 0;     ///< Affinity refused because somebody was overtaken often enough.
   std::uint64_t routes_dropped = 0;  ///< Route table crowded: a request was queued without route.

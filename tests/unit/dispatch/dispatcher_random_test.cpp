@@ -32,6 +32,7 @@ class Schedule {
         routes_(1 + below(6)),
         credit_max_(1 + below(3)),
         mishaps_(below(4)),
+        remotes_(below(2) * below(4)),
         dispatcher_(limits_, options_),
         model_(limits_, options_, same_options_) {}
 
@@ -75,6 +76,8 @@ class Schedule {
     options.match_wait = waits[below(4)];
     const Nanos expiries[] = {12'000'000'000, kForever, 1 + below(80)};
     options.route_expire = expiries[below(3)];
+    const Nanos spills[] = {0, 1 + below(60), kForever};
+    options.spill_after = spills[below(3)];
     return options;
   }
 
@@ -96,8 +99,9 @@ class Schedule {
   }
 
   void join(std::uint32_t servant) {
-    const ServantJoined event{servant, below(credit_max_ + 1)};
-    model_.joined(event, dispatcher_.on(event, now_));
+    const ServantJoined event{servant, below(credit_max_ + 1),
+                              remotes_ != 0 && below(4) < remotes_};
+    model_.joined(event, dispatcher_.on(event, now_), now_);
   }
 
   void submit() {
@@ -247,6 +251,7 @@ class Schedule {
   std::uint32_t routes_;
   std::uint32_t credit_max_;
   std::uint32_t mishaps_;
+  std::uint32_t remotes_;  // Of four servants that join.
   Dispatcher dispatcher_;
   ReferenceModel model_;
   std::string fault_;

@@ -39,8 +39,7 @@ std::uint64_t ReferenceModel::queued_bytes() const {
 }
 
 void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos now) {
-  const bool anybody = std::any_of(servants_.begin(), servants_.end(),
-                                   [](const Server& server) { return server.attached; });
+  const bool attached = anybody([](const Server& server) { return server.attached; });
   const bool limbo =
       std::any_of(live_.begin(), live_.end(), [](const Asked& asked) { return asked.limbo; });
   const std::uint64_t bytes = event.flow ? 0 : event.bytes;
@@ -49,7 +48,7 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
     refusal = Refusal::unknown_origin;
   } else if (draining_) {
     refusal = Refusal::shutting_down;
-  } else if (!anybody && !expected_) {
+  } else if (!attached && !expected_) {
     refusal = Refusal::no_servant;
   } else if (live_.size() >= limits_.requests_max ||
              (bytes != 0 && queued_bytes() + bytes > limits_.queued_bytes_max)) {
@@ -71,6 +70,7 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
   asked.submit = event;
   asked.origin = origin_of_[event.origin];
   asked.submitted = now;
+  asked.listed = anybody([](const Server& server) { return server.attached && server.remote; });
   asked.backlog = answer.backlog;
   live_.push_back(asked);
   update_turns(-1);
@@ -125,14 +125,19 @@ void ReferenceModel::cancel(RequestId id, Cancelled answer) {
   update_turns(-1);
 }
 
-void ReferenceModel::joined(const ServantJoined& event, bool answer) {
+void ReferenceModel::joined(const ServantJoined& event, bool answer, Nanos now) {
   const bool taken = event.servant >= servants_.size() || servants_[event.servant].attached;
   const bool limbo = std::any_of(live_.begin(), live_.end(), [&](const Asked& asked) {
     return asked.limbo && asked.servant == event.servant;
   });
   check(taken ? !answer : (answer || limbo), "joined: answer");
   if (answer) {
+    if (event.remote &&
+        !anybody([](const Server& server) { return server.attached && server.remote; })) {
+      remote_since_ = now;
+    }
     servants_[event.servant] = {};
+    servants_[event.servant].remote = event.remote;
     servants_[event.servant].attached = true;
     servants_[event.servant].credit = std::max(event.credit, 1U);
     servants_[event.servant].used = ++stamp_;
@@ -220,7 +225,7 @@ bool ReferenceModel::pair_ready(Nanos now) const {
   return std::any_of(live_.begin(), live_.end(), [&](const Asked& asked) {
     return first_time(asked) && !unwanted(asked) &&
            std::any_of(servants_.begin(), servants_.end(), [&](const Server& server) {
-             return free(server) && holds(server, asked.submit.route, now);
+             return free_local(server) && holds(server, asked.submit.route, now);
            });
   });
 }
@@ -253,8 +258,7 @@ void ReferenceModel::decided(const Decision& decision, Nanos now, const Counters
               "fail: could have been sent again");
         break;
       case FailReason::no_servant:
-        check(!expected_ && std::none_of(servants_.begin(), servants_.end(),
-                                         [](const Server& server) { return server.attached; }),
+        check(!expected_ && !anybody([](const Server& server) { return server.attached; }),
               "fail: no_servant, but there is one");
         break;
       case FailReason::shutdown:
@@ -310,28 +314,55 @@ void ReferenceModel::dispatched(Asked& asked, const Decision& decision, Nanos no
   ++server.outstanding;
   check(server.outstanding <= server.credit, "dispatch: beyond the credit");
   server.used = ++stamp_;
-  if (asked.submit.route != 0) {
+  if (asked.submit.route != 0 && !server.remote) {
     server.route = asked.submit.route;
     server.route_used = now;
   }
-  last_used_ = decision.servant;
+  last_used_ = server.remote ? last_used_ : decision.servant;
   if (first) {
     count_overtaking(asked);
     update_turns(asked.origin);
   }
 }
 
+Nanos ReferenceModel::remote_due() const {
+  if (!anybody([](const Server& s) { return s.attached && !s.suspended && !s.remote; })) {
+    return 0;
+  }
+  Nanos due = kForever;
+  for (const Asked& asked : live_) {
+    if (!asked.running || asked.limbo) {
+      const Nanos since = asked.listed || asked.sent != 0 ? asked.submitted : remote_since_;
+      due =
+          std::min(due, options_.spill_after == kForever ? kForever : since + options_.spill_after);
+    }
+  }
+  return due;
+}
+
+void ReferenceModel::check_remote(std::uint32_t chosen, Nanos now) {
+  check(!anybody(free_local), "remote: a servant of tier 0 was free");
+  check(remote_due() <= now, "remote: too early");
+  for (const Server& other : servants_) {
+    check(!free_remote(other) || servants_[chosen].used <= other.used,
+          "remote: not the least recently used");
+  }
+}
+
 void ReferenceModel::check_servant(const Asked& asked, std::uint32_t chosen, Nanos now) {
+  if (servants_[chosen].remote) {
+    return check_remote(chosen, now);
+  }
   switch (options_.policy) {
     case Policy::orig:
       for (std::uint32_t at = 0; at < chosen; ++at) {
-        check(!free(servants_[at]), "orig: not the first free one");
+        check(!free_local(servants_[at]), "orig: not the first free one");
       }
       break;
     case Policy::even: {
       const auto count = static_cast<std::uint32_t>(servants_.size());
       std::uint32_t at = last_used_ == kNone ? 0 : (last_used_ + 1) % count;
-      while (!free(servants_[at])) {
+      while (!free_local(servants_[at])) {
         at = (at + 1) % count;
       }
       check(at == chosen, "even: not the next free one");
@@ -352,7 +383,7 @@ void ReferenceModel::check_match(const Asked& asked, std::uint32_t chosen, Nanos
   bool bare = false;
   std::uint64_t oldest = ~std::uint64_t{0};
   for (const Server& other : servants_) {
-    if (!free(other)) {
+    if (!free_local(other)) {
       continue;
     }
     check(!holds(other, route, now), "match: a free holder was passed by");
@@ -422,15 +453,16 @@ void ReferenceModel::observe(const Dispatcher& dispatcher) {
   std::uint32_t free_ones = 0;
   for (const Server& server : servants_) {
     attached += server.attached;
-    free_ones += free(server);
+    free_ones += free_local(server);
   }
   check(dispatcher.servants() == attached, "observe: servants");
   check(dispatcher.free_servants() == free_ones, "observe: free servants");
 }
 
 void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
-  const bool anybody =
-      std::any_of(servants_.begin(), servants_.end(), [this](const Server& s) { return free(s); });
+  const bool local = anybody(free_local);
+  bool waiting = false;
+  bool again = false;
   Nanos due = kForever;
   for (Asked& asked : live_) {
     if (asked.limbo) {  // Nothing was said about it, so it must be queued again.
@@ -443,12 +475,19 @@ void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
       continue;
     }
     check(!unwanted(asked), "quiet: an unwanted request is still there");
-    check(!anybody || (asked.sent == 0 && waits_for_busy_holder(asked, now)),
+    waiting = true;
+    again = again || asked.sent != 0;
+    check(!local || (asked.sent == 0 && waits_for_busy_holder(asked, now)),
           "quiet: a servant idles while a request that it may run waits");
     check(expected_ || dispatcher.servants() != 0, "quiet: waits for nobody");
-    if (anybody && wait() != kForever) {
+    if (local && wait() != kForever) {
       due = std::min(due, asked.submitted + wait());
     }
+  }
+  if (!local && waiting && anybody(free_remote)) {
+    due = remote_due();
+    check(again || due > now, "quiet: a servant of tier 1 idles");
+    due = again ? dispatcher.next_wakeup(now) : due;  // Told by hand in dispatcher_remote_test.cpp.
   }
   check(dispatcher.next_wakeup(now) == due, "quiet: wrong time to look again");
   check(dispatcher.queued_bytes() == queued_bytes(), "quiet: queued bytes");

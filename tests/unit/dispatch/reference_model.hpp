@@ -30,7 +30,7 @@ class ReferenceModel {
   void done(const Done& event, const Completion& answer, Nanos now);
   void reply_began(const ReplyBegan& event, bool answer);
   void cancel(RequestId id, Cancelled answer);
-  void joined(const ServantJoined& event, bool answer);
+  void joined(const ServantJoined& event, bool answer, Nanos now);
   void left(std::uint32_t servant, bool answer);
   void suspended(std::uint32_t servant, bool answer);
   void resumed(std::uint32_t servant, bool answer);
@@ -66,6 +66,7 @@ class ReferenceModel {
     bool running = false;
     std::uint32_t servant = 0;
     std::uint32_t sent = 0;
+    bool listed = false;  // A servant of tier 1 was there when it came.
     std::uint32_t overtaken = 0;
     bool began = false;
     bool cancelled = false;
@@ -74,6 +75,7 @@ class ReferenceModel {
   struct Server {
     bool attached = false;
     bool suspended = false;
+    bool remote = false;
     std::uint32_t credit = 0;
     std::uint32_t outstanding = 0;
     std::uint64_t route = 0;
@@ -101,9 +103,20 @@ class ReferenceModel {
   [[nodiscard]] static bool first_time(const Asked& asked) {
     return !asked.running && asked.sent == 0;
   }
-  [[nodiscard]] bool free(const Server& server) const {
+  [[nodiscard]] static bool free(const Server& server) {
     return server.attached && !server.suspended && server.outstanding < server.credit;
   }
+  [[nodiscard]] static bool free_local(const Server& server) {
+    return free(server) && !server.remote;
+  }
+  [[nodiscard]] static bool free_remote(const Server& server) {
+    return free(server) && server.remote;
+  }
+  [[nodiscard]] bool anybody(bool (*is)(const Server&)) const {
+    return std::any_of(servants_.begin(), servants_.end(), is);
+  }
+  // When a servant of tier 1 may run something, if no request is being sent again.
+  [[nodiscard]] Nanos remote_due() const;
   [[nodiscard]] bool out_of_date(const Server& server, Nanos now) const {
     return server.route != 0 && server.outstanding == 0 && options_.route_expire != kForever &&
            now - server.route_used >= options_.route_expire;
@@ -128,6 +141,7 @@ class ReferenceModel {
   [[nodiscard]] std::uint64_t queued_bytes() const;
   void dispatched(Asked& asked, const Decision& decision, Nanos now, bool forced);
   void check_servant(const Asked& asked, std::uint32_t chosen, Nanos now);
+  void check_remote(std::uint32_t chosen, Nanos now);
   void check_match(const Asked& asked, std::uint32_t chosen, Nanos now);
   void count_overtaking(const Asked& sent);
   void update_turns(int turn_of);
@@ -141,6 +155,7 @@ class ReferenceModel {
   bool expired_ = false;
   std::uint64_t stamp_ = 0;
   std::uint32_t last_used_ = kNone;
+  Nanos remote_since_ = 0;
   std::vector<Server> servants_;
   std::vector<int> origin_of_;
   std::vector<Opening> openings_;
