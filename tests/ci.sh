@@ -20,7 +20,8 @@ Runs stages of CI one after the other, on any machine with Debian 12; missing pa
   clang       clang, optimised: build and tests
   model       spin checks the models of ring and parking, and that weakened ones fail
   mutation    every weakened memory order of ring and parking is noticed by a test; some minutes
-  tidy        clang-tidy 14 over everything but the tests
+  tidy        clang-tidy 14 over everything but the tests, without its slow static analyzer
+  analyze     the same with the static analyzer; twice as long
 
 Exit status: 0 when all of them passed; the first failure ends the run.
 TEXT
@@ -184,11 +185,20 @@ stage_mutation() {
 
 # Catches: bug patterns. The tests are left out: they would double the time, and they run anyway.
 stage_tidy() {
+  run_tidy -checks='-clang-analyzer-*'
+}
+
+# Catches: null pointers, leaks and dead stores that only a walk along the paths finds. Not part of .ci/run.
+stage_analyze() {
+  run_tidy
+}
+
+run_tidy() {
   local folders
   configure clang
   folders=$(IFS='|' && echo "${module_folders[*]}")
   # It reports how many warnings in other people's headers it suppressed, and colours what it prints.
-  run-clang-tidy-14 -quiet -j "$cores" -p build/clang "^$PWD/($folders)/.*\\.cpp\$" 2>&1 |
+  run-clang-tidy-14 -quiet "$@" -j "$cores" -p build/clang "^$PWD/($folders)/.*\\.cpp\$" 2>&1 |
     sed -e '/warnings\? generated\.$/d' -e 's/\x1b\[[0-9;]*m//g'
 }
 

@@ -108,7 +108,7 @@ class Stage {
     children_.push_back(std::make_unique<Child>(std::move(command), log, Child::Ready::not_at_all));
   }
   std::string haproxy_config() const {
-    const std::string path = dir_.path() + "/haproxy.cfg";
+    std::string path = dir_.path() + "/haproxy.cfg";
     std::ofstream(path) << "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n"
                            "  timeout server 60s\nlisten q\n  bind 127.0.0.1:"
                         << haproxy_ << "\n  server q 127.0.0.1:" << direct_ << "\n";

@@ -52,6 +52,8 @@ std::vector<std::string> BrokerOptions::validate() const {
   check(retries <= 255, "--retries: 0 to 255");
   check(servant_count == 0 || !servant_command.empty(),
         "a number of servants needs the command that starts one");
+  check(hosts.empty() || servant_command.ends_with(".q"),
+        "hosts behind the command are for q scripts; start other servants there yourself");
   check(allow_users.empty() || !socket_group.empty(),
         "--allow-user: other users also need --socket-group to reach the socket");
   check(servant_count < max_sessions, "more servants than --max-sessions");

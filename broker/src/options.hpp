@@ -24,6 +24,7 @@ struct BrokerOptions {
   Policy policy = Policy::match;
   Nanos match_wait = 0;
   Nanos route_expire = 12'000'000'000;
+  Nanos spill_after = 1'000'000'000;
   std::uint32_t retries = 1;  ///< For requests that may be repeated.
 
   std::uint32_t max_sessions = 1024;
@@ -52,7 +53,10 @@ struct BrokerOptions {
   std::string servant_command;
   std::vector<std::string> servant_args;
   std::vector<std::string> q_args;  ///< For q, where the command is a q script.
-  int ready_fd = -1;                ///< Gets "ready\n" once all launched servants are attached.
+  std::vector<std::string> hosts;   ///< Where a q script runs, in turn; empty: here.
+  /// What starts q on one of them, with {host}, {port}, {script} and {command} in it.
+  std::string launch = "ssh -tt -o BatchMode=yes {host} {command}";
+  int ready_fd = -1;  ///< Gets "ready\n" once all launched servants are attached.
   std::string log_level = "info";
 
   /// Every fault of these options, one line each; empty when there is none.

@@ -19,13 +19,16 @@ constexpr char kDescription[] =
     "Sends each request to the servant whose data is warm for it, through shared memory.\n\n"
     "  mserve-broker 2 mserve-servant                      two demo servants\n"
     "  mserve-broker --core 3 --idle spin 8 ./my-servant   lowest latency: core 3 is its own\n"
-    "  mserve-broker 2 mserve-servant -p 5000              and kdb+ clients on port 5000\n\n"
+    "  mserve-broker 2 mserve-servant -p 5000              and kdb+ clients on port 5000\n"
+    "  mserve-broker 2 servant.q -p 5000                   two q processes, on 5001 and 5002\n"
+    "  mserve-broker 4 servant.q localhost hostA -p 5000   two here, two more for spikes\n\n"
     "Clients and servants find it by --name in the rendezvous directory.";
 
 constexpr char kFooter[] =
     "Times take a unit (500us, 20ms, 12s, 1m) or are 0 or inf; sizes take one too (64k, 1m, 2g).\n"
     "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --name and --dir, MSERVE_ALGO of "
     "--policy.\n"
+    "QBIN: the q to start [q on PATH]; Q_PLUGINS is handed to it.\n"
     "QUDSPATH: where the Unix sockets of -p lie instead of /tmp; set but empty: none.\n"
     "Signals: TERM and INT drain and stop (a second one waits for no running request).\n"
     "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong usage.";
@@ -107,6 +110,10 @@ void add_dispatch(CLI::App& app, BrokerOptions& o) {
                "How long a request waits for the busy servant that holds its route", "0");
   add_duration(app, "--route-expire", o.route_expire, "An unused route is given up after this long",
                "12s");
+  add_duration(app, "--spill-after", o.spill_after,
+               "A request that waited for this long may go to a servant on another host; inf: only "
+               "while none is here",
+               "1s");
   app.add_option("--retries", o.retries,
                  "How often a repeatable request is sent again when its servant dies")
       ->capture_default_str();
@@ -247,6 +254,10 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& idle, std::string
   app.add_option("--servant-args", servant_args,
                  "Arguments of the launched servants, separated by spaces");
   app.add_option("--q-args", q_args, "Arguments of launched q processes, separated by spaces");
+  app.add_option("--launch", o.launch,
+                 "Command that starts q on another HOST; {host}, {port}, {script} and {command} "
+                 "(all of q's command line) are filled in")
+      ->capture_default_str();
   app.add_option("--ready-fd", o.ready_fd,
                  "Descriptor that gets the line \"ready\" once the launched servants are attached");
   app.add_option("--log-level", o.log_level, "What is written to stderr")
@@ -255,6 +266,9 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& idle, std::string
   app.add_option("N", o.servant_count, "Servants to launch");
   app.add_option("COMMAND", o.servant_command,
                  "Program that each of them runs, or a q script (NAME.q)");
+  app.add_option("HOST", o.hosts,
+                 "Where the q processes run, a share of them each [this host]; those elsewhere "
+                 "serve when those here cannot, see --spill-after");
 }
 
 }  // namespace

@@ -134,17 +134,18 @@ void Broker::start() {
   std::vector<std::string> argv = command_line();
   argv.insert(argv.begin() + 1, {"--ready-fd", std::to_string(ends[1])});
   const char* const tsan = std::getenv("TSAN_OPTIONS");
-  process_ = Process(Spawn{
-      .argv = std::move(argv),
-      .env = {{"MSERVE_DIR", ""},
+  std::map<std::string, std::string> env = setup_.env;
+  env.insert({{"MSERVE_DIR", ""},
               {"MSERVE_NAME", ""},
               {"QUDSPATH", dir_.path()},
               {"TSAN_OPTIONS", std::string(tsan != nullptr ? tsan : "") +
-                                   " suppressions=" MSERVE_TEST_SOURCE_DIR "/support/tsan.supp"}},
-      .stdout_path = dir_.file("broker.out"),
-      .stderr_path = dir_.file("broker.log"),
-      .inherit_fd = ends[1],
-      .core = setup_.core});
+                                   " suppressions=" MSERVE_TEST_SOURCE_DIR "/support/tsan.supp"}});
+  process_ = Process(Spawn{.argv = std::move(argv),
+                           .env = std::move(env),
+                           .stdout_path = dir_.file("broker.out"),
+                           .stderr_path = dir_.file("broker.log"),
+                           .inherit_fd = ends[1],
+                           .core = setup_.core});
   writing.reset();
   ASSERT_TRUE(read_ready(reading.get())) << log();
 }

@@ -19,7 +19,8 @@ struct BrokerSetup {
   std::vector<std::string> args;  ///< Options of mserve-broker beside name, directory and memory.
   int servants = 0;               ///< mserve-servants to launch.
   std::string servant_args = "--rows 1000";
-  int core = -1;         ///< The only core it may use, its servants too; -1: all.
+  int core = -1;  ///< The only core it may use, its servants too; -1: all.
+  std::map<std::string, std::string> env{};  ///< Beside the test's own.
   bool gateway = false;  ///< Listens for kdb+ clients at a free port, and in its directory.
 };
 

@@ -156,6 +156,21 @@ Error open_entrance(const BrokerOptions& options, Entrance& entrance, std::strin
   return {};
 }
 
+/// What wakes the data thread and the control thread.
+struct Bells {
+  Bells() {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u64 = DataPlane::kCommandMark;
+    (void)epoll_ctl(data_epoll.get(), EPOLL_CTL_ADD, command_fd.get(), &event);
+  }
+  [[nodiscard]] bool there() const { return data_epoll && command_fd && report_fd; }
+
+  shm::UniqueFd data_epoll{epoll_create1(EPOLL_CLOEXEC)};
+  shm::UniqueFd command_fd{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  shm::UniqueFd report_fd{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+};
+
 /// Binds what -p asks for; without it `gateway` stays null.
 Error open_gateway(const BrokerOptions& options, shm::CountersWriter& counters,
                    const SessionBoard& board, std::unique_ptr<Gateway>& gateway,
@@ -196,18 +211,11 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& r
       !shm::membarrier_available() || shm::membarrier_register_global_expedited().code != Errc::ok;
   log_start(options, seq_cst_wakes, entrance.lock->socket());
 
-  const shm::UniqueFd data_epoll(epoll_create1(EPOLL_CLOEXEC));
-  const shm::UniqueFd command_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  const shm::UniqueFd report_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!signals || !data_epoll || !command_fd || !report_fd) {
+  const Bells bells;
+  if (!signals || !bells.there()) {
     reason = "cannot create descriptors";
     return os_error("descriptors");
   }
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.u64 = DataPlane::kCommandMark;
-  (void)epoll_ctl(data_epoll.get(), EPOLL_CTL_ADD, command_fd.get(), &event);
-
   const bool spins = options.idle == shm::IdleStrategy::spin;
   Queue<Command> commands(256);
   Queue<Report> reports(256);
@@ -217,9 +225,9 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& r
                  {.commands = &commands,
                   .reports = &reports,
                   .wakes = spins ? &wakes : nullptr,
-                  .epoll_fd = data_epoll.get(),
-                  .command_fd = command_fd.get(),
-                  .report_fd = report_fd.get()},
+                  .epoll_fd = bells.data_epoll.get(),
+                  .command_fd = bells.command_fd.get(),
+                  .report_fd = bells.report_fd.get()},
                  DataCounters::add_to(counters.value()), shm::Idler(options.idle));
   SessionBoard board;
   std::unique_ptr<Gateway> gateway;
@@ -233,16 +241,16 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& r
                         .data = &data,
                         .gateway = gateway.get(),
                         .board = &board,
-                        .data_epoll_fd = data_epoll.get(),
-                        .command_fd = command_fd.get(),
-                        .report_fd = report_fd.get(),
+                        .data_epoll_fd = bells.data_epoll.get(),
+                        .command_fd = bells.command_fd.get(),
+                        .report_fd = bells.report_fd.get(),
                         .signal_fd = signals.get()},
                        SessionMaker(options, epoch, seq_cst_wakes, counters.value().name()),
                        std::move(entrance.listener), std::move(launcher));
   {
     std::optional<Waker> waker;
     if (spins) {
-      waker.emplace(wakes, reports, report_fd.get());
+      waker.emplace(wakes, reports, bells.report_fd.get());
     }
     run_threads(options, data, gateway.get(), control);
   }

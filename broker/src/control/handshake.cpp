@@ -148,8 +148,8 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
   event.data.u64 = number;
   (void)epoll_ctl(links_.data_epoll_fd, EPOLL_CTL_ADD, session.socket.get(), &event);
   log(LogLevel::info, std::string("attached ") + (session.is_servant() ? "servant=" : "client=") +
-                          session.name + " session=" + std::to_string(number + 1) +
-                          " pid=" + std::to_string(session.pid));
+                          session.name + " session=" + std::to_string(number + 1) + " pid=" +
+                          std::to_string(session.pid) + (session.remote ? " tier=1" : ""));
   if (session.own.lock_errno() != 0 || session.peer.lock_errno() != 0) {
     refusals_.log(
         LogLevel::warning, shm::steady_now(),
@@ -160,11 +160,13 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
     links_.board->attached({.number = number + 1,
                             .servant = servant,
                             .suspended = false,
+                            .remote = session.remote,
                             .credit = session.credit,
                             .pid = session.pid,
                             .uid = session.uid,
                             .since = timestamp_now(),
-                            .name = session.name});
+                            .name = session.name,
+                            .tags = session.tags});
   }
   command(Command::Kind::attach, &session);
   if (servant) {

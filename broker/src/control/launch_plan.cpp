@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/launch_plan.hpp"
 
+#include <netdb.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cctype>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
+#include <sstream>
+#include <string_view>
+
+#include "mserve/shm/unique_fd.hpp"
 
 namespace mserve::broker {
 
@@ -46,24 +56,102 @@ std::string shim_of(const PlanContext& context) {
   return context.executable(beside) ? beside : "mserve-qshim";
 }
 
-std::string why_no_q(const BrokerOptions& options, const PlanContext& context) {
+/// Where one q process runs.
+struct Place {
+  std::string host;  ///< Empty: here.
+  std::uint32_t port = 0;
+};
+
+/// Host after host gets its share, as q's `(count hosts;0N)#til N` deals them out.
+std::vector<Place> places_of(const BrokerOptions& options, std::uint32_t port) {
+  std::vector<std::string> hosts = options.hosts;
+  if (hosts.empty()) {
+    hosts.emplace_back();
+  }
+  const std::size_t count = options.servant_count;
+  std::vector<Place> places;
+  for (std::size_t host = 0; host < hosts.size(); ++host) {
+    const std::size_t begin = host * count / hosts.size();
+    const std::size_t end = (host + 1) * count / hosts.size();
+    for (std::size_t at = begin; at < end; ++at) {
+      places.push_back({hosts[host] == "localhost" ? "" : hosts[host],
+                        port + static_cast<std::uint32_t>(at - begin) + 1});
+    }
+  }
+  return places;
+}
+
+/// It becomes part of command lines, of which ssh's would take a leading dash for an option.
+bool host_ok(const std::string& host) {
+  return !host.empty() && host.front() != '-' &&
+         std::all_of(host.begin(), host.end(), [](unsigned char c) {
+           return std::isalnum(c) != 0 || std::strchr("._-:@", c) != nullptr;
+         });
+}
+
+/// For a POSIX shell at the other end.
+std::string quoted(const std::string& word) {
+  std::string text = "'";
+  for (const char c : word) {
+    text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  }
+  return text + "'";
+}
+
+std::string filled_in(std::string word, std::string_view key, const std::string& value) {
+  for (std::size_t at = word.find(key); at != std::string::npos;
+       at = word.find(key, at + value.size())) {
+    word.replace(at, key.size(), value);
+  }
+  return word;
+}
+
+using Environment = std::vector<std::pair<std::string, std::string>>;
+
+/// What LLnC's scripts give a servant: who may connect, and what to load.
+Environment q_environment(const std::string& servant_of, const PlanContext& context) {
+  Environment env{{"Q_SERVANTOF", servant_of}};
+  if (const char* const plugins = context.env("Q_PLUGINS"); plugins != nullptr) {
+    env.emplace_back("Q_PLUGINS", plugins);
+  }
+  return env;
+}
+
+std::vector<std::string> q_command(const Place& place, const BrokerOptions& options,
+                                   const PlanContext& context) {
+  std::vector<std::string> words{q_of(context), options.servant_command};
+  words.insert(words.end(), options.q_args.begin(), options.q_args.end());
+  words.insert(words.end(), {"-p", std::to_string(place.port)});
+  return words;
+}
+
+/// --launch with everything filled in.
+std::vector<std::string> launch_command(const Place& place, const BrokerOptions& options,
+                                        const PlanContext& context) {
+  std::string command = "exec env";
+  for (const auto& [name, value] : q_environment(context.address_towards(place.host), context)) {
+    command += " " + quoted(name + "=" + value);
+  }
+  for (const std::string& word : q_command(place, options, context)) {
+    command += " " + quoted(word);
+  }
+  std::vector<std::string> words;
+  std::istringstream launch(options.launch);
+  for (std::string word; launch >> word; words.push_back(std::move(word))) {
+    word = filled_in(std::move(word), "{host}", place.host);
+    word = filled_in(std::move(word), "{port}", std::to_string(place.port));
+    word = filled_in(std::move(word), "{script}", options.servant_command);
+    word = filled_in(std::move(word), "{command}", command);
+  }
+  return words;
+}
+
+std::string why_not_here(const BrokerOptions& options, const PlanContext& context) {
   const std::string q = q_of(context);
   if (!context.executable(q)) {
     return "cannot run '" + q + "' for " + options.servant_command +
            ": put q on PATH or its path into QBIN, or start the q processes yourself and attach "
-           "each "
-           "with mserve-qshim --q HOST:PORT";
-  }
-  if (context.port == 0) {
-    return options.servant_command +
-           " needs -p PORT: its q processes listen on the ports behind that one";
-  }
-  if (context.port + options.servant_count > kPortMax) {
-    return "-p " + std::to_string(context.port) + " leaves no room for " +
-           std::to_string(options.servant_count) + " ports behind it";
-  }
-  if (!context.executable(shim_of(context))) {
-    return "cannot find mserve-qshim beside mserve-broker or on PATH";
+           "each with mserve-qshim --q HOST:PORT";
   }
   if (access(options.servant_command.c_str(), R_OK) != 0) {
     return "cannot read the script " + options.servant_command;
@@ -71,19 +159,89 @@ std::string why_no_q(const BrokerOptions& options, const PlanContext& context) {
   return {};
 }
 
-void add_q_servant(std::vector<Program>& programs, std::uint32_t number,
-                   const BrokerOptions& options, const PlanContext& context) {
-  const std::string port = std::to_string(context.port + number);
-  Program q{number, "q", {q_of(context), options.servant_command}, {}};
-  q.argv.insert(q.argv.end(), options.q_args.begin(), options.q_args.end());
-  q.argv.insert(q.argv.end(), {"-p", port});
-  q.env.emplace_back("Q_SERVANTOF", kLoopback);
-  if (const char* const plugins = context.env("MSERVE_PLUGINS"); plugins != nullptr) {
-    q.env.emplace_back("Q_PLUGINS", plugins);
+std::string why_not_on(const std::string& host, const BrokerOptions& options,
+                       const PlanContext& context) {
+  if (!host_ok(host)) {
+    return "'" + host + "' is no host name";
   }
-  programs.push_back(std::move(q));
+  std::istringstream launch(options.launch);
+  std::string program;
+  launch >> program;
+  if (program.empty() || !context.executable(program)) {
+    return "cannot run '" + program + "', which --launch needs to start q on " + host +
+           "; install it, or say another way with --launch";
+  }
+  if (context.address_towards(host).empty()) {
+    return "cannot find the host " + host;
+  }
+  return {};
+}
+
+std::string why_no_q(const std::vector<Place>& places, const BrokerOptions& options,
+                     const PlanContext& context) {
+  if (context.port == 0) {
+    return options.servant_command +
+           " needs -p PORT: its q processes listen on the ports behind that one";
+  }
+  if (!context.executable(shim_of(context))) {
+    return "cannot find mserve-qshim beside mserve-broker or on PATH";
+  }
+  for (const Place& place : places) {
+    if (place.port > kPortMax) {
+      return "-p " + std::to_string(context.port) + " leaves no room for the ports behind it";
+    }
+    std::string why = place.host.empty() ? why_not_here(options, context)
+                                         : why_not_on(place.host, options, context);
+    if (!why.empty()) {
+      return why;
+    }
+  }
+  return {};
+}
+
+void add_q_servant(std::vector<Program>& programs, std::uint32_t number, const Place& place,
+                   const BrokerOptions& options, const PlanContext& context) {
+  const std::string port = std::to_string(place.port);
+  if (place.host.empty()) {
+    programs.push_back(
+        {number, "q", q_command(place, options, context), q_environment(kLoopback, context)});
+    programs.push_back(
+        {number, "qshim", {shim_of(context), "--q", std::string(kLoopback) + ":" + port}, {}});
+    return;
+  }
+  programs.push_back({number, "launch", launch_command(place, options, context), {}});
+  std::string host = place.host.substr(place.host.find('@') + 1);  // npos + 1: all of it
+  if (host.find(':') != std::string::npos) {
+    host = "[" + host + "]";
+  }
   programs.push_back(
-      {number, "qshim", {shim_of(context), "--q", std::string(kLoopback) + ":" + port}, {}});
+      {number, "qshim", {shim_of(context), "--tier", "1", "--q", host + ":" + port}, {}});
+}
+
+/// Of the interface through which the host is reached; nothing is sent.
+std::string address_towards(const std::string& host) {
+  addrinfo wanted{};
+  wanted.ai_socktype = SOCK_DGRAM;
+  addrinfo* found = nullptr;
+  const std::string name = host.substr(host.find('@') + 1);
+  if (getaddrinfo(name.c_str(), "22", &wanted, &found) != 0) {
+    return {};
+  }
+  std::string address;
+  for (const addrinfo* at = found; at != nullptr && address.empty(); at = at->ai_next) {
+    const shm::UniqueFd fd(socket(at->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_storage own{};
+    socklen_t bytes = sizeof(own);
+    std::array<char, NI_MAXHOST> text{};
+    if (fd && connect(fd.get(), at->ai_addr, at->ai_addrlen) == 0 &&
+        getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own), &bytes) == 0 &&
+        getnameinfo(reinterpret_cast<const sockaddr*>(&own), bytes, text.data(), text.size(),
+                    nullptr, 0, NI_NUMERICHOST) == 0) {
+      address = text.data();
+    }
+  }
+  freeaddrinfo(found);
+  return address;
 }
 
 }  // namespace
@@ -95,14 +253,15 @@ std::vector<Program> plan_programs(const BrokerOptions& options, const PlanConte
     return programs;
   }
   const bool q = is_q_script(options.servant_command);
+  const std::vector<Place> places = places_of(options, context.port);
   if (q) {
-    fault = why_no_q(options, context);
+    fault = why_no_q(places, options, context);
   } else if (!context.executable(options.servant_command)) {
     fault = "cannot run '" + options.servant_command + "': no such program; give its path";
   }
   for (std::uint32_t number = 1; fault.empty() && number <= options.servant_count; ++number) {
     if (q) {
-      add_q_servant(programs, number, options, context);
+      add_q_servant(programs, number, places[number - 1], options, context);
     } else {
       Program program{number, "servant", {options.servant_command}, {}};
       program.argv.insert(program.argv.end(), options.servant_args.begin(),
@@ -117,7 +276,7 @@ PlanContext plan_context(std::uint32_t port) {
   std::error_code ignored;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", ignored);
   return {[](const char* name) { return std::getenv(name); }, on_path, self.parent_path().string(),
-          port};
+          port, address_towards};
 }
 
 }  // namespace mserve::broker

@@ -25,11 +25,16 @@ struct PlanContext {
   std::function<bool(const std::string&)> executable;  ///< A path, or a name on PATH.
   std::string own_directory;                           ///< Where mserve-broker lies.
   std::uint32_t port = 0;                              ///< Of -p; 0: none.
+  /// The address by which a host sees this one; empty when its name says nothing.
+  std::function<std::string(const std::string&)> address_towards;
 };
 
-/// The programs of `N COMMAND`: N times COMMAND, or, where COMMAND is a q script, a q process on
-/// each of the ports behind -p and a shim for it, with the environment that LLnC's scripts give a
-/// servant: Q_SERVANTOF (the address that may connect) and Q_PLUGINS ($MSERVE_PLUGINS).
+/// The programs of `N COMMAND [HOST...]`: N times COMMAND, or, where COMMAND is a q script, a q
+/// process on each of the ports behind -p and a shim for it, with the environment that LLnC's
+/// scripts give a servant: Q_SERVANTOF (the address that may connect) and Q_PLUGINS.
+/// Each host gets a share of them, one behind the other, and counts its ports from -p on; of a
+/// number that does not divide, the last hosts get more. `localhost` is this one; for the others
+/// --launch starts q, and their shims attach as tier 1.
 /// @param fault  one sentence that says what to do, when there is no plan.
 /// @return the programs; none with an empty `fault` when nothing is to be launched.
 [[nodiscard]] std::vector<Program> plan_programs(const BrokerOptions& options,

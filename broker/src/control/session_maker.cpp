@@ -94,6 +94,8 @@ void SessionMaker::fill(Session& session, const shm::Hello& hello, const shm::Cr
     session.name = (servant ? "servant-" : "client-") + std::to_string(session.number + 1);
   }
   session.credit = std::clamp(hello.credit, 1U, kServantCreditMax);
+  session.tags = std::string(shm::text_of(hello.tags));
+  session.remote = (hello.flags & shm::kHelloRemote) != 0;
   session.pid = who.pid;
   session.uid = who.uid;
   session.shared_bytes = shape.bytes();

@@ -33,7 +33,7 @@ Limits limits_of(const BrokerOptions& options) {
 }
 
 Options policy_of(const BrokerOptions& options) {
-  return {options.policy, options.match_wait, options.route_expire};
+  return {options.policy, options.match_wait, options.route_expire, options.spill_after};
 }
 
 }  // namespace
@@ -44,7 +44,7 @@ DataCounters DataCounters::add_to(shm::CountersWriter& w) {
       &w.add("discarded"),      &w.add("stale_replies"), &w.add("retried"),  &w.add("fragments_in"),
       &w.add("fragments_out"),  &w.add("kept_replies"),  &w.add("sessions"), &w.add("servants"),
       &w.add("attached_total"), &w.add("closed_total"),  &w.add("queued"),   &w.add("running"),
-      &w.add("affinity_hits"),  &w.add("wakes"),         &w.add("sleeps")};
+      &w.add("affinity_hits"),  &w.add("remote"),        &w.add("wakes"),    &w.add("sleeps")};
 }
 
 DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Links& links,
@@ -182,6 +182,7 @@ void DataPlane::timers() {
   counters_.queued->set(dispatcher_.queued());
   counters_.running->set(dispatcher_.running());
   counters_.affinity_hits->set(dispatcher_.counters().hits);
+  counters_.remote->set(dispatcher_.counters().remote);
   counters_.retried->set(dispatcher_.counters().retried);
   if (draining_) {
     check_drained();

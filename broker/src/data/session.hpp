@@ -40,11 +40,13 @@ struct Session {
   std::uint32_t generation = 0;  ///< Differs between two sessions of the same number.
   shm::Role role = shm::Role::client;
   std::string name;
+  std::string tags;  ///< As the servant gave them.
   shm::UniqueFd socket;
   shm::UniqueFd pidfd;
   pid_t pid = 0;
   uid_t uid = 0;
   std::uint32_t credit = 1;
+  bool remote = false;  ///< A servant of tier 1.
   std::uint64_t shared_bytes = 0;
   shm::Mapping own;   ///< Broker's segment, writable.
   shm::Mapping peer;  ///< Peer's segment, read-only.

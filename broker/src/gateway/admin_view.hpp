@@ -15,11 +15,13 @@ struct SessionRow {
   std::uint32_t number = 0;  ///< From 1, as in logs and info.
   bool servant = false;
   bool suspended = false;  ///< Its process is stopped.
+  bool remote = false;     ///< Of tier 1.
   std::uint32_t credit = 0;
   pid_t pid = 0;
   uid_t uid = 0;
   std::int64_t since = 0;  ///< ns since 2000.01.01.
   std::string name;
+  std::string tags;
 };
 
 /// Who is attached, told by the control thread and read by the gateway's. Any thread; a lock, so

@@ -66,6 +66,7 @@ struct Given {
   std::string user;
   std::string name;
   std::string idle = "auto";
+  std::string tier = "auto";
 };
 
 /// An option in seconds for a value in nanoseconds.
@@ -114,7 +115,12 @@ void describe_broker(CLI::App& app, ShimOptions& o, Given& given) {
       ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
   app.add_option("--name", given.name, "Name in logs and info dictionaries, at most 31 characters")
       ->option_text("NAME [where q listens, as 127.0.0.1-5001]");
-  app.add_option("--tags", o.tags, "Words for the broker's placement rules");
+  app.add_option("--tags", o.tags, "Words that .mserve.servants[] shows beside the name");
+  app.add_option("--tier", given.tier,
+                 "0: serves like any servant; 1: only when those of tier 0 cannot; auto: 1 where q "
+                 "is on another host")
+      ->check(CLI::IsMember({"auto", "0", "1"}))
+      ->option_text("auto|0|1 [auto]");
   app.add_option("--credit", o.credit,
                  "Requests that may be at q at once, of which a broker grants 64 at most; q runs "
                  "them one by one")
@@ -165,6 +171,9 @@ std::string complete(ShimOptions& o, const Given& given) {
   o.credentials = given.user.empty() ? mserve::shim::default_credentials() : given.user;
   o.name = given.name.empty() ? mserve::shim::default_name(o.q, std::getenv("MSERVE_SERVANT"))
                               : given.name;
+  if (given.tier != "auto") {
+    o.remote = given.tier == "1";
+  }
   o.idle = mserve::shm::parse_idle_strategy(given.idle).value_or(o.idle);
   return o.validate();
 }

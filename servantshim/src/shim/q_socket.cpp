@@ -156,6 +156,30 @@ bool QSocket::connect(const QEndpoint& endpoint, const SocketOptions& options,
   return connected();
 }
 
+bool QSocket::elsewhere() const noexcept {
+  sockaddr_storage own{};
+  sockaddr_storage peer{};
+  socklen_t own_bytes = sizeof(own);
+  socklen_t peer_bytes = sizeof(peer);
+  if (getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&own), &own_bytes) != 0 ||
+      getpeername(fd_.get(), reinterpret_cast<sockaddr*>(&peer), &peer_bytes) != 0 ||
+      on_this_host(reinterpret_cast<const sockaddr*>(&peer))) {
+    return false;
+  }
+  if (peer.ss_family == AF_INET) {
+    sockaddr_in a{};
+    sockaddr_in b{};
+    std::memcpy(&a, &own, sizeof(a));
+    std::memcpy(&b, &peer, sizeof(b));
+    return a.sin_addr.s_addr != b.sin_addr.s_addr;
+  }
+  sockaddr_in6 a{};
+  sockaddr_in6 b{};
+  std::memcpy(&a, &own, sizeof(a));
+  std::memcpy(&b, &peer, sizeof(b));
+  return std::memcmp(&a.sin6_addr, &b.sin6_addr, sizeof(a.sin6_addr)) != 0;
+}
+
 Transfer QSocket::send(std::span<const Piece> pieces) noexcept {
   std::array<iovec, kPiecesMax> vectors;
   msghdr message{};

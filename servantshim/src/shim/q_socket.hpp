@@ -34,6 +34,8 @@ class QSocket final : public QLink {
                              const std::atomic<bool>& stop, std::string& why);
   void close() noexcept { fd_.reset(); }
   [[nodiscard]] bool connected() const noexcept { return static_cast<bool>(fd_); }
+  /// Whether the other end has another address than this one: q runs on another host.
+  [[nodiscard]] bool elsewhere() const noexcept;
   /// For poll().
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }
 

@@ -27,6 +27,9 @@ class LaunchPlan : public ::testing::Test {
     };
     context_.own_directory = "/opt/bin";
     context_.port = 5000;
+    context_.address_towards = [](const std::string& host) {
+      return host == "nowhere" ? std::string() : std::string("10.0.0.1");
+    };
   }
   std::vector<Program> plan() {
     fault_.clear();
@@ -56,7 +59,7 @@ TEST_F(LaunchPlan, AProgramRunsAsOftenAsAskedForWithItsArguments) {
 
 TEST_F(LaunchPlan, AQScriptRunsOnThePortsBehindOursWithAShimEach) {
   options_.q_args = {"-T", "60"};
-  env_["MSERVE_PLUGINS"] = "a.q b.q";
+  env_["Q_PLUGINS"] = "a.q b.q";
   const std::vector<Program> programs = plan();
   ASSERT_EQ(fault_, "");
   ASSERT_EQ(programs.size(), 4U);
@@ -67,6 +70,52 @@ TEST_F(LaunchPlan, AQScriptRunsOnThePortsBehindOursWithAShimEach) {
   using Env = std::vector<std::pair<std::string, std::string>>;
   EXPECT_EQ(programs[0].env, (Env{{"Q_SERVANTOF", "127.0.0.1"}, {"Q_PLUGINS", "a.q b.q"}}));
   EXPECT_TRUE(programs[1].env.empty());
+}
+
+TEST_F(LaunchPlan, HostsGetTheirShareAndServeAsTier1) {
+  options_.servant_count = 5;
+  options_.hosts = {"localhost", "me@hostA"};
+  options_.q_args = {"-s", "4"};
+  env_["Q_PLUGINS"] = "it's.q";
+  const std::vector<Program> programs = plan();
+  ASSERT_EQ(fault_, "");
+  ASSERT_EQ(programs.size(), 10U);
+  EXPECT_EQ(programs[1].argv.back(), "127.0.0.1:5001");
+  EXPECT_EQ(programs[3].argv.back(), "127.0.0.1:5002");
+  EXPECT_EQ(programs[4].argv,
+            (Words{"ssh", "-tt", "-o", "BatchMode=yes", "me@hostA",
+                   "exec env 'Q_SERVANTOF=10.0.0.1' 'Q_PLUGINS=it'\\''s.q' 'q' '" + script_ +
+                       "' '-s' '4' '-p' '5001'"}));
+  EXPECT_TRUE(programs[4].env.empty());
+  EXPECT_EQ(programs[5].argv, (Words{"/opt/bin/mserve-qshim", "--tier", "1", "--q", "hostA:5001"}));
+  EXPECT_EQ(programs[9].argv.back(), "hostA:5003");
+  EXPECT_EQ(programs[9].servant, 5U);
+}
+
+TEST_F(LaunchPlan, AnotherLaunchCommandTakesWhatItNeeds) {
+  options_.servant_count = 1;
+  options_.hosts = {"fd00::7"};
+  options_.launch = "start --on={host} {port}/{port} {script}";
+  const std::vector<Program> programs = plan();
+  ASSERT_EQ(fault_, "");
+  EXPECT_EQ(programs[0].argv, (Words{"start", "--on=fd00::7", "5001/5001", script_}));
+  EXPECT_EQ(programs[1].argv.back(), "[fd00::7]:5001");
+}
+
+TEST_F(LaunchPlan, HostsThatCannotBeAreRefused) {
+  has_q_ = false;  // nor is it needed here
+  for (const char* const host : {"-oProxyCommand=x", "a b", "$(x)"}) {
+    options_.hosts = {host};
+    EXPECT_TRUE(plan().empty());
+    EXPECT_NE(fault_.find("is no host name"), std::string::npos) << fault_;
+  }
+  options_.hosts = {"nowhere"};
+  EXPECT_TRUE(plan().empty());
+  EXPECT_NE(fault_.find("cannot find the host nowhere"), std::string::npos) << fault_;
+  options_.hosts = {"hostA"};
+  options_.launch = "nothing {host}";
+  EXPECT_TRUE(plan().empty());
+  EXPECT_NE(fault_.find("--launch"), std::string::npos) << fault_;
 }
 
 TEST_F(LaunchPlan, QbinSaysWhichQ) {

@@ -24,8 +24,8 @@ struct Options {
   /// What the info dictionary and logs call this servant: up to 31 of [A-Za-z0-9._-]. Empty: the
   /// broker chooses.
   std::string name{};
-  /// Words for the broker's placement rules, such as "gpu version=canary"; printable ASCII, up to
-  /// 255.
+  /// Words that the broker shows beside the name, such as "gpu version=canary"; printable ASCII, up
+  /// to 255.
   std::string tags{};
   /// Requests that the broker may hand over at once, 1..4096; it grants 64 at the most. They run
   /// one after the other, so more than 1 hides the way to and from the broker, and costs fairness

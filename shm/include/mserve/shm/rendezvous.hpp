@@ -58,6 +58,9 @@ struct WireHeader {
 };
 static_assert(std::is_trivially_copyable_v<WireHeader> && sizeof(WireHeader) == 8);
 
+/// Hello::flags of a servant whose process, or the one it stands for, is on another host (tier 1).
+inline constexpr std::uint32_t kHelloRemote = 1;
+
 /// Peer to broker, first message.
 struct Hello {
   WireHeader header{kWireMagic, WireType::hello, 544};
@@ -66,7 +69,7 @@ struct Hello {
   std::uint16_t layout_major = kLayoutMajor;
   std::uint16_t layout_minor = kLayoutMinor;
   Role role = Role::client;
-  std::uint32_t flags = 0;       ///< None defined in this minor version; zero.
+  std::uint32_t flags = 0;       ///< kHelloRemote or zero; only servants set any.
   std::uint32_t ring_bytes = 0;  ///< Wanted, a power of two; 0: the broker's default.
   std::uint32_t credit = 0;      ///< Servants: 1..kCreditMax; others up to kCreditMax, not used.
   char name[64] = {};            ///< [A-Za-z0-9._-]; may be empty.

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// q scripts started by the broker: a q process and a shim each, here and elsewhere. q is a shell
+// script that runs the stand-in.
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "gateway_setup.hpp"
+#include "mserve/client/query.hpp"
+#include "support/broker_process.hpp"
+#include "support/shim_process.hpp"
+#include "support/temp_dir.hpp"
+
+namespace mserve::test {
+namespace {
+
+/// Whether nobody listens on any of `count` ports from `first` on.
+bool all_free(std::uint16_t first, int count) {
+  for (int at = 0; at < count; ++at) {
+    const shm::UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(first + at));
+    if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// The first of `count` ports in a row, below those that the kernel gives away.
+std::uint16_t free_ports(int count) {
+  std::random_device random;
+  std::uint16_t first = 0;
+  do {
+    first = static_cast<std::uint16_t>(20'000 + random() % 12'000);
+  } while (!all_free(first, count));
+  return first;
+}
+
+/// A directory with a q and a servant.q in it, and a port with free ones behind it.
+class LaunchQ : public ::testing::Test {
+ protected:
+  LaunchQ() {
+    std::ofstream(script_) << "/ what a servant loads\n";
+    std::ofstream(q_) << "#!/bin/sh\nfor last; do :; done\nexec '" << program("mserve-standin")
+                      << "' --form lbt --servantof --port \"$last\"\n";
+    std::filesystem::permissions(q_, std::filesystem::perms::owner_all);
+  }
+  BrokerSetup setup(std::vector<std::string> args) {
+    BrokerSetup setup;
+    setup.env = {{"QBIN", q_}};
+    setup.args = {"-p", std::to_string(port_)};
+    setup.args.insert(setup.args.end(), args.begin(), args.end());
+    return setup;
+  }
+  /// The answer of `client` to `text`, which must be one.
+  static Value ask(Client& client, const std::string& text) {
+    auto answer = query(client, text, {}, watchdog());
+    EXPECT_TRUE(answer) << to_string(answer.error().code);
+    return answer ? answer.value().result : Value();
+  }
+
+  TempDir dir_;
+  std::string script_ = dir_.file("servant.q");
+  std::string q_ = dir_.file("q");
+  std::uint16_t port_ = free_ports(4);
+};
+
+TEST_F(LaunchQ, TwoOfThemServeAndComeBackWhenKilled) {
+  const Broker broker(setup({"2", script_}));
+  Client client = broker.client();
+  EXPECT_EQ(ask(client, "echo 42"), Value::long_atom(42));
+  std::set<std::string> endpoints;
+  for (const std::string& line : broker.log_lines("connected: q at ")) {
+    endpoints.insert(
+        line.substr(line.find("q at "), line.find(", capability") - line.find("q at ")));
+  }
+  EXPECT_EQ(endpoints, (std::set<std::string>{"q at 127.0.0.1:" + std::to_string(port_ + 1),
+                                              "q at 127.0.0.1:" + std::to_string(port_ + 2)}));
+  for (const pid_t pid : broker.launched()) {
+    if (std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/exe") ==
+        program("mserve-standin")) {
+      ASSERT_EQ(kill(pid, SIGKILL), 0);
+    }
+  }
+  ASSERT_TRUE(wait_until([&] { return broker.log_lines("connected: q at ").size() >= 4; },
+                         "both shims have lost their q and found the next"));
+  broker.wait_for_counter("servants", 2);
+  EXPECT_EQ(ask(client, "echo 43"), Value::long_atom(43));
+}
+
+TEST_F(LaunchQ, ThoseOfAnotherHostServeWhenNoneIsHere) {
+  // The address stands for another host, and a shell for ssh.
+  const Broker broker(
+      setup({"--spill-after", "inf", "--launch", "sh -c {command}", "1", script_, "127.0.0.1"}));
+  EXPECT_EQ(broker.log_lines("tier=1").size(), 1U) << broker.log();
+  Client client = broker.client();
+  EXPECT_EQ(ask(client, "echo 42"), Value::long_atom(42));
+  broker.wait_for_counter("remote", 1);
+  RawPeer local = raw_servant(broker, "here");
+  broker.wait_for_counter("servants", 2);
+  ASSERT_TRUE(send_query(client, make_query("echo 1", ""), {}, watchdog()));
+  const auto mine = local.take();
+  ASSERT_TRUE(mine);
+  ASSERT_TRUE(send_query(client, make_query("echo 2", ""), {}, watchdog()));
+  broker.wait_for_counter("queued", 1);
+  ASSERT_TRUE(answer(local, mine->header.id, kdb::encode(Value::long_atom(1))));
+  const auto next = local.take();
+  ASSERT_TRUE(next) << "the servant of tier 1 was idle, but one of tier 0 was there";
+  ASSERT_TRUE(answer(local, next->header.id, kdb::encode(Value::long_atom(2))));
+  EXPECT_EQ(broker.counter("remote"), 1U);
+  local.vanish();
+  broker.wait_for_counter("servants", 1);
+  for (int at = 0; at < 2; ++at) {
+    Reply reply;
+    ASSERT_EQ(client.wait(watchdog()), Errc::ok);
+    ASSERT_EQ(client.poll(reply), Errc::ok);
+  }
+  EXPECT_EQ(ask(client, "echo 43"), Value::long_atom(43));
+  EXPECT_EQ(broker.counter("remote"), 2U);
+}
+
+TEST_F(LaunchQ, WhatWaitedTooLongGoesToTier1) {
+  const Broker broker(setup({"--spill-after", "1ms"}));
+  const StandinProcess q;
+  const ShimProcess shim(broker, q.port(), {"--tier", "1"});
+  RawPeer local = raw_servant(broker, "busy");
+  broker.wait_for_counter("servants", 2);
+  Client client = broker.client();
+  ASSERT_TRUE(send_query(client, make_query("echo 1", ""), {}, watchdog()));
+  ASSERT_TRUE(local.take());
+  EXPECT_EQ(ask(client, "echo 2"), Value::long_atom(2));
+  EXPECT_EQ(broker.counter("remote"), 1U);
+}
+
+}  // namespace
+}  // namespace mserve::test
