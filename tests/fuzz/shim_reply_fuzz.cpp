@@ -180,7 +180,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                    .credit = kRequests,
                    .out_ring_bytes = from.capacity,
                    .message_bytes_max = 1 << 20,
-                   .gather_max = kGathered,
                    .max_gathered = kGathered});
   const Bytes query = {std::byte{0xff}, std::byte{1}};  // 1b
   for (std::uint64_t id = 1; id <= kRequests; ++id) {

@@ -21,7 +21,6 @@ void Exchange::attach(const Bounds& bounds) {
   questions_.reserve(bounds.credit + 2);
   reader_.attach({.servant = bounds.servant,
                   .ring_capacity = bounds.out_ring_bytes,
-                  .gather_max = bounds.gather_max,
                   .max_gathered = bounds.max_gathered,
                   .message_bytes_max = bounds.message_bytes_max});
   writer_.attach(bounds.servant, bounds.credit, bounds.max_gathered);

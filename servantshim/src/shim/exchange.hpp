@@ -37,7 +37,6 @@ class Exchange {
     std::uint32_t credit = 1;             ///< 1..4096.
     std::uint64_t out_ring_bytes = 0;     ///< Capacity of the ring towards the broker.
     std::uint64_t message_bytes_max = 0;  ///< Largest reply that the broker takes.
-    std::uint64_t gather_max = 0;         ///< Largest LBT reply with info.
     std::uint64_t max_gathered = 0;       ///< Bound on whatever must be whole in memory.
   };
 

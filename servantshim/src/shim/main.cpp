@@ -136,13 +136,9 @@ void describe_limits(CLI::App& app, ShimOptions& o) {
   add_seconds(app, "--retry-max", o.retry_ns_max, "Longest of these pauses");
   add_seconds(app, "--stop-timeout", o.stop_ns_max,
               "After SIGTERM, how long to wait for what runs");
-  app.add_option("--gather-max", o.gather_max,
-                 "Largest lbt reply with an info dictionary; above: error limit")
-      ->transform(CLI::AsSizeValue(false))
-      ->option_text("SIZE [256k]");
   app.add_option("--max-gathered", o.max_gathered,
-                 "Largest message that must be held whole: compressed, big-endian, a request that "
-                 "has to wait for a larger one; above: error limit")
+                 "Largest message that must be held whole: compressed, big-endian, an lbt reply "
+                 "with info, a request that has to wait for a larger one; above: error limit")
       ->transform(CLI::AsSizeValue(false))
       ->option_text("SIZE [64m]");
 }

@@ -35,8 +35,7 @@ struct ShimOptions {
   std::uint64_t user_timeout_ns = 30'000'000'000;  ///< TCP_USER_TIMEOUT, other hosts only.
   std::uint64_t stop_ns_max = 5'000'000'000;       ///< After SIGTERM, for what runs.
 
-  std::uint64_t gather_max = 256U << 10;     ///< LBT replies with info that one frame cannot hold.
-  std::uint64_t max_gathered = 64ULL << 20;  ///< Whatever else must be whole in memory.
+  std::uint64_t max_gathered = 64ULL << 20;  ///< Largest message that must be whole in memory.
 
   /// Every fault at once, one sentence per line; empty when there is none.
   [[nodiscard]] std::string validate() const;

@@ -231,7 +231,7 @@ ReplyReader::Turn ReplyReader::plan_lbt(const LbtOpening& opening) {
     phase_ = Phase::body;
     return Turn::again;
   }
-  return left_ <= bounds_.gather_max ? begin_gather() : answer_error("limit");
+  return header_.message_bytes <= bounds_.max_gathered ? begin_gather() : answer_error("limit");
 }
 
 ReplyReader::Turn ReplyReader::read_body(QLink& q) {

@@ -39,10 +39,11 @@ class ReplyReader {
   };
 
   struct Bounds {
-    std::uint32_t servant = 0;            ///< Our number, stamped on replies.
-    std::uint64_t ring_capacity = 0;      ///< Of the ring towards the broker.
-    std::uint64_t gather_max = 0;         ///< LBT replies with info.
-    std::uint64_t max_gathered = 0;       ///< Compressed and big-endian messages, either size.
+    std::uint32_t servant = 0;        ///< Our number, stamped on replies.
+    std::uint64_t ring_capacity = 0;  ///< Of the ring towards the broker.
+    /// What must be whole in memory: compressed and big-endian messages, either size, and LBT
+    /// replies with info.
+    std::uint64_t max_gathered = 0;
     std::uint64_t message_bytes_max = 0;  ///< Largest reply that the broker takes.
   };
 

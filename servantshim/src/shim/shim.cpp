@@ -187,7 +187,6 @@ Errc Shim::attach() {
                     .credit = credit,
                     .out_ring_bytes = info.out_ring_bytes,
                     .message_bytes_max = info.message_bytes_max,
-                    .gather_max = options_.gather_max,
                     .max_gathered = options_.max_gathered});
   log_.recovered();
   log_.event("attached: broker pid " + std::to_string(info.broker_pid) + ", servant " +

@@ -33,7 +33,6 @@ class Desk {
     std::uint64_t ring_bytes = 64 << 10;
     std::uint32_t credit = 1;
     std::uint64_t message_bytes_max = 16 << 20;
-    std::uint64_t gather_max = 256 << 10;
     std::uint64_t max_gathered = 1 << 20;
   };
 
@@ -57,7 +56,6 @@ class Desk {
                      .credit = shape_.credit,
                      .out_ring_bytes = shape_.ring_bytes,
                      .message_bytes_max = shape_.message_bytes_max,
-                     .gather_max = shape_.gather_max,
                      .max_gathered = shape_.max_gathered});
   }
 

@@ -185,22 +185,22 @@ TEST(ExchangeLbt, CompressedReplyTooLargeToUnpackIsTheOnlyRequestsLimit) {
   EXPECT_EQ(d.replies.size(), 1U);
 }
 
-TEST(ExchangeLbt, ThreeItemReplyIsGatheredUpToItsBound) {
-  Desk d({.form = Form::lbt, .gather_max = 150'000});
+TEST(ExchangeLbt, ThreeItemReplyIsGatheredUpToMaxGathered) {
+  Desk d({.form = Form::lbt, .max_gathered = 800'000});
   std::int64_t qid = ask(d, 1, text("x"));
-  d.q.answer(qid, blob(140'000), kInfo);  // larger than the buffer and than a frame
+  d.q.answer(qid, blob(700'000), kInfo);  // larger than the buffer and than a frame
   EXPECT_EQ(d.run(), Progress::idle);
-  EXPECT_EQ(d.reply(1).payload, Desk::pair(blob(140'000), kInfo));
+  EXPECT_EQ(d.reply(1).payload, Desk::pair(blob(700'000), kInfo));
   EXPECT_EQ(d.reply(1).flags, shm::kFlagPair);
   EXPECT_GT(d.fragments, 1);
   qid = ask(d, 2, text("x"));
-  d.q.answer(qid, blob(160'000), kInfo);
+  d.q.answer(qid, blob(900'000), kInfo);
   EXPECT_EQ(d.run(), Progress::idle);
   EXPECT_EQ(d.reply(2).error_text(), "limit");
   qid = ask(d, 3, text("x"));
-  d.q.answer(qid, blob(160'000));
+  d.q.answer(qid, blob(900'000));
   EXPECT_EQ(d.run(), Progress::idle);
-  EXPECT_EQ(d.reply(3).value(), blob(160'000));
+  EXPECT_EQ(d.reply(3).value(), blob(900'000));
 }
 
 TEST(ExchangeLbt, RequestsOneLevelTooDeepForTheListAreLimit) {

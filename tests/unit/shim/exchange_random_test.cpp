@@ -29,7 +29,6 @@ class RandomDesk {
         desk_({.form = form,
                .ring_bytes = std::uint64_t{4096} << below(5),
                .credit = credit_,
-               .gather_max = 4 << 20,
                .max_gathered = 4 << 20}) {}
 
   void play(std::uint64_t requests) {
