@@ -23,7 +23,8 @@ void expect_nothing_left(const Broker& broker, std::size_t descriptors) {
   broker.wait_for_counter("gateway_pending", 0);
   broker.wait_for_counter("running", 0);
   broker.wait_for_counter("queued", 0);
-  EXPECT_TRUE(wait_until([&] { return broker.descriptors() == descriptors; },
+  // Not more: a connection that is counted no longer may be a moment from being closed.
+  EXPECT_TRUE(wait_until([&] { return broker.descriptors() <= descriptors; },
                          "the descriptors to be closed"));
 }
 
