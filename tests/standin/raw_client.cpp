@@ -145,4 +145,10 @@ void RawClient::half_close() {
   shutdown(fd_.get(), SHUT_WR);
 }
 
+void RawClient::reset() {
+  const linger at_once{1, 0};
+  setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+  fd_.reset();
+}
+
 }  // namespace mserve::test

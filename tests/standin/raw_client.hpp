@@ -51,6 +51,9 @@ class RawClient {
   /// Says that nothing more will be sent.
   void half_close();
   void close() { fd_.reset(); }
+  /// Closes a TCP connection as the kernel does for a process that died with bytes unread: the peer
+  /// learns that nobody reads any more, which a mere close() does not say.
+  void reset();
 
  private:
   explicit RawClient(shm::UniqueFd fd) noexcept : fd_(std::move(fd)) {}
