@@ -30,8 +30,8 @@ TEXT
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . broker/deploy/packages.sh
 cores=$(nproc)
-# A sanitized build takes ten times as long over the same schedules; tests/run.sh runs them all.
-sanitized_schedules=4000
+# Other builds take several times as long over the same schedules; tests/run.sh runs them all.
+few_schedules=4000
 module_folders=(shm qclient servantshim broker bench)
 
 # Prints the files of ours with one of the given endings, NUL-terminated.
@@ -120,7 +120,7 @@ stage_quickstart() {
 
 # Catches: memory used after its end or beyond it, leaks, undefined behaviour.
 stage_asan() {
-  export MSERVE_TEST_SCHEDULES=${MSERVE_TEST_SCHEDULES:-$sanitized_schedules}
+  export MSERVE_TEST_SCHEDULES=${MSERVE_TEST_SCHEDULES:-$few_schedules}
   # addr2line reads the stacks: Debian's clang comes without llvm-symbolizer.
   export ASAN_OPTIONS=allow_addr2line=1:detect_stack_use_after_return=1:strict_string_checks=1
   export UBSAN_OPTIONS=allow_addr2line=1:print_stacktrace=1
@@ -158,7 +158,7 @@ stage_one-fuzz-target() {
 
 # Catches: data races between threads that share one mapping.
 stage_tsan() {
-  export MSERVE_TEST_SCHEDULES=${MSERVE_TEST_SCHEDULES:-$sanitized_schedules}
+  export MSERVE_TEST_SCHEDULES=${MSERVE_TEST_SCHEDULES:-$few_schedules}
   export TSAN_OPTIONS=allow_addr2line=1:second_deadlock_stack=1
   # Where address randomisation is stronger than clang 14's runtime expects, do without it.
   if [[ -z ${MSERVE_NO_ASLR:-} ]] && setarch -R true 2>/dev/null; then
@@ -169,6 +169,7 @@ stage_tsan() {
 
 # Catches: what g++ lets pass, and code that only g++'s optimiser treats well.
 stage_clang() {
+  export MSERVE_TEST_SCHEDULES=${MSERVE_TEST_SCHEDULES:-$few_schedules}
   build_and_test clang
   cmake --build --preset clang --target all_verify_interface_header_sets
 }
