@@ -55,11 +55,11 @@ class Script {
 class Stream final : public QLink {
  public:
   Transfer send(std::span<const Piece> pieces) noexcept override {
-    std::size_t bytes = 0;
+    std::size_t sent = 0;
     for (const Piece& piece : pieces) {
-      bytes += piece.size();
+      sent += piece.size();
     }
-    return {Outcome::moved, bytes};
+    return {Outcome::moved, sent};
   }
   Transfer receive(std::span<std::byte> into) noexcept override {
     const std::size_t now = std::min({into.size(), bytes.size() - used, chunk});

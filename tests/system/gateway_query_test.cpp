@@ -250,6 +250,7 @@ TEST(GatewayQuery, AdminCallsOverTheUnixSocket) {
   EXPECT_EQ(queries->column("route")->items<std::string>()[0], "IBM");
   EXPECT_EQ(queries->column("status")->items<std::string>()[0], "ok");
   EXPECT_EQ(queries->column("status")->items<std::string>()[1], "failed");
+  EXPECT_EQ(queries->column("query")->at(0), text("proc1 `IBM"));
   EXPECT_GT(queries->column("elapsed")->items<std::int64_t>()[0], 0);
   EXPECT_EQ(admin.query(list({Value::symbol(".mserve.queries"), Value::long_atom(1)}))->count(),
             1U);

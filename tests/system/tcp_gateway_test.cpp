@@ -157,6 +157,22 @@ TEST(TcpGateway, CommandLineShowsTheSameByBothWays) {
   EXPECT_EQ(tcp.out, rings.out);
 }
 
+TEST(TcpGateway, WhatMustNotRunTwiceDoesNot) {
+  const Broker broker(with_gateway(0));
+  RawPeer servant = raw_servant(broker, "dies");
+  broker.wait_for_counter("servants", 1);
+  Client client = tcp_client(broker);
+  ASSERT_TRUE(send_query(client, make_query("echo 1", ""), {.repeatable = false}, watchdog()));
+  ASSERT_TRUE(servant.take());
+  const RawPeer heir = raw_servant(broker, "heir");
+  broker.wait_for_counter("servants", 2);
+  servant.vanish();
+  Reply reply;
+  ASSERT_EQ(client.wait(watchdog()), Errc::ok);
+  ASSERT_EQ(client.poll(reply), Errc::ok);
+  EXPECT_EQ(reply.status, Errc::servant_died);
+}
+
 // A gateway is killed under a request; the next one in the list answers it.
 TEST(TcpGateway, ARepeatableRequestSurvivesItsGateway) {
   Broker first(with_gateway(0));

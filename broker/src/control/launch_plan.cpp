@@ -186,6 +186,12 @@ std::string why_no_q(const std::vector<Place>& places, const BrokerOptions& opti
   if (!context.executable(shim_of(context))) {
     return "cannot find mserve-qshim beside mserve-broker or on PATH";
   }
+  for (std::size_t at = 0; at < options.hosts.size(); ++at) {
+    if (std::find(options.hosts.begin(), options.hosts.begin() + static_cast<std::ptrdiff_t>(at),
+                  options.hosts[at]) != options.hosts.begin() + static_cast<std::ptrdiff_t>(at)) {
+      return "host " + options.hosts[at] + " is given twice: its q processes would share ports";
+    }
+  }
   for (const Place& place : places) {
     if (place.port > kPortMax) {
       return "-p " + std::to_string(context.port) + " leaves no room for the ports behind it";

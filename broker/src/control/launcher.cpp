@@ -113,6 +113,11 @@ class Supervisor {
     for (const auto& [variable, value] : program.env) {
       setenv(variable.c_str(), value.c_str(), 1);
     }
+    // Nobody types to a servant: q would take a terminal's lines for commands, and ssh its keys.
+    if (const int nothing = open("/dev/null", O_RDONLY); nothing > 0) {
+      (void)dup2(nothing, STDIN_FILENO);
+      (void)close(nothing);
+    }
     std::vector<char*> argv;
     for (const std::string& arg : program.argv) {
       argv.push_back(const_cast<char*>(arg.c_str()));

@@ -64,6 +64,15 @@ std::string servant_name(std::span<const SessionRow> sessions, std::uint32_t num
   return found != sessions.end() ? found->name : std::string();
 }
 
+Value queries_of(std::span<const QueryRecord> records) {
+  std::vector<Value> texts;
+  texts.reserve(records.size());
+  for (const QueryRecord& record : records) {
+    texts.push_back(Value::chars(record.query.data()));
+  }
+  return Value::list(std::move(texts));
+}
+
 }  // namespace
 
 Value servants_table(std::span<const SessionRow> sessions) {
@@ -113,7 +122,7 @@ Value queries_table(std::span<const QueryRecord> records, std::span<const Sessio
   const auto status = [](const QueryRecord& r) { return to_string(r.status); };
   return Value::table(
       {"qid", "time", "user", "handle", "protocol", "route", "qsvr", "request", "answer", "status",
-       "elapsed", "execution"},
+       "elapsed", "execution", "query"},
       {longs_of(records, [](const QueryRecord& r) { return r.qid; }),
        Value::timestamps(
            column<std::int64_t>(records, [](const QueryRecord& r) { return r.time; })),
@@ -128,9 +137,14 @@ Value queries_table(std::span<const QueryRecord> records, std::span<const Sessio
        symbols_of(records, status),
        Value::timespans(
            column<std::int64_t>(records, [](const QueryRecord& r) { return r.elapsed_ns; })),
-       Value::timespans(column<std::int64_t>(records, [](const QueryRecord& r) {
-         return r.execution_ns != 0 ? static_cast<std::int64_t>(r.execution_ns) : kdb::kNullLong;
-       }))});
+       Value::timespans(column<std::int64_t>(records,
+                                             [](const QueryRecord& r) {
+                                               return r.execution_ns != 0
+                                                          ? static_cast<std::int64_t>(
+                                                                r.execution_ns)
+                                                          : kdb::kNullLong;
+                                             })),
+       queries_of(records)});
 }
 
 Value stats_dict(std::span<const CounterRow> counters) {

@@ -21,7 +21,7 @@ struct SessionRow {
   uid_t uid = 0;
   std::int64_t since = 0;  ///< ns since 2000.01.01.
   std::string name;
-  std::string tags;
+  std::string tags{};
 };
 
 /// Who is attached, told by the control thread and read by the gateway's. Any thread; a lock, so

@@ -82,7 +82,8 @@ class Connection {
   [[nodiscard]] bool idle() const noexcept { return pending_count_ == 0 && output_.waiting() == 0; }
   /// Memory that it takes for messages and answers now, in bytes.
   [[nodiscard]] std::uint64_t held_bytes() const noexcept {
-    return reader_.held_bytes() + parked_.size() + kept_bytes_ + output_.waiting();
+    return reader_.held_bytes() + parked_.size() + kept_bytes_ + output_.waiting() +
+           pending_count_ * sizeof(Pending);
   }
   /// CLOCK_MONOTONIC of the last bytes in either direction.
   [[nodiscard]] std::uint64_t active_ns() const noexcept { return active_ns_; }
@@ -131,7 +132,8 @@ class Connection {
   [[nodiscard]] Step take_whole(const MessageReader::Event& event);
   [[nodiscard]] Step submit(const Classified& message, std::span<const std::byte> body);
   [[nodiscard]] bool may_ask(Convention convention) noexcept;
-  [[nodiscard]] static std::uint8_t flags_of(Convention convention, bool pair) noexcept;
+  [[nodiscard]] static std::uint8_t flags_of(Convention convention, bool pair,
+                                             bool repeatable) noexcept;
   [[nodiscard]] RequestHead head_of(const Pending& pending, std::uint8_t flags) const noexcept;
   [[nodiscard]] Pending& new_pending(Convention convention);
   void count_request(Pending& pending) noexcept;

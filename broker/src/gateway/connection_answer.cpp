@@ -147,7 +147,7 @@ void Connection::put_error(Pending& pending, std::string_view text) {
 /// Whether the client's capability does not allow a message of this size.
 bool Connection::too_long(std::uint64_t message_bytes) const noexcept {
   return message_bytes >
-         (capability_ < kCapability ? kdb::kMessageBytesMaxSmall : kdb::kMessageBytesMax);
+         (capability_ < kCapabilityLarge ? kdb::kMessageBytesMaxSmall : kdb::kMessageBytesMax);
 }
 
 Wrapping Connection::wrap(const Pending& pending, std::uint64_t result_bytes,
@@ -310,6 +310,7 @@ void Connection::remember(const Pending& pending) {
   record.status = pending.status;
   copy_text(record.user, user_);
   copy_text(record.route, pending.route_text);
+  record.query = pending.query_head;
 }
 
 void Connection::drop_buffer(Pending& pending) {

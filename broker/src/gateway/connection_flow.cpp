@@ -94,7 +94,7 @@ Connection::Step Connection::take_begin(const MessageReader::Event& event) {
     describe(*flow_, message);
     flow_held_ = false;
     flow_pair_ = head.pair;
-    flow_flags_ = flags_of(head.convention, head.pair);
+    flow_flags_ = flags_of(head.convention, head.pair, false);  // nobody keeps what streams
     flow_skip_ = head.payload_offset;
     flow_->request_bytes = event.body_bytes - head.payload_offset;
     // Of a call the first arguments are there, which is all that a route needs.

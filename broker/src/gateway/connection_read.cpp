@@ -35,7 +35,7 @@ void Connection::on_readable() {
       break;
     } else if (errno != EINTR) {
       if (errno != EAGAIN && errno != EWOULDBLOCK) {
-        close({});
+        close(errno == ETIMEDOUT ? "it acknowledged nothing for too long" : "");
       }
       break;
     }

@@ -13,6 +13,16 @@ namespace {
 /// Messages of one connection that may wait for an answer; beyond it the socket is not read.
 constexpr std::uint32_t kPendingMax = 16384;
 
+/// Whether a client's options are to keep its query from being run again: `repeatable` is 0b.
+bool asks_once(std::span<const std::byte> options) {
+  constexpr std::size_t kLookedAt = 4096;  // far more than options take
+  if (options.empty() || options.size() > kLookedAt) {
+    return false;
+  }
+  const auto value = kdb::decode(options);
+  return value && value->find("repeatable") == kdb::Value::boolean(false);
+}
+
 void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
@@ -84,9 +94,10 @@ Connection::Step Connection::submit(const Classified& message, std::span<const s
   pending.route_text = std::move(route.text);
   pending.request_bytes = message.payload.size();
   const bool pair = !message.options.empty();
+  const std::uint8_t flags = flags_of(message.convention, pair, !asks_once(message.options));
+  note_query(message.query, pending.query_head);
   if (message.payload.size() <= context_.link->whole_bytes_max()) [[likely]] {
-    if (!context_.link->try_send(head_of(pending, flags_of(message.convention, pair)),
-                                 message.payload)) {
+    if (!context_.link->try_send(head_of(pending, flags), message.payload)) {
       release(pending);
       hold_ = Hold::ring;
       return Step::held;
@@ -97,15 +108,15 @@ Connection::Step Connection::submit(const Classified& message, std::span<const s
   }
   flow_ = &pending;
   flow_held_ = true;
-  flow_flags_ = flags_of(message.convention, pair);
+  flow_flags_ = flags;
   flow_offset_ = static_cast<std::size_t>(message.payload.data() - body.data());
   count_request(pending);
   return send_held(body);
 }
 
-std::uint8_t Connection::flags_of(Convention convention, bool pair) noexcept {
+std::uint8_t Connection::flags_of(Convention convention, bool pair, bool repeatable) noexcept {
   unsigned flags = pair ? shm::kFlagPair : 0U;
-  if (convention != Convention::sync) {
+  if (convention != Convention::sync && repeatable) {
     flags |= shm::kFlagRepeatable;  // as the scripts do; a sync client is told and decides itself
   }
   if (convention == Convention::lbt) {

@@ -29,10 +29,16 @@ void set_option(int fd, int level, int option, int value) noexcept {
   (void)::setsockopt(fd, level, option, &value, sizeof(value));
 }
 
-void set_tcp_options(int fd, std::uint64_t user_timeout_ns) noexcept {
+void set_tcp_options(int fd, const Peer& peer, std::uint64_t user_timeout_ns) noexcept {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  // A silent client is asked after a minute, then every ten seconds; unanswered six times it is
+  // gone.
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  if (user_timeout_ns != 0 && user_timeout_ns != kForever) {
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
+  // A shut receive window counts for it too, and a client on this host can only be busy.
+  if (peer.remote && user_timeout_ns != 0 && user_timeout_ns != kForever) {
     constexpr std::uint64_t kNsPerMs = 1'000'000;
     constexpr std::uint64_t kMsMax = 1U << 30;
     set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
@@ -111,7 +117,7 @@ bool Gateway::Loop::admit(int fd) {
     return false;
   }
   if (peer.kind != Peer::Kind::unix_socket) {
-    set_tcp_options(fd, options.tcp_user_timeout);
+    set_tcp_options(fd, peer, options.tcp_user_timeout);
   }
   if (free_.empty()) {
     free_.push_back(static_cast<std::uint32_t>(clients_.size()));

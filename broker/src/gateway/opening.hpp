@@ -13,6 +13,8 @@ namespace mserve::broker {
 /// Longest opening: credentials, console line, or head of an HTTP request. More is refused.
 inline constexpr std::size_t kOpeningBytesMax = 4096;
 /// The capability that we offer; the answer to a kdb+ opening is the smaller of both.
+/// The first one that allows messages above 2 GiB.
+inline constexpr std::uint8_t kCapabilityLarge = 5;
 inline constexpr std::uint8_t kCapability = 6;
 
 struct Opening {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gateway/conventions.hpp"
+#include "gateway/query_log.hpp"
 #include "mserve/shm/errc.hpp"
 #include "mserve/shm/frame.hpp"
 
@@ -45,6 +46,7 @@ struct Pending {
   // The request.
   std::uint64_t route = 0;
   std::string route_text;
+  QueryHead query_head{};  ///< For .mserve.queries[].
   std::uint64_t begun_ns = 0;
   std::uint64_t request_bytes = 0;
   std::uint64_t sent_bytes = 0;         ///< Of a request in fragments.
@@ -92,7 +94,7 @@ class PendingTable {
 
  private:
   static constexpr std::size_t kBlockNodes = 64;
-  static constexpr std::uint64_t kSlotBits = 24;
+  static constexpr std::uint64_t kSlotBits = 32;  // more nodes than memory can hold
 
   std::vector<std::unique_ptr<std::array<Pending, kBlockNodes>>> blocks_;
   Pending* free_ = nullptr;

@@ -4,12 +4,19 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "gateway/conventions.hpp"
 #include "mserve/shm/errc.hpp"
 
 namespace mserve::broker {
+
+/// How a query begins: NUL-terminated, printable ASCII, cut to fit.
+using QueryHead = std::array<char, 96>;
+
+/// The beginning of an encoded query: q text as it is, a call as `name[...]`, nothing for others.
+void note_query(std::span<const std::byte> query, QueryHead& head) noexcept;
 
 /// What is remembered of one answered query. Texts are NUL-terminated and cut to fit.
 struct QueryRecord {
@@ -25,6 +32,7 @@ struct QueryRecord {
   Errc status = Errc::ok;
   std::array<char, 32> user{};
   std::array<char, 64> route{};
+  QueryHead query{};
 };
 
 /// The last queries that went through the gateway. All memory is taken at the start. Threads: one.

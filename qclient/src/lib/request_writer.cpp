@@ -8,6 +8,18 @@
 #include "mserve/shm/errc.hpp"
 
 namespace mserve {
+namespace {
+
+std::span<const std::byte> once_options() noexcept {
+  static constexpr char kBytes[] =
+      "\x63"                          // dictionary
+      "\x0b\0\x01\0\0\0repeatable\0"  // its keys: one symbol
+      "\x01\0\x01\0\0\0";             // its values: one boolean, and the NUL of this literal: 0b
+  static_assert(sizeof(kBytes) == RequestWriter::kBackBytes);
+  return std::as_bytes(std::span(kBytes));
+}
+
+}  // namespace
 
 bool RequestWriter::next() noexcept {
   shm::FrameView frame;
@@ -20,6 +32,8 @@ bool RequestWriter::next() noexcept {
     put_front(frame.header, ext.has_flow ? ext.flow.total_bytes : frame.payload.size());
   }
   payload_ = frame.payload;
+  const bool last = !ext.has_flow || ext.flow.offset + frame.payload.size() == ext.flow.total_bytes;
+  back_ = once_ && last ? once_options() : std::span<const std::byte>();
   loaded_ = true;
   return true;
 }
@@ -28,10 +42,12 @@ void RequestWriter::put_front(const shm::FrameHeader& header,
                               std::uint64_t payload_bytes) noexcept {
   kdb::Header message;
   message.kind = kdb::MessageKind::async;
-  message.message_bytes = kFrontBytes + payload_bytes;
+  const bool pair = (header.flags & shm::kFlagPair) != 0;
+  once_ = !pair && (header.flags & shm::kFlagRepeatable) == 0;
+  const bool options = pair || once_;
+  message.message_bytes = kFrontBytes + payload_bytes + (once_ ? kBackBytes : 0);
   const auto head = kdb::write_header(message);
   std::byte* to = std::copy(head.begin(), head.end(), front_.data());
-  const bool options = (header.flags & shm::kFlagPair) != 0;
   // A general list of two or three items, the first a long: the id.
   const std::array<std::byte, 7> list = {
       std::byte{0},   std::byte{0}, options ? std::byte{3} : std::byte{2},
@@ -47,8 +63,10 @@ void RequestWriter::put_front(const shm::FrameHeader& header,
 void RequestWriter::sent(std::size_t bytes) noexcept {
   const std::size_t of_front = std::min(bytes, front_bytes_ - front_sent_);
   front_sent_ += of_front;
-  payload_ = payload_.subspan(bytes - of_front);
-  if (front_sent_ == front_bytes_ && payload_.empty() && loaded_) {
+  const std::size_t of_payload = std::min(bytes - of_front, payload_.size());
+  payload_ = payload_.subspan(of_payload);
+  back_ = back_.subspan(bytes - of_front - of_payload);
+  if (front_sent_ == front_bytes_ && payload_.empty() && back_.empty() && loaded_) {
     front_bytes_ = front_sent_ = 0;
     loaded_ = false;
     ring_.release();

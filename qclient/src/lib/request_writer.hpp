@@ -13,14 +13,18 @@
 namespace mserve {
 
 /// Turns request frames into the bytes of LBT's `(id; query)` and `(id; query; options)`, async and
-/// little endian. Copies nothing but what goes in front: payload is sent from the ring. The stream
-/// cannot take back what it was given, so nobody may abort a request that was begun.
+/// little endian. One that must not run twice says so in its options, since gateways repeat what is
+/// async; a request that has options of its own has to say it there. Copies nothing but what goes
+/// in front: payload is sent from the ring. The stream cannot take back what it was given, so
+/// nobody may abort a request that was begun.
 ///
 ///   while (writer.next()) { n = ...send(writer.pieces()...); writer.sent(n); }
 class RequestWriter {
  public:
   /// What goes in front of a request's payload: message header, head of the list, id.
   static constexpr std::size_t kFrontBytes = 8 + 6 + 9;
+  /// The options ``(enlist `repeatable)!enlist 0b``, behind the payload.
+  static constexpr std::size_t kBackBytes = 1 + 6 + 11 + 6 + 1;
 
   explicit RequestWriter(shm::RingConsumer& ring) noexcept : ring_(ring) {}
 
@@ -28,8 +32,8 @@ class RequestWriter {
   [[nodiscard]] bool next() noexcept;
 
   /// What is left of the frame that next() found, in order; either may be empty.
-  [[nodiscard]] std::array<std::span<const std::byte>, 2> pieces() const noexcept {
-    return {std::span(front_).subspan(front_sent_, front_bytes_ - front_sent_), payload_};
+  [[nodiscard]] std::array<std::span<const std::byte>, 3> pieces() const noexcept {
+    return {std::span(front_).subspan(front_sent_, front_bytes_ - front_sent_), payload_, back_};
   }
 
   /// @param bytes  at most what pieces() hold.
@@ -46,6 +50,8 @@ class RequestWriter {
   std::size_t front_bytes_ = 0;
   std::size_t front_sent_ = 0;
   std::span<const std::byte> payload_;
+  std::span<const std::byte> back_;  // Not empty only with the last of the payload.
+  bool once_ = false;                // The request under way is not repeatable.
   bool loaded_ = false;
   std::uint64_t info_wish_ = 0;
 };

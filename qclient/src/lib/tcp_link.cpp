@@ -27,6 +27,9 @@ namespace {
 
 constexpr std::uint32_t kRingBytes = 256U << 10;
 
+/// The first one that allows messages above 2 GiB (KDB+ 3.4).
+constexpr std::uint8_t kCapabilityLarge = 5;
+
 /// Reads of the socket that one look at the session makes at most.
 constexpr int kReadsPerLook = 16;
 
@@ -34,8 +37,8 @@ std::uint64_t largest_message(const ClientOptions& options, std::uint8_t capabil
   const std::uint64_t wanted =
       options.message_bytes_max != 0 ? options.message_bytes_max : kTcpMessageBytesMax;
   const std::uint64_t possible =
-      (capability >= kCapabilityOffered ? kdb::kMessageBytesMax : kdb::kMessageBytesMaxSmall) -
-      RequestWriter::kFrontBytes;
+      (capability >= kCapabilityLarge ? kdb::kMessageBytesMax : kdb::kMessageBytesMaxSmall) -
+      RequestWriter::kFrontBytes - RequestWriter::kBackBytes;
   return std::min(wanted, possible);
 }
 
@@ -125,7 +128,7 @@ void TcpLink::write_socket() {
     if (const std::uint64_t id = writer_.take_info_wish(); id != 0) {
       reader_.want_info(id);
     }
-    std::array<iovec, 2> parts{};
+    std::array<iovec, 3> parts{};
     msghdr message{};
     message.msg_iov = parts.data();
     for (const auto piece : writer_.pieces()) {

@@ -46,6 +46,18 @@ bool on_this_host(const sockaddr* address) noexcept {
   return true;
 }
 
+/// A kernel may choose the very port that it connects to, where nobody listens, and connect a
+/// socket to itself.
+bool to_itself(int fd) noexcept {
+  sockaddr_storage own{};
+  sockaddr_storage peer{};
+  socklen_t own_bytes = sizeof(own);
+  socklen_t peer_bytes = sizeof(peer);
+  return getsockname(fd, reinterpret_cast<sockaddr*>(&own), &own_bytes) == 0 &&
+         getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_bytes) == 0 &&
+         own_bytes == peer_bytes && std::memcmp(&own, &peer, own_bytes) == 0;
+}
+
 void set(int fd, int level, int option, int value) noexcept {
   // None of these is needed for right answers: a kernel that refuses one costs speed or patience.
   (void)setsockopt(fd, level, option, &value, sizeof(value));
@@ -144,6 +156,9 @@ bool QSocket::connect(const QEndpoint& endpoint, const SocketOptions& options,
           socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, at->ai_protocol));
       error = fd ? connect_fd(fd.get(), at->ai_addr, at->ai_addrlen, options.connect_ns_max, stop)
                  : errno;
+      if (error == 0 && to_itself(fd.get())) {
+        error = ECONNREFUSED;
+      }
       if (error == 0) {
         set_tcp_options(fd.get(), at->ai_addr, options);
         fd_ = std::move(fd);

@@ -112,6 +112,9 @@ TEST_F(LaunchPlan, HostsThatCannotBeAreRefused) {
   options_.hosts = {"nowhere"};
   EXPECT_TRUE(plan().empty());
   EXPECT_NE(fault_.find("cannot find the host nowhere"), std::string::npos) << fault_;
+  options_.hosts = {"hostA", "hostB", "hostA"};
+  EXPECT_TRUE(plan().empty());
+  EXPECT_NE(fault_.find("hostA is given twice"), std::string::npos) << fault_;
   options_.hosts = {"hostA"};
   options_.launch = "nothing {host}";
   EXPECT_TRUE(plan().empty());

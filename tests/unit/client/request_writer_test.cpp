@@ -25,14 +25,13 @@ Bytes message_of(std::uint64_t id, const std::vector<Value>& behind) {
 Bytes write_all(RequestWriter& writer, std::size_t step) {
   Bytes out;
   while (writer.next()) {
-    const auto pieces = writer.pieces();
-    const std::size_t first = std::min(step, pieces[0].size());
-    const std::size_t second = std::min(step - first, pieces[1].size());
-    out.insert(out.end(), pieces[0].begin(),
-               pieces[0].begin() + static_cast<std::ptrdiff_t>(first));
-    out.insert(out.end(), pieces[1].begin(),
-               pieces[1].begin() + static_cast<std::ptrdiff_t>(second));
-    writer.sent(first + second);
+    std::size_t sent = 0;
+    for (const auto piece : writer.pieces()) {
+      const std::size_t now = std::min(step - sent, piece.size());
+      out.insert(out.end(), piece.begin(), piece.begin() + static_cast<std::ptrdiff_t>(now));
+      sent += now;
+    }
+    writer.sent(sent);
   }
   return out;
 }
@@ -47,10 +46,11 @@ TEST(RequestWriter, ARequestIsAnAsyncListOfIdAndQueryHoweverItIsCut) {
     PrivateRing ring(4096);
     RequestWriter writer(ring.consumer());
     EXPECT_FALSE(writer.next());
-    ASSERT_TRUE(send(ring, 5, kdb::encode(query), {.want_info = true}));
+    ASSERT_TRUE(send(ring, 5, kdb::encode(query), {.want_info = true, .repeatable = true}));
     ASSERT_TRUE(send(ring, 6, kdb::encode(query), {}));
     Bytes expected = message_of(5, {query});
-    const Bytes second = message_of(6, {query});
+    const Value once = Value::dict(Value::symbols({"repeatable"}), Value::booleans({0}));
+    const Bytes second = message_of(6, {query, once});
     expected.insert(expected.end(), second.begin(), second.end());
     EXPECT_EQ(write_all(writer, step), expected) << step;
     EXPECT_TRUE(ring.producer().drained());
@@ -89,16 +89,19 @@ TEST(RequestWriter, FragmentsMakeOneMessage) {
   RequestWriter writer(ring.consumer());
   const Value query = Value::chars(std::string(50'000, 'x'));
   const Bytes payload = kdb::encode(query);
-  shm::FlowWriter flow(request_head(9, {}), payload);
-  Bytes out;
-  while (!flow.done()) {
-    while (flow.step(ring.producer())) {
+  const Value once = Value::dict(Value::symbols({"repeatable"}), Value::booleans({0}));
+  for (const bool repeatable : {true, false}) {
+    shm::FlowWriter flow(request_head(9, {.repeatable = repeatable}), payload);
+    Bytes out;
+    while (!flow.done()) {
+      while (flow.step(ring.producer())) {
+      }
+      const Bytes part = write_all(writer, 100);
+      ASSERT_FALSE(part.empty());
+      out.insert(out.end(), part.begin(), part.end());
     }
-    const Bytes part = write_all(writer, 100);
-    ASSERT_FALSE(part.empty());
-    out.insert(out.end(), part.begin(), part.end());
+    EXPECT_EQ(out, repeatable ? message_of(9, {query}) : message_of(9, {query, once}));
   }
-  EXPECT_EQ(out, message_of(9, {query}));
 }
 
 }  // namespace
