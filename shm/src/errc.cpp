@@ -96,7 +96,7 @@ const char* advice(Errc code) noexcept {
     case Errc::no_memory:
       return "Detach what is not needed, or raise the cap or limit that was hit.";
     case Errc::in_use:
-      return "Stop the broker that has this name, or choose another with --name.";
+      return "Stop what has this name or port, or choose another with --name or -p.";
     case Errc::unsafe_directory:
       return "Make the directory yours and private (chown, chmod 700), or set MSERVE_DIR.";
     case Errc::protocol:

@@ -131,6 +131,29 @@ TEST(ShimLife, AStoppedQThatIsIdleIsGivenUpAndWelcomeBack) {
   EXPECT_EQ(ask_once(client, "echo 42"), Value::long_atom(42));
 }
 
+TEST(ShimLife, AQThatFallsSilentInAnAnswerIsGivenUpAndWelcomeBack) {
+  StandinProcess q({"--reply", "dribble"});
+  const Broker broker;
+  const ShimProcess shim(broker, q.port(), {"--probe-timeout", "0.05"});
+  broker.wait_for_counter("servants", 1);
+  Client client = broker.client();
+  QueryOptions once;
+  once.repeatable = false;
+  const auto id = send_query(client, make_query("big 3000000", ""), once, watchdog());
+  ASSERT_TRUE(id);
+  ASSERT_TRUE(wait_until([&] { return broker.counter("fragments_out").value_or(0) > 0; },
+                         "the answer has begun"));
+  q.process().signal(SIGSTOP);
+  shim.wait_for_log("silent in the middle of an answer");
+  mserve::Reply reply;
+  ASSERT_EQ(client.await(id.value(), reply, watchdog()), Errc::ok);
+  EXPECT_NE(reply.status, Errc::ok);
+  broker.wait_for_counter("servants", 0);
+  q.process().signal(SIGCONT);
+  broker.wait_for_counter("servants", 1);
+  EXPECT_EQ(ask_once(client, "echo 42"), Value::long_atom(42));
+}
+
 TEST(ShimLife, AQThatWorksForUsIsNeverSuspected) {
   for (const Form form : {Form::plain, Form::lbt}) {
     StandinOptions options;

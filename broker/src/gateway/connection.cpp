@@ -120,10 +120,16 @@ void Connection::resume() {
 
 void Connection::send(std::span<const std::byte> first, std::span<const std::byte> second,
                       std::span<const std::byte> third) {
-  if (output_.waiting() > context_.settings.max_pending_bytes) {
+  // One answer may be larger than the bound, and was allowed to be.
+  const std::size_t bytes = first.size() + second.size() + third.size();
+  if (output_.waiting() == 0) {
+    largest_sent_ = 0;
+  }
+  if (output_.waiting() > context_.settings.max_pending_bytes + largest_sent_) {
     close("slow reader: more than --max-pending-bytes of answers unread");
     return;
   }
+  largest_sent_ = std::max(largest_sent_, bytes);
   output_.send(first, second, third);
   if (output_.broken()) {
     close({});

@@ -200,6 +200,7 @@ class Connection {
   const Peer peer_;
   const OriginId origin_;
   Output output_;
+  std::size_t largest_sent_ = 0;  // Since output_ was empty.
 
   Mode mode_ = Mode::opening;
   Hold hold_ = Hold::none;

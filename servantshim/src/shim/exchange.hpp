@@ -73,6 +73,8 @@ class Exchange {
   [[nodiscard]] bool busy() const noexcept {
     return !questions_.only_probes() || reader_.busy() || !writer_.idle();
   }
+  /// q has begun a message and not ended it.
+  [[nodiscard]] bool in_message() const noexcept { return reader_.busy(); }
   /// Nothing is under way and q owes nothing.
   [[nodiscard]] bool idle() const noexcept {
     return questions_.empty() && !reader_.busy() && writer_.idle();

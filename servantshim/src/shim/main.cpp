@@ -100,8 +100,9 @@ void describe_q(CLI::App& app, ShimOptions& o, Given& given) {
       ->option_text("USER[:PASSWORD] [$MSERVE_Q_USER, else the login name]");
   add_seconds(app, "--probe", o.probe_ns,
               "Idle for so long, q is asked whether it lives; 0: never");
-  add_seconds(app, "--probe-timeout", o.probe_timeout_ns,
-              "An idle q that is silent for so long after that is given up");
+  add_seconds(
+      app, "--probe-timeout", o.probe_timeout_ns,
+      "A q that is silent for so long after that, or in the middle of an answer, is given up");
   add_seconds(app, "--tcp-user-timeout", o.user_timeout_ns,
               "A q on another host whose kernel is silent for so long is given up; 0: minutes");
 }

@@ -11,6 +11,10 @@ namespace mserve::shim {
 
 namespace {
 
+/// What q may say for itself while it is asked which form it speaks; beyond it, it is no servant.
+constexpr int kUnaskedMax = 100;
+constexpr std::uint64_t kAnswerBytesMax = 64ULL << 20;
+
 constexpr const char* kStopped = "it did not answer as long as it was waited for";
 
 /// The stream with waits between, for a conversation in which nothing else has to be done.
@@ -55,8 +59,33 @@ class Talk {
   bool hung_up_ = false;
 };
 
-/// Receives one message and forgets its body, however long it is.
-bool receive_kind(Talk& talk, kdb::MessageKind& kind, std::string& why) {
+/// Begins as LBT's reply to our question does: `(0;` and one or two more.
+bool answers_probe(std::span<const std::byte> body) noexcept {
+  const auto at = [body](std::size_t i) { return std::to_integer<unsigned>(body[i]); };
+  constexpr std::size_t kListHead = 6;
+  constexpr std::size_t kLong = 8;
+  constexpr unsigned kLongAtom = 0xf9;
+  constexpr unsigned kLongVector = 7;  // q makes one of (0;42)
+  if (body.size() < kListHead + kLong + 1 || (at(0) != 0 && at(0) != kLongVector)) {
+    return false;
+  }
+  const unsigned count = at(2) + at(5);  // the other bytes of it, of either order, are zero
+  const std::size_t zero = at(0) == 0 ? kListHead + 1 : kListHead;
+  return (count == 2 || count == 3) && at(3) == 0 && at(4) == 0 &&
+         (at(0) != 0 || at(kListHead) == kLongAtom) &&
+         std::all_of(body.begin() + static_cast<std::ptrdiff_t>(zero),
+                     body.begin() + static_cast<std::ptrdiff_t>(zero + kLong),
+                     [](std::byte b) { return b == std::byte{0}; });
+}
+
+/// What q said, as far as it matters here.
+struct Said {
+  kdb::MessageKind kind = kdb::MessageKind::async;
+  bool answers_probe = false;
+};
+
+/// Receives one message and forgets its body.
+bool receive_one(Talk& talk, Said& said, std::string& why) {
   std::array<std::byte, kdb::kHeaderBytes> bytes{};
   if (!talk.receive(bytes)) {
     why = talk.hung_up() ? "it hung up when it was asked which form it speaks" : kStopped;
@@ -67,13 +96,23 @@ bool receive_kind(Talk& talk, kdb::MessageKind& kind, std::string& why) {
     why = "what it sends is no kdb+ message";
     return false;
   }
-  kind = header->kind;
+  if (header->message_bytes > kAnswerBytesMax) {
+    why = "its answer to the question which form it speaks is too long";
+    return false;
+  }
+  said = {header->kind, false};
   std::array<std::byte, 4096> scrap;
-  for (std::uint64_t left = header->message_bytes - kdb::kHeaderBytes; left > 0;) {
+  const std::uint64_t all = header->message_bytes - kdb::kHeaderBytes;
+  for (std::uint64_t left = all; left > 0;) {
     const auto now = static_cast<std::size_t>(std::min<std::uint64_t>(left, scrap.size()));
     if (!talk.receive(std::span(scrap).first(now))) {
       why = talk.hung_up() ? "it hung up in the middle of a message" : kStopped;
       return false;
+    }
+    if (left == all) {
+      said.answers_probe = header->kind == kdb::MessageKind::async &&
+                           (header->compression != kdb::Compression::none ||
+                            answers_probe(std::span(scrap).first(now)));
     }
     left -= now;
   }
@@ -91,16 +130,16 @@ bool ask_form(Talk& talk, Form& form, std::string& why) {
     return false;
   }
   form = Form::plain;
-  for (;;) {
-    kdb::MessageKind kind = kdb::MessageKind::async;
-    if (!receive_kind(talk, kind, why)) {
+  for (int unasked = 0; unasked <= kUnaskedMax; ++unasked) {
+    Said said;
+    if (!receive_one(talk, said, why)) {
       return false;
     }
-    if (kind == kdb::MessageKind::response) {
+    if (said.kind == kdb::MessageKind::response) {
       return true;
     }
-    if (kind == kdb::MessageKind::async) {
-      form = Form::lbt;
+    if (said.kind == kdb::MessageKind::async) {
+      form = said.answers_probe ? Form::lbt : form;  // it may greet its clients, or publish
       continue;
     }
     OwnBytes answer;
@@ -110,6 +149,8 @@ bool ask_form(Talk& talk, Form& form, std::string& why) {
       return false;
     }
   }
+  why = "it says all kinds of things, but not which form it speaks; give --servant-protocol";
+  return false;
 }
 
 }  // namespace

@@ -17,6 +17,8 @@ namespace {
 
 /// How often a shim without work looks whether broker and q still live.
 constexpr std::uint64_t kLookEveryNs = 1'000'000;
+/// However short --probe-timeout is, a busy host may keep q from going on for so long.
+constexpr std::uint64_t kSilenceMinNs = 1'000'000'000;
 /// Empty passes between two looks at the clock for that purpose.
 constexpr std::uint32_t kPassesPerClock = 16;
 /// The same for passes with work.
@@ -67,6 +69,7 @@ void Shim::after(Progress progress) {
     }
   }
   if (progress == Progress::waits_for_ring) {
+    worked_ = true;  // whoever reads slowly, it is not q that is silent
     if (room_idler_.idle() == shm::Idler::Step::park) {
       std::this_thread::sleep_for(std::chrono::nanoseconds(kRoomNapNs));
     }
@@ -94,8 +97,14 @@ void Shim::look_after(std::uint64_t now_ns) {
   probe_if_due(now_ns);
 }
 
-/// Asks an idle q for a sign of life. One that works for us is never suspected.
+/// Asks an idle q for a sign of life. One that works for us is never suspected, unless it has begun
+/// an answer: q sends each in one go.
 void Shim::probe_if_due(std::uint64_t now_ns) {
+  if (options_.probe_ns != 0 && exchange_.in_message() &&
+      now_ns - active_ns_ >= std::max(options_.probe_timeout_ns, kSilenceMinNs)) {
+    q_gone("it fell silent in the middle of an answer");
+    return;
+  }
   if (options_.probe_ns == 0 || exchange_.busy()) {
     probed_ns_ = now_ns;
     return;

@@ -109,6 +109,32 @@ TEST(Handshake, AutoTakesAnAsyncAnswerForLbtAndWaitsForTheOtherHalf) {
   }
 }
 
+TEST(Handshake, AGreetingIsNoAnswerAndAFloodOfThemNoServant) {
+  const auto greet = [](FakeQ& q) {
+    for (const Value& value :
+         {text("welcome"), Value::list({Value::symbol("upd"), text("x")}),
+          Value::list({Value::long_atom(1), text("x")}), Value::longs({7, 0})}) {
+      q.say(value, MessageKind::async);
+    }
+  };
+  Talk talk({accept, greet, [](FakeQ& q) { q.respond(Value()); }});
+  ASSERT_TRUE(talk.run(ServantProtocol::automatic)) << talk.why;
+  EXPECT_EQ(talk.identity.form, Form::plain);
+  Talk pair({accept, greet, [](FakeQ& q) {
+               q.say(Value::longs({0, 42}), MessageKind::async);
+               q.respond(Value());
+             }});
+  ASSERT_TRUE(pair.run(ServantProtocol::automatic)) << pair.why;
+  EXPECT_EQ(pair.identity.form, Form::lbt);
+  Talk flood({accept, [&](FakeQ& q) {
+                for (int i = 0; i < 1000; ++i) {
+                  q.say(text("news"), MessageKind::async);
+                }
+              }});
+  EXPECT_FALSE(flood.run(ServantProtocol::automatic));
+  EXPECT_NE(flood.why.find("--servant-protocol"), std::string::npos) << flood.why;
+}
+
 TEST(Handshake, AnswersMayBeLargeAndComeByteByByte) {
   Talk talk({accept, [](FakeQ& q) {
                q.bytes_per_receive = 1;
