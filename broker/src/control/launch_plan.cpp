@@ -130,10 +130,10 @@ std::vector<std::string> launch_command(const Place& place, const BrokerOptions&
                                         const PlanContext& context) {
   std::string command = "exec env";
   for (const auto& [name, value] : q_environment(context.address_towards(place.host), context)) {
-    command += " " + quoted(name + "=" + value);
+    command.append(" ").append(quoted(name + "=" + value));
   }
   for (const std::string& word : q_command(place, options, context)) {
-    command += " " + quoted(word);
+    command.append(" ").append(quoted(word));
   }
   std::vector<std::string> words;
   std::istringstream launch(options.launch);
