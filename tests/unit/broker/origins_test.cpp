@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many origins in one session, as the gateway has them, against a whole broker in this process (a
 // gateway must be the broker's own).
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <optional>
 #include <string>
@@ -165,12 +168,17 @@ class Origins : public ::testing::Test {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);  // the broker's signalfd takes it
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    options_.ready_fd = ends[1];
     thread_ = std::thread([this] {
       std::string reason;
       EXPECT_EQ(run_broker(options_, Launcher{}, reason).code, Errc::ok) << reason;
     });
-    ASSERT_TRUE(wait_until(
-        [this] { return ::access(dir_.file("origins.sock").c_str(), F_OK) == 0; }, "a broker"));
+    // Its socket has a name a moment before anybody can connect to it.
+    std::array<char, 6> said{};
+    EXPECT_EQ(::read(ends[0], said.data(), said.size()), 6) << "a broker that is ready";
+    ::close(ends[0]);
   }
   ~Origins() override {
     if (thread_.joinable()) {

@@ -312,7 +312,8 @@ TEST(GatewayStream, AClientThatDoesNotReadIsGrantedNoMoreButForPatience) {
   }
   EXPECT_FALSE(line.alive());
   EXPECT_GT(unread, kMiB);
-  EXPECT_LE(unread, kMiB + kPart);
+  EXPECT_LE(unread,
+            kMiB + 2 * kPart);  // the largest part that may wait beside the bound, and one more
 }
 
 TEST(GatewayStream, AnOriginThatTheDataPlaneClosedIsClosed) {
