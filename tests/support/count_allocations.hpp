@@ -35,17 +35,18 @@ inline std::uint64_t allocations() {
 }  // namespace mserve::test
 
 #if MSERVE_COUNTS_ALLOCATIONS
-void* operator new(std::size_t bytes) {
+// Never inlined: g++ would see free() behind a new that it did not inline, and warn of a mismatch.
+[[gnu::noinline]] void* operator new(std::size_t bytes) {
   mserve::test::allocation_count.fetch_add(1, std::memory_order_relaxed);  // as above
   if (void* p = std::malloc(bytes != 0 ? bytes : 1)) {
     return p;
   }
   throw std::bad_alloc();
 }
-void operator delete(void* p) noexcept {
+[[gnu::noinline]] void operator delete(void* p) noexcept {
   std::free(p);
 }
-void operator delete(void* p, std::size_t) noexcept {
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept {
   std::free(p);
 }
 #endif
