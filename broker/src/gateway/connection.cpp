@@ -5,6 +5,9 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <cerrno>
+
 #include "mserve/shm/clock.hpp"
 
 namespace mserve::broker {
@@ -65,6 +68,10 @@ void Connection::close(std::string_view reason) {
     return;
   }
   closed_ = true;  // the rest is the destructor's: whoever called this may still be at work
+  tell_closing(reason);
+}
+
+void Connection::tell_closing(std::string_view reason) {
   if (!reason.empty()) {
     context_.counters.closed->add();
     context_.closings.log(LogLevel::warning, context_.now_ns,
@@ -148,15 +155,39 @@ void Connection::close_when_done() {
   if (closed_ || pumping_ || !input_over_ || pending_count_ != 0 || output_.waiting() != 0) {
     return;
   }
+  if (lingers_) {
+    if (draining_) {
+      close({});
+    }
+    return;
+  }
   // Unread bytes would make the kernel reset the connection, and the peer lose what it was sent.
   (void)::shutdown(fd_, SHUT_WR);
+  if (linger_bytes_ != 0 && !draining_) {
+    lingers_ = true;
+    tell_closing(fault_);
+  }
+  forget_received();
+  if (!lingers_ && !closed_) {
+    close(fault_);
+  }
+}
+
+/// Its client hears that this is over and hangs up, or has sent it all.
+void Connection::forget_received() {
   constexpr int kRounds = 16;
   for (int i = 0; i < kRounds; ++i) {
-    if (::recv(fd_, context_.scratch.data(), context_.scratch.size(), MSG_DONTWAIT) <= 0) {
-      break;
+    const ssize_t got = ::recv(fd_, context_.scratch.data(), context_.scratch.size(), MSG_DONTWAIT);
+    const bool later = got < 0 && (errno == EAGAIN || errno == EINTR);
+    linger_bytes_ -=
+        std::min<std::uint64_t>(linger_bytes_, got > 0 ? static_cast<std::uint64_t>(got) : 0);
+    if (lingers_ && (linger_bytes_ == 0 || (got <= 0 && !later))) {
+      close({});
+    }
+    if (got <= 0 || closed_) {
+      return;
     }
   }
-  close(fault_);
 }
 
 ClientRow Connection::row() const {

@@ -67,7 +67,7 @@ class Connection {
   // What is wanted next.
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   [[nodiscard]] bool wants_read() const noexcept {
-    return !closed_ && !input_over_ && !eof_ && hold_ == Hold::none;
+    return !closed_ && (lingers_ || (!input_over_ && !eof_ && hold_ == Hold::none));
   }
   [[nodiscard]] bool wants_write() const noexcept { return !closed_ && output_.waiting() != 0; }
   /// It stopped for lack of room in the ring, or to let others go first: resume() next pass.
@@ -194,13 +194,17 @@ class Connection {
             std::span<const std::byte> third = {});
   void settle();
   void close_when_done();
+  void tell_closing(std::string_view reason);
+  void forget_received();
 
   ConnectionContext& context_;
   const int fd_;
   const Peer peer_;
   const OriginId origin_;
   Output output_;
-  std::size_t largest_sent_ = 0;  // Since output_ was empty.
+  bool lingers_ = false;  // All is said; what its client is still sending is read and forgotten.
+  std::uint64_t linger_bytes_ = 0;  // How much of that.
+  std::size_t largest_sent_ = 0;    // Since output_ was empty.
 
   Mode mode_ = Mode::opening;
   Hold hold_ = Hold::none;

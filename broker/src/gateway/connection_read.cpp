@@ -21,6 +21,10 @@ constexpr int kMessagesPerTurn = 256;
 
 // hot: one system call, no copy of a message that came whole.
 void Connection::on_readable() {
+  if (lingers_) [[unlikely]] {
+    forget_received();
+    return;
+  }
   for (int i = 0; i < kReadsPerEvent && wants_read(); ++i) {
     const std::span<std::byte> buffer = std::span(context_.scratch).first(read_bytes_max());
     const ssize_t got = ::recv(fd_, buffer.data(), buffer.size(), MSG_DONTWAIT);
@@ -226,6 +230,10 @@ void Connection::take_failure(const MessageReader::Event& event) {
   fault_ = std::string(event.reason);
   if (event.code != kdb::Errc::ok) {
     fault_.append(": ").append(kdb::describe(event.code));
+  }
+  if (event.has_header && event.code == kdb::Errc::too_large) {
+    constexpr std::uint64_t kLingerMax = 64U << 20;
+    linger_bytes_ = std::min(event.header.message_bytes, kLingerMax);  // it is still being sent
   }
   if (flow_ != nullptr) {
     break_flow(event.reason);
