@@ -90,7 +90,7 @@ bool host_ok(const std::string& host) {
 }
 
 /// For a POSIX shell at the other end.
-std::string quoted(const std::string& word) {
+std::string shell_word(const std::string& word) {
   std::string text = "'";
   for (const char c : word) {
     text += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -130,10 +130,10 @@ std::vector<std::string> launch_command(const Place& place, const BrokerOptions&
                                         const PlanContext& context) {
   std::string command = "exec env";
   for (const auto& [name, value] : q_environment(context.address_towards(place.host), context)) {
-    command.append(" ").append(quoted(name + "=" + value));
+    command.append(" ").append(shell_word(std::string(name).append("=").append(value)));
   }
   for (const std::string& word : q_command(place, options, context)) {
-    command.append(" ").append(quoted(word));
+    command.append(" ").append(shell_word(word));
   }
   std::vector<std::string> words;
   std::istringstream launch(options.launch);
