@@ -3,6 +3,7 @@
 
 #include <bit>
 
+#include "mserve/shm/names.hpp"
 #include "mserve/shm/segment.hpp"
 
 namespace mserve::shm {
@@ -20,13 +21,6 @@ constexpr std::size_t kMajorOffset = 8;
 static_assert(offsetof(Hello, protocol_major) == kMajorOffset);
 static_assert(offsetof(Welcome, protocol_major) == kMajorOffset);
 
-bool is_name_character(char c) noexcept {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
-         c == '_' || c == '-';
-}
-bool is_printable(char c) noexcept {
-  return c >= ' ' && c <= '~';
-}
 bool is_printable_word(char c) noexcept {
   return c > ' ' && c <= '~';
 }

@@ -7,6 +7,7 @@
 
 #include "lib/endpoints.hpp"
 #include "mserve/shm/layout.hpp"
+#include "mserve/shm/names.hpp"
 #include "mserve/shm/rendezvous.hpp"
 
 namespace mserve {
@@ -15,11 +16,6 @@ namespace {
 static_assert(kClientNameBytesMax == sizeof(shm::Hello::name) - 1);
 
 constexpr std::uint32_t kInFlightLimit = 1U << 24;
-
-bool name_char(char c) noexcept {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-         c == '_' || c == '-';
-}
 
 }  // namespace
 
@@ -35,7 +31,8 @@ std::string ClientOptions::validate() const {
   require(fault.empty(), fault);
   const std::string_view credentials = fault_of_credentials(user, password);
   require(credentials.empty(), "user, password: " + std::string(credentials) + ".");
-  require(name.size() <= kClientNameBytesMax && std::all_of(name.begin(), name.end(), name_char),
+  require(name.size() <= kClientNameBytesMax &&
+              std::all_of(name.begin(), name.end(), shm::is_name_character),
           "name: at most 63 characters of A-Z a-z 0-9 . _ -.");
   require(ring_bytes == 0 || (std::has_single_bit(ring_bytes) && ring_bytes >= shm::kRingBytesMin &&
                               ring_bytes <= shm::kRingBytesMax),

@@ -8,6 +8,7 @@
 
 #include "mserve/shm/directory.hpp"
 #include "mserve/shm/layout.hpp"
+#include "mserve/shm/names.hpp"
 #include "mserve/shm/rendezvous.hpp"
 
 namespace mserve::servant {
@@ -16,15 +17,6 @@ namespace {
 static_assert(kCreditMax == shm::kCreditMax);
 
 constexpr std::size_t kTagsBytesMax = sizeof(shm::Hello::tags) - 1;
-
-bool name_char(char c) noexcept {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-         c == '_' || c == '-';
-}
-
-bool printable(char c) noexcept {
-  return c >= ' ' && c <= '~';
-}
 
 }  // namespace
 
@@ -37,9 +29,10 @@ std::string Options::validate() const {
   };
   require(broker.empty() || shm::valid_broker_name(broker),
           "broker: 1 to 64 characters of A-Z a-z 0-9 . _ - that do not start with a dot.");
-  require(name.size() <= kNameBytesMax && std::all_of(name.begin(), name.end(), name_char),
-          "name: at most 31 characters of A-Z a-z 0-9 . _ -.");
-  require(tags.size() <= kTagsBytesMax && std::all_of(tags.begin(), tags.end(), printable),
+  require(
+      name.size() <= kNameBytesMax && std::all_of(name.begin(), name.end(), shm::is_name_character),
+      "name: at most 31 characters of A-Z a-z 0-9 . _ -.");
+  require(tags.size() <= kTagsBytesMax && std::all_of(tags.begin(), tags.end(), shm::is_printable),
           "tags: at most 255 characters of printable ASCII.");
   require(credit >= 1 && credit <= kCreditMax, "credit: 1 to 4096 requests.");
   require(ring_bytes == 0 || (std::has_single_bit(ring_bytes) && ring_bytes >= shm::kRingBytesMin &&

@@ -10,6 +10,7 @@
 
 #include "mserve/servant/options.hpp"
 #include "mserve/shm/directory.hpp"
+#include "mserve/shm/names.hpp"
 #include "mserve/shm/rendezvous.hpp"
 
 namespace mserve::shim {
@@ -19,15 +20,6 @@ namespace {
 constexpr std::size_t kTagsBytesMax = sizeof(shm::Hello::tags) - 1;
 constexpr std::size_t kCredentialsBytesMax = 4000;  // servers bound their handshake, mserve at 4096
 constexpr std::uint64_t kGatheredMin = 64U << 10;
-
-bool name_char(char c) noexcept {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-         c == '_' || c == '-';
-}
-
-bool printable(char c) noexcept {
-  return c >= ' ' && c <= '~';
-}
 
 }  // namespace
 
@@ -42,9 +34,10 @@ std::string ShimOptions::validate() const {
           "--q HOST:PORT or --q-socket PATH: where q listens, one of the two.");
   require(shm::valid_broker_name(broker),
           "--broker: 1 to 64 characters of A-Z a-z 0-9 . _ - that do not start with a dot.");
-  require(name.size() <= servant::kNameBytesMax && std::all_of(name.begin(), name.end(), name_char),
+  require(name.size() <= servant::kNameBytesMax &&
+              std::all_of(name.begin(), name.end(), shm::is_name_character),
           "--name: at most 31 characters of A-Z a-z 0-9 . _ -.");
-  require(tags.size() <= kTagsBytesMax && std::all_of(tags.begin(), tags.end(), printable),
+  require(tags.size() <= kTagsBytesMax && std::all_of(tags.begin(), tags.end(), shm::is_printable),
           "--tags: at most 255 characters of printable ASCII.");
   require(credentials.size() <= kCredentialsBytesMax, "--user: at most 4000 bytes.");
   require(credit >= 1 && credit <= servant::kCreditMax, "--credit: 1 to 4096 requests.");
@@ -78,7 +71,7 @@ std::string default_name(const QEndpoint& q, const char* servant) {
     name.erase(0, name.size() - servant::kNameBytesMax);
   }
   std::replace_if(
-      name.begin(), name.end(), [](char c) { return !name_char(c); }, '-');
+      name.begin(), name.end(), [](char c) { return !shm::is_name_character(c); }, '-');
   return name;
 }
 
