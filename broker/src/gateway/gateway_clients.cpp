@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connections come and go.
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +11,7 @@
 
 #include "gateway/gateway_loop.hpp"
 #include "mserve/shm/clock.hpp"
+#include "mserve/shm/tcp.hpp"
 
 namespace mserve::broker {
 
@@ -25,25 +24,15 @@ std::uint64_t key_of(std::uint32_t subject, std::uint32_t index) noexcept {
   return std::uint64_t{subject} << 32 | index;
 }
 
-void set_option(int fd, int level, int option, int value) noexcept {
-  (void)::setsockopt(fd, level, option, &value, sizeof(value));
-}
-
-void set_tcp_options(int fd, const Peer& peer, std::uint64_t user_timeout_ns) noexcept {
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  // A silent client is asked after a minute, then every ten seconds; unanswered six times it is
-  // gone.
-  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 6);
+shm::TcpPatience patience_for(const Peer& peer, std::uint64_t user_timeout_ns) noexcept {
+  shm::TcpPatience patience;
   // A shut receive window counts for it too, and a client on this host can only be busy.
-  if (peer.remote && user_timeout_ns != 0 && user_timeout_ns != kForever) {
+  if (peer.remote && user_timeout_ns != kForever) {
     constexpr std::uint64_t kNsPerMs = 1'000'000;
     constexpr std::uint64_t kMsMax = 1U << 30;
-    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
-               static_cast<int>(std::min(user_timeout_ns / kNsPerMs, kMsMax)));
+    patience.user_timeout_ms = static_cast<int>(std::min(user_timeout_ns / kNsPerMs, kMsMax));
   }
+  return patience;
 }
 
 int duplicate(int fd) noexcept {
@@ -117,7 +106,7 @@ bool Gateway::Loop::admit(int fd) {
     return false;
   }
   if (peer.kind != Peer::Kind::unix_socket) {
-    set_tcp_options(fd, peer, options.tcp_user_timeout);
+    shm::set_tcp_options(fd, patience_for(peer, options.tcp_user_timeout));
   }
   if (free_.empty()) {
     free_.push_back(static_cast<std::uint32_t>(clients_.size()));

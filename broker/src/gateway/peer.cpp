@@ -6,17 +6,9 @@
 
 #include <cstring>
 
+#include "mserve/shm/tcp.hpp"
+
 namespace mserve::broker {
-
-namespace {
-
-bool is_loopback(const in6_addr& address) noexcept {
-  constexpr unsigned char kLoopbackNet = 127;
-  return IN6_IS_ADDR_LOOPBACK(&address) ||
-         (IN6_IS_ADDR_V4MAPPED(&address) && address.s6_addr[12] == kLoopbackNet);
-}
-
-}  // namespace
 
 Peer Peer::of(int fd) noexcept {
   Peer peer;
@@ -25,20 +17,19 @@ Peer Peer::of(int fd) noexcept {
   if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &bytes) != 0) {
     return peer;
   }
+  peer.remote = !shm::is_loopback(reinterpret_cast<const sockaddr*>(&storage));
   if (storage.ss_family == AF_INET) {
     sockaddr_in in{};
     std::memcpy(&in, &storage, sizeof(in));
     peer.kind = Kind::tcp4;
     peer.port = ntohs(in.sin_port);
     std::memcpy(peer.address.data(), &in.sin_addr, sizeof(in.sin_addr));
-    peer.remote = peer.address[0] != 127;
   } else if (storage.ss_family == AF_INET6) {
     sockaddr_in6 in6{};
     std::memcpy(&in6, &storage, sizeof(in6));
     peer.kind = Kind::tcp6;
     peer.port = ntohs(in6.sin6_port);
     std::memcpy(peer.address.data(), &in6.sin6_addr, sizeof(in6.sin6_addr));
-    peer.remote = !is_loopback(in6.sin6_addr);
   } else {
     ucred credentials{};
     bytes = sizeof(credentials);

@@ -3,8 +3,6 @@
 
 #include <fcntl.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 
 #include <algorithm>
@@ -17,46 +15,21 @@
 #include "lib/failures.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/socket.hpp"
+#include "mserve/shm/tcp.hpp"
 
 namespace mserve {
 namespace {
 
 /// Keep-alive: a gateway whose machine is gone is noticed after 30 s of silence and 3 probes, or
 /// when it leaves bytes unacknowledged for 30 s.
-constexpr int kKeepIdleSeconds = 30;
-constexpr int kKeepIntervalSeconds = 10;
-constexpr int kKeepCount = 3;
-constexpr int kUserTimeoutMs = 30'000;
+constexpr shm::TcpPatience kPatience{
+    .idle_s = 30, .every_s = 10, .probes = 3, .user_timeout_ms = 30'000};
 
 /// Addresses of one host that are tried.
 constexpr std::size_t kAddressesMax = 8;
 
 std::string text_of_errno(int error) {
   return std::generic_category().message(error);
-}
-
-void set_option(int fd, int level, int option, int value) noexcept {
-  (void)::setsockopt(fd, level, option, &value, sizeof(value));  // an old kernel does without
-}
-
-void set_options(int fd) noexcept {
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepIdleSeconds);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepIntervalSeconds);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepCount);
-  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, kUserTimeoutMs);
-}
-
-/// Looking for a port of this host that nobody listens on, TCP may connect a socket to itself.
-bool connected_to_itself(int fd) noexcept {
-  sockaddr_storage ours{};
-  sockaddr_storage theirs{};
-  socklen_t our_size = sizeof(ours);
-  socklen_t their_size = sizeof(theirs);
-  return ::getsockname(fd, reinterpret_cast<sockaddr*>(&ours), &our_size) == 0 &&
-         ::getpeername(fd, reinterpret_cast<sockaddr*>(&theirs), &their_size) == 0 &&
-         our_size == their_size && std::memcmp(&ours, &theirs, our_size) == 0;
 }
 
 Errc code_of_errno(int error) noexcept {
@@ -198,7 +171,7 @@ void TcpDialer::start_connecting() {
                  text_of_errno(error));
     return;
   }
-  set_options(socket_.get());
+  shm::set_tcp_options(socket_.get(), kPatience);
   const auto* to = reinterpret_cast<const sockaddr*>(&address.bytes);
   if (::connect(socket_.get(), to, address.size) == 0) {
     greet();
@@ -228,7 +201,7 @@ bool TcpDialer::finish_connecting() {
 
 /// `user:password`, the capability, a zero byte. A fresh socket has room for all of it.
 void TcpDialer::greet() {
-  if (connected_to_itself(socket_.get())) {
+  if (shm::connected_to_itself(socket_.get())) {
     fail_address(Errc::no_broker, text_of_errno(ECONNREFUSED));
     return;
   }

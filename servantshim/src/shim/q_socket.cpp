@@ -2,8 +2,6 @@
 #include "shim/q_socket.hpp"
 
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -17,6 +15,7 @@
 #include <memory>
 
 #include "mserve/shm/clock.hpp"
+#include "mserve/shm/tcp.hpp"
 
 namespace mserve::shim {
 
@@ -32,48 +31,14 @@ std::string os_text(int error) {
   return std::strerror(error);
 }
 
-bool on_this_host(const sockaddr* address) noexcept {
-  if (address->sa_family == AF_INET) {
-    sockaddr_in v4{};
-    std::memcpy(&v4, address, sizeof(v4));
-    return (ntohl(v4.sin_addr.s_addr) >> 24) == 127;
-  }
-  if (address->sa_family == AF_INET6) {
-    sockaddr_in6 v6{};
-    std::memcpy(&v6, address, sizeof(v6));
-    return IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr) != 0;
-  }
-  return true;
-}
-
-/// A kernel may choose the very port that it connects to, where nobody listens, and connect a
-/// socket to itself.
-bool to_itself(int fd) noexcept {
-  sockaddr_storage own{};
-  sockaddr_storage peer{};
-  socklen_t own_bytes = sizeof(own);
-  socklen_t peer_bytes = sizeof(peer);
-  return getsockname(fd, reinterpret_cast<sockaddr*>(&own), &own_bytes) == 0 &&
-         getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &peer_bytes) == 0 &&
-         own_bytes == peer_bytes && std::memcmp(&own, &peer, own_bytes) == 0;
-}
-
-void set(int fd, int level, int option, int value) noexcept {
-  // None of these is needed for right answers: a kernel that refuses one costs speed or patience.
-  (void)setsockopt(fd, level, option, &value, sizeof(value));
-}
-
-void set_tcp_options(int fd, const sockaddr* address, const SocketOptions& options) noexcept {
-  set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(fd, IPPROTO_TCP, TCP_KEEPIDLE, kKeepIdleSeconds);
-  set(fd, IPPROTO_TCP, TCP_KEEPINTVL, kKeepEverySeconds);
-  set(fd, IPPROTO_TCP, TCP_KEEPCNT, kKeepProbes);
-  if (!on_this_host(address) && options.user_timeout_ns > 0) {
+shm::TcpPatience patience_for(const sockaddr* address, const SocketOptions& options) noexcept {
+  shm::TcpPatience patience{kKeepIdleSeconds, kKeepEverySeconds, kKeepProbes};
+  if (!shm::is_loopback(address) && options.user_timeout_ns > 0) {
     const std::uint64_t ms =
         std::min<std::uint64_t>(options.user_timeout_ns / 1'000'000, INT32_MAX);
-    set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(std::max<std::uint64_t>(ms, 1)));
+    patience.user_timeout_ms = static_cast<int>(std::max<std::uint64_t>(ms, 1));
   }
+  return patience;
 }
 
 bool wait_for(int fd, short events, std::uint64_t ns, const std::atomic<bool>& stop) {
@@ -156,11 +121,11 @@ bool QSocket::connect(const QEndpoint& endpoint, const SocketOptions& options,
           socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, at->ai_protocol));
       error = fd ? connect_fd(fd.get(), at->ai_addr, at->ai_addrlen, options.connect_ns_max, stop)
                  : errno;
-      if (error == 0 && to_itself(fd.get())) {
+      if (error == 0 && shm::connected_to_itself(fd.get())) {
         error = ECONNREFUSED;
       }
       if (error == 0) {
-        set_tcp_options(fd.get(), at->ai_addr, options);
+        shm::set_tcp_options(fd.get(), patience_for(at->ai_addr, options));
         fd_ = std::move(fd);
       }
     }
@@ -172,27 +137,7 @@ bool QSocket::connect(const QEndpoint& endpoint, const SocketOptions& options,
 }
 
 bool QSocket::elsewhere() const noexcept {
-  sockaddr_storage own{};
-  sockaddr_storage peer{};
-  socklen_t own_bytes = sizeof(own);
-  socklen_t peer_bytes = sizeof(peer);
-  if (getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&own), &own_bytes) != 0 ||
-      getpeername(fd_.get(), reinterpret_cast<sockaddr*>(&peer), &peer_bytes) != 0 ||
-      on_this_host(reinterpret_cast<const sockaddr*>(&peer))) {
-    return false;
-  }
-  if (peer.ss_family == AF_INET) {
-    sockaddr_in a{};
-    sockaddr_in b{};
-    std::memcpy(&a, &own, sizeof(a));
-    std::memcpy(&b, &peer, sizeof(b));
-    return a.sin_addr.s_addr != b.sin_addr.s_addr;
-  }
-  sockaddr_in6 a{};
-  sockaddr_in6 b{};
-  std::memcpy(&a, &own, sizeof(a));
-  std::memcpy(&b, &peer, sizeof(b));
-  return std::memcmp(&a.sin6_addr, &b.sin6_addr, sizeof(a.sin6_addr)) != 0;
+  return !shm::peer_on_this_host(fd_.get());
 }
 
 Transfer QSocket::send(std::span<const Piece> pieces) noexcept {
