@@ -2,44 +2,32 @@
 #include "gateway/query_log.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <ctime>
+#include <optional>
 #include <string_view>
 
+#include "mserve/kdb/skip.hpp"
 #include "mserve/kdb/types.hpp"
+#include "mserve/shm/names.hpp"
 
 namespace mserve::broker {
 
-namespace {
-
-/// The characters of an encoded char vector or symbol, as far as they are there.
-std::string_view text_in(std::span<const std::byte> object) noexcept {
-  const std::string_view bytes(reinterpret_cast<const char*>(object.data()), object.size());
-  constexpr std::size_t kVectorHead = 6;  // type, attribute, length
-  if (bytes.size() > kVectorHead && bytes[0] == static_cast<char>(kdb::Type::character)) {
-    std::int32_t count = 0;
-    std::memcpy(&count, bytes.data() + 2, sizeof(count));
-    return bytes.substr(kVectorHead, static_cast<std::size_t>(std::max(count, 0)));
-  }
-  if (!bytes.empty() && bytes[0] == -static_cast<char>(kdb::Type::symbol)) {
-    return bytes.substr(1, bytes.find('\0', 1) - 1);
-  }
-  return {};
-}
-
-}  // namespace
-
 void note_query(std::span<const std::byte> query, QueryHead& head) noexcept {
-  head = {};
-  constexpr std::size_t kListHead = 6;
-  const bool call = query.size() > kListHead && query[0] == std::byte{0};
-  const std::string_view text = text_in(call ? query.subspan(kListHead) : query);
   constexpr std::string_view kArguments = "[...]";
-  const std::size_t room = head.size() - 1 - (call ? kArguments.size() : 0);
-  auto* const end = std::transform(
-      text.begin(), text.begin() + static_cast<std::ptrdiff_t>(std::min(text.size(), room)),
-      head.begin(), [](char c) { return c >= ' ' && c <= '~' ? c : ' '; });
-  if (call && !text.empty()) {
+  head = {};
+  std::string_view text;
+  bool call = false;
+  if (auto list = kdb::ListReader::open(query)) {
+    const std::optional<kdb::Element> first = list->next();
+    text = first ? first->text() : text;
+    call = !text.empty();
+  } else if (!query.empty()) {
+    text = kdb::text_of(query);
+  }
+  text = text.substr(0, head.size() - 1 - (call ? kArguments.size() : 0));
+  auto* const end = std::transform(text.begin(), text.end(), head.begin(),
+                                   [](char c) { return shm::is_printable(c) ? c : ' '; });
+  if (call) {
     std::copy(kArguments.begin(), kArguments.end(), end);
   }
 }

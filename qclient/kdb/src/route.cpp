@@ -51,32 +51,11 @@ std::string shortened(std::string_view text) {
   return std::string(text.substr(0, size));
 }
 
-std::string_view as_text(std::span<const std::byte> bytes) noexcept {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-/// The text of a symbol, char or string element, as it lies in the encoded bytes; empty for other
-/// types.
-std::string_view textual(std::span<const std::byte> element) noexcept {
-  switch (static_cast<std::int8_t>(element[0])) {
-    case -11:
-      return as_text(element.subspan(1, element.size() - 2));
-    case -10:
-      return as_text(element.subspan(1));
-    case 10: {
-      const std::size_t head = (std::to_integer<unsigned>(element[1]) & 0x80U) != 0 ? 10 : 6;
-      return as_text(element.subspan(head));
-    }
-    default:
-      return {};
-  }
-}
-
 /// The route of one well-formed encoded object.
 Route route_of_element(std::span<const std::byte> element) {
   const auto type = static_cast<std::int8_t>(element[0]);
   if (type == -11 || type == -10 || type == 10) {
-    return route_of_text(textual(element));
+    return route_of_text(text_of(element));
   }
   if (type == 101) {  // `::` and its like say nothing about data
     return {};
@@ -150,10 +129,7 @@ Route route_of(std::span<const std::byte> object, const RouteRule& rule) {
       return {};
     }
   }
-  if (static_cast<std::int8_t>(object[0]) == static_cast<std::int8_t>(Type::symbol)) {
-    return route_of_text(as_text(element->bytes.first(element->bytes.size() - 1)));
-  }
-  return route_of_element(element->bytes);
+  return element->in_vector ? route_of_text(element->text()) : route_of_element(element->bytes);
 }
 
 }  // namespace mserve::kdb

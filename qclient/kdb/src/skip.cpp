@@ -51,6 +51,33 @@ Result<std::int8_t> swap_byte_order(std::span<std::byte> object, ByteOrder from)
   return shape.type;
 }
 
+namespace {
+
+std::string_view as_text(std::span<const std::byte> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+std::string_view text_of(std::span<const std::byte> object) noexcept {
+  switch (static_cast<std::int8_t>(object[0])) {
+    case -11:
+      return as_text(object.subspan(1, object.size() - 2));
+    case -10:
+      return as_text(object.subspan(1));
+    case 10: {
+      const std::size_t head = (std::to_integer<unsigned>(object[1]) & 0x80U) != 0 ? 10 : 6;
+      return as_text(object.subspan(head));
+    }
+    default:
+      return {};
+  }
+}
+
+std::string_view Element::text() const noexcept {
+  return in_vector ? as_text(bytes.first(bytes.size() - 1)) : text_of(bytes);
+}
+
 Result<ListReader> ListReader::open(std::span<const std::byte> object) noexcept {
   if (object.size() < 2) {
     return Error{Errc::truncated, object.size()};
@@ -89,7 +116,7 @@ std::optional<Element> ListReader::next() noexcept {
       return std::nullopt;
     }
     element = {-static_cast<std::int8_t>(Type::symbol),
-               rest.first(static_cast<std::size_t>(nul - rest.begin()) + 1)};
+               rest.first(static_cast<std::size_t>(nul - rest.begin()) + 1), true};
   } else {
     Walker<NoFields> walker(rest, ByteOrder::little, kDepthMax - 1, {});
     Shape shape;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 
 #include "mserve/kdb/result.hpp"
 #include "mserve/kdb/types.hpp"
@@ -38,6 +39,10 @@ namespace mserve::kdb {
 [[nodiscard]] Result<std::int8_t> swap_byte_order(std::span<std::byte> object,
                                                   ByteOrder from) noexcept;
 
+/// The text of an encoded symbol, character or char vector, as it lies in the bytes; empty for
+/// other types. @param object  exactly one well-formed object, little endian.
+[[nodiscard]] std::string_view text_of(std::span<const std::byte> object) noexcept;
+
 /// One element of a list that a ListReader is at.
 struct Element {
   /// q type number of the element. For a symbol vector it is -11 and `bytes` holds the text and its
@@ -46,6 +51,10 @@ struct Element {
   /// The element inside the list's own bytes; with its type byte in a general list, bare items in a
   /// vector.
   std::span<const std::byte> bytes;
+  bool in_vector = false;  ///< Of a symbol vector.
+
+  /// As text_of(), of an element of either kind of list.
+  [[nodiscard]] std::string_view text() const noexcept;
 };
 
 /// Walks the elements of an encoded general list (type 0) or symbol vector (type 11), little
