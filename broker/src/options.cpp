@@ -52,11 +52,11 @@ std::vector<std::string> BrokerOptions::validate() const {
   check(retries <= 255, "--retries: 0 to 255");
   check(servant_count == 0 || !servant_command.empty(),
         "a number of servants needs the command that starts one");
-  check(servant_args.empty() || !servant_command.ends_with(".q"),
+  check(servant_args.empty() || !launches_q(),
         "--servant-args is for programs; a q script's arguments go into --q-args");
-  check(q_args.empty() || servant_command.ends_with(".q"),
+  check(q_args.empty() || launches_q(),
         "--q-args is for q scripts; a program's arguments go into --servant-args");
-  check(hosts.empty() || servant_command.ends_with(".q"),
+  check(hosts.empty() || launches_q(),
         "hosts behind the command are for q scripts; start other servants there yourself");
   check(allow_users.empty() || !socket_group.empty(),
         "--allow-user: other users also need --socket-group to reach the socket");

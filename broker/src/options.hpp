@@ -59,6 +59,10 @@ struct BrokerOptions {
   int ready_fd = -1;  ///< Gets "ready\n" once all launched servants are attached.
   std::string log_level = "info";
 
+  /// Whether what is launched are q processes that load a script.
+  [[nodiscard]] bool launches_q() const noexcept {
+    return servant_command.size() > 2 && servant_command.ends_with(".q");
+  }
   /// Every fault of these options, one line each; empty when there is none.
   [[nodiscard]] std::vector<std::string> validate() const;
 };

@@ -23,10 +23,6 @@ namespace {
 constexpr const char* kLoopback = "127.0.0.1";  // Q_SERVANTOF compares the address
 constexpr std::uint32_t kPortMax = 65535;
 
-bool is_q_script(const std::string& command) {
-  return command.size() > 2 && command.ends_with(".q");
-}
-
 bool on_path(const std::string& command) {
   if (command.find('/') != std::string::npos) {
     return access(command.c_str(), X_OK) == 0;
@@ -56,14 +52,24 @@ std::string shim_of(const PlanContext& context) {
   return context.executable(beside) ? beside : "mserve-qshim";
 }
 
+/// It becomes part of command lines, of which ssh's would take a leading dash for an option.
+bool host_ok(const std::string& host) {
+  return !host.empty() && host.front() != '-' &&
+         std::all_of(host.begin(), host.end(), [](unsigned char c) {
+           return std::isalnum(c) != 0 || std::strchr("._-:@", c) != nullptr;
+         });
+}
+
 /// Where one q process runs.
 struct Place {
   std::string host;  ///< Empty: here.
   std::uint32_t port = 0;
+  std::string servant_of;  ///< The address by which it sees us; empty: its host cannot be found.
 };
 
-/// Host after host gets its share, as q's `(count hosts;0N)#til N` deals them out.
-std::vector<Place> places_of(const BrokerOptions& options, std::uint32_t port) {
+/// Host after host gets its share, as q's `(count hosts;0N)#til N` deals them out. Each is looked
+/// up once, however many q processes run there.
+std::vector<Place> places_of(const BrokerOptions& options, const PlanContext& context) {
   std::vector<std::string> hosts = options.hosts;
   if (hosts.empty()) {
     hosts.emplace_back();
@@ -73,20 +79,18 @@ std::vector<Place> places_of(const BrokerOptions& options, std::uint32_t port) {
   for (std::size_t host = 0; host < hosts.size(); ++host) {
     const std::size_t begin = host * count / hosts.size();
     const std::size_t end = (host + 1) * count / hosts.size();
+    Place place;
+    place.host = hosts[host] == "localhost" ? "" : hosts[host];
+    place.servant_of = kLoopback;
+    if (!place.host.empty() && begin < end) {
+      place.servant_of = host_ok(place.host) ? context.address_towards(place.host) : "";
+    }
     for (std::size_t at = begin; at < end; ++at) {
-      places.push_back({hosts[host] == "localhost" ? "" : hosts[host],
-                        port + static_cast<std::uint32_t>(at - begin) + 1});
+      place.port = context.port + static_cast<std::uint32_t>(at - begin) + 1;
+      places.push_back(place);
     }
   }
   return places;
-}
-
-/// It becomes part of command lines, of which ssh's would take a leading dash for an option.
-bool host_ok(const std::string& host) {
-  return !host.empty() && host.front() != '-' &&
-         std::all_of(host.begin(), host.end(), [](unsigned char c) {
-           return std::isalnum(c) != 0 || std::strchr("._-:@", c) != nullptr;
-         });
 }
 
 /// For a POSIX shell at the other end.
@@ -109,8 +113,8 @@ std::string filled_in(std::string word, std::string_view key, const std::string&
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
 /// What LLnC's scripts give a servant: who may connect, and what to load.
-Environment q_environment(const std::string& servant_of, const PlanContext& context) {
-  Environment env{{"Q_SERVANTOF", servant_of}};
+Environment q_environment(const Place& place, const PlanContext& context) {
+  Environment env{{"Q_SERVANTOF", place.servant_of}};
   if (const char* const plugins = context.env("Q_PLUGINS"); plugins != nullptr) {
     env.emplace_back("Q_PLUGINS", plugins);
   }
@@ -129,7 +133,7 @@ std::vector<std::string> q_command(const Place& place, const BrokerOptions& opti
 std::vector<std::string> launch_command(const Place& place, const BrokerOptions& options,
                                         const PlanContext& context) {
   std::string command = "exec env";
-  for (const auto& [name, value] : q_environment(context.address_towards(place.host), context)) {
+  for (const auto& [name, value] : q_environment(place, context)) {
     command.append(" ").append(shell_word(std::string(name).append("=").append(value)));
   }
   for (const std::string& word : q_command(place, options, context)) {
@@ -159,8 +163,9 @@ std::string why_not_here(const BrokerOptions& options, const PlanContext& contex
   return {};
 }
 
-std::string why_not_on(const std::string& host, const BrokerOptions& options,
+std::string why_not_on(const Place& place, const BrokerOptions& options,
                        const PlanContext& context) {
+  const std::string& host = place.host;
   if (!host_ok(host)) {
     return "'" + host + "' is no host name";
   }
@@ -171,14 +176,14 @@ std::string why_not_on(const std::string& host, const BrokerOptions& options,
     return "cannot run '" + program + "', which --launch needs to start q on " + host +
            "; install it, or say another way with --launch";
   }
-  if (context.address_towards(host).empty()) {
+  if (place.servant_of.empty()) {
     return "cannot find the host " + host;
   }
   return {};
 }
 
-std::string why_no_q(const std::vector<Place>& places, const BrokerOptions& options,
-                     const PlanContext& context) {
+/// What is wrong whatever the hosts are like.
+std::string why_no_q(const BrokerOptions& options, const PlanContext& context) {
   if (context.port == 0) {
     return options.servant_command +
            " needs -p PORT: its q processes listen on the ports behind that one";
@@ -186,23 +191,20 @@ std::string why_no_q(const std::vector<Place>& places, const BrokerOptions& opti
   if (!context.executable(shim_of(context))) {
     return "cannot find mserve-qshim beside mserve-broker or on PATH";
   }
-  for (std::size_t at = 0; at < options.hosts.size(); ++at) {
-    if (std::find(options.hosts.begin(), options.hosts.begin() + static_cast<std::ptrdiff_t>(at),
-                  options.hosts[at]) != options.hosts.begin() + static_cast<std::ptrdiff_t>(at)) {
-      return "host " + options.hosts[at] + " is given twice: its q processes would share ports";
-    }
-  }
-  for (const Place& place : places) {
-    if (place.port > kPortMax) {
-      return "-p " + std::to_string(context.port) + " leaves no room for the ports behind it";
-    }
-    std::string why = place.host.empty() ? why_not_here(options, context)
-                                         : why_not_on(place.host, options, context);
-    if (!why.empty()) {
-      return why;
+  for (const std::string& host : options.hosts) {
+    if (std::count(options.hosts.begin(), options.hosts.end(), host) > 1) {
+      return "host " + host + " is given twice: its q processes would share ports";
     }
   }
   return {};
+}
+
+std::string why_not_at(const Place& place, const BrokerOptions& options,
+                       const PlanContext& context) {
+  if (place.port > kPortMax) {
+    return "-p " + std::to_string(context.port) + " leaves no room for the ports behind it";
+  }
+  return place.host.empty() ? why_not_here(options, context) : why_not_on(place, options, context);
 }
 
 void add_q_servant(std::vector<Program>& programs, std::uint32_t number, const Place& place,
@@ -210,7 +212,7 @@ void add_q_servant(std::vector<Program>& programs, std::uint32_t number, const P
   const std::string port = std::to_string(place.port);
   if (place.host.empty()) {
     programs.push_back(
-        {number, "q", q_command(place, options, context), q_environment(kLoopback, context)});
+        {number, "q", q_command(place, options, context), q_environment(place, context)});
     programs.push_back(
         {number, "qshim", {shim_of(context), "--q", std::string(kLoopback) + ":" + port}, {}});
     return;
@@ -250,6 +252,24 @@ std::string address_towards(const std::string& host) {
   return address;
 }
 
+std::vector<Program> plan_q(const BrokerOptions& options, const PlanContext& context,
+                            std::string& fault) {
+  std::vector<Program> programs;
+  fault = why_no_q(options, context);
+  if (!fault.empty()) {
+    return programs;
+  }
+  std::uint32_t number = 0;
+  for (const Place& place : places_of(options, context)) {
+    fault = why_not_at(place, options, context);
+    if (!fault.empty()) {
+      return {};
+    }
+    add_q_servant(programs, ++number, place, options, context);
+  }
+  return programs;
+}
+
 }  // namespace
 
 std::vector<Program> plan_programs(const BrokerOptions& options, const PlanContext& context,
@@ -258,22 +278,18 @@ std::vector<Program> plan_programs(const BrokerOptions& options, const PlanConte
   if (options.servant_count == 0) {
     return programs;
   }
-  const bool q = is_q_script(options.servant_command);
-  const std::vector<Place> places = places_of(options, context.port);
-  if (q) {
-    fault = why_no_q(places, options, context);
-  } else if (!context.executable(options.servant_command)) {
-    fault = "cannot run '" + options.servant_command + "': no such program; give its path";
+  if (options.launches_q()) {
+    return plan_q(options, context, fault);
   }
-  for (std::uint32_t number = 1; fault.empty() && number <= options.servant_count; ++number) {
-    if (q) {
-      add_q_servant(programs, number, places[number - 1], options, context);
-    } else {
-      Program program{number, "servant", {options.servant_command}, {}};
-      program.argv.insert(program.argv.end(), options.servant_args.begin(),
-                          options.servant_args.end());
-      programs.push_back(std::move(program));
-    }
+  if (!context.executable(options.servant_command)) {
+    fault = "cannot run '" + options.servant_command + "': no such program; give its path";
+    return programs;
+  }
+  for (std::uint32_t number = 1; number <= options.servant_count; ++number) {
+    Program program{number, "servant", {options.servant_command}, {}};
+    program.argv.insert(program.argv.end(), options.servant_args.begin(),
+                        options.servant_args.end());
+    programs.push_back(std::move(program));
   }
   return programs;
 }
