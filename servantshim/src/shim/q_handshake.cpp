@@ -59,6 +59,12 @@ class Talk {
   bool hung_up_ = false;
 };
 
+/// @return false, having said why.
+bool ended(const Talk& talk, std::string& why) {
+  why = talk.hung_up() ? "it hung up when it was asked which form it speaks" : kStopped;
+  return false;
+}
+
 /// Begins as LBT's reply to our question does: `(0;` and one or two more.
 bool answers_probe(std::span<const std::byte> body) noexcept {
   const auto at = [body](std::size_t i) { return std::to_integer<unsigned>(body[i]); };
@@ -88,8 +94,7 @@ struct Said {
 bool receive_one(Talk& talk, Said& said, std::string& why) {
   std::array<std::byte, kdb::kHeaderBytes> bytes{};
   if (!talk.receive(bytes)) {
-    why = talk.hung_up() ? "it hung up when it was asked which form it speaks" : kStopped;
-    return false;
+    return ended(talk, why);
   }
   const kdb::Result<kdb::Header> header = kdb::parse_header(bytes);
   if (!header) {
@@ -126,8 +131,7 @@ bool ask_form(Talk& talk, Form& form, std::string& why) {
   put_lbt_probe(question);
   put_plain_probe(question);
   if (!talk.send(question.view())) {
-    why = talk.hung_up() ? "it hung up when it was asked which form it speaks" : kStopped;
-    return false;
+    return ended(talk, why);
   }
   form = Form::plain;
   for (int unasked = 0; unasked <= kUnaskedMax; ++unasked) {
@@ -145,8 +149,7 @@ bool ask_form(Talk& talk, Form& form, std::string& why) {
     OwnBytes answer;
     put_nyi_response(answer);
     if (!talk.send(answer.view())) {
-      why = talk.hung_up() ? "it hung up when it was asked which form it speaks" : kStopped;
-      return false;
+      return ended(talk, why);
     }
   }
   why = "it says all kinds of things, but not which form it speaks; give --servant-protocol";
