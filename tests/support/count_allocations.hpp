@@ -8,24 +8,14 @@
 #include <cstdlib>
 #include <new>
 
-// Sanitizers replace operator new themselves, and must go on seeing every allocation.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MSERVE_COUNTS_ALLOCATIONS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define MSERVE_COUNTS_ALLOCATIONS 0
-#endif
-#endif
-#ifndef MSERVE_COUNTS_ALLOCATIONS
-#define MSERVE_COUNTS_ALLOCATIONS 1
-#endif
+#include "support/sanitized.hpp"
 
 namespace mserve::test {
 
 inline std::atomic<std::uint64_t> allocation_count{0};
 
 /// False under a sanitizer: skip the test and say so.
-inline constexpr bool kCountsAllocations = MSERVE_COUNTS_ALLOCATIONS != 0;
+inline constexpr bool kCountsAllocations = !kSanitized;
 
 /// Calls of operator new since the start, in all threads.
 inline std::uint64_t allocations() {
@@ -34,7 +24,8 @@ inline std::uint64_t allocations() {
 
 }  // namespace mserve::test
 
-#if MSERVE_COUNTS_ALLOCATIONS
+// Sanitizers replace operator new themselves, and must go on seeing every allocation.
+#if !MSERVE_TEST_SANITIZED
 // Never inlined: g++ would see free() behind a new that it did not inline, and warn of a mismatch.
 [[gnu::noinline]] void* operator new(std::size_t bytes) {
   mserve::test::allocation_count.fetch_add(1, std::memory_order_relaxed);  // as above

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <thread>
 
+#include "support/sanitized.hpp"
 #include "system/gateway_setup.hpp"
 
 namespace mserve::test {
@@ -14,23 +15,8 @@ namespace {
 
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
-// Sanitizers make each byte cost some twenty times more.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MSERVE_TEST_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define MSERVE_TEST_SANITIZED 1
-#endif
-#endif
-#ifdef MSERVE_TEST_SANITIZED
-constexpr bool kSanitized = true;
-constexpr std::size_t kLargeBytes = 16 * kMiB;
-constexpr std::size_t kConnections = 500;
-#else
-constexpr bool kSanitized = false;
-constexpr std::size_t kLargeBytes = 100 * kMiB;
-constexpr std::size_t kConnections = 10'000;
-#endif
+constexpr std::size_t kLargeBytes = (kSanitized ? 16 : 100) * kMiB;
+constexpr std::size_t kConnections = kSanitized ? 500 : 10'000;
 
 /// VmRSS of a process, in bytes.
 std::size_t resident_bytes(pid_t pid) {

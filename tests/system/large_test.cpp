@@ -6,25 +6,14 @@
 #include <thread>
 
 #include "support/requests.hpp"
+#include "support/sanitized.hpp"
 
 namespace mserve::test {
 namespace {
 
 constexpr std::size_t kMiB = 1U << 20;
 
-// Sanitizers make each byte cost some twenty times more.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MSERVE_TEST_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define MSERVE_TEST_SANITIZED 1
-#endif
-#endif
-#ifdef MSERVE_TEST_SANITIZED
-constexpr std::size_t kLargeBytes = 16 * kMiB;
-#else
-constexpr std::size_t kLargeBytes = 256 * kMiB;
-#endif
+constexpr std::size_t kLargeBytes = (kSanitized ? 16 : 256) * kMiB;
 
 /// Echoes small requests until told to stop.
 /// @return how many came back.

@@ -5,6 +5,7 @@
 #include "mserve/kdb/codec.hpp"
 #include "standin/standin.hpp"
 #include "support/requests.hpp"
+#include "support/sanitized.hpp"
 #include "support/shim_process.hpp"
 
 namespace mserve::test {
@@ -14,19 +15,7 @@ using kdb::Value;
 
 constexpr std::size_t kMiB = 1U << 20;
 
-// Sanitizers keep shadows of all memory and quarantine what was freed.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MSERVE_TEST_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define MSERVE_TEST_SANITIZED 1
-#endif
-#endif
-#ifdef MSERVE_TEST_SANITIZED
-constexpr std::uint64_t kPeakBytes = 1024 * kMiB;
-#else
-constexpr std::uint64_t kPeakBytes = 32 * kMiB;
-#endif
+constexpr std::uint64_t kPeakBytes = (kSanitized ? 1024 : 32) * kMiB;
 
 // A machine that is busy with other tests may take more than a second to give q its next turn.
 BrokerSetup patient() {

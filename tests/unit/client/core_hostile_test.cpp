@@ -83,7 +83,7 @@ std::vector<Lie> lies() {
       {"an empty fragment", [](FakeBroker& b) { b.fragment(1, 0, 2, {}); }},
       {"a frame longer than a quarter of the ring",
        [](FakeBroker& b) {
-         auto* word = reinterpret_cast<std::uint64_t*>(b.wire->replies.memory.data +
+         auto* word = reinterpret_cast<std::uint64_t*>(b.wire->replies.data() +
                                                        (b.replies.position() & 65535));
          shm::FrameHeader h = FakeBroker::reply_head(1);
          h.frame_bytes = 20000;
@@ -91,7 +91,7 @@ std::vector<Lie> lies() {
        }},
       {"all bits set",
        [](FakeBroker& b) {
-         std::memset(b.wire->replies.memory.data + (b.replies.position() & 65535), 0xff, 8);
+         std::memset(b.wire->replies.data() + (b.replies.position() & 65535), 0xff, 8);
        }},
   };
 }
@@ -145,7 +145,7 @@ TEST(ClientHostile, ImpossibleConsumerCursorEndsTheSession) {
     auto core = attached_core(broker);
     broker.absent = true;
     auto& cursor =
-        of_control ? broker.wire->controls.consumer_pos : broker.wire->requests.consumer_pos;
+        of_control ? broker.wire->controls.consumer_pos() : broker.wire->requests.consumer_pos();
     cursor.store(1U << 20, std::memory_order_relaxed);  // not 4 KiB below 2^64, where it started
     for (int i = 0; i < 100 && core->attached(); ++i) {
       if (const auto id = core->try_send(Bytes(of_control ? 0 : 900), {}); id && of_control) {
@@ -192,7 +192,7 @@ TEST(ClientHostile, RandomBytesInTheRingNeverHurt) {
     if (random() % 4 == 0) {
       const std::size_t at = random() % (4096 / 8);
       const std::uint64_t word = random() >> (random() % 64);
-      std::memcpy(broker.wire->replies.memory.data + 8 * at, &word, sizeof(word));
+      std::memcpy(broker.wire->replies.data() + 8 * at, &word, sizeof(word));
     }
     while (core->poll(reply) == Errc::ok) {
       ++completed;

@@ -54,7 +54,7 @@ TEST(ClientCore, SleepingBrokerIsWoken) {
   auto core = attached_core(broker);
   must_send(*core, "a");
   EXPECT_EQ(broker.wire->bells, 0);
-  broker.wire->requests.polled = static_cast<std::uint32_t>(shm::Polled::sleeping_on_socket);
+  broker.wire->requests.polled() = static_cast<std::uint32_t>(shm::Polled::sleeping_on_socket);
   must_send(*core, "b");
   EXPECT_EQ(broker.wire->bells, 1);
 }
@@ -74,10 +74,10 @@ TEST(ClientCore, AnswersComeInTheOrderInWhichTheyWereGivenAndPointIntoTheRing) {
   EXPECT_EQ(reply.status, Errc::ok);
   EXPECT_EQ(reply.servant, 1U);
   EXPECT_EQ(text_of(reply.payload), "two");
-  const auto& lines = broker.wire->replies.lines;
-  EXPECT_GE(static_cast<const void*>(reply.payload.data()), static_cast<const void*>(lines.data()));
+  const shm::RingMemory ring = broker.wire->replies.memory();
+  EXPECT_GE(static_cast<const void*>(reply.payload.data()), static_cast<const void*>(ring.data));
   EXPECT_LT(static_cast<const void*>(reply.payload.data()),
-            static_cast<const void*>(lines.data() + lines.size()));
+            static_cast<const void*>(ring.data + ring.capacity));
   ASSERT_EQ(core->poll(reply), Errc::ok);
   EXPECT_EQ(reply.id, first);
   EXPECT_EQ(reply.status, Errc::failed);

@@ -17,10 +17,10 @@
 #include "lib/core.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/message.hpp"
+#include "support/pattern.hpp"
+#include "support/ring_buffer.hpp"
 
 namespace mserve::test {
-
-using Bytes = std::vector<std::byte>;
 
 inline Bytes bytes_of(const std::string& text) {
   const auto* first = reinterpret_cast<const std::byte*>(text.data());
@@ -31,42 +31,13 @@ inline std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// Bytes that differ everywhere, so that a fragment in the wrong place shows.
-inline Bytes pattern(std::size_t size, std::uint64_t seed = 1) {
-  Bytes bytes(size);
-  std::uint64_t state = seed * 0x9e3779b97f4a7c15U;
-  for (std::byte& b : bytes) {
-    state = state * 6364136223846793005U + 1442695040888963407U;
-    b = static_cast<std::byte>(state >> 56);
-  }
-  return bytes;
-}
-
-/// A ring and the words around it, in plain memory.
-struct RingStore {
-  explicit RingStore(std::uint64_t capacity, std::uint64_t start)
-      : lines(capacity / sizeof(Line)), memory{lines[0].bytes, capacity,      start,
-                                               &producer_pos,  &consumer_pos, &polled} {
-    consumer_pos = start;
-    polled = static_cast<std::uint32_t>(shm::Polled::polling);
-  }
-  struct alignas(64) Line {
-    std::byte bytes[64] = {};
-  };
-  std::vector<Line> lines;
-  std::atomic<std::uint64_t> producer_pos{0};
-  std::atomic<std::uint64_t> consumer_pos{0};
-  std::atomic<std::uint32_t> polled{0};
-  shm::RingMemory memory;
-};
-
 /// One session's rings. Shared by both ends, so that either may go first.
 struct Wire {
   Wire(std::uint64_t ring_bytes, std::uint64_t start)
       : requests(ring_bytes, start), replies(ring_bytes, start), controls(4096, start) {}
-  RingStore requests;
-  RingStore replies;
-  RingStore controls;
+  RingBuffer requests;
+  RingBuffer replies;
+  RingBuffer controls;
   bool hung_up = false;
   int bells = 0;
   int looks = 0;  ///< Calls of check().
@@ -105,9 +76,9 @@ class FakeBroker {
       }
       wire = std::make_shared<Wire>(options_.ring_bytes, options_.start);
       auto link = std::make_unique<FakeLink>(*this, wire);  // its producers prepare the rings first
-      requests = shm::RingConsumer(wire->requests.memory);
-      controls = shm::RingConsumer(wire->controls.memory);
-      replies = shm::RingProducer(wire->replies.memory);
+      requests = shm::RingConsumer(wire->requests.memory());
+      controls = shm::RingConsumer(wire->controls.memory());
+      replies = shm::RingProducer(wire->replies.memory());
       return std::unique_ptr<Link>(std::move(link));
     };
   }
@@ -211,9 +182,9 @@ class FakeBroker {
     FakeLink(FakeBroker& broker, std::shared_ptr<Wire> wire)
         : broker_(broker),
           wire_(std::move(wire)),
-          outgoing_(wire_->requests.memory),
-          incoming_(wire_->replies.memory),
-          control_(wire_->controls.memory),
+          outgoing_(wire_->requests.memory()),
+          incoming_(wire_->replies.memory()),
+          control_(wire_->controls.memory()),
           name_(broker.options_.name),
           remote_(broker.options_.remote) {
       info_.session = 7;

@@ -15,41 +15,13 @@
 
 #include "gateway/gateway_link.hpp"
 #include "mserve/shm/message.hpp"
+#include "support/pattern.hpp"
+#include "support/ring_buffer.hpp"
 
 namespace mserve::test {
 
-using Bytes = std::vector<std::byte>;
-
-/// Bytes that differ everywhere, so that a fragment in the wrong place shows.
-inline Bytes pattern(std::size_t size, std::uint64_t seed = 1) {
-  Bytes bytes(size);
-  std::uint64_t state = seed * 0x9e3779b97f4a7c15U;
-  for (std::byte& b : bytes) {
-    state = state * 6364136223846793005U + 1442695040888963407U;
-    b = static_cast<std::byte>(state >> 56);
-  }
-  return bytes;
-}
-
-/// A ring and the words around it, in plain memory.
-struct RingStore {
-  explicit RingStore(std::uint64_t capacity)
-      : lines(capacity / sizeof(Line)), memory{lines[0].bytes, capacity,      kStart,
-                                               &producer_pos,  &consumer_pos, &polled} {
-    consumer_pos = kStart;
-    polled = static_cast<std::uint32_t>(shm::Polled::polling);
-  }
-  /// Close to the wrap of 64-bit cursors.
-  static constexpr std::uint64_t kStart = 0 - std::uint64_t{4096};
-  struct alignas(64) Line {
-    std::byte bytes[64] = {};
-  };
-  std::vector<Line> lines;
-  std::atomic<std::uint64_t> producer_pos{0};
-  std::atomic<std::uint64_t> consumer_pos{0};
-  std::atomic<std::uint32_t> polled{0};
-  shm::RingMemory memory;
-};
+/// Close to the wrap of 64-bit cursors.
+inline constexpr std::uint64_t kRingStart = 0 - std::uint64_t{4096};
 
 struct FakePlaneSetup {
   std::uint32_t ring_bytes = 1U << 20;
@@ -62,16 +34,16 @@ class FakeDataPlane {
  public:
   explicit FakeDataPlane(const FakePlaneSetup& setup = {})
       : setup_(setup),
-        requests_(setup.ring_bytes),
-        replies_(setup.ring_bytes),
-        controls_(setup.control_bytes) {}
+        requests_(setup.ring_bytes, kRingStart),
+        replies_(setup.ring_bytes, kRingStart),
+        controls_(setup.control_bytes, kRingStart) {}
 
   /// The gateway's end; this must outlive it.
   std::unique_ptr<broker::GatewaySession> session() {
     auto made = std::make_unique<Session>(*this);  // its producers prepare the rings first
-    in_ = shm::RingConsumer(requests_.memory);
-    control_ = shm::RingConsumer(controls_.memory);
-    out_ = shm::RingProducer(replies_.memory);
+    in_ = shm::RingConsumer(requests_.memory());
+    control_ = shm::RingConsumer(controls_.memory());
+    out_ = shm::RingProducer(replies_.memory());
     return made;
   }
 
@@ -229,9 +201,9 @@ class FakeDataPlane {
    public:
     explicit Session(FakeDataPlane& plane)
         : plane_(plane),
-          outgoing_(plane.requests_.memory),
-          incoming_(plane.replies_.memory),
-          control_(plane.controls_.memory) {
+          outgoing_(plane.requests_.memory()),
+          incoming_(plane.replies_.memory()),
+          control_(plane.controls_.memory()) {
       info_.session = 7;
       info_.frame_bytes_max = plane.setup_.frame_bytes_max;
       info_.message_bytes_max = 1U << 30;
@@ -279,9 +251,9 @@ class FakeDataPlane {
   }
 
   FakePlaneSetup setup_;
-  RingStore requests_;
-  RingStore replies_;
-  RingStore controls_;
+  RingBuffer requests_;
+  RingBuffer replies_;
+  RingBuffer controls_;
   shm::RingConsumer in_;
   shm::RingConsumer control_;
   shm::RingProducer out_;

@@ -12,23 +12,13 @@
 #include <fstream>
 #include <string>
 
-// The sanitizers' runtimes turn mlock() into nothing.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MSERVE_TEST_NO_MLOCK 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define MSERVE_TEST_NO_MLOCK 1
-#endif
-#endif
+#include "support/sanitized.hpp"
 
 namespace mserve::shm {
 namespace {
 
-#if defined(MSERVE_TEST_NO_MLOCK)
-constexpr bool kCanLock = false;
-#else
-constexpr bool kCanLock = true;
-#endif
+// The sanitizers' runtimes turn mlock() into nothing.
+constexpr bool kCanLock = !test::kSanitized;
 
 constexpr std::uint32_t kRing = 65536;
 constexpr std::uint64_t kBytes = segment_bytes(kRing, kControlRingBytes);
