@@ -206,6 +206,14 @@ void add_gateway(CLI::App& app, BrokerOptions& all) {
                "A connection whose peer acknowledges nothing, or has had no room for answers, for "
                "this long is closed; 0: the system's rule",
                "10s");
+  const std::map<std::string, GatewayThread> threads{{"auto", GatewayThread::automatic},
+                                                     {"own", GatewayThread::own},
+                                                     {"data", GatewayThread::data}};
+  app.add_option("--gateway-thread", o.thread,
+                 "Serves kdb+ connections: a thread of its own, or the data thread, which takes "
+                 "fewer switches where cores are few (auto: with fewer than 3)")
+      ->transform(CLI::CheckedTransformer(threads))
+      ->option_text("auto|own|data [auto]");
   add_size(app, "--gateway-ring", all.gateway_ring,
            "Ring between gateway and data thread, each way");
   add_size(app, "--max-gathered", o.max_gathered,

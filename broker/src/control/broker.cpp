@@ -16,6 +16,7 @@
 #include "control/control_plane.hpp"
 #include "control/log.hpp"
 #include "control/waker.hpp"
+#include "data/data_loan.hpp"
 #include "gateway/gateway.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/counters.hpp"
@@ -108,14 +109,14 @@ std::uint64_t make_epoch() {
 
 /// Returns when control has told the data thread to stop and it has.
 void run_threads(const BrokerOptions& options, DataPlane& data, Gateway* gateway,
-                 ControlPlane& control) {
+                 ControlPlane& control, DataLoan* loan) {
   std::thread data_thread([&] {
     pthread_setname_np(pthread_self(), "mserve-data");
     if (options.core >= 0 && !pin_data_thread(options.core)) {
       log(LogLevel::error,
           "core=" + std::to_string(options.core) + " is not one this process may use");
     }
-    data.run();
+    loan != nullptr ? loan->run() : data.run();
   });
   if (gateway != nullptr) {
     gateway->start();
@@ -171,17 +172,30 @@ struct Bells {
   shm::UniqueFd report_fd{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 };
 
+/// Whether the gateway's thread runs the data plane as well.
+bool shares_data_thread(const BrokerOptions& options) {
+  // On the way of a query through TCP: gateway, data plane, shim.
+  constexpr int kThreadsOnTheWay = 3;
+  const bool crowded = options.idle == shm::IdleStrategy::automatic && options.core < 0 &&
+                       shm::usable_cores() < kThreadsOnTheWay;
+  const GatewayThread wanted = options.gateway.thread;
+  return options.gateway.enabled &&
+         (wanted == GatewayThread::data || (wanted == GatewayThread::automatic && crowded));
+}
+
 /// Binds what -p asks for; without it `gateway` stays null.
 Error open_gateway(const BrokerOptions& options, shm::CountersWriter& counters,
-                   const SessionBoard& board, std::unique_ptr<Gateway>& gateway,
-                   std::string& reason) {
+                   const SessionBoard& board, DataLoan* loan, int data_epoll_fd,
+                   std::unique_ptr<Gateway>& gateway, std::string& reason) {
   if (!options.gateway.enabled) {
     return {};
   }
   auto opened = Gateway::open({.options = options,
                                .counters = GatewayCounters::add_to(counters),
                                .board = &board,
-                               .counters_name = counters.name()},
+                               .counters_name = counters.name(),
+                               .loan = loan,
+                               .data_epoll_fd = data_epoll_fd},
                               reason);
   if (!opened) {
     return opened.error();
@@ -231,7 +245,13 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& r
                  DataCounters::add_to(counters.value()), shm::Idler(options.idle));
   SessionBoard board;
   std::unique_ptr<Gateway> gateway;
-  if (const Error e = open_gateway(options, counters.value(), board, gateway, reason);
+  std::optional<DataLoan> loan;
+  if (shares_data_thread(options)) {
+    loan.emplace(data, commands, bells.command_fd.get());
+  }
+  DataLoan* const lent = loan ? &*loan : nullptr;
+  if (const Error e = open_gateway(options, counters.value(), board, lent, bells.data_epoll.get(),
+                                   gateway, reason);
       e.code != Errc::ok) {
     return e;
   }
@@ -252,7 +272,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& r
     if (spins) {
       waker.emplace(wakes, reports, bells.report_fd.get());
     }
-    run_threads(options, data, gateway.get(), control);
+    run_threads(options, data, gateway.get(), control, lent);
   }
   control.finish();
   return {};

@@ -85,13 +85,14 @@ Nanos DataPlane::now() noexcept {
 }
 
 void DataPlane::run() {
-  while (!stopping_) {
+  while (!stopping_ && !lending_) {
     if (pass()) {
       idler_.reset();
     } else {
       idle();
     }
   }
+  lending_ = false;
 }
 
 bool DataPlane::pass() {
@@ -219,6 +220,9 @@ void DataPlane::take_commands() {
         dispatcher_.on(DrainExpired{}, now());
         (void)decide();
         break;
+      case Command::Kind::lend:
+        lending_ = true;
+        break;
       case Command::Kind::stop:
         stopping_ = true;
         break;
@@ -295,42 +299,61 @@ bool DataPlane::anything_ready() {
 }
 
 void DataPlane::sleep() {
-  take_commands();
-  report_closed();
-  if (stopping_ || decisions_left_ || links_.commands->size_approx() != 0) {
-    return;
+  if (prepare_sleep()) {
+    finish_sleep(sleep_ns());
   }
+}
+
+Nanos DataPlane::sleep_ns() {
+  // Who makes room in a ring does not ring.
   const bool wants_room = !outbox_list_.empty() || !granting_.empty() ||
                           std::any_of(all_.begin(), all_.end(), [](const Session* s) {
                             return s->blocked_since != 0 || !s->undelivered.empty() ||
                                    !s->aborts.empty() || !s->origins.untold.empty();
                           });
+  return wants_room || dispatcher_.next_wakeup(now()) != kForever ? kTimerInterval
+                                                                  : shm::kSleepNsMax;
+}
+
+bool DataPlane::prepare_sleep() {
+  take_commands();
+  report_closed();
+  if (stopping_ || lending_ || decisions_left_ || links_.commands->size_approx() != 0) {
+    return false;
+  }
   // C1 for every session, one barrier, C3 for every session; see shm/parking.hpp.
   for (Session* session : all_) {
     shm::store_polled(session->own.front()->polled, shm::Polled::sleeping_on_socket,
                       seq_cst_wakes_);
   }
   shm::parking_barrier(seq_cst_wakes_);
-  if (!anything_ready()) {
-    counters_.sleeps->add();
-    std::array<epoll_event, 64> events;
-    // Rounded up: epoll counts milliseconds, and the longest sleep is kSleepNsMax anyway.
-    constexpr int kSleepMs = static_cast<int>(shm::kSleepNsMax / 1'000'000);
-    const int count =
-        epoll_wait(links_.epoll_fd, events.data(), static_cast<int>(events.size()),
-                   wants_room || dispatcher_.next_wakeup(now()) != kForever ? 1 : kSleepMs);
-    for (int i = 0; i < count; ++i) {
-      const std::uint64_t number = events[static_cast<std::size_t>(i)].data.u64;
-      if (number == kCommandMark) {
-        std::uint64_t ignored = 0;
-        (void)!read(links_.command_fd, &ignored, sizeof(ignored));
-      } else if (number < sessions_.size() && sessions_[number] != nullptr) {
-        (void)shm::drain_bytes(sessions_[number]->socket.get(), {});
-        heat(*sessions_[number]);
-      }
-    }
-    now_read_ = false;
+  if (anything_ready()) {
+    wake_up();
+    return false;
   }
+  counters_.sleeps->add();
+  return true;
+}
+
+void DataPlane::finish_sleep(Nanos wait_ns) {
+  std::array<epoll_event, 64> events;
+  const int count = epoll_wait(links_.epoll_fd, events.data(), static_cast<int>(events.size()),
+                               static_cast<int>(wait_ns / 1'000'000));  // it counts milliseconds
+  for (int i = 0; i < count; ++i) {
+    const std::uint64_t number = events[static_cast<std::size_t>(i)].data.u64;
+    if (number == kCommandMark) {
+      std::uint64_t ignored = 0;
+      (void)!read(links_.command_fd, &ignored, sizeof(ignored));
+    } else if (number < sessions_.size() && sessions_[number] != nullptr) {
+      (void)shm::drain_bytes(sessions_[number]->socket.get(), {});
+      heat(*sessions_[number]);
+    }
+  }
+  now_read_ = false;
+  wake_up();
+}
+
+void DataPlane::wake_up() {
   for (Session* session : all_) {
     shm::store_polled(session->own.front()->polled, shm::Polled::polling, seq_cst_wakes_);
   }

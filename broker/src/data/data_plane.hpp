@@ -47,10 +47,22 @@ class DataPlane {
   DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Links& links,
             const DataCounters& counters, shm::Idler idler);
 
-  /// Serves until Command::stop.
+  /// Serves until Command::stop or Command::lend.
   void run();
-  /// One pass over everything. @return true when there was work. For tests and for run().
+  /// After Command::stop: nothing is to be run any more.
+  [[nodiscard]] bool stopped() const noexcept { return stopping_; }
+
+  // What run() is made of, for a thread that waits for something else as well.
+
+  /// One pass over everything. @return true when there was work.
   bool pass();
+  /// To be called before sleeping on Links::epoll_fd. @return false: there is something to do.
+  /// After true nobody's wake-up is lost: sleep for sleep_ns() at most, then call finish_sleep().
+  [[nodiscard]] bool prepare_sleep();
+  [[nodiscard]] Nanos sleep_ns();
+  /// @param wait_ns  how long to sleep first; 0 for a caller that has slept.
+  void finish_sleep(Nanos wait_ns);
+
   /// The clock's helper side: another thread calls it about once a second.
   void sync_clock() noexcept { (void)clock_.sync(); }
 
@@ -77,6 +89,7 @@ class DataPlane {
   void cool_sessions();
   void idle();
   void sleep();
+  void wake_up();
   [[nodiscard]] bool anything_ready();
   void note_wake(Session& session) noexcept;
   void flush_wakes();
@@ -219,6 +232,7 @@ class DataPlane {
   bool draining_ = false;
   bool drained_told_ = false;
   bool stopping_ = false;
+  bool lending_ = false;
   std::uint32_t pass_count_ = 0;
   std::size_t cold_cursor_ = 0;
   Nanos timers_at_ = 0;

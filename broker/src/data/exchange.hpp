@@ -24,6 +24,7 @@ struct Command {
     servants_expected,  ///< `flag`: launched servants are on their way.
     drain,              ///< Refuse new requests; report `drained` when nothing is left.
     drain_expired,      ///< Fail what is left, report `drained`.
+    lend,               ///< Leave the loop for a while; see DataLoan.
     stop,               ///< Leave the loop.
   };
   Kind kind = Kind::attach;

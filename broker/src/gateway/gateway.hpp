@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "data/data_loan.hpp"
 #include "gateway/admin_view.hpp"
 #include "gateway/connection_context.hpp"
 #include "mserve/shm/errc.hpp"
@@ -12,7 +13,8 @@
 namespace mserve::broker {
 
 /// The broker's TCP side: a thread of its own that serves all kdb+ connections of one port and has
-/// one session with the data plane, as a peer would. It touches nothing of the data thread's.
+/// one session with the data plane, as a peer would. It touches nothing of the data thread's,
+/// unless it is lent the data plane.
 ///   open()   any thread: sockets are bound, so that faults are told before anything runs
 ///   start()  the thread attaches through the broker's own socket, so the control thread must serve
 ///   drain()  no new connections and requests; what runs is answered, then its connection closed
@@ -24,6 +26,8 @@ class Gateway {
     GatewayCounters counters{};
     const SessionBoard* board = nullptr;  ///< Outlives the gateway.
     std::string counters_name;            ///< Of this broker, for .mserve.stats[].
+    DataLoan* loan = nullptr;  ///< Outlives the gateway. Null: the data thread runs alone.
+    int data_epoll_fd = -1;    ///< What the data plane sleeps on, for a borrower.
   };
   /// @param reason  one sentence when it fails.
   [[nodiscard]] static Result<std::unique_ptr<Gateway>> open(Setup setup, std::string& reason);

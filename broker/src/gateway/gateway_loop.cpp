@@ -24,6 +24,8 @@ constexpr std::uint64_t kTickNs = 100 * kMillisecond;
 constexpr std::uint64_t kFlushNs = 2 * kSecond;  // for unsent answers at the end
 constexpr std::uint64_t kRetryNs = 200 * kMillisecond;
 constexpr int kEventsPerPass = 64;
+constexpr std::size_t kHandlersPerPass = 8;
+constexpr std::uint32_t kSocketSkipsMax = 5;
 
 std::vector<uid_t> admin_uids_of(const GatewayOptions& options) {
   if (options.admin_users.empty()) {
@@ -126,11 +128,18 @@ void Gateway::Loop::run() {
   listeners_.close();
 }
 
-/// Keeps this thread off the data thread's core, if there is another one.
+/// Keeps this thread off the data thread's core, if there is another one; or on it, to be that.
 void Gateway::Loop::pin() const {
   cpu_set_t set;
   CPU_ZERO(&set);
   const int core = setup_.options.core;
+  if (setup_.loan != nullptr) {
+    if (core >= 0 && core < CPU_SETSIZE) {
+      CPU_SET(static_cast<std::size_t>(core), &set);
+      (void)sched_setaffinity(0, sizeof(set), &set);
+    }
+    return;
+  }
   if (core >= 0 && core < CPU_SETSIZE && sched_getaffinity(0, sizeof(set), &set) == 0 &&
       CPU_ISSET(static_cast<std::size_t>(core), &set) && CPU_COUNT(&set) > 1) {
     CPU_CLR(static_cast<std::size_t>(core), &set);
@@ -173,10 +182,15 @@ bool Gateway::Loop::attach() {
 /// One session's life.
 void Gateway::Loop::serve() {
   open_listeners();
+  borrow_data();
   log(LogLevel::info, "gateway port=" + std::to_string(listeners_.port()) +
                           " sockets=" + std::to_string(listeners_.sockets().size()) +
-                          (listeners_.path().empty() ? "" : " path=" + listeners_.path()));
+                          (listeners_.path().empty() ? "" : " path=" + listeners_.path()) +
+                          " thread=" + (data_ != nullptr ? "data" : "own"));
   while (!finished()) {
+    if (data_ != nullptr && data_->stopped()) [[unlikely]] {
+      return_data();
+    }
     if (pass()) {
       idler_.reset();
     } else if (idler_.idle() == shm::Idler::Step::park) {
@@ -184,6 +198,26 @@ void Gateway::Loop::serve() {
       idler_.reset();
     }
   }
+  return_data();
+}
+
+void Gateway::Loop::borrow_data() {
+  if (setup_.loan == nullptr) {
+    return;
+  }
+  data_watch_ = ready_.add(duplicate(setup_.data_epoll_fd),
+                           key_of(static_cast<std::uint32_t>(Subject::data)));
+  if (data_watch_ != nullptr) {
+    data_ = setup_.loan->borrow();
+  }
+}
+
+void Gateway::Loop::return_data() {
+  if (data_ != nullptr) {
+    data_ = nullptr;
+    setup_.loan->give_back();
+  }
+  data_watch_.reset();
 }
 
 bool Gateway::Loop::finished() const {
@@ -193,8 +227,9 @@ bool Gateway::Loop::finished() const {
 
 bool Gateway::Loop::pass() {
   context_.now_ns = shm::steady_now();
-  bool worked = poll_link();
-  worked |= ready_.poll();
+  bool worked = data_ != nullptr && data_->pass();
+  worked |= poll_link();
+  worked |= poll_sockets(worked);
   if (!turns_.empty()) [[unlikely]] {
     worked |= run_turns();
   }
@@ -214,6 +249,25 @@ bool Gateway::Loop::pass() {
     be_patient();
   }
   return worked;
+}
+
+/// Asking the sockets is a system call, and while a query is on its way through the rings there is
+/// rarely something: whoever is to send it is waiting. So they are asked in passes whose rings, and
+/// those of the pass before, were silent, and in every fifth anyway.
+bool Gateway::Loop::poll_sockets(bool rings_worked) {
+  if (std::exchange(rings_worked_, rings_worked) || rings_worked) {
+    if (++socket_skips_ < kSocketSkipsMax) {
+      return false;
+    }
+  }
+  socket_skips_ = 0;
+  // With one connection a second look finds nothing.
+  const std::size_t handlers_max = std::clamp<std::size_t>(client_count_, 1, kHandlersPerPass);
+  std::size_t handled = 0;
+  while (handled < handlers_max && ready_.poll()) {
+    ++handled;
+  }
+  return handled != 0;
 }
 
 bool Gateway::Loop::poll_link() {
@@ -277,10 +331,22 @@ bool Gateway::Loop::run_turns() {
 }
 
 void Gateway::Loop::sleep() {
+  if (data_ == nullptr) {
+    sleep_on_link(sleep_ns());
+    return;
+  }
+  if (data_->prepare_sleep()) {
+    ready_.watch(*data_watch_, Readiness::What::readable);
+    sleep_on_link(std::min(sleep_ns(), data_->sleep_ns()));
+    data_->finish_sleep(0);
+  }
+}
+
+void Gateway::Loop::sleep_on_link(std::uint64_t ns) {
   if (!link_->session().prepare_sleep()) {
     return;
   }
-  ready_.wait(sleep_ns());
+  ready_.wait(ns);
   context_.now_ns = shm::steady_now();
   session_ready_ = false;
   if (link_->session().finish_sleep() != Errc::ok) {
@@ -326,6 +392,8 @@ void Gateway::Loop::on_ready(std::uint64_t key, Readiness::What what) {
       break;
     case Subject::signal:
       take_signals();
+      break;
+    case Subject::data:  // sleep() looks what there is
       break;
   }
 }

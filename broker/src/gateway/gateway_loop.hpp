@@ -40,7 +40,7 @@ class Gateway::Loop final : public GatewayDesk {
 
  private:
   /// What an event of Readiness is about: the key's high half; the low half is an index.
-  enum class Subject : std::uint32_t { client, listener, session, signal };
+  enum class Subject : std::uint32_t { client, listener, session, signal, data };
   struct Client {
     Readiness::Handle handle;
     Connection connection;
@@ -68,11 +68,15 @@ class Gateway::Loop final : public GatewayDesk {
   void pin() const;
   [[nodiscard]] bool attach();
   void serve();
+  void borrow_data();
+  void return_data();
   bool pass();
   bool poll_link();
+  bool poll_sockets(bool rings_worked);
   bool take_event(const LinkEvent& event);
   bool run_turns();
   void sleep();
+  void sleep_on_link(std::uint64_t ns);
   [[nodiscard]] std::uint64_t sleep_ns() const;
   void pause(std::uint64_t ns);
   void on_ready(std::uint64_t key, Readiness::What what);
@@ -110,6 +114,8 @@ class Gateway::Loop final : public GatewayDesk {
   std::unique_ptr<GatewayLink> link_;
   Readiness::Handle session_watch_;
   Readiness::Handle signal_watch_;
+  Readiness::Handle data_watch_;
+  DataPlane* data_ = nullptr;  ///< Ours to run; null: the data thread does.
   std::vector<Readiness::Handle> listener_watches_;
   std::vector<std::unique_ptr<Client>> clients_;  ///< By index; null when free.
   std::vector<std::uint32_t> free_;
@@ -127,6 +133,8 @@ class Gateway::Loop final : public GatewayDesk {
   bool draining_ = false;
   bool lost_ = false;
   bool session_ready_ = false;
+  bool rings_worked_ = false;  ///< In the pass before.
+  std::uint32_t socket_skips_ = 0;
   bool accept_paused_ = false;
   LogLimiter arrivals_;
   std::thread thread_;

@@ -10,6 +10,13 @@
 
 namespace mserve::broker {
 
+/// Which thread serves kdb+ connections.
+enum class GatewayThread : std::uint8_t {
+  automatic,  ///< `data` where cores are few and the data thread is not pinned or spinning.
+  own,
+  data,  ///< The one that runs the data plane as well; see DataLoan.
+};
+
 /// What a user can set about the TCP side. Names are those of the flags; bytes are bytes, times
 /// nanoseconds, kForever is never.
 struct GatewayOptions {
@@ -23,6 +30,7 @@ struct GatewayOptions {
   Nanos handshake_timeout = 5'000'000'000;
   Nanos idle_timeout = kForever;
   Nanos tcp_user_timeout = 10'000'000'000;  ///< 0: the system's rule.
+  GatewayThread thread = GatewayThread::automatic;
   std::uint64_t max_gathered = 64ULL << 20;
   std::vector<std::string> admin_users;  ///< Names; empty: the broker's own user.
 
