@@ -286,7 +286,7 @@ TEST(GatewayLife, WithoutQudspathThereAreNoUnixSockets) {
             .env = {},
             .stderr_path = dir.file("log")});
   EXPECT_TRUE(wait_until(
-      [&] { return read_file(dir.file("log")).find(" sockets=1\n") != std::string::npos; },
+      [&] { return read_file(dir.file("log")).find(" sockets=1 thread=") != std::string::npos; },
       "a gateway with one socket"));
 }
 
