@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <span>
 #include <string>
 #include <utility>
@@ -22,7 +23,13 @@ namespace mserve::test {
 using kdb::MessageKind;
 using kdb::Value;
 
+/// Which thread serves the connections is the machine's business, unless MSERVE_TEST_GATEWAY_THREAD
+/// says so.
 inline BrokerSetup with_gateway(std::vector<std::string> args = {}, int servants = 2) {
+  const char* const thread = std::getenv("MSERVE_TEST_GATEWAY_THREAD");
+  if (thread != nullptr && std::find(args.begin(), args.end(), "--gateway-thread") == args.end()) {
+    args.insert(args.end(), {"--gateway-thread", thread});
+  }
   BrokerSetup setup;
   setup.args = std::move(args);
   setup.servants = servants;

@@ -28,9 +28,10 @@ class GatewayThread : public ::testing::TestWithParam<Way> {
 TEST_P(GatewayThread, CarriesQueriesOfKdbClientsAndOfTheLibraryAtOnce) {
   const Broker broker(setup());
   EXPECT_EQ(field_of(broker.wait_for_log("gateway port="), "thread"), GetParam().thread);
-  std::thread library([&broker] {
+  // It asks until the others are done: neither side may have to wait for the other to fall silent.
+  const std::jthread library([&broker](const std::stop_token& done) {
     Client client = broker.client();
-    for (int i = 0; i < 50 && !HasFailure(); ++i) {
+    for (int i = 0; !done.stop_requested() && !HasFailure(); ++i) {
       const auto answer = query(client, "echo " + std::to_string(i));
       ASSERT_TRUE(answer);
       EXPECT_EQ(answer.value().result, Value::long_atom(i));
@@ -47,7 +48,6 @@ TEST_P(GatewayThread, CarriesQueriesOfKdbClientsAndOfTheLibraryAtOnce) {
   }
   const Value large = text(std::string(3U << 20, 'x'));
   EXPECT_EQ(one.query(list({Value::symbol("echo"), large})), large);
-  library.join();
 }
 
 TEST_P(GatewayThread, WakesForASingleQueryAgainAndAgain) {

@@ -72,5 +72,9 @@ read -r -t 60 ready <>"$dir/ready" || true
 [[ $ready == ready ]] || { echo "error: not ready: $command" >&2; cat "$dir/broker.log" >&2; exit 1; }
 
 grep -v -e '^#' -e '^\$' "$transcript" >"$dir/expected"
-sed -n -e 's/^q) //p' -e '/^< /p' "$dir/expected" | "$bin/mserve-qsession" "$port" >"$dir/got" 2>&1 || true
+sed -n -e 's/^q) //p' -e '/^< /p' "$dir/expected" | "$bin/mserve-qsession" "$port" >"$dir/got" 2>&1 ||
+  echo "! the session ended with $?" >>"$dir/got"
+kill -TERM "$broker"
+wait "$broker" || echo "! the broker ended with $?" >>"$dir/got"
+broker=
 diff -u --label "$transcript" "$dir/expected" --label 'what came out' "$dir/got"

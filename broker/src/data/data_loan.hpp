@@ -9,7 +9,7 @@
 
 namespace mserve::broker {
 
-/// Lends the data plane to the gateway's thread for as long as that has connections to serve. Where
+/// Lends the data plane to the gateway's thread for as long as that has a session. Where
 /// there are fewer cores than threads that look for work, two threads of one process only take the
 /// core from each other; and to the kernel a core with both of them on it looks too busy to wake a
 /// client there, so that it sends an interrupt to the other one, which costs more than the query.

@@ -120,10 +120,7 @@ bool DataPlane::pass() {
     worked |= probe_cold();
   }
   if ((pass_count_ & kTimerPassMask) == 0) [[unlikely]] {
-    take_commands();
-    if (now() >= timers_at_) {
-      timers();
-    }
+    upkeep();
   }
   if (!wake_list_.empty()) [[unlikely]] {
     flush_wakes();
@@ -356,8 +353,14 @@ void DataPlane::finish_sleep(Nanos wait_ns) {
 void DataPlane::wake_up() {
   for (Session* session : all_) {
     shm::store_polled(session->own.front()->polled, shm::Polled::polling, seq_cst_wakes_);
+    if (session->in.ready()) {
+      heat(*session);  // of the thread that slept for us: it rings for nobody
+    }
   }
-  // A thread that mostly sleeps makes too few passes for these to come up often enough in pass().
+  upkeep();  // a thread that mostly sleeps makes too few passes
+}
+
+void DataPlane::upkeep() {
   take_commands();
   if (now() >= timers_at_) {
     timers();

@@ -56,6 +56,9 @@ class DataPlane {
 
   /// One pass over everything. @return true when there was work.
   bool pass();
+  /// Commands and timers, which pass() looks at now and then: for a thread whose passes take long,
+  /// about once a millisecond.
+  void upkeep();
   /// To be called before sleeping on Links::epoll_fd. @return false: there is something to do.
   /// After true nobody's wake-up is lost: sleep for sleep_ns() at most, then call finish_sleep().
   [[nodiscard]] bool prepare_sleep();

@@ -25,6 +25,7 @@ constexpr std::uint64_t kFlushNs = 2 * kSecond;  // for unsent answers at the en
 constexpr std::uint64_t kRetryNs = 200 * kMillisecond;
 constexpr int kEventsPerPass = 64;
 constexpr std::size_t kHandlersPerPass = 8;
+constexpr int kDataPassesMax = 8;
 constexpr std::uint32_t kSocketSkipsMax = 5;
 
 std::vector<uid_t> admin_uids_of(const GatewayOptions& options) {
@@ -227,7 +228,7 @@ bool Gateway::Loop::finished() const {
 
 bool Gateway::Loop::pass() {
   context_.now_ns = shm::steady_now();
-  bool worked = data_ != nullptr && data_->pass();
+  bool worked = data_ != nullptr && pass_data();
   worked |= poll_link();
   worked |= poll_sockets(worked);
   if (!turns_.empty()) [[unlikely]] {
@@ -251,14 +252,28 @@ bool Gateway::Loop::pass() {
   return worked;
 }
 
+/// The data plane counts its passes, and ours are long: so it gets several, and looks after itself
+/// by the clock. @return whether there was work.
+bool Gateway::Loop::pass_data() {
+  if (context_.now_ns >= upkeep_at_) {
+    upkeep_at_ = context_.now_ns + kMillisecond;
+    data_->upkeep();
+  }
+  int worked = 0;
+  while (worked < kDataPassesMax && data_->pass()) {
+    ++worked;
+  }
+  return worked != 0;
+}
+
 /// Asking the sockets is a system call, and while a query is on its way through the rings there is
-/// rarely something: whoever is to send it is waiting. So they are asked in passes whose rings, and
-/// those of the pass before, were silent, and in every fifth anyway.
+/// rarely something. So they are asked in passes whose rings were silent, and in every fifth
+/// anyway. A single connection mostly waits for its answer: then the pass before must have been
+/// silent, too.
 bool Gateway::Loop::poll_sockets(bool rings_worked) {
-  if (std::exchange(rings_worked_, rings_worked) || rings_worked) {
-    if (++socket_skips_ < kSocketSkipsMax) {
-      return false;
-    }
+  const bool worked_before = std::exchange(rings_worked_, rings_worked) && client_count_ <= 1;
+  if ((rings_worked || worked_before) && ++socket_skips_ < kSocketSkipsMax) {
+    return false;
   }
   socket_skips_ = 0;
   // With one connection a second look finds nothing.

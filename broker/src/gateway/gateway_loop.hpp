@@ -23,8 +23,9 @@ namespace mserve::broker {
 // connections come and go, gateway_desk.cpp what is asked of the gateway itself.
 //   Threads   all of it belongs to the gateway's thread, but for the two flags and the descriptor
 //             that wakes it
-//   Sleep     sockets, the session's descriptor and that one wake it; while requests are under way
-//             it looks after kSleepNsMax anyway
+//   Sleep     sockets, the session's descriptor and that one wake it, and what wakes the data plane
+//             while that is lent; while requests are under way or it is lent, it looks after
+//             kSleepNsMax anyway
 class Gateway::Loop final : public GatewayDesk {
  public:
   Loop(Setup setup, Listeners listeners);
@@ -73,6 +74,7 @@ class Gateway::Loop final : public GatewayDesk {
   bool pass();
   bool poll_link();
   bool poll_sockets(bool rings_worked);
+  bool pass_data();
   bool take_event(const LinkEvent& event);
   bool run_turns();
   void sleep();
@@ -135,6 +137,7 @@ class Gateway::Loop final : public GatewayDesk {
   bool session_ready_ = false;
   bool rings_worked_ = false;  ///< In the pass before.
   std::uint32_t socket_skips_ = 0;
+  std::uint64_t upkeep_at_ = 0;
   bool accept_paused_ = false;
   LogLimiter arrivals_;
   std::thread thread_;

@@ -12,7 +12,7 @@ namespace mserve::broker {
 
 /// Which thread serves kdb+ connections.
 enum class GatewayThread : std::uint8_t {
-  automatic,  ///< `data` where cores are few and the data thread is not pinned or spinning.
+  automatic,  ///< `data` with --idle auto, no --core and fewer than three cores.
   own,
   data,  ///< The one that runs the data plane as well; see DataLoan.
 };
