@@ -22,10 +22,11 @@ namespace {
 using mserve::broker::BrokerOptions;
 
 int run(int argc, char** argv) {
-  BrokerOptions options;
-  if (const auto exit_code = mserve::broker::read_command_line(argc, argv, options)) {
+  mserve::broker::CommandLine line;
+  if (const auto exit_code = mserve::broker::read_command_line(argc, argv, line)) {
     return *exit_code;
   }
+  BrokerOptions options = line.options;
   // Servants get it as MSERVE_DIR, and may run elsewhere.
   options.directory = options.directory.empty()
                           ? mserve::shm::default_directory()
@@ -55,7 +56,9 @@ int run(int argc, char** argv) {
   // default for servants.
   (void)std::signal(SIGPIPE, SIG_IGN);
   std::string reason;
-  const mserve::Error error = mserve::broker::run_broker(options, std::move(launcher), reason);
+  const mserve::Error error = mserve::broker::run_broker(
+      options, std::move(launcher), [&] { return mserve::broker::reload(argc, argv, line); },
+      reason);
   if (error.code != mserve::Errc::ok) {
     (void)std::fprintf(stderr, "mserve-broker: cannot start: %s%s%s (%s)\n", to_string(error.code),
                        reason.empty() ? "" : ": ", reason.c_str(), advice(error.code));

@@ -63,6 +63,9 @@ struct BrokerOptions {
   [[nodiscard]] bool launches_q() const noexcept {
     return servant_command.size() > 2 && servant_command.ends_with(".q");
   }
+  [[nodiscard]] Options dispatch() const noexcept {
+    return {policy, match_wait, route_expire, spill_after};
+  }
   /// Every fault of these options, one line each; empty when there is none.
   [[nodiscard]] std::vector<std::string> validate() const;
 };

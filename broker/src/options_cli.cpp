@@ -9,6 +9,7 @@
 #include <map>
 
 #include "control/log.hpp"
+#include "options_file.hpp"
 #include "version.hpp"
 
 namespace mserve::broker {
@@ -27,10 +28,13 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "Times take a unit (500us, 20ms, 12s, 1m) or are 0 or inf; sizes take one too (64k, 1m, 2g).\n"
     "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --name and --dir, MSERVE_ALGO of "
-    "--policy.\n"
+    "--policy, MSERVE_CONFIG of --config.\n"
     "QBIN: the q to start [q on PATH]; Q_PLUGINS is handed to it.\n"
     "QUDSPATH: where the Unix sockets of -p lie instead of /tmp; set but empty: none.\n"
-    "Signals: TERM and INT drain and stop (a second one waits for no running request).\n"
+    "Signals: TERM and INT drain and stop (a second one waits for no running request). HUP reads "
+    "--config again\n"
+    "and applies policy, match-wait, route-expire, spill-after, retries and log-level; if anything "
+    "else changed, nothing.\n"
     "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong usage.";
 
 struct Unit {
@@ -76,6 +80,7 @@ void add_duration(CLI::App& app, const char* flag, Nanos& value, const char* tex
            }
          },
          text)
+      ->default_str(shown)
       ->option_text("TIME [" + shown + "]");
 }
 
@@ -94,18 +99,44 @@ template <class T>
 void add_size(CLI::App& app, const char* flag, T& value, const char* text) {
   app.add_option(flag, value, text)
       ->transform(CLI::AsSizeValue(false))
+      ->default_str(shown_size(value))
       ->option_text("SIZE [" + shown_size(value) + "]");
 }
 
+/// An option that takes one of a few words. `value` holds the default.
+template <class T>
+CLI::Option* add_choice(CLI::App& app, const char* flag, T& value, const char* text,
+                        const std::vector<std::pair<std::string, T>>& choices) {
+  std::string words;
+  std::string otherwise;
+  for (const auto& [word, meaning] : choices) {
+    words += (words.empty() ? "" : "|") + word;
+    otherwise = meaning == value ? word : otherwise;
+  }
+  return app
+      .add_option_function<std::string>(
+          flag,
+          [&value, flag, words, choices](const std::string& given) {
+            for (const auto& [word, meaning] : choices) {
+              if (word == given) {
+                value = meaning;
+                return;
+              }
+            }
+            throw CLI::ValidationError(flag, "'" + given + "' is not one of " + words);
+          },
+          text)
+      ->default_str(otherwise)
+      ->option_text(words + " [" + otherwise + "]");
+}
+
 void add_dispatch(CLI::App& app, BrokerOptions& o) {
-  const std::map<std::string, Policy> policies{
-      {"orig", Policy::orig}, {"even", Policy::even}, {"match", Policy::match}};
-  app.add_option("--policy", o.policy,
-                 "What chooses the servant: first free (orig), next free (even), the one that "
-                 "holds the route (match)")
-      ->transform(CLI::CheckedTransformer(policies))
-      ->envname("MSERVE_ALGO")
-      ->option_text("orig|even|match [match]");
+  add_choice<Policy>(
+      app, "--policy", o.policy,
+      "What chooses the servant: first free (orig), next free (even), the one that holds the "
+      "route (match)",
+      {{"orig", Policy::orig}, {"even", Policy::even}, {"match", Policy::match}})
+      ->envname("MSERVE_ALGO");
   add_duration(app, "--match-wait", o.match_wait,
                "How long a request waits for the busy servant that holds its route", "0");
   add_duration(app, "--route-expire", o.route_expire, "An unused route is given up after this long",
@@ -156,25 +187,19 @@ bool parse_port(const std::string& text, GatewayOptions& o) {
 }
 
 void add_gateway_conventions(CLI::App& app, GatewayOptions& o) {
-  const std::map<std::string, Protocol> protocols{{"auto", Protocol::automatic},
-                                                  {"lbt", Protocol::lbt},
-                                                  {"np", Protocol::np},
-                                                  {"aw", Protocol::aw}};
-  app.add_option("--protocol", o.protocol,
-                 "How async messages are read: (id; query) (lbt), (query; callback) (np), a bare "
-                 "query (aw), or by their form")
-      ->transform(CLI::CheckedTransformer(protocols))
-      ->option_text("auto|lbt|np|aw [auto]");
-  const std::map<std::string, Convention> defaults{{"np", Convention::np}, {"aw", Convention::aw}};
-  app.add_option("--protocol-default", o.protocol_default,
-                 "What (string; symbol) is, until its connection showed np or aw")
-      ->transform(CLI::CheckedTransformer(defaults))
-      ->option_text("np|aw [np]");
-  const std::map<std::string, bool> replies{{"bare", true}, {"none", false}};
-  app.add_option("--async-reply", o.async_reply,
-                 "What answers an aw message: the bare result, or nothing")
-      ->transform(CLI::CheckedTransformer(replies))
-      ->option_text("bare|none [bare]");
+  add_choice<Protocol>(app, "--protocol", o.protocol,
+                       "How async messages are read: (id; query) (lbt), (query; callback) (np), a "
+                       "bare query (aw), or by their form",
+                       {{"auto", Protocol::automatic},
+                        {"lbt", Protocol::lbt},
+                        {"np", Protocol::np},
+                        {"aw", Protocol::aw}});
+  add_choice<Convention>(app, "--protocol-default", o.protocol_default,
+                         "What (string; symbol) is, until its connection showed np or aw",
+                         {{"np", Convention::np}, {"aw", Convention::aw}});
+  add_choice<bool>(app, "--async-reply", o.async_reply,
+                   "What answers an aw message: the bare result, or nothing",
+                   {{"bare", true}, {"none", false}});
   app.add_option("--sync-window", o.sync_window,
                  "Sync queries of one connection that may run at once; their answers keep their "
                  "order")
@@ -194,6 +219,7 @@ void add_gateway(CLI::App& app, BrokerOptions& all) {
       ->option_text("PORT [none]");
   app.add_option("--bind", o.bind, "Addresses that -p listens at")
       ->delimiter(',')
+      ->default_str("127.0.0.1")
       ->option_text("ADDR,... [127.0.0.1]");
   add_gateway_conventions(app, o);
   app.add_option("--max-connections", all.max_connections, "kdb+ connections at once")
@@ -206,14 +232,14 @@ void add_gateway(CLI::App& app, BrokerOptions& all) {
                "A connection whose peer acknowledges nothing, or has had no room for answers, for "
                "this long is closed; 0: the system's rule",
                "10s");
-  const std::map<std::string, GatewayThread> threads{{"auto", GatewayThread::automatic},
-                                                     {"own", GatewayThread::own},
-                                                     {"data", GatewayThread::data}};
-  app.add_option("--gateway-thread", o.thread,
-                 "Serves kdb+ connections: a thread of its own, or the data thread, which takes "
-                 "fewer switches where cores are few (auto: with fewer than 3)")
-      ->transform(CLI::CheckedTransformer(threads))
-      ->option_text("auto|own|data [auto]");
+  add_choice<GatewayThread>(
+      app, "--gateway-thread", o.thread,
+      "Serves kdb+ connections: a thread of its own, or the data thread, which takes fewer "
+      "switches "
+      "where cores are few (auto: with fewer than 3, --idle auto and no --core)",
+      {{"auto", GatewayThread::automatic},
+       {"own", GatewayThread::own},
+       {"data", GatewayThread::data}});
   add_size(app, "--gateway-ring", all.gateway_ring,
            "Ring between gateway and data thread, each way");
   add_size(app, "--max-gathered", o.max_gathered,
@@ -237,19 +263,22 @@ void add_group(CLI::App& app, const char* heading, Add add) {
   }
 }
 
-void add_process(CLI::App& app, BrokerOptions& o, std::string& idle, std::string& servant_args,
-                 std::string& q_args) {
+void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std::string& q_args) {
   app.add_option("--name", o.name, "Name that clients and servants use")
       ->envname("MSERVE_NAME")
+      ->default_str(o.name)
       ->option_text("NAME [$MSERVE_NAME, else default]");
   app.add_option("--dir", o.directory, "Rendezvous directory")
       ->option_text("DIR [$MSERVE_DIR, else $XDG_RUNTIME_DIR/mserve, else /run/mserve for root]");
   app.add_option("--core", o.core, "Pin the data thread to this core");
-  app.add_option("--idle", idle,
-                 "What the data thread does without work: spin needs a core of its own; auto looks "
-                 "at the cores")
-      ->check(CLI::IsMember({"spin", "yield", "park", "auto"}))
-      ->option_text("spin|yield|park|auto [auto]");
+  add_choice<shm::IdleStrategy>(
+      app, "--idle", o.idle,
+      "What the data thread does without work: spin needs a core of its own; auto looks at the "
+      "cores",
+      {{"spin", shm::IdleStrategy::spin},
+       {"yield", shm::IdleStrategy::yield},
+       {"park", shm::IdleStrategy::park},
+       {"auto", shm::IdleStrategy::automatic}});
   app.add_flag("--lock-memory", o.lock_memory, "mlock all segments");
   app.add_option(
          "--allow-user", o.allow_users,
@@ -268,9 +297,8 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& idle, std::string
       ->capture_default_str();
   app.add_option("--ready-fd", o.ready_fd,
                  "Descriptor that gets the line \"ready\" once the launched servants are attached");
-  app.add_option("--log-level", o.log_level, "What is written to stderr")
-      ->check(CLI::IsMember({"info", "warning", "error"}))
-      ->option_text("info|warning|error [info]");
+  add_choice<std::string>(app, "--log-level", o.log_level, "What is written to stderr",
+                          {{"info", "info"}, {"warning", "warning"}, {"error", "error"}});
   app.add_option("N", o.servant_count, "Servants to launch");
   app.add_option("COMMAND", o.servant_command,
                  "Program that each of them runs, or a q script (NAME.q)");
@@ -279,46 +307,264 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& idle, std::string
                  "serve when those here cannot, see --spill-after");
 }
 
+void add_configuration(CLI::App& app, std::string& file, bool& check) {
+  app.add_option("--config", file,
+                 "TOML file whose keys are these flags without --, and servants, command, hosts; "
+                 "flags and environment go before it. HUP reads it again")
+      ->envname("MSERVE_CONFIG")
+      ->option_text("FILE [$MSERVE_CONFIG]");
+  app.add_flag("--check", check,
+               "Print the configuration that would hold, as such a file, and end");
+}
+
+/// The key of an option in a configuration file; "" where it has none.
+std::string key_of(const CLI::Option& option) {
+  static const std::map<std::string, std::string> kOthers{
+      {"N", "servants"}, {"COMMAND", "command"}, {"HOST", "hosts"}, {"--help", ""},
+      {"--version", ""}, {"--config", ""},       {"--check", ""},   {"--ready-fd", ""}};
+  const std::string name = option.get_name();
+  const auto other = kOthers.find(name);
+  return other != kOthers.end() ? other->second : name.substr(2);
+}
+
+std::string quoted(const std::string& value) {
+  std::string text = "\"";
+  for (const char c : value) {
+    if (static_cast<unsigned char>(c) < ' ') {
+      constexpr std::string_view kDigits = "0123456789abcdef";
+      text += "\\u00";
+      text += kDigits[static_cast<unsigned char>(c) >> 4];
+      text += kDigits[static_cast<unsigned char>(c) & 15];
+      continue;
+    }
+    text += c == '"' || c == '\\' ? std::string{'\\', c} : std::string(1, c);
+  }
+  return text + "\"";
+}
+
+std::string as_toml(const std::string& value) {
+  const bool number = !value.empty() && value.size() < 19 &&
+                      (value == "0" || value.front() != '0') &&
+                      value.find_first_not_of("0123456789") == std::string::npos;
+  return number || value == "true" || value == "false" ? value : quoted(value);
+}
+
+/// The same time in the largest unit that it fills: 1000ms is 1s.
+std::string shown_time(Nanos ns) {
+  if (ns == kForever) {
+    return "inf";
+  }
+  std::string text = "0";
+  for (const Unit& unit : kUnits) {
+    const auto size = static_cast<Nanos>(unit.ns);
+    if (ns != 0 && ns % size == 0) {
+      text = std::to_string(ns / size) + std::string(unit.name);
+    }
+  }
+  return text;
+}
+
+/// One spelling for each value, so that two readings can be compared.
+std::string spelling_of(const CLI::Option& option, const std::string& value) {
+  if (option.get_option_text().starts_with("SIZE")) {
+    std::uint64_t bytes = 0;
+    const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), bytes);
+    return error == std::errc{} && rest == value.data() + value.size() ? shown_size(bytes) : value;
+  }
+  Nanos ns = 0;
+  if (option.get_option_text().starts_with("TIME") && parse_duration(value, ns)) {
+    return shown_time(ns);
+  }
+  return value;
+}
+
+/// What holds for an option; nothing where it was not given and has no default.
+std::string value_of(const CLI::Option& option) {
+  std::vector<std::string> values = option.results();
+  if (values.empty() && !option.get_default_str().empty()) {
+    values.push_back(option.get_default_str());
+  }
+  if (values.empty()) {
+    return option.get_expected_max() == 0 ? "false" : "";
+  }
+  if (option.get_expected_max() <= 1) {
+    return as_toml(spelling_of(option, values.front()));
+  }
+  std::string list;
+  for (const std::string& value : values) {
+    list += (list.empty() ? "[" : ", ") + as_toml(value);
+  }
+  return list + "]";
+}
+
+/// One reading of command line, environment and file.
+class Reading {
+ public:
+  Reading() : app_(kDescription, "mserve-broker") {
+    app_.footer(kFooter);
+    app_.set_version_flag("--version", std::string("mserve-broker ") + kVersion);
+    add_configuration(app_, file_, check_);
+    add_process(app_, line_.options, servant_args_, q_args_);
+    add_group(app_, "Dispatch", [&] { add_dispatch(app_, line_.options); });
+    add_group(app_, "Limits", [&] { add_limits(app_, line_.options); });
+    add_group(app_, "kdb+ clients", [&] { add_gateway(app_, line_.options); });
+  }
+
+  /// Throws CLI::ParseError for the command line itself, help and version.
+  void run(int argc, char** argv, std::vector<std::string>& faults) {
+    app_.parse(argc, argv);
+    if (!file_.empty()) {
+      apply_file(faults);
+    }
+    BrokerOptions& o = line_.options;
+    // Defaults that follow from a smaller ring; what was asked for is judged as it is.
+    follow("--client-ring", o.client_ring, o.servant_ring);
+    follow("--gather-max", o.gather_max, o.servant_ring / 4);
+    follow("--retain-max", o.retain_max, o.servant_ring / 4);
+    for (std::string& arg : CLI::detail::split_up(servant_args_)) {
+      o.servant_args.push_back(std::move(arg));
+    }
+    for (std::string& arg : CLI::detail::split_up(q_args_)) {
+      o.q_args.push_back(std::move(arg));
+    }
+    if (faults.empty()) {
+      faults = o.validate();
+    }
+    for (const CLI::Option* option : app_.get_options()) {
+      if (const std::string key = key_of(*option); !key.empty()) {
+        line_.values.push_back({key, value_of(*option), option->get_description()});
+      }
+    }
+  }
+  [[nodiscard]] bool check() const noexcept { return check_; }
+  [[nodiscard]] CommandLine take() && { return std::move(line_); }
+  [[nodiscard]] CLI::App& app() noexcept { return app_; }
+
+ private:
+  void follow(const char* flag, std::uint32_t& value, std::uint32_t most) {
+    if (app_.count(flag) == 0) {
+      value = std::min(value, most);
+      app_.get_option(flag)->default_str(shown_size(value));
+    }
+  }
+
+  void apply_file(std::vector<std::string>& faults) {
+    std::map<std::string, CLI::Option*> options;
+    std::vector<std::string> keys;
+    for (CLI::Option* option : app_.get_options()) {
+      if (std::string key = key_of(*option); !key.empty()) {
+        options.emplace(key, option);
+        keys.push_back(std::move(key));
+      }
+    }
+    for (FileEntry& entry : read_options_file(file_, faults)) {
+      const std::string where = file_ + ":" + std::to_string(entry.line) + ": ";
+      const auto found = options.find(entry.key);
+      if (found == options.end()) {
+        const std::string nearest = nearest_key(entry.key, keys);
+        faults.push_back(where + "there is no key '" + entry.key + "'" +
+                         (nearest.empty() ? "; --check prints all" : "; is it '" + nearest + "'?"));
+        continue;
+      }
+      apply(*found->second, entry, where, faults);
+    }
+  }
+
+  static void apply(CLI::Option& option, FileEntry& entry, const std::string& where,
+                    std::vector<std::string>& faults) {
+    if (option.count() > 0) {
+      return;  // the command line or the environment said it
+    }
+    if (entry.key == "servant-args" || entry.key == "q-args") {
+      entry.values = {CLI::detail::join(entry.values, " ")};
+    }
+    if (entry.values.size() != 1 && option.get_expected_max() <= 1) {
+      faults.push_back(where + entry.key + " takes one value");
+      return;
+    }
+    try {
+      if (!entry.values.empty()) {
+        option.add_result(entry.values);
+        option.run_callback();
+      }
+    } catch (const CLI::Error& e) {
+      faults.push_back(where + e.what());
+    }
+  }
+
+  CommandLine line_;
+  std::string servant_args_;
+  std::string q_args_;
+  std::string file_;
+  bool check_ = false;
+  CLI::App app_;
+};
+
+void print(const CommandLine& line) {
+  for (const Setting& setting : line.values) {
+    // A key without a value is shown too, so that the output is a file to start from.
+    (void)std::printf("# %s\n%s%s = %s\n", setting.description.c_str(),
+                      setting.value.empty() ? "# " : "", setting.key.c_str(),
+                      setting.value.c_str());
+  }
+}
+
+/// What may change while the broker runs.
+bool changeable(const std::string& key) {
+  constexpr std::array<std::string_view, 6> kKeys{"policy",      "match-wait", "route-expire",
+                                                  "spill-after", "retries",    "log-level"};
+  return std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end();
+}
+
 }  // namespace
 
-std::optional<int> read_command_line(int argc, char** argv, BrokerOptions& options) {
-  CLI::App app(kDescription, "mserve-broker");
-  app.footer(kFooter);
-  app.set_version_flag("--version", std::string("mserve-broker ") + kVersion);
-  std::string idle = "auto";
-  std::string servant_args;
-  std::string q_args;
-  add_process(app, options, idle, servant_args, q_args);
-  add_group(app, "Dispatch", [&] { add_dispatch(app, options); });
-  add_group(app, "Limits", [&] { add_limits(app, options); });
-  add_group(app, "kdb+ clients", [&] { add_gateway(app, options); });
+std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
+  Reading reading;
+  std::vector<std::string> faults;
   try {
-    app.parse(argc, argv);
+    reading.run(argc, argv, faults);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    return reading.app().exit(e) == 0 ? 0 : 2;
   }
-  // Defaults that follow from a smaller ring; what was asked for is judged as it is.
-  const auto follow = [&app](const char* flag, std::uint32_t& value, std::uint32_t most) {
-    if (app.count(flag) == 0) {
-      value = std::min(value, most);
-    }
-  };
-  follow("--client-ring", options.client_ring, options.servant_ring);
-  follow("--gather-max", options.gather_max, options.servant_ring / 4);
-  follow("--retain-max", options.retain_max, options.servant_ring / 4);
-  options.idle = shm::parse_idle_strategy(idle).value_or(shm::IdleStrategy::automatic);
-  for (std::string& arg : CLI::detail::split_up(servant_args)) {
-    options.servant_args.push_back(std::move(arg));
-  }
-  for (std::string& arg : CLI::detail::split_up(q_args)) {
-    options.q_args.push_back(std::move(arg));
-  }
-  (void)set_log_level(options.log_level);
-  const std::vector<std::string> faults = options.validate();
   for (const std::string& fault : faults) {
     (void)std::fprintf(stderr, "mserve-broker: %s\n", fault.c_str());
   }
-  return faults.empty() ? std::nullopt : std::optional<int>(2);
+  if (!faults.empty()) {
+    return 2;
+  }
+  const bool check = reading.check();
+  line = std::move(reading).take();
+  if (check) {
+    print(line);
+    return 0;
+  }
+  (void)set_log_level(line.options.log_level);
+  return std::nullopt;
+}
+
+Reloaded reload(int argc, char** argv, CommandLine& current) {
+  Reloaded result;
+  Reading reading;
+  try {
+    reading.run(argc, argv, result.faults);
+  } catch (const CLI::ParseError& e) {
+    result.faults.emplace_back(e.what());
+  }
+  if (!result.faults.empty()) {
+    return result;
+  }
+  CommandLine wanted = std::move(reading).take();
+  for (std::size_t i = 0; i < wanted.values.size(); ++i) {
+    const Setting& setting = wanted.values[i];
+    if (setting.value != current.values[i].value) {
+      (changeable(setting.key) ? result.changed : result.fixed).push_back(setting);
+    }
+  }
+  if (result.fixed.empty()) {
+    current = std::move(wanted);
+    result.options = current.options;
+  }
+  return result;
 }
 
 }  // namespace mserve::broker

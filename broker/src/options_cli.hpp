@@ -2,14 +2,27 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "options.hpp"
+#include "reload.hpp"
 
 namespace mserve::broker {
 
-/// Reads the command line into `options`; defaults come from MSERVE_NAME, MSERVE_DIR and
-/// MSERVE_ALGO. Prints help, version or every fault by itself.
+/// What a broker was told by command line, environment and configuration file, in this order of
+/// precedence.
+struct CommandLine {
+  BrokerOptions options;
+  std::vector<Setting> values;  ///< Every key, given or not, always in the same order.
+};
+
+/// Reads all three. Prints help, version, what --check asks for and every fault by itself, and sets
+/// the log's level.
 /// @return nothing to go on, or the exit code to end with.
-[[nodiscard]] std::optional<int> read_command_line(int argc, char** argv, BrokerOptions& options);
+[[nodiscard]] std::optional<int> read_command_line(int argc, char** argv, CommandLine& line);
+
+/// Reads all three again, for SIGHUP. `current` follows if the result can be applied.
+[[nodiscard]] Reloaded reload(int argc, char** argv, CommandLine& current);
 
 }  // namespace mserve::broker

@@ -206,7 +206,8 @@ Error open_gateway(const BrokerOptions& options, shm::CountersWriter& counters,
 
 }  // namespace
 
-Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& reason) {
+Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
+                 std::string& reason) {
   const shm::UniqueFd signals = watch_stop_signals();
   raise_descriptor_limit(options);
   check_memlock_limit(options);
@@ -244,12 +245,12 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& r
                   .report_fd = bells.report_fd.get()},
                  DataCounters::add_to(counters.value()), shm::Idler(options.idle));
   SessionBoard board;
-  std::unique_ptr<Gateway> gateway;
   std::optional<DataLoan> loan;
   if (shares_data_thread(options)) {
     loan.emplace(data, commands, bells.command_fd.get());
   }
   DataLoan* const lent = loan ? &*loan : nullptr;
+  std::unique_ptr<Gateway> gateway;
   if (const Error e = open_gateway(options, counters.value(), board, lent, bells.data_epoll.get(),
                                    gateway, reason);
       e.code != Errc::ok) {
@@ -266,7 +267,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, std::string& r
                         .report_fd = bells.report_fd.get(),
                         .signal_fd = signals.get()},
                        SessionMaker(options, epoch, seq_cst_wakes, counters.value().name()),
-                       std::move(entrance.listener), std::move(launcher));
+                       std::move(entrance.listener), std::move(launcher), std::move(reload));
   {
     std::optional<Waker> waker;
     if (spins) {

@@ -54,12 +54,13 @@ char process_state(pid_t pid) {
 }  // namespace
 
 ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, SessionMaker maker,
-                           shm::UniqueFd listener, Launcher launcher)
+                           shm::UniqueFd listener, Launcher launcher, Reload reload)
     : options_(options),
       links_(links),
       maker_(std::move(maker)),
       listener_(std::move(listener)),
       launcher_(std::move(launcher)),
+      reload_(std::move(reload)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       sessions_(options.max_sessions),
       detaching_(options.max_sessions),
@@ -143,13 +144,19 @@ void ControlPlane::unwatch(int fd) {
 }
 
 void ControlPlane::command(Command::Kind kind, Session* session, bool flag) {
-  Command command{kind, flag, nullptr, 0, 0};
+  Command command;
+  command.kind = kind;
+  command.flag = flag;
   if (kind == Command::Kind::attach) {
     command.session = session;
   } else if (session != nullptr) {
     command.number = session->number;
     command.generation = session->generation;
   }
+  send(command);
+}
+
+void ControlPlane::send(const Command& command) {
   links_.commands->enqueue(command);
   const std::uint64_t one = 1;
   (void)!write(links_.command_fd, &one, sizeof(one));
@@ -259,7 +266,7 @@ void ControlPlane::take_signals() {
   signalfd_siginfo info;
   while (read(links_.signal_fd, &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
     if (info.ssi_signo == SIGHUP) {
-      log(LogLevel::info, "signal=HUP nothing to re-read");
+      read_configuration_again();
     } else if (state_ == State::serving) {
       begin_drain();
     } else {
@@ -267,6 +274,32 @@ void ControlPlane::take_signals() {
       deadline_ = 0;
     }
   }
+}
+
+/// All of what changed is applied, or nothing.
+void ControlPlane::read_configuration_again() {
+  const Reloaded read = reload_();
+  for (const std::string& fault : read.faults) {
+    log(LogLevel::error, "reload_refused reason=\"" + fault + "\"");
+  }
+  for (const Setting& setting : read.fixed) {
+    log(LogLevel::error, "reload_refused key=" + setting.key + " value=" + setting.value +
+                             " reason=\"needs a restart; nothing was changed\"");
+  }
+  if (!read.faults.empty() || !read.fixed.empty()) {
+    return;
+  }
+  std::string line = "reloaded";
+  for (const Setting& setting : read.changed) {
+    line += " " + setting.key + "=" + setting.value;
+  }
+  log(LogLevel::info, read.changed.empty() ? "reloaded nothing changed" : line);
+  (void)set_log_level(read.options.log_level);
+  Command change;
+  change.kind = Command::Kind::options;
+  change.dispatch = read.options.dispatch();
+  change.number = read.options.retries;
+  send(change);
 }
 
 void ControlPlane::tick() {

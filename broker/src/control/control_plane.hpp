@@ -13,6 +13,7 @@
 #include "data/data_plane.hpp"
 #include "gateway/admin_view.hpp"
 #include "mserve/shm/directory.hpp"
+#include "reload.hpp"
 
 namespace mserve::broker {
 
@@ -34,7 +35,7 @@ class ControlPlane {
     int signal_fd = -1;  ///< signalfd of SIGTERM, SIGINT, SIGHUP.
   };
   ControlPlane(const BrokerOptions& options, const Links& links, SessionMaker maker,
-               shm::UniqueFd listener, Launcher launcher);
+               shm::UniqueFd listener, Launcher launcher, Reload reload);
 
   /// Serves until a signal ended the broker and everything is answered or given up. On return the
   /// data thread was told to stop.
@@ -71,6 +72,7 @@ class ControlPlane {
   void take_launch_events();
   void expect_servants(bool expected);
   void take_signals();
+  void read_configuration_again();
   void look_for_stopped();
   void tell_ready();
   void tick();
@@ -78,12 +80,14 @@ class ControlPlane {
   void advance_shutdown();
   void close_all();
   void command(Command::Kind kind, Session* session = nullptr, bool flag = false);
+  void send(const Command& command);
 
   const BrokerOptions& options_;
   Links links_;
   SessionMaker maker_;
   shm::UniqueFd listener_;
   Launcher launcher_;
+  Reload reload_;
   shm::UniqueFd epoll_;
   std::unordered_map<std::uint32_t, Handshake> handshakes_;
   std::uint32_t next_handshake_ = 0;

@@ -32,10 +32,6 @@ Limits limits_of(const BrokerOptions& options) {
   return limits;
 }
 
-Options policy_of(const BrokerOptions& options) {
-  return {options.policy, options.match_wait, options.route_expire, options.spill_after};
-}
-
 }  // namespace
 
 DataCounters DataCounters::add_to(shm::CountersWriter& w) {
@@ -53,7 +49,7 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
       links_(links),
       counters_(counters),
       idler_(idler),
-      dispatcher_(limits_of(options), policy_of(options)),
+      dispatcher_(limits_of(options), options.dispatch()),
       store_(options.max_queue_bytes + kept_bytes_max(options)),
       records_(options.max_queue),
       flows_(options.max_sessions * kFlowsPerClient + options.max_connections),
@@ -215,6 +211,11 @@ void DataPlane::take_commands() {
         break;
       case Command::Kind::drain_expired:
         dispatcher_.on(DrainExpired{}, now());
+        (void)decide();
+        break;
+      case Command::Kind::options:
+        options_.retries = command.number;
+        dispatcher_.set_options(command.dispatch, now());
         (void)decide();
         break;
       case Command::Kind::lend:

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "data/session.hpp"
+#include "dispatch/types.hpp"
 #include "mserve/shm/errc.hpp"
 
 namespace mserve::broker {
@@ -24,6 +25,7 @@ struct Command {
     servants_expected,  ///< `flag`: launched servants are on their way.
     drain,              ///< Refuse new requests; report `drained` when nothing is left.
     drain_expired,      ///< Fail what is left, report `drained`.
+    options,            ///< `dispatch` holds from here on, and `number` retries.
     lend,               ///< Leave the loop for a while; see DataLoan.
     stop,               ///< Leave the loop.
   };
@@ -32,6 +34,7 @@ struct Command {
   Session* session = nullptr;    ///< attach only.
   std::uint32_t number = 0;      ///< detach, suspend, resume: which session,
   std::uint32_t generation = 0;  ///< and which of its lives.
+  Options dispatch;              ///< options only.
 };
 
 /// Data thread to control thread.

@@ -173,7 +173,7 @@ class Origins : public ::testing::Test {
     options_.ready_fd = ends[1];
     thread_ = std::thread([this] {
       std::string reason;
-      EXPECT_EQ(run_broker(options_, Launcher{}, reason).code, Errc::ok) << reason;
+      EXPECT_EQ(run_broker(options_, Launcher{}, {}, reason).code, Errc::ok) << reason;
     });
     // Its socket has a name a moment before anybody can connect to it.
     std::array<char, 6> said{};

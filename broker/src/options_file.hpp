@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mserve::broker {
+
+/// One key of a configuration file.
+struct FileEntry {
+  std::string key;
+  std::vector<std::string> values;  ///< As they would be written behind a flag; several from [..].
+  std::uint32_t line = 0;
+};
+
+/// Reads a TOML file of plain keys, no tables: strings, numbers, booleans, and arrays of these.
+/// @param faults  gets one "FILE:LINE: what is wrong" each; the entries are of no use then.
+[[nodiscard]] std::vector<FileEntry> read_options_file(const std::string& path,
+                                                       std::vector<std::string>& faults);
+
+/// The one of `keys` that is most like `key`; "" when none is near enough to be meant.
+[[nodiscard]] std::string nearest_key(std::string_view key, const std::vector<std::string>& keys);
+
+}  // namespace mserve::broker

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "options.hpp"
+
+namespace mserve::broker {
+
+/// A key of the configuration, and what holds for it.
+struct Setting {
+  std::string key;
+  std::string value;  ///< As TOML; empty: not given, and there is no default.
+  std::string description;
+};
+
+/// What reading the configuration again gave. Applied as a whole, if neither `faults` nor `fixed`
+/// has anything.
+struct Reloaded {
+  std::vector<std::string> faults;  ///< What is wrong with it, each with file and line.
+  std::vector<Setting> fixed;       ///< What changed and needs a restart.
+  std::vector<Setting> changed;
+  BrokerOptions options;
+};
+
+/// Reads it again. Called on the control thread.
+using Reload = std::function<Reloaded()>;
+
+}  // namespace mserve::broker

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// The configuration file: what goes before what, what is said of a mistake, and what SIGHUP
+// changes.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "support/requests.hpp"
+#include "support/temp_dir.hpp"
+
+namespace mserve::test {
+namespace {
+
+class Config : public ::testing::Test {
+ protected:
+  std::string write(const std::string& text) const {
+    std::ofstream(path_) << text;
+    return path_;
+  }
+  Output check(std::vector<std::string> args, std::map<std::string, std::string> env = {}) const {
+    args.insert(args.begin(), {program("mserve-broker"), "--config", path_, "--check"});
+    return run_to_end(std::move(args), std::move(env));
+  }
+  /// The value that --check prints for a key.
+  static std::string value(const Output& output, const std::string& key) {
+    std::istringstream lines(output.out);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with(key + " = ")) {
+        return line.substr(key.size() + 3);
+      }
+    }
+    return "";
+  }
+
+  TempDir dir_;
+  std::string path_ = dir_.file("mserve.toml");
+};
+
+TEST_F(Config, FlagsGoBeforeTheEnvironmentAndThatBeforeTheFile) {
+  write("policy = \"even\"\nretries = 3\nbind = [\"127.0.0.1\", \"::1\"]\nlock-memory = true\n");
+  const Output file = check({});
+  ASSERT_EQ(file.exit_code, 0) << file.err;
+  EXPECT_EQ(value(file, "policy"), "\"even\"");
+  EXPECT_EQ(value(file, "retries"), "3");
+  EXPECT_EQ(value(file, "bind"), "[\"127.0.0.1\", \"::1\"]");
+  EXPECT_EQ(value(file, "lock-memory"), "true");
+  EXPECT_EQ(value(file, "max-queue"), "65536");  // nobody said anything
+  EXPECT_EQ(value(check({}, {{"MSERVE_ALGO", "orig"}}), "policy"), "\"orig\"");
+  EXPECT_EQ(value(check({"--policy", "match"}, {{"MSERVE_ALGO", "orig"}}), "policy"), "\"match\"");
+}
+
+TEST_F(Config, WhatCheckPrintsIsAFileThatMeansTheSame) {
+  write("servants = 2\ncommand = \"a \\\"b\\\"\"\nclient-ring = 65536\nmatch-wait = \"1000ms\"\n");
+  const Output first = check({"-p", "5000"});
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_EQ(value(first, "command"), R"("a \"b\"")");
+  EXPECT_EQ(value(first, "match-wait"), "\"1s\"");
+  EXPECT_EQ(value(first, "port"), "5000");
+  write(first.out);
+  EXPECT_EQ(check({}).out, first.out);
+}
+
+TEST_F(Config, AMistakeIsNamedWithFileLineAndTheNearestKey) {
+  struct Case {
+    const char* text;
+    const char* said;
+  };
+  for (const Case& c :
+       {Case{"\npolcy = \"even\"\n", ":2: there is no key 'polcy'; is it 'policy'?"},
+        Case{"xyzzy = 1\n", ":1: there is no key 'xyzzy'; --check prints all"},
+        Case{"policy = \"fast\"\n", ":1: --policy: 'fast' is not one of orig|even|match"},
+        Case{"match-wait = \"5 minutes\"\n", ":1: --match-wait: '5 minutes' is not a time"},
+        Case{"retries = [1, 2]\n", ":1: retries takes one value"},
+        Case{"[limits]\nretries = 1\n", ":1: limits: there are no tables"},
+        Case{"retries = 1\nretries = 2\n", ":2: "}, Case{"policy = = 1\n", ":1: "},
+        Case{"config = \"x\"\n", ":1: there is no key 'config'"}}) {
+    write(c.text);
+    const Output output = check({});
+    EXPECT_EQ(output.exit_code, 2) << c.text;
+    EXPECT_NE(output.err.find(path_ + c.said), std::string::npos) << c.text << output.err;
+    EXPECT_EQ(output.out, "");
+  }
+  path_ = dir_.file("nowhere");
+  EXPECT_NE(check({}).err.find("nowhere: cannot be read"), std::string::npos);
+  path_ = "/dev/zero";
+  EXPECT_NE(check({}).err.find("larger than 1 MiB"), std::string::npos);
+}
+
+TEST_F(Config, AllFaultsOfTheValuesAreToldAtOnce) {
+  write("max-sessions = 1\nservant-ring = 5000\n");
+  const Output output = check({});
+  EXPECT_EQ(output.exit_code, 2);
+  EXPECT_NE(output.err.find("--max-sessions"), std::string::npos) << output.err;
+  EXPECT_NE(output.err.find("--servant-ring"), std::string::npos) << output.err;
+}
+
+/// A broker with three demo servants and a configuration file.
+class Reloading : public Config {
+ protected:
+  Broker broker(const std::string& text) const {
+    BrokerSetup setup;
+    setup.args = {"--config", write(text)};
+    setup.servants = 3;
+    setup.servant_args = "--rows 0";
+    return Broker(setup);
+  }
+  /// The servants that ran `count` requests of one route, one after the other.
+  static std::set<std::string> ran_by(const Broker& broker, int count) {
+    std::set<std::string> servants;
+    Client client = broker.client();
+    for (int i = 0; i < count; ++i) {
+      const auto answer = query(client, "echo `IBM", {}, watchdog());
+      EXPECT_TRUE(answer);
+      const auto qsvr = answer.value().info.find("qsvr");
+      servants.insert(std::string(qsvr->text_view().value_or("")));
+    }
+    return servants;
+  }
+};
+
+TEST_F(Reloading, APolicyChangesUnderLoadAndNoRequestIsLost) {
+  const Broker broker = this->broker("policy = \"match\"\nmatch-wait = \"inf\"\n");
+  EXPECT_EQ(ran_by(broker, 6).size(), 1U);
+  write("policy = \"even\"\nlog-level = \"warning\"\n");
+  ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
+  EXPECT_NE(broker.wait_for_log("reloaded").find("policy=\"even\""), std::string::npos);
+  // The data thread hears of it a moment later; every answer until then is one all the same.
+  EXPECT_TRUE(wait_until([&] { return ran_by(broker, 3).size() == 3; }, "each servant in turn"));
+}
+
+TEST_F(Reloading, NothingIsHalfApplied) {
+  const Broker broker = this->broker("policy = \"match\"\nmatch-wait = \"inf\"\n");
+  write("policy = \"even\"\ndrain-timeout = \"3s\"\n");
+  ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
+  EXPECT_NE(broker.wait_for_log("reload_refused").find("key=drain-timeout value=\"3s\""),
+            std::string::npos);
+  write("policy = \"evn\"\nretries = 2\n");
+  ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
+  EXPECT_NE(broker.wait_for_log("evn").find("mserve.toml:1: --policy"), std::string::npos);
+  ::unlink(path_.c_str());
+  ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
+  (void)broker.wait_for_log("cannot be read");
+  EXPECT_TRUE(broker.log_lines(" reloaded").empty());
+  EXPECT_EQ(ran_by(broker, 6).size(), 1U);
+  write("policy = \"match\"\nmatch-wait = \"inf\"\n");
+  ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
+  EXPECT_NE(broker.wait_for_log(" reloaded").find("nothing changed"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace mserve::test
