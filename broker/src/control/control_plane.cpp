@@ -153,13 +153,7 @@ void ControlPlane::command(Command::Kind kind, Session* session, bool flag) {
     command.number = session->number;
     command.generation = session->generation;
   }
-  send(command);
-}
-
-void ControlPlane::send(const Command& command) {
-  links_.commands->enqueue(command);
-  const std::uint64_t one = 1;
-  (void)!write(links_.command_fd, &one, sizeof(one));
+  tell(*links_.commands, links_.command_fd, command);
 }
 
 void ControlPlane::peer_gone(std::uint32_t number) {
@@ -299,7 +293,7 @@ void ControlPlane::read_configuration_again() {
   change.kind = Command::Kind::options;
   change.dispatch = read.options.dispatch();
   change.number = read.options.retries;
-  send(change);
+  tell(*links_.commands, links_.command_fd, change);
 }
 
 void ControlPlane::tick() {

@@ -80,7 +80,6 @@ class ControlPlane {
   void advance_shutdown();
   void close_all();
   void command(Command::Kind kind, Session* session = nullptr, bool flag = false);
-  void send(const Command& command);
 
   const BrokerOptions& options_;
   Links links_;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/data_loan.hpp"
 
-#include <unistd.h>
-
 namespace mserve::broker {
 
 void DataLoan::run() {
@@ -21,9 +19,7 @@ void DataLoan::run() {
 DataPlane* DataLoan::borrow() {
   Command lend;
   lend.kind = Command::Kind::lend;
-  commands_.enqueue(lend);
-  const std::uint64_t one = 1;
-  (void)!write(command_fd_, &one, sizeof(one));
+  tell(commands_, command_fd_, lend);
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return state_ != State::kept; });
   return state_ == State::lent ? &data_ : nullptr;

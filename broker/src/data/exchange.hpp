@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concurrentqueue.h>
+#include <unistd.h>
 
 #include <cstdint>
 
@@ -63,5 +64,12 @@ struct Wake {
 
 template <class T>
 using Queue = moodycamel::ConcurrentQueue<T>;
+
+/// Hands the data thread a command and wakes it. @param command_fd  its eventfd.
+inline void tell(Queue<Command>& commands, int command_fd, const Command& command) {
+  commands.enqueue(command);
+  const std::uint64_t one = 1;
+  (void)!write(command_fd, &one, sizeof(one));
+}
 
 }  // namespace mserve::broker

@@ -8,7 +8,6 @@
 #include <thread>
 
 #include "mserve/shm/unique_fd.hpp"
-#include "support/temp_dir.hpp"
 
 namespace mserve::broker {
 namespace {
@@ -30,12 +29,10 @@ class DataLoanTest : public ::testing::TestWithParam<shm::IdleStrategy> {
     o.max_queue_bytes = o.max_pending_bytes = 1U << 20;
     return o;
   }
-  void tell(Command::Kind kind) {
+  void stop() {
     Command command;
-    command.kind = kind;
-    commands_.enqueue(command);
-    const std::uint64_t one = 1;
-    ASSERT_EQ(::write(command_fd_.get(), &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
+    command.kind = Command::Kind::stop;
+    tell(commands_, command_fd_.get(), command);
   }
 
   shm::UniqueFd epoll_{epoll_create1(EPOLL_CLOEXEC)};
@@ -71,7 +68,7 @@ TEST_P(DataLoanTest, IsGivenAgainAfterItCameBackAndNeverAfterTheEnd) {
     EXPECT_FALSE(lent->stopped());
     loan_.give_back();
   }
-  tell(Command::Kind::stop);
+  stop();
   owner.join();
   EXPECT_TRUE(data_.stopped());
   EXPECT_EQ(loan_.borrow(), nullptr);
@@ -81,7 +78,7 @@ TEST_P(DataLoanTest, WhatStopsItWhileItIsLentEndsTheOwnerWhenItComesBack) {
   std::thread owner([this] { loan_.run(); });
   DataPlane* const lent = loan_.borrow();
   ASSERT_EQ(lent, &data_);
-  tell(Command::Kind::stop);
+  stop();
   EXPECT_FALSE(lent->prepare_sleep());
   EXPECT_TRUE(lent->stopped());
   loan_.give_back();
