@@ -32,7 +32,9 @@ void require(bool good) {
 void fuzz_object(std::span<const std::byte> bytes, ByteOrder order) {
   const Result<Value> value = decode(bytes, order);
   require(value.ok() == validate(bytes, kDepthMax, order).ok());
-  static_cast<void>(route_of(bytes));
+  for (const char* const rule : {"arg:1", "fn+arg:2", "option:a"}) {
+    static_cast<void>(route_of(bytes, *parse_rule(rule), {.options = bytes}));
+  }
   if (!value) {
     return;
   }

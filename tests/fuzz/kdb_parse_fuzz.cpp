@@ -46,8 +46,11 @@ void fuzz_call(std::string_view line) {
   require(validate(object).ok());
   const Result<Call, CallError> again = call_of(object);
   require(again.ok() && again->name == call->name && again->arguments == call->arguments);
-  require(route_of(object) == route_of(call->name, call->arguments));
-  require(route_of(encode(Value::chars(std::string(line)))) == route_of(object));
+  for (const char* const text : {"arg:1", "fn", "fn+arg:2", "const"}) {
+    const RouteRule rule = *parse_rule(text);
+    require(route_of(object, rule) == route_of(call->name, call->arguments, rule));
+    require(route_of(encode(Value::chars(std::string(line))), rule) == route_of(object, rule));
+  }
 }
 
 }  // namespace

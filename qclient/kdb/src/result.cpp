@@ -29,7 +29,7 @@ constexpr Entry kEntries[] = {
     {Errc::nested_evaluation, "nested_evaluation", "nested evaluation"},
     {Errc::not_a_call, "not_a_call", "does not start with the name of a function"},
     {Errc::text_too_long, "text_too_long", "query text above the limit"},
-    {Errc::bad_rule, "bad_rule", "not a routing rule like arg:1"},
+    {Errc::bad_rule, "bad_rule", "not one of arg:N|fn|fn+arg:N|user|const|option:KEY"},
 };
 
 const Entry* find(Errc code) noexcept {

@@ -24,7 +24,9 @@ void expect_one_verdict(const Bytes& bytes) {
   const Result<std::int8_t> judged = validate(bytes);
   ASSERT_EQ(value.ok(), judged.ok())
       << (value ? "" : to_text(value.error())) << (judged ? "" : to_text(judged.error()));
-  static_cast<void>(route_of(bytes));
+  for (const char* const rule : {"arg:1", "fn+arg:2", "option:a"}) {
+    static_cast<void>(route_of(bytes, *parse_rule(rule), {.options = bytes}));
+  }
   if (!value) {
     return;
   }

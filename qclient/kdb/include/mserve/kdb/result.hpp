@@ -36,7 +36,7 @@ enum class Errc : std::uint16_t {
       22,  ///< The call is well formed, but an argument is not a literal. LBT: "nested evaluation".
   not_a_call = 23,     ///< The text or object does not start with the name of a function.
   text_too_long = 24,  ///< Query text above the cap of the parser.
-  bad_rule = 30,       ///< Not a routing rule of the form `arg:N`.
+  bad_rule = 30,       ///< Not a routing rule; route.hpp names those there are.
 };
 
 /// The identifier of a code, such as "truncated"; "unknown" for a number that is no code. Static
