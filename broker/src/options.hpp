@@ -7,6 +7,7 @@
 
 #include "dispatch/types.hpp"
 #include "gateway/gateway_options.hpp"
+#include "mserve/kdb/route.hpp"
 #include "mserve/shm/idle.hpp"
 
 namespace mserve::broker {
@@ -22,6 +23,7 @@ struct BrokerOptions {
   shm::IdleStrategy idle = shm::IdleStrategy::automatic;
 
   Policy policy = Policy::match;
+  kdb::RouteRule route;  ///< Told to each peer when it attaches.
   Nanos match_wait = 0;
   Nanos route_expire = 12'000'000'000;
   Nanos spill_after = 1'000'000'000;

@@ -28,7 +28,7 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "Times take a unit (500us, 20ms, 12s, 1m) or are 0 or inf; sizes take one too (64k, 1m, 2g).\n"
     "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --name and --dir, MSERVE_ALGO of "
-    "--policy, MSERVE_CONFIG of --config.\n"
+    "--policy, MSERVE_ROUTING of --route, MSERVE_CONFIG of --config.\n"
     "QBIN: the q to start [q on PATH]; Q_PLUGINS is handed to it.\n"
     "QUDSPATH: where the Unix sockets of -p lie instead of /tmp; set but empty: none.\n"
     "Signals: TERM and INT drain and stop (a second one waits for no running request). HUP reads "
@@ -130,6 +130,25 @@ CLI::Option* add_choice(CLI::App& app, const char* flag, T& value, const char* t
       ->option_text(words + " [" + otherwise + "]");
 }
 
+void add_route(CLI::App& app, kdb::RouteRule& value) {
+  app.add_option_function<std::string>(
+         "--route",
+         [&value](const std::string& given) {
+           const auto rule = kdb::parse_rule(given);
+           if (!rule) {
+             throw CLI::ValidationError(
+                 "--route", "'" + given + "' is not one of " + std::string(kdb::kRouteRules) +
+                                " (N from 1 to 255; a q function is not run here)");
+           }
+           value = *rule;
+         },
+         "What the route of a request is: an argument of the call, its function, both, the user, "
+         "the same for all, an entry of LBT's options")
+      ->envname("MSERVE_ROUTING")
+      ->default_str(kdb::to_text(value))
+      ->option_text(std::string(kdb::kRouteRules) + " [" + kdb::to_text(value) + "]");
+}
+
 void add_dispatch(CLI::App& app, BrokerOptions& o) {
   add_choice<Policy>(
       app, "--policy", o.policy,
@@ -137,6 +156,7 @@ void add_dispatch(CLI::App& app, BrokerOptions& o) {
       "route (match)",
       {{"orig", Policy::orig}, {"even", Policy::even}, {"match", Policy::match}})
       ->envname("MSERVE_ALGO");
+  add_route(app, o.route);
   add_duration(app, "--match-wait", o.match_wait,
                "How long a request waits for the busy servant that holds its route", "0");
   add_duration(app, "--route-expire", o.route_expire, "An unused route is given up after this long",

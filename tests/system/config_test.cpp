@@ -53,6 +53,27 @@ TEST_F(Config, FlagsGoBeforeTheEnvironmentAndThatBeforeTheFile) {
   EXPECT_EQ(value(check({"--policy", "match"}, {{"MSERVE_ALGO", "orig"}}), "policy"), "\"match\"");
 }
 
+TEST_F(Config, TheRouteIsOneOfTheRules) {
+  write("route = \"fn\"\n");
+  EXPECT_EQ(value(check({}), "route"), "\"fn\"");
+  EXPECT_EQ(value(check({}, {{"MSERVE_ROUTING", "user"}}), "route"), "\"user\"");
+  EXPECT_EQ(value(check({"--route", "option:desk"}, {{"MSERVE_ROUTING", "user"}}), "route"),
+            "\"option:desk\"");
+  write("");
+  EXPECT_EQ(value(check({}), "route"), "\"arg:1\"");
+  for (const char* const wrong : {"arg:0", "first", "{[cmd] cmd 1}"}) {
+    const Output output = check({}, {{"MSERVE_ROUTING", wrong}});
+    EXPECT_NE(output.exit_code, 0) << wrong;
+    EXPECT_NE(output.err.find("'" + std::string(wrong) +
+                              "' is not one of arg:N|fn|fn+arg:N|user|const|option:KEY"),
+              std::string::npos)
+        << output.err;
+  }
+  write("\nroute = \"fun\"\n");
+  EXPECT_NE(check({}).err.find(path_ + ":2: --route: 'fun' is not one of arg:N|"),
+            std::string::npos);
+}
+
 TEST_F(Config, WhatCheckPrintsIsAFileThatMeansTheSame) {
   write("servants = 2\ncommand = \"a \\\"b\\\"\"\nclient-ring = 65536\nmatch-wait = \"1000ms\"\n");
   const Output first = check({"-p", "5000"});
@@ -138,6 +159,9 @@ TEST_F(Reloading, NothingIsHalfApplied) {
   ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
   EXPECT_NE(broker.wait_for_log("reload_refused").find("key=drain-timeout value=\"3s\""),
             std::string::npos);
+  write("policy = \"match\"\nmatch-wait = \"inf\"\nroute = \"fn\"\n");
+  ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
+  (void)broker.wait_for_log("key=route value=\"fn\"");  // the clients were told another one
   write("policy = \"evn\"\nretries = 2\n");
   ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
   EXPECT_NE(broker.wait_for_log("evn").find("mserve.toml:1: --policy"), std::string::npos);

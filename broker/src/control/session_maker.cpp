@@ -49,7 +49,7 @@ shm::Welcome SessionMaker::base_welcome() const {
   w.message_bytes_max = options_.max_message;
   (void)shm::set_text(w.counters_name, counters_name_);
   (void)shm::set_text(w.broker_version, kVersion);
-  (void)shm::set_text(w.route_rule, "arg:1");
+  (void)shm::set_text(w.route_rule, kdb::to_text(options_.route));
   return w;
 }
 

@@ -97,9 +97,9 @@ Connection::Step Connection::take_begin(const MessageReader::Event& event) {
     flow_flags_ = flags_of(head.convention, head.pair, false);  // nobody keeps what streams
     flow_skip_ = head.payload_offset;
     flow_->request_bytes = event.body_bytes - head.payload_offset;
-    // Of a call the first arguments are there, which is all that a route needs.
-    kdb::Route route =
-        kdb::route_of(event.bytes.subspan(head.payload_offset), context_.settings.route_rule);
+    // Of a call the first arguments are there, which is all that a route needs; options are not.
+    kdb::Route route = kdb::route_of(event.bytes.subspan(head.payload_offset),
+                                     context_.settings.route_rule, {.user = user_, .options = {}});
     flow_->route = route.hash;
     flow_->route_text = std::move(route.text);
     count_request(*flow_);

@@ -89,7 +89,8 @@ bool Connection::may_ask(Convention convention) noexcept {
 Connection::Step Connection::submit(const Classified& message, std::span<const std::byte> body) {
   Pending& pending = new_pending(message.convention);
   describe(pending, message);
-  kdb::Route route = kdb::route_of(message.query, context_.settings.route_rule);
+  kdb::Route route = kdb::route_of(message.query, context_.settings.route_rule,
+                                   {.user = user_, .options = message.options});
   pending.route = route.hash;
   pending.route_text = std::move(route.text);
   pending.request_bytes = message.payload.size();

@@ -27,6 +27,29 @@ TEST(GatewaySync, PassesTheBodyOnAndTheResultBack) {
   EXPECT_EQ(got.value, Value::long_atom(42));
 }
 
+TEST(GatewaySync, TheRuleSaysWhatTheRouteIs) {
+  for (const auto& [name, shown] :
+       std::vector<std::pair<std::string, std::string>>{{"arg:2", "GS"},
+                                                        {"fn", "proc1"},
+                                                        {"fn+arg:1", "proc1 IBM"},
+                                                        {"user", "bob"},
+                                                        {"const", "const"},
+                                                        {"option:desk", "rates"}}) {
+    LineSetup setup;
+    setup.settings.route_rule = *kdb::parse_rule(name);
+    Line line(setup);
+    const Value options = Value::dict(Value::symbols({"desk"}), Value::symbols({"rates"}));
+    line.async(list({Value::int_atom(1), text("proc1[`IBM;`GS]"), options}));
+    const auto lbt = line.plane.take();
+    EXPECT_NE(lbt.head.aux, 0U) << name;
+    ASSERT_TRUE(line.plane.answer(lbt.head.id, object(1)));
+    EXPECT_EQ(line.read_one().value.at(2).find("route"), Value::symbol(shown)) << name;
+    line.sync("proc1[`IBM;`GS]");
+    const std::uint64_t without_options = line.plane.take().head.aux;
+    EXPECT_EQ(without_options, name == "option:desk" ? 0 : lbt.head.aux) << name;
+  }
+}
+
 TEST(GatewaySync, TellsErrorsAsKdbErrors) {
   Line line;
   const std::pair<Errc, const char*> broker_errors[] = {{Errc::servant_died, "servant died"},

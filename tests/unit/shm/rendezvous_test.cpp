@@ -93,6 +93,10 @@ TEST(Rendezvous, GoodMessagesAreAcceptedUnchanged) {
     EXPECT_EQ(text_of(answered.value().route_rule), "arg:1");
     EXPECT_EQ(parse(refusal(), role), Errc::ok);
   }
+  Welcome ruled = good_welcome(Role::client);
+  const std::string longest = "option:" + std::string(56, 'k');  // of the routing rules
+  ASSERT_TRUE(set_text(ruled.route_rule, longest));
+  EXPECT_EQ(text_of(parse_welcome(wire_bytes(ruled), Role::client).value().route_rule), longest);
   const Mapped mapped{.session = kSession};
   EXPECT_TRUE(parse_mapped(wire_bytes(mapped), kSession));
   const Ready ready{.session = kSession};
