@@ -336,8 +336,7 @@ TEST(KilledServant, RealOneMidRequestLeavesTheAnswerToAnother) {
   Process victim = broker.spawn_servant("victim", {"--rows", "20000000"});
   broker.wait_for_counter("servants", 1);
   Client client = broker.client();
-  const auto id =
-      send_query(client, make_query("proc2 `IBM", client.session().route_rule), {}, watchdog());
+  const auto id = send_query(client, make_query("proc2 `IBM", client), {}, watchdog());
   ASSERT_TRUE(id);
   broker.wait_for_counter("running", 1);
   const Process other = broker.spawn_servant("other", {"--rows", "100"});

@@ -41,8 +41,7 @@ Tally run_requests(const Broker& broker, int count, std::size_t at_once) {
   while (answered < count && !::testing::Test::HasFailure()) {
     while (sent < count && client.in_flight() < at_once) {
       const std::string symbol = kSymbols[static_cast<std::size_t>(sent) % kSymbols.size()];
-      const auto id = send_query(
-          client, make_query("proc1 `" + symbol, client.session().route_rule), {}, watchdog());
+      const auto id = send_query(client, make_query("proc1 `" + symbol, client), {}, watchdog());
       EXPECT_TRUE(id);
       symbol_of[id.value()] = symbol;
       ++sent;

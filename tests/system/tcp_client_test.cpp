@@ -95,7 +95,7 @@ TEST(TcpFallback, ARequestSurvivesItsBrokerAndTheRingsComeBack) {
   auto client = Client::connect(options);
   ASSERT_TRUE(client);
   EXPECT_EQ(client.value().endpoint(), broker.name());
-  const Query made = make_query("proc1 `IBM", client.value().session().route_rule);
+  const Query made = make_query("proc1 `IBM", client.value());
   const auto repeatable = send_query(client.value(), made, {}, watchdog());
   const auto once = send_query(client.value(), made, {.repeatable = false}, watchdog());
   ASSERT_TRUE(repeatable && once);

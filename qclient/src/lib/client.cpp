@@ -105,6 +105,9 @@ std::uint64_t Client::try_payload_bytes_max() const noexcept {
 const shm::SessionInfo& Client::session() const noexcept {
   return core_->session();
 }
+const std::string& Client::user() const noexcept {
+  return core_->user();
+}
 const std::string& Client::last_failure() const noexcept {
   return core_->last_failure();
 }

@@ -63,6 +63,9 @@ class ClientCore {
   [[nodiscard]] std::uint64_t max_payload_bytes() const noexcept { return message_bytes_max_; }
   [[nodiscard]] std::uint64_t try_payload_bytes_max() const noexcept { return whole_bytes_max_; }
   [[nodiscard]] const shm::SessionInfo& session() const noexcept { return info_; }
+  [[nodiscard]] const std::string& user() const noexcept {
+    return options_.user.empty() ? source_.user : options_.user;
+  }
   [[nodiscard]] const std::string& last_failure() const noexcept { return last_failure_; }
   [[nodiscard]] std::uint64_t late_replies() const noexcept { return late_replies_; }
   [[nodiscard]] int fd() const noexcept { return link_ != nullptr ? link_->fd() : -1; }

@@ -64,6 +64,8 @@ struct LinkSource {
   LinkFactory home;
   /// Repeatable requests are kept, to be sent again when a session was lost.
   bool keep_copies = false;
+  /// ClientOptions::user, or the name that the system knows this user by; may be empty.
+  std::string user;
 };
 
 /// Sessions as `options` (validated) lists them: the local broker first, else the TCP endpoints in

@@ -32,13 +32,12 @@ std::string system_user() {
 /// Local rings first, else TCP. Keeps a TCP attempt going from one call to the next.
 class LinkFinder {
  public:
-  LinkFinder(const ClientOptions& options, Endpoints endpoints)
+  LinkFinder(const ClientOptions& options, Endpoints endpoints, const std::string& user)
       : options_(options),
         has_remote_(!endpoints.remote.empty()),
         local_(endpoints.local.empty() ? LinkFactory()
                                        : attach_to_broker(options, endpoints.local)),
-        dialer_(std::move(endpoints.remote), options.user.empty() ? system_user() : options.user,
-                options.password, options.connect_ns_max) {}
+        dialer_(std::move(endpoints.remote), user, options.password, options.connect_ns_max) {}
 
   Result<std::unique_ptr<Link>> find(std::uint64_t attach_ns, std::string* reason) {
     const std::uint64_t deadline_ns = shm::add_capped(shm::steady_now(), attach_ns);
@@ -87,11 +86,12 @@ LinkSource links_of(const ClientOptions& options) {
   Endpoints endpoints;
   (void)parse_endpoints(options.broker, endpoints);  // validated
   LinkSource source;
+  source.user = options.user.empty() ? system_user() : options.user;
   source.keep_copies = !endpoints.remote.empty();
   if (!endpoints.remote.empty() && !endpoints.local.empty()) {
     source.home = attach_to_broker(options, endpoints.local);
   }
-  const auto finder = std::make_shared<LinkFinder>(options, std::move(endpoints));
+  const auto finder = std::make_shared<LinkFinder>(options, std::move(endpoints), source.user);
   source.any = [finder](std::uint64_t attach_ns, std::string* reason) {
     return finder->find(attach_ns, reason);
   };

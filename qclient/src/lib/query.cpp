@@ -48,9 +48,9 @@ kdb::Value info_of(const Reply& reply, std::string_view route_text) {
   return reply.info ? info_value(*reply.info, route_text, own) : kdb::Value();
 }
 
-SendOptions send_options(const Query& query, const QueryOptions& options) noexcept {
+SendOptions send_options(const Query& query, const QueryOptions& options) {
   SendOptions send;
-  send.route = query.route_hash;
+  send.route = options.route.empty() ? query.route_hash : kdb::route_of_text(options.route).hash;
   send.want_info = options.want_info;
   send.repeatable = options.repeatable;
   return send;
@@ -74,15 +74,19 @@ Result<Answer> decode_answer(const Reply& reply, std::string_view route_text) {
 
 }  // namespace
 
-Query make_query(std::string_view q_text, std::string_view route_rule) {
+Query make_query(std::string_view q_text, std::string_view route_rule, std::string_view user) {
   Query query;
   query.object = kdb::encode(kdb::Value::chars(std::string(q_text)));
   if (const auto rule = kdb::parse_rule(route_rule)) {
-    kdb::Route route = kdb::route_of(query.object, rule.value());
+    kdb::Route route = kdb::route_of(query.object, rule.value(), {.user = user, .options = {}});
     query.route_hash = route.hash;
     query.route_text = std::move(route.text);
   }
   return query;
+}
+
+Query make_query(std::string_view q_text, const Client& client) {
+  return make_query(q_text, client.session().route_rule, client.user());
 }
 
 Result<std::uint64_t> send_query(Client& client, const Query& query, const QueryOptions& options,
@@ -97,7 +101,10 @@ Result<Answer> answer_of(const Reply& reply, std::string_view route_text) {
 
 Result<Answer> query(Client& client, std::string_view q_text, const QueryOptions& options,
                      std::uint64_t deadline_ns) {
-  const Query made = make_query(q_text, client.session().route_rule);
+  Query made = make_query(q_text, client);
+  if (!options.route.empty()) {
+    made.route_text = options.route;
+  }
   const auto reply = client.call(made.object, send_options(made, options), deadline_ns);
   if (!reply) {
     return reply.error();

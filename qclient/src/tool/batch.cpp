@@ -54,7 +54,7 @@ ExitCode run_query(Client& client, std::string_view text, const Settings& settin
   const QueryOptions options{.want_info = !settings.style.quiet || settings.style.json,
                              .repeatable = settings.repeatable};
   const std::uint64_t deadline_ns = settings.deadline_ns();
-  const Query made = make_query(text, client.session().route_rule);
+  const Query made = make_query(text, client);
   const auto sent = send_query(client, made, options, deadline_ns);
   if (!sent) {
     return print_failure(client, 0, sent.error().code, settings);

@@ -56,7 +56,9 @@ std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
       ->envname("MSERVE_NAME")
       ->capture_default_str();
   std::string credentials;
-  app.add_option("--user", credentials, "USER or USER:PASSWORD for gateways [your user name]")
+  app.add_option("--user", credentials,
+                 "USER or USER:PASSWORD for gateways; USER also where a broker routes by user "
+                 "[your user name]")
       ->envname("MSERVE_USER");
   app.add_option("--dir", settings.client.directory,
                  "Rendezvous directory [env MSERVE_DIR, else as the broker chooses it]")

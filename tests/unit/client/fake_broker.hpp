@@ -159,6 +159,8 @@ class FakeBroker {
     absent = true;
   }
 
+  /// What the next session says.
+  std::string route_rule = "arg:1";
   /// Runs whenever the client sleeps: what other processes do meanwhile.
   std::function<void()> meanwhile;
   /// Told until when the client wants to sleep, if it does.
@@ -192,7 +194,7 @@ class FakeBroker {
           static_cast<std::uint32_t>(broker.options_.ring_bytes);
       info_.message_bytes_max = broker.options_.message_bytes_max;
       info_.window_bytes = broker.options_.window_bytes;
-      info_.route_rule = "arg:1";
+      info_.route_rule = broker.route_rule;
     }
     shm::RingProducer& outgoing() noexcept override { return outgoing_; }
     shm::RingConsumer& incoming() noexcept override { return incoming_; }

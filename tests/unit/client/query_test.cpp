@@ -41,6 +41,52 @@ TEST(Query, UnknownRuleOrNoArgumentGivesNoRoute) {
   EXPECT_EQ(make_query("", "arg:1").route_hash, 0U);
 }
 
+TEST(Query, TheRuleIsTheOneThatTheBrokerTold) {
+  for (const auto& [rule, text] :
+       std::vector<std::pair<std::string, std::string>>{{"arg:1", "IBM"},
+                                                        {"fn", "proc1"},
+                                                        {"fn+arg:1", "proc1 IBM"},
+                                                        {"user", "bob"},
+                                                        {"const", "const"},
+                                                        {"option:desk", ""},
+                                                        {"a rule of a later version", ""},
+                                                        {"", ""}}) {
+    FakeBroker broker;
+    broker.route_rule = rule;
+    ClientOptions options;
+    options.user = "bob";
+    Client client(test::attached_core(broker, options));
+    const Query made = make_query("proc1 `IBM", client);
+    EXPECT_EQ(made.route_text, text) << rule;
+    EXPECT_EQ(made.route_hash != 0, !text.empty()) << rule;
+    ASSERT_TRUE(send_query(client, made));
+    broker.read_requests();
+    ASSERT_EQ(broker.received.size(), 1U);
+    EXPECT_EQ(broker.received[0].head.aux, made.route_hash) << rule;
+  }
+}
+
+TEST(Query, ARouteOfTheProgramsOwnGoesBeforeTheRule) {
+  FakeBroker broker;
+  broker.route_rule = "fn";
+  Client client = client_of(broker);
+  broker.meanwhile = [&] {
+    broker.read_requests();
+    for (const auto& request : std::exchange(broker.received, {})) {
+      EXPECT_EQ(request.head.aux, kdb::route_of_text("mine").hash);
+      broker.answer_with_info(request.head.id, kdb::encode(Value::long_atom(1)), {});
+    }
+  };
+  const auto answer = query(client, "proc1 `IBM", {.route = "mine"});
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer.value().info.find("route"), Value::symbol("mine"));
+  broker.meanwhile = nullptr;
+  ASSERT_TRUE(send_query(client, make_query("proc1 `IBM", client), {.route = "mine"}));
+  broker.read_requests();
+  ASSERT_EQ(broker.received.size(), 1U);
+  EXPECT_EQ(broker.received[0].head.aux, kdb::route_of_text("mine").hash);
+}
+
 TEST(Query, AnswerHasResultAndInfoWithTheKeysAndTypesOfTheScripts) {
   FakeBroker broker;
   Client client = client_of(broker);
@@ -135,7 +181,7 @@ TEST(Query, BytesThatAreNoObjectAreAProtocolError) {
 TEST(Query, SeveralMayBeInFlight) {
   FakeBroker broker;
   Client client = client_of(broker);
-  const Query made = make_query("echo 1", client.session().route_rule);
+  const Query made = make_query("echo 1", client);
   const auto first = send_query(client, made);
   const auto second = send_query(client, made, {.want_info = false, .repeatable = false});
   ASSERT_TRUE(first && second);

@@ -204,6 +204,9 @@ class Client {
   [[nodiscard]] std::uint64_t try_payload_bytes_max() const noexcept;
   /// What the broker granted; of the last session while there is none.
   [[nodiscard]] const shm::SessionInfo& session() const noexcept;
+  /// Whom the routing rule `user` takes this client's queries for: ClientOptions::user, else the
+  /// name that the system knows the effective user by; may be empty.
+  [[nodiscard]] const std::string& user() const noexcept;
   /// Where the session goes, or went last: a broker's name, or `tcp://host:port` without
   /// credentials.
   [[nodiscard]] const std::string& endpoint() const noexcept;

@@ -24,7 +24,8 @@ struct ClientOptions {
   /// brackets. Looking up a host's *name* may block for as long as the system's resolver does,
   /// beyond every bound below; numeric addresses do not.
   std::string broker{};
-  /// Of TCP endpoints that name none. Empty: the name the system knows this user by.
+  /// Of TCP endpoints that name none, and for the routing rule `user` over rings, where it is only
+  /// a hint. Empty: the name the system knows this user by.
   std::string user{};
   std::string password{};
   /// Rendezvous directory. Empty: $MSERVE_DIR, else $XDG_RUNTIME_DIR/mserve, else /run/mserve for

@@ -17,6 +17,9 @@ namespace mserve {
 struct QueryOptions {
   bool want_info = true;   ///< Ask for the info dictionary.
   bool repeatable = true;  ///< It may be run again if its servant dies, as the q scripts did.
+  /// Over rings: the route, instead of what the broker's rule says; the same text is the same route
+  /// as that argument gives under `arg:N`. Empty: by the rule. A gateway goes by its rule.
+  std::string_view route{};
 };
 
 /// What came back for a query.
@@ -41,8 +44,14 @@ struct Query {
 };
 
 /// Encodes q text and computes its route as `route_rule` (SessionInfo::route_rule) says; an unknown
-/// rule gives no route. Nothing is evaluated or checked: what may run is decided where it runs.
-[[nodiscard]] Query make_query(std::string_view q_text, std::string_view route_rule);
+/// rule gives no route, nor does `option:KEY`, as text has no options. Nothing is evaluated or
+/// checked: what may run is decided where it runs.
+/// @param user  for the rule `user` (Client::user()).
+[[nodiscard]] Query make_query(std::string_view q_text, std::string_view route_rule,
+                               std::string_view user = {});
+
+/// The same by the rule that the client's broker told when it attached, for the client's user.
+[[nodiscard]] Query make_query(std::string_view q_text, const Client& client);
 
 /// Sends a query and returns its id; what call() is to query(). Errors as from Client::send().
 [[nodiscard]] Result<std::uint64_t> send_query(Client& client, const Query& query,
