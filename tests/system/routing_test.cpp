@@ -14,8 +14,8 @@ namespace {
 
 /// Who ran a request, and by which route.
 struct Ran {
+  std::string route;  // first: sets are in its order
   std::string servant;
-  std::string route;
   friend auto operator<=>(const Ran&, const Ran&) = default;
 };
 
@@ -24,15 +24,19 @@ Ran ran_of(const Value& info) {
   const auto route = info.find("route");
   EXPECT_TRUE(servant && route);
   return servant && route
-             ? Ran{std::string(*servant->text_view()), std::string(*route->text_view())}
+             ? Ran{std::string(*route->text_view()), std::string(*servant->text_view())}
              : Ran{};
 }
 
 /// Two servants that each keep what they got: nobody else takes a request while they are busy.
-Broker broker_with(const std::string& rule) {
-  return Broker(with_gateway(
-      {"--route", rule, "--policy", "match", "--match-wait", "inf", "--route-expire", "inf"}));
-}
+class RoutedBroker : public Broker {
+ public:
+  explicit RoutedBroker(const std::string& rule)
+      : Broker(with_gateway({"--route", rule, "--policy", "match", "--match-wait", "inf",
+                             "--route-expire", "inf"})) {
+    wait_for_counter("servants", 2);  // the data thread knows both a moment after they attached
+  }
+};
 
 RawClient client_of(const Broker& broker, const std::string& user) {
   RawClient client = RawClient::tcp(broker.port());
@@ -53,7 +57,7 @@ Ran ask(RawClient& client, const std::string& query, const Value& options = Valu
 }
 
 TEST(Routing, FunctionsSettleOnServants) {
-  const Broker broker = broker_with("fn");
+  const RoutedBroker broker("fn");
   RawClient client = client_of(broker, "bob");
   std::set<Ran> seen;
   for (int i = 0; i < 6; ++i) {
@@ -66,7 +70,7 @@ TEST(Routing, FunctionsSettleOnServants) {
 }
 
 TEST(Routing, UsersSettleOnServants) {
-  const Broker broker = broker_with("user");
+  const RoutedBroker broker("user");
   RawClient bob = client_of(broker, "bob");
   RawClient eve = client_of(broker, "eve");
   std::set<Ran> seen;
@@ -81,7 +85,7 @@ TEST(Routing, UsersSettleOnServants) {
 }
 
 TEST(Routing, AnOptionOfLbtSettlesOnAServant) {
-  const Broker broker = broker_with("option:desk");
+  const RoutedBroker broker("option:desk");
   RawClient client = client_of(broker, "bob");
   const auto options = [](const char* desk) {
     return Value::dict(Value::symbols({"desk", "x"}), Value::symbols({desk, "y"}));
@@ -97,7 +101,7 @@ TEST(Routing, AnOptionOfLbtSettlesOnAServant) {
 }
 
 TEST(Routing, OneForEverythingKeepsOneServantBusy) {
-  const Broker broker = broker_with("const");
+  const RoutedBroker broker("const");
   RawClient bob = client_of(broker, "bob");
   Client library = broker.client();
   std::set<Ran> seen;
@@ -111,7 +115,7 @@ TEST(Routing, OneForEverythingKeepsOneServantBusy) {
 }
 
 TEST(Routing, ClientsOnRingsLearnTheRuleAndAgreeWithTheGateway) {
-  const Broker broker = broker_with("fn+arg:1");
+  const RoutedBroker broker("fn+arg:1");
   RawClient client = client_of(broker, "bob");
   Client library = broker.client();
   EXPECT_EQ(library.session().route_rule, "fn+arg:1");
@@ -136,7 +140,7 @@ TEST(Routing, TheUserOfARingIsWhoeverTheSystemSaysUnlessTheProgramDoes) {
     GTEST_SKIP() << "this user has no name";
   }
   const std::string name = entry->pw_name;
-  const Broker broker = broker_with("user");
+  const RoutedBroker broker("user");
   Client library = broker.client();
   EXPECT_EQ(library.user(), name);
   RawClient same = client_of(broker, name);
@@ -158,7 +162,7 @@ TEST(Routing, TheUserOfARingIsWhoeverTheSystemSaysUnlessTheProgramDoes) {
 }
 
 TEST(Routing, AProgramMaySayItsOwn) {
-  const Broker broker = broker_with("const");
+  const RoutedBroker broker("const");
   Client library = broker.client();
   std::set<Ran> seen;
   for (int i = 0; i < 4; ++i) {

@@ -145,6 +145,7 @@ TEST(Route, TheFunctionIsReadFromEveryForm) {
     const bool symbol = text[0] == '`';  // as text, that is a symbol and no call
     EXPECT_EQ(of_text(text, rule), symbol ? Route{} : expected) << text;
   }
+  EXPECT_EQ(of_text("select from t where a=1", rule).text, "select");
   EXPECT_EQ(route_of(encode(Value::symbol("proc1")), rule), expected);
   EXPECT_EQ(route_of(encode(Value::symbols({"proc1"})), rule), expected);
   EXPECT_EQ(route_of(encode(Value::symbols({"proc1", "IBM"})), rule), expected);
