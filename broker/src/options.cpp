@@ -44,6 +44,9 @@ std::vector<std::string> BrokerOptions::validate() const {
   check(retain_max <= servant_ring / 4, "--retain-max: at most a quarter of --servant-ring");
   check(max_sessions >= 2 && max_sessions <= 16384, "--max-sessions: 2 to 16384");
   check(max_queue >= 1 && max_queue <= 1U << 24, "--max-queue: 1 to 16777216");
+  check(routes_per_servant >= 1 && routes_per_servant <= kRoutesPerServantMax,
+        "--routes-per-servant: 1 to 64");
+  check(queue_timeout > 0 && timeout > 0, "--queue-timeout, --timeout: above 0; inf: no limit");
   check(max_queue_bytes >= 1U << 20 && max_queue_bytes <= 1ULL << 40,
         "--max-queue-bytes: 1 MiB to 1 TiB");
   check(max_pending_bytes >= 1U << 20 && max_pending_bytes <= 1ULL << 40,

@@ -27,10 +27,14 @@ struct BrokerOptions {
   Nanos match_wait = 0;
   Nanos route_expire = 12'000'000'000;
   Nanos spill_after = 1'000'000'000;
-  std::uint32_t retries = 1;  ///< For requests that may be repeated.
+  std::uint32_t routes_per_servant = 1;
+  std::uint32_t retries = 1;       ///< For requests that may be repeated.
+  Nanos queue_timeout = kForever;  ///< The most; a request may ask for less.
+  Nanos timeout = kForever;        ///< The same for running.
 
   std::uint32_t max_sessions = 1024;
-  std::uint32_t max_queue = 65536;              ///< Requests queued or running.
+  std::uint32_t max_queue = 65536;     ///< Requests queued or running.
+  std::uint32_t max_queue_client = 0;  ///< The same for each client or connection; 0: no limit.
   std::uint64_t max_queue_bytes = 64ULL << 20;  ///< Payloads waiting in the broker.
   /// Answers kept for one client that does not read; for all together four times as much.
   std::uint64_t max_pending_bytes = 16ULL << 20;

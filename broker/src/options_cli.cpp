@@ -33,8 +33,9 @@ constexpr char kFooter[] =
     "QUDSPATH: where the Unix sockets of -p lie instead of /tmp; set but empty: none.\n"
     "Signals: TERM and INT drain and stop (a second one waits for no running request). HUP reads "
     "--config again\n"
-    "and applies policy, match-wait, route-expire, spill-after, retries and log-level; if anything "
-    "else changed, nothing.\n"
+    "and applies policy, match-wait, route-expire, spill-after, retries, queue-timeout, timeout "
+    "and "
+    "log-level; if anything else changed, nothing.\n"
     "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong usage.";
 
 struct Unit {
@@ -153,14 +154,21 @@ void add_dispatch(CLI::App& app, BrokerOptions& o) {
   add_choice<Policy>(
       app, "--policy", o.policy,
       "What chooses the servant: first free (orig), next free (even), the one that holds the "
-      "route (match)",
-      {{"orig", Policy::orig}, {"even", Policy::even}, {"match", Policy::match}})
+      "route (match), that runs least (least), by the servants' weights (weighted)",
+      {{"orig", Policy::orig},
+       {"even", Policy::even},
+       {"match", Policy::match},
+       {"least", Policy::least},
+       {"weighted", Policy::weighted}})
       ->envname("MSERVE_ALGO");
   add_route(app, o.route);
   add_duration(app, "--match-wait", o.match_wait,
                "How long a request waits for the busy servant that holds its route", "0");
   add_duration(app, "--route-expire", o.route_expire, "An unused route is given up after this long",
                "12s");
+  app.add_option("--routes-per-servant", o.routes_per_servant,
+                 "How many routes stay warm in one servant, the least recently used give way")
+      ->capture_default_str();
   add_duration(app, "--spill-after", o.spill_after,
                "A request that waited for this long may go to a servant on another host; inf: only "
                "while none is here",
@@ -168,12 +176,23 @@ void add_dispatch(CLI::App& app, BrokerOptions& o) {
   app.add_option("--retries", o.retries,
                  "How often a repeatable request is sent again when its servant dies")
       ->capture_default_str();
+  add_duration(app, "--queue-timeout", o.queue_timeout,
+               "The longest that a request waits for a servant; then: error 'queue timeout'",
+               "inf");
+  add_duration(
+      app, "--timeout", o.timeout,
+      "The longest that a request runs until its answer begins; then: error 'timeout', and "
+      "its servant gets nothing new until it has answered",
+      "inf");
 }
 
 void add_limits(CLI::App& app, BrokerOptions& o) {
   app.add_option("--max-sessions", o.max_sessions, "Clients and servants attached at once")
       ->capture_default_str();
   app.add_option("--max-queue", o.max_queue, "Requests queued or running; beyond: error busy")
+      ->capture_default_str();
+  app.add_option("--max-queue-client", o.max_queue_client,
+                 "The same for each client and kdb+ connection; 0: no limit of its own")
       ->capture_default_str();
   add_size(app, "--max-queue-bytes", o.max_queue_bytes,
            "Payloads that wait in the broker; beyond: error busy");
@@ -531,8 +550,9 @@ void print(const CommandLine& line) {
 
 /// What may change while the broker runs.
 bool changeable(const std::string& key) {
-  constexpr std::array<std::string_view, 6> kKeys{"policy",      "match-wait", "route-expire",
-                                                  "spill-after", "retries",    "log-level"};
+  constexpr std::array<std::string_view, 8> kKeys{"policy",      "match-wait", "route-expire",
+                                                  "spill-after", "retries",    "queue-timeout",
+                                                  "timeout",     "log-level"};
   return std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end();
 }
 

@@ -65,6 +65,8 @@ const char* to_string(Errc code) noexcept {
       return "slow reader";
     case Errc::internal:
       return "internal error";
+    case Errc::queue_timeout:
+      return "queue timeout";
   }
   return "unknown error";
 }
@@ -129,6 +131,8 @@ const char* advice(Errc code) noexcept {
       return "Read replies as they come, then attach again.";
     case Errc::internal:
       return "Report this as a bug, with the log around it.";
+    case Errc::queue_timeout:
+      return "Try later, allow more time (--queue-timeout), or add servants; it did not run.";
   }
   return "Upgrade this side; the other one knows errors that it does not.";
 }

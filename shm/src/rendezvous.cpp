@@ -87,6 +87,7 @@ bool known(Errc code) noexcept {
     case Errc::failed:
     case Errc::slow_reader:
     case Errc::internal:
+    case Errc::queue_timeout:
       return true;
   }
   return false;

@@ -293,6 +293,7 @@ void ControlPlane::read_configuration_again() {
   change.kind = Command::Kind::options;
   change.dispatch = read.options.dispatch();
   change.number = read.options.retries;
+  change.deadline = {read.options.queue_timeout, read.options.timeout};
   tell(*links_.commands, links_.command_fd, change);
 }
 

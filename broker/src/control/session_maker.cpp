@@ -7,6 +7,7 @@
 #include <array>
 #include <bit>
 
+#include "control/servant_tags.hpp"
 #include "data/request_table.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/parking.hpp"
@@ -95,6 +96,7 @@ void SessionMaker::fill(Session& session, const shm::Hello& hello, const shm::Cr
   }
   session.credit = std::clamp(hello.credit, 1U, kServantCreditMax);
   session.tags = std::string(shm::text_of(hello.tags));
+  session.weight = weight_of(session.tags).value_or(1);
   session.remote = (hello.flags & shm::kHelloRemote) != 0;
   session.pid = who.pid;
   session.uid = who.uid;
@@ -116,6 +118,10 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
   const bool servant = hello.role == shm::Role::servant;
   if (hello.role == shm::Role::gateway && who.pid != getpid()) {
     refusal = {Errc::access, "only the broker's own gateway attaches as one"};
+    return false;
+  }
+  if (servant && !weight_of(shm::text_of(hello.tags))) {
+    refusal = {Errc::invalid, "tag weight: a whole number from 1 to 1000"};
     return false;
   }
   const Shape shape = shape_for(hello);

@@ -7,26 +7,28 @@ namespace mserve::broker {
 
 /// The data thread's counters, in the order in which they are shown. It alone stores to them.
 struct DataCounters {
-  shm::Counter* requests;       ///< Accepted from clients.
-  shm::Counter* refused;        ///< Answered at once with busy, no servant or shutdown.
-  shm::Counter* replies;        ///< Answers handed to clients' rings or kept for them.
-  shm::Counter* errors;         ///< Requests that ended with a status of the broker's.
-  shm::Counter* discarded;      ///< Answers nobody waited for any more.
-  shm::Counter* stale;          ///< Replies with an id that is not running there.
-  shm::Counter* retried;        ///< Sent again because their servant died.
-  shm::Counter* fragments_in;   ///< Request fragments taken.
-  shm::Counter* fragments_out;  ///< Reply fragments sent.
-  shm::Counter* kept;           ///< Answers that had to wait for a slow client.
-  shm::Counter* sessions;       ///< Attached now.
-  shm::Counter* servants;       ///< Attached now.
-  shm::Counter* attached;       ///< Sessions since the start.
-  shm::Counter* closed;         ///< Sessions that this side closed: poisoned, slow or stalled.
-  shm::Counter* queued;         ///< Requests waiting for a servant now.
-  shm::Counter* running;        ///< Requests with a servant now.
-  shm::Counter* affinity_hits;  ///< Sent to a servant that held the route.
-  shm::Counter* remote;         ///< Sent to a servant of tier 1.
-  shm::Counter* wakes;          ///< Peers woken.
-  shm::Counter* sleeps;         ///< Times that the data thread slept.
+  shm::Counter* requests;        ///< Accepted from clients.
+  shm::Counter* refused;         ///< Answered at once with busy, no servant or shutdown.
+  shm::Counter* replies;         ///< Answers handed to clients' rings or kept for them.
+  shm::Counter* errors;          ///< Requests that ended with a status of the broker's.
+  shm::Counter* discarded;       ///< Answers nobody waited for any more.
+  shm::Counter* stale;           ///< Replies with an id that is not running there.
+  shm::Counter* retried;         ///< Sent again because their servant died.
+  shm::Counter* queue_timeouts;  ///< Waited too long for a servant.
+  shm::Counter* overruns;        ///< Ran too long.
+  shm::Counter* fragments_in;    ///< Request fragments taken.
+  shm::Counter* fragments_out;   ///< Reply fragments sent.
+  shm::Counter* kept;            ///< Answers that had to wait for a slow client.
+  shm::Counter* sessions;        ///< Attached now.
+  shm::Counter* servants;        ///< Attached now.
+  shm::Counter* attached;        ///< Sessions since the start.
+  shm::Counter* closed;          ///< Sessions that this side closed: poisoned, slow or stalled.
+  shm::Counter* queued;          ///< Requests waiting for a servant now.
+  shm::Counter* running;         ///< Requests with a servant now.
+  shm::Counter* affinity_hits;   ///< Sent to a servant that held the route.
+  shm::Counter* remote;          ///< Sent to a servant of tier 1.
+  shm::Counter* wakes;           ///< Peers woken.
+  shm::Counter* sleeps;          ///< Times that the data thread slept.
 
   /// Adds them all to the broker's counters segment.
   static DataCounters add_to(shm::CountersWriter& writer);

@@ -9,7 +9,8 @@
 namespace mserve::broker {
 
 DataPlane::Taken DataPlane::take_fragment(OriginState& origin, const shm::FrameView& frame,
-                                          const shm::FlowExt& flow) {
+                                          const shm::Extensions& extensions) {
+  const shm::FlowExt& flow = extensions.flow;
   Session& client = *origin.session;
   std::uint32_t index = origin.flows_first;
   while (index != kNone && flows_[index].client_id != frame.header.id) {
@@ -31,7 +32,7 @@ DataPlane::Taken DataPlane::take_fragment(OriginState& origin, const shm::FrameV
     return Taken::closed;
   }
   if (first) {
-    index = begin_flow(origin, frame, flow);
+    index = begin_flow(origin, frame, extensions);
     if (!origin.open) {
       return client.attached ? Taken::done : Taken::closed;
     }
@@ -57,7 +58,8 @@ DataPlane::Taken DataPlane::take_fragment(OriginState& origin, const shm::FrameV
 }
 
 std::uint32_t DataPlane::begin_flow(OriginState& origin, const shm::FrameView& frame,
-                                    const shm::FlowExt& ext) {
+                                    const shm::Extensions& extensions) {
+  const shm::FlowExt& ext = extensions.flow;
   Session& client = *origin.session;
   const std::uint32_t index = flows_.take();  // never runs dry: a share for every origin
   RequestFlow& flow = flows_[index];
@@ -66,6 +68,7 @@ std::uint32_t DataPlane::begin_flow(OriginState& origin, const shm::FrameView& f
   flow.flags = frame.header.flags;
   flow.route = frame.header.aux;
   flow.total_bytes = ext.total_bytes;
+  flow.deadline = extensions.deadline;
   flow.moved_at = now();
   flow.next = origin.flows_first;
   origin.flows_first = index;
@@ -107,11 +110,12 @@ bool DataPlane::keep_first_fragment(RequestFlow& flow, std::span<const std::byte
 
 void DataPlane::submit_flow(OriginState& origin, std::uint32_t index) {
   RequestFlow& flow = flows_[index];
-  const Submit submit{.origin = origin.number,
-                      .route = flow.route,
-                      .bytes = flow.total_bytes,
-                      .retries = 0,
-                      .flow = true};
+  Submit submit{.origin = origin.number,
+                .route = flow.route,
+                .bytes = flow.total_bytes,
+                .retries = 0,
+                .flow = true};
+  set_deadline(submit, flow.deadline);
   RequestId id;
   if (!admit(origin, submit, flow.client_id, flow.flags, id)) {
     drop_early(origin, index);
@@ -254,10 +258,11 @@ DataPlane::Taken DataPlane::gather(OriginState& origin, std::uint32_t index,
   if (flow.offset < flow.total_bytes) {
     return Taken::done;
   }
-  const Submit submit{.origin = origin.number,
-                      .route = flow.route,
-                      .bytes = flow.total_bytes,
-                      .retries = retries_of(flow.flags, flow.total_bytes)};
+  Submit submit{.origin = origin.number,
+                .route = flow.route,
+                .bytes = flow.total_bytes,
+                .retries = retries_of(flow.flags, flow.total_bytes)};
+  set_deadline(submit, flow.deadline);
   const std::uint64_t client_id = flow.client_id;
   const std::uint8_t flags = flow.flags;
   PayloadStore::Block block = flow.block;

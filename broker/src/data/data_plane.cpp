@@ -26,7 +26,9 @@ Limits limits_of(const BrokerOptions& options) {
   limits.servants_max = options.max_sessions;
   limits.origins_max = options.max_sessions + options.max_connections;
   limits.requests_max = options.max_queue;
+  limits.origin_requests_max = options.max_queue_client != 0 ? options.max_queue_client : kNone;
   limits.queued_bytes_max = options.max_queue_bytes;
+  limits.routes_per_servant = options.routes_per_servant;
   std::random_device random;  // clients choose route hashes; none shall be able to aim at one slot
   limits.hash_seed = std::uint64_t{random()} << 32 | random();
   return limits;
@@ -35,12 +37,14 @@ Limits limits_of(const BrokerOptions& options) {
 }  // namespace
 
 DataCounters DataCounters::add_to(shm::CountersWriter& w) {
-  return {
-      &w.add("requests"),       &w.add("refused"),       &w.add("replies"),  &w.add("errors"),
-      &w.add("discarded"),      &w.add("stale_replies"), &w.add("retried"),  &w.add("fragments_in"),
-      &w.add("fragments_out"),  &w.add("kept_replies"),  &w.add("sessions"), &w.add("servants"),
-      &w.add("attached_total"), &w.add("closed_total"),  &w.add("queued"),   &w.add("running"),
-      &w.add("affinity_hits"),  &w.add("remote"),        &w.add("wakes"),    &w.add("sleeps")};
+  return {&w.add("requests"),      &w.add("refused"),        &w.add("replies"),
+          &w.add("errors"),        &w.add("discarded"),      &w.add("stale_replies"),
+          &w.add("retried"),       &w.add("queue_timeouts"), &w.add("overruns"),
+          &w.add("fragments_in"),  &w.add("fragments_out"),  &w.add("kept_replies"),
+          &w.add("sessions"),      &w.add("servants"),       &w.add("attached_total"),
+          &w.add("closed_total"),  &w.add("queued"),         &w.add("running"),
+          &w.add("affinity_hits"), &w.add("remote"),         &w.add("wakes"),
+          &w.add("sleeps")};
 }
 
 DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Links& links,
@@ -169,8 +173,8 @@ void DataPlane::timers() {
   (void)clock_.apply();
   cool_sessions();
   cut_stalled();
-  if (dispatcher_.queued() > 0) {
-    (void)decide();
+  if (dispatcher_.queued() > 0 || dispatcher_.running() > 0) {
+    (void)decide();  // somebody may have waited or run for long enough
   }
   std::erase_if(joining_, [this](Session* session) { return join(*session); });
   counters_.queued->set(dispatcher_.queued());
@@ -178,6 +182,8 @@ void DataPlane::timers() {
   counters_.affinity_hits->set(dispatcher_.counters().hits);
   counters_.remote->set(dispatcher_.counters().remote);
   counters_.retried->set(dispatcher_.counters().retried);
+  counters_.queue_timeouts->set(dispatcher_.counters().failed_queued);
+  counters_.overruns->set(dispatcher_.counters().overruns);
   if (draining_) {
     check_drained();
   }
@@ -215,6 +221,8 @@ void DataPlane::take_commands() {
         break;
       case Command::Kind::options:
         options_.retries = command.number;
+        options_.queue_timeout = command.deadline.queue_ns;
+        options_.timeout = command.deadline.run_ns;
         dispatcher_.set_options(command.dispatch, now());
         (void)decide();
         break;

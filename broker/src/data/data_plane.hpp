@@ -128,7 +128,9 @@ class DataPlane {
   // Client to servant (data_requests.cpp).
   bool serve_client(Session& client);
   Taken take_request(Session& client, const shm::FrameView& frame);
-  Taken submit_whole(OriginState& origin, const shm::FrameView& frame);
+  Taken submit_whole(OriginState& origin, const shm::FrameView& frame,
+                     const shm::DeadlineExt& deadline);
+  void set_deadline(Submit& submit, const shm::DeadlineExt& wanted) const noexcept;
   [[nodiscard]] bool admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,
                            std::uint8_t flags, RequestId& id);
   /// How often a request may be sent again: what its client allows, if its payload can be kept.
@@ -143,14 +145,16 @@ class DataPlane {
   void deliver_waiting(Session& servant);
   void leave_servant(RequestRecord& record) noexcept;
   void fail(const Decision& decision);
+  void overrun(const Decision& decision);
   void discard(RequestId id);
   void release_record(RequestRecord& record) noexcept;
   [[nodiscard]] OriginState* origin_of(const RequestRecord& record) noexcept;
 
   // Requests in fragments (data_flows.cpp).
-  Taken take_fragment(OriginState& origin, const shm::FrameView& frame, const shm::FlowExt& flow);
+  Taken take_fragment(OriginState& origin, const shm::FrameView& frame,
+                      const shm::Extensions& extensions);
   std::uint32_t begin_flow(OriginState& origin, const shm::FrameView& frame,
-                           const shm::FlowExt& flow);
+                           const shm::Extensions& extensions);
   [[nodiscard]] bool keep_first_fragment(RequestFlow& flow, std::span<const std::byte> payload);
   void submit_flow(OriginState& origin, std::uint32_t index);
   void begin_stream(std::uint32_t index);

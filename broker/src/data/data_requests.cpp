@@ -37,6 +37,8 @@ Errc errc_of(FailReason reason) noexcept {
       return Errc::no_servant;
     case FailReason::shutdown:
       return Errc::shutdown;
+    case FailReason::queue_timeout:
+      return Errc::queue_timeout;
   }
   return Errc::internal;
 }
@@ -87,7 +89,7 @@ bool DataPlane::serve_client(Session& client) {
 DataPlane::Taken DataPlane::take_request(Session& client, const shm::FrameView& frame) {
   const bool is_request = frame.header.kind == shm::Kind::request;
   if (frame.header.ext_bytes == 0 && is_request && !client.is_gateway()) [[likely]] {
-    return submit_whole(origins_[client.number], frame);
+    return submit_whole(origins_[client.number], frame, {});
   }
   shm::Extensions extensions;
   OriginState* origin = nullptr;
@@ -105,21 +107,23 @@ DataPlane::Taken DataPlane::take_request(Session& client, const shm::FrameView& 
   if (!is_request) {
     return abort_flow(*origin, frame.header.id);
   }
-  return extensions.has_flow ? take_fragment(*origin, frame, extensions.flow)
-                             : submit_whole(*origin, frame);
+  return extensions.has_flow ? take_fragment(*origin, frame, extensions)
+                             : submit_whole(*origin, frame, extensions.deadline);
 }
 
 // hot: the Dispatcher's submit and decision, one record, one copy into the servant's ring.
-DataPlane::Taken DataPlane::submit_whole(OriginState& origin, const shm::FrameView& frame) {
+DataPlane::Taken DataPlane::submit_whole(OriginState& origin, const shm::FrameView& frame,
+                                         const shm::DeadlineExt& deadline) {
   Session& client = *origin.session;
   if (frame.payload.size() > whole_max_) [[unlikely]] {
     answer_status(origin, frame.header.id, Errc::too_large, /*reply_begun=*/false);
     return client.attached ? Taken::done : Taken::closed;
   }
-  const Submit submit{.origin = origin.number,
-                      .route = frame.header.aux,
-                      .bytes = frame.payload.size(),
-                      .retries = retries_of(frame.header.flags, frame.payload.size())};
+  Submit submit{.origin = origin.number,
+                .route = frame.header.aux,
+                .bytes = frame.payload.size(),
+                .retries = retries_of(frame.header.flags, frame.payload.size())};
+  set_deadline(submit, deadline);
   RequestId id;
   if (!admit(origin, submit, frame.header.id, frame.header.flags, id)) [[unlikely]] {
     return client.attached ? Taken::done : Taken::closed;
@@ -133,6 +137,15 @@ DataPlane::Taken DataPlane::submit_whole(OriginState& origin, const shm::FrameVi
   }
   current_ = RequestId{};
   return client.attached ? Taken::done : Taken::closed;
+}
+
+/// What the request wants, but no more than the broker allows.
+void DataPlane::set_deadline(Submit& submit, const shm::DeadlineExt& wanted) const noexcept {
+  const auto within = [](Nanos wish, Nanos most) {
+    return wish == 0 ? most : std::min(wish, most);
+  };
+  submit.queue_timeout = within(wanted.queue_ns, options_.queue_timeout);
+  submit.run_timeout = within(wanted.run_ns, options_.timeout);
 }
 
 bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,
@@ -202,6 +215,9 @@ bool DataPlane::decide() {
         break;
       case Decision::Kind::discard:
         discard(decision.request);
+        break;
+      case Decision::Kind::overrun:
+        overrun(decision);
         break;
       case Decision::Kind::more:
         break;
@@ -296,6 +312,21 @@ void DataPlane::fail(const Decision& decision) {
   release_record(record);
   if (origin != nullptr && wanted) {
     answer_status(*origin, client_id, errc_of(decision.reason), begun);
+  }
+}
+
+/// Its client hears of it now; the request stays with its servant until that answers.
+void DataPlane::overrun(const Decision& decision) {
+  RequestRecord& record = records_[decision.request.slot];
+  if (record.flow != kNone) {
+    cut_flow(record.flow, Errc::timed_out);  // it is still on its way to the servant
+    return;
+  }
+  OriginState* const origin = origin_of(record);
+  const bool wanted = decision.deliver && origin != nullptr && !record.abandoned;
+  record.abandoned = true;
+  if (wanted) {
+    answer_status(*origin, record.client_id, Errc::timed_out, /*reply_begun=*/false);
   }
 }
 

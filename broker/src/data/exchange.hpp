@@ -9,6 +9,7 @@
 #include "data/session.hpp"
 #include "dispatch/types.hpp"
 #include "mserve/shm/errc.hpp"
+#include "mserve/shm/frame.hpp"
 
 namespace mserve::broker {
 
@@ -26,7 +27,7 @@ struct Command {
     servants_expected,  ///< `flag`: launched servants are on their way.
     drain,              ///< Refuse new requests; report `drained` when nothing is left.
     drain_expired,      ///< Fail what is left, report `drained`.
-    options,            ///< `dispatch` holds from here on, and `number` retries.
+    options,            ///< `dispatch`, `number` retries and `deadline` hold from here on.
     lend,               ///< Leave the loop for a while; see DataLoan.
     stop,               ///< Leave the loop.
   };
@@ -36,6 +37,7 @@ struct Command {
   std::uint32_t number = 0;      ///< detach, suspend, resume: which session,
   std::uint32_t generation = 0;  ///< and which of its lives.
   Options dispatch;              ///< options only.
+  shm::DeadlineExt deadline;     ///< options only; kForever: none.
 };
 
 /// Data thread to control thread.

@@ -46,7 +46,8 @@ struct Session {
   pid_t pid = 0;
   uid_t uid = 0;
   std::uint32_t credit = 1;
-  bool remote = false;  ///< A servant of tier 1.
+  std::uint32_t weight = 1;  ///< Of a servant.
+  bool remote = false;       ///< A servant of tier 1.
   std::uint64_t shared_bytes = 0;
   shm::Mapping own;   ///< Broker's segment, writable.
   shm::Mapping peer;  ///< Peer's segment, read-only.

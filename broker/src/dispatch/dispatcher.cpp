@@ -21,6 +21,9 @@ Limits cleaned(Limits limits) noexcept {
   limits.origins_max = count_of(limits.origins_max);
   limits.requests_max = count_of(limits.requests_max);
   limits.overtake_max = std::min(limits.overtake_max, kCountMax);
+  limits.routes_per_servant =
+      std::clamp(limits.routes_per_servant, std::uint32_t{1}, kRoutesPerServantMax);
+  limits.tick_bits = std::min(limits.tick_bits, std::uint32_t{32});
   return limits;
 }
 
@@ -33,15 +36,20 @@ Dispatcher::Dispatcher(const Limits& limits, const Options& options)
       options_(options),
       requests_(limits_.requests_max),
       arrived_(limits_.requests_max),
+      terms_(limits_.requests_max),
+      timers_(limits_.requests_max, limits_.tick_bits),
       servants_(limits_.servants_max),
-      routes_(std::size_t{limits_.requests_max} + limits_.servants_max),
+      warmths_(std::size_t{limits_.servants_max} * limits_.routes_per_servant),
+      routes_(limits_.requests_max + warmths_.size()),
       origins_(std::size_t{limits_.requests_max} + limits_.origins_max),
       origin_of_(limits_.origins_max, kNone),
       lanes_(limits_.requests_max),
-      route_index_(limits_.requests_max + limits_.servants_max, limits_.hash_seed),
-      lane_index_(limits_.requests_max, limits_.hash_seed),
-      free_(limits_.servants_max),
-      bare_(limits_.servants_max) {
+      route_index_(static_cast<std::uint32_t>(routes_.size()), limits_.hash_seed),
+      lane_index_(limits_.requests_max, limits_.hash_seed) {
+  for (std::uint32_t at = 0; at < kPolicies; ++at) {
+    policies_[at] = make_policy(static_cast<Policy>(at), limits_.servants_max);
+  }
+  policy_ = policies_[static_cast<std::size_t>(options_.policy)].get();
   for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
     requests_[slot].order.next = slot + 1 < requests_.size() ? slot + 1 : kNone;
     requests_[slot].generation = 1;
@@ -55,8 +63,8 @@ Dispatcher::Dispatcher(const Limits& limits, const Options& options)
   for (std::uint32_t node = 0; node < origins_.size(); ++node) {
     origins_[node].ring.next = node + 1 < origins_.size() ? node + 1 : kNone;
   }
-  for (Servant& servant : servants_) {
-    servant.route = kNone;
+  for (std::size_t at = 0; at < warmths_.size(); ++at) {
+    warmths_[at].servant = static_cast<std::uint32_t>(at / limits_.routes_per_servant);
   }
 }
 
@@ -79,7 +87,8 @@ Submitted Dispatcher::on(const Submit& event, Nanos now) noexcept {
   // Retries come back uninvited, so queued_bytes_ may already be above the limit.
   const std::uint64_t room =
       limits_.queued_bytes_max - std::min(queued_bytes_, limits_.queued_bytes_max);
-  if (vacant_ == kNone || bytes > room) {
+  if (vacant_ == kNone || bytes > room ||
+      origins_[origin_of_[event.origin]].live >= limits_.origin_requests_max) {
     return refuse(Refusal::busy);
   }
   settle();
@@ -94,6 +103,11 @@ Submitted Dispatcher::on(const Submit& event, Nanos now) noexcept {
   request.state = RequestState::pending;
   request.flags = 0;
   request.retries = event.flow ? std::uint8_t{0} : event.retries;
+  if (event.queue_timeout != kForever || event.run_timeout != kForever) {
+    request.flags = Request::kTimed;
+    terms_[slot] = {event.queue_timeout, event.run_timeout};
+    set_timer(slot, event.queue_timeout, now);
+  }
   if (queued_ != 0 && request.place != kNone) {
     lane_index_.prefetch(std::uint64_t{request.origin} << 32 | request.place);
   }
@@ -121,9 +135,8 @@ Completion Dispatcher::on(const Done& event, Nanos now) noexcept {
   completion.submitted = request.submitted;
   completion.dispatched = request.dispatched;
   completion.backlog = request.backlog;
-  Servant& servant = servants_[event.servant];
-  if (request.place != kNone && request.place == servant.route) {
-    servant.route_used = now;
+  if (request.place != kNone) {
+    touch(event.servant, request.place, now);
   }
   ++(completion.deliver ? counters_.completed : counters_.orphaned);
   stop_running(slot);
@@ -138,6 +151,7 @@ bool Dispatcher::on(const ReplyBegan& event, Nanos /*now*/) noexcept {
     return false;
   }
   requests_[event.request.slot].flags |= Request::kBegan;
+  stop_timer(event.request.slot);
   return true;
 }
 
@@ -170,8 +184,9 @@ bool Dispatcher::on(const ServantJoined& event, Nanos now) noexcept {
   settle();
   Servant& servant = servants_[event.servant];
   servant = {};
-  servant.route = kNone;
   servant.credit = std::max(event.credit, std::uint32_t{1});
+  servant.weight =
+      static_cast<std::uint16_t>(std::clamp(event.weight, std::uint32_t{1}, kWeightMax));
   servant.state = Servant::State::attached;
   servant.remote = event.remote;
   ++attached_;
@@ -198,7 +213,7 @@ bool Dispatcher::on(const ServantLeft& event, Nanos /*now*/) noexcept {
   --attached_;
   if (servant.remote) {
     --remote_;
-  } else if (!servant.suspended) {
+  } else if (!servant.barred()) {
     --local_;
   }
   if (!servant.running.empty()) {
@@ -215,16 +230,10 @@ bool Dispatcher::on(const ServantSuspended& event, Nanos /*now*/) noexcept {
   }
   settle();
   Servant& servant = servants_[event.servant];
-  if (!servant.suspended) {
-    if (servant.free) {
-      leave_free(event.servant);
-    }
-    servant.suspended = true;
-    local_ -= servant.remote ? 0 : 1;
-    if (servant.route != kNone) {
-      uncount_holder(servant.route);
-    }
+  if (!servant.barred()) {
+    bar(event.servant);
   }
+  servant.suspended = true;
   return true;
 }
 
@@ -235,17 +244,9 @@ bool Dispatcher::on(const ServantResumed& event, Nanos /*now*/) noexcept {
   settle();
   Servant& servant = servants_[event.servant];
   if (servant.suspended) {
-    // What it held is probably still warm, unless somebody else took it over meanwhile.
-    if (servant.route != kNone && routes_[servant.route].holders != 0) {
-      unhold(event.servant);
-    }
     servant.suspended = false;
-    local_ += servant.remote ? 0 : 1;
-    if (servant.route != kNone) {
-      count_holder(servant.route);
-    }
-    if (servant.outstanding < servant.credit) {
-      enter_free(event.servant);
+    if (!servant.barred()) {
+      unbar(event.servant);
     }
   }
   return true;
@@ -300,6 +301,14 @@ void Dispatcher::on(const DrainExpired& /*event*/, Nanos /*now*/) noexcept {
 
 void Dispatcher::set_options(const Options& options, Nanos /*now*/) noexcept {
   settle();
+  ServantPolicy* const next = policies_[static_cast<std::size_t>(options.policy)].get();
+  for (std::uint32_t at = 0; next != policy_ && at < servants_.size(); ++at) {
+    if (servants_[at].free && !servants_[at].remote) {
+      policy_->leave(at, false);
+      next->enter(seen_free(at));
+    }
+  }
+  policy_ = next;
   options_ = options;
 }
 
@@ -310,15 +319,14 @@ Nanos Dispatcher::next_wakeup(Nanos now) const noexcept {
   if (expired_) {
     return kForever;
   }
+  Nanos due = timer_due_;
   if (free_servants_ == 0) {
-    return std::max(remote_due(), now);
+    due = std::min(due, remote_due());
+  } else if (!aged_.empty()) {
+    // A request that waits for its holder has a time; the oldest one is due first.
+    const Nanos submitted = requests_[aged_.first].submitted;
+    due = std::min(due, wait() > kForever - submitted ? kForever : submitted + wait());
   }
-  if (aged_.empty()) {
-    return kForever;
-  }
-  // Only a request that waits for its holder has a time; the oldest one is due first.
-  const Nanos submitted = requests_[aged_.first].submitted;
-  const Nanos due = wait() > kForever - submitted ? kForever : submitted + wait();
   return std::max(due, now);
 }
 

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "dispatch/bitmap.hpp"
 #include "dispatch/hash_index.hpp"
 #include "dispatch/node_list.hpp"
 #include "dispatch/nodes.hpp"
+#include "dispatch/policies.hpp"
+#include "dispatch/timer_wheel.hpp"
 #include "dispatch/types.hpp"
 
 namespace mserve::broker {
@@ -34,7 +38,8 @@ namespace mserve::broker {
 /// the order of submission.
 ///
 /// Threads: one at a time. Allocates in the constructor only. The order in which requests are
-/// chosen is told in dispatcher_pick.cpp, the shape of the queue in dispatcher_queue.cpp.
+/// chosen is told in dispatcher_pick.cpp, the shape of the queue in dispatcher_queue.cpp, which of
+/// several free servants is taken in policies.hpp.
 class Dispatcher {
  public:
   explicit Dispatcher(const Limits& limits, const Options& options = {});
@@ -69,7 +74,8 @@ class Dispatcher {
   void on(const DrainBegan& event, Nanos now) noexcept;
   void on(const DrainExpired& event, Nanos now) noexcept;
   /// Takes effect at once. Requests that were free to go anywhere stay so; with a shorter wait
-  /// those that waited are let go, oldest first, a bounded number per next().
+  /// those that waited are let go, oldest first, a bounded number per next(). A policy that takes
+  /// over starts from the free servants in the order of their indices: O(servants).
   void set_options(const Options& options, Nanos now) noexcept;
 
   // ---- Decisions.
@@ -136,15 +142,28 @@ class Dispatcher {
   [[nodiscard]] std::uint32_t next_in_turn() const noexcept;
 
   // dispatcher_routes.cpp: routes and who holds them.
+  [[nodiscard]] std::span<Warmth> warmths(std::uint32_t servant) noexcept {
+    return {&warmths_[std::size_t{servant} * limits_.routes_per_servant],
+            limits_.routes_per_servant};
+  }
+  [[nodiscard]] std::uint32_t index_of(const Warmth& warmth) const noexcept {
+    return static_cast<std::uint32_t>(&warmth - warmths_.data());
+  }
+  [[nodiscard]] bool holds(std::uint32_t servant, std::uint32_t route) noexcept;
+  void touch(std::uint32_t servant, std::uint32_t route, Nanos now) noexcept;
   std::uint32_t acquire_route(std::uint64_t key) noexcept;
   void release_route(std::uint32_t route) noexcept;
   void update_ready(std::uint32_t route) noexcept;
-  void hold(std::uint32_t servant, std::uint32_t route) noexcept;
+  void hold(std::uint32_t servant, std::uint32_t route, Nanos now) noexcept;
   void unhold(std::uint32_t servant) noexcept;
+  void give_up_route(Warmth& warmth) noexcept;
   void count_holder(std::uint32_t route) noexcept;
   void uncount_holder(std::uint32_t route) noexcept;
   void enter_free(std::uint32_t servant) noexcept;
-  void leave_free(std::uint32_t servant) noexcept;
+  void leave_free(std::uint32_t servant, bool sent = false) noexcept;
+  [[nodiscard]] FreeServant seen_free(std::uint32_t servant) const noexcept;
+  void bar(std::uint32_t servant) noexcept;
+  void unbar(std::uint32_t servant) noexcept;
   void forget_expired(std::uint32_t servant, Nanos now) noexcept;
 
   // dispatcher_pick.cpp: who runs what next.
@@ -155,7 +174,8 @@ class Dispatcher {
   [[nodiscard]] std::uint32_t overtaken(const Origin& origin) const noexcept;
   [[nodiscard]] bool ring_overtaken() const noexcept;
   std::uint32_t servant_for(const Request& request, Nanos now) noexcept;
-  void note_affinity(std::uint32_t route, const Servant& servant) noexcept;
+  std::uint32_t free_holder(std::uint32_t route, Nanos now) noexcept;
+  void note_affinity(std::uint32_t route, std::uint32_t servant) noexcept;
   void prefetch_ahead() const noexcept;
   Decision send(std::uint32_t slot, std::uint32_t servant, Nanos now) noexcept;
   Decision next_slow(Nanos now) noexcept;
@@ -167,8 +187,9 @@ class Dispatcher {
 
   // dispatcher_chores.cpp: what remains to be done after deaths, closings and shutdown.
   bool let_go_overdue(Nanos now) noexcept;
-  Decision chore() noexcept;
-  Decision clear_servant() noexcept;
+  Decision chore(Nanos now) noexcept;
+  Decision time_out(Nanos now) noexcept;
+  Decision clear_servant(Nanos now) noexcept;
   Decision clear_origin() noexcept;
   Decision clear_slots() noexcept;
   Decision clear_queue() noexcept;
@@ -178,6 +199,8 @@ class Dispatcher {
   Decision give_up(std::uint32_t slot, FailReason reason) noexcept;
   void end(std::uint32_t slot) noexcept;
   void stop_running(std::uint32_t slot) noexcept;
+  void set_timer(std::uint32_t slot, Nanos timeout, Nanos now) noexcept;
+  void stop_timer(std::uint32_t slot) noexcept;
   [[nodiscard]] bool unwanted(const Request& request) const noexcept;
 
   Limits limits_;
@@ -189,18 +212,22 @@ class Dispatcher {
   std::uint32_t running_ = 0;
   std::uint32_t free_servants_ = 0;
   std::uint32_t attached_ = 0;
-  std::uint32_t vacant_ = 0;         // Chain of vacant request slots.
-  std::uint32_t last_even_ = kNone;  // The servant that `even` used last.
+  std::uint32_t vacant_ = 0;  // Chain of vacant request slots.
   bool expected_ = true;
   bool draining_ = false;
   bool expired_ = false;     // DrainExpired was seen: nothing is dispatched any more.
   bool chores_ = false;      // One of the lists below the line may have something.
   bool chore_turn_ = false;  // Chores and dispatches take turns.
   std::uint64_t queued_bytes_ = 0;
+  Nanos timer_due_ = kForever;  // No timer expires before this.
+  ServantPolicy* policy_;       // Of `policies_` the one of options_.policy.
 
   std::vector<Request> requests_;
   std::vector<Arrival> arrived_;  // By slot.
+  std::vector<Term> terms_;       // By slot; of those with kTimed.
+  TimerWheel timers_;             // By slot: while queued for waiting, while running for running.
   std::vector<Servant> servants_;
+  std::vector<Warmth> warmths_;  // By servant, Limits::routes_per_servant of each.
   std::vector<Route> routes_;
   std::vector<Origin> origins_;
   std::vector<std::uint32_t> origin_of_;  // The caller's index -> node.
@@ -211,9 +238,7 @@ class Dispatcher {
   std::uint32_t vacant_lane_ = 0;
   std::uint32_t vacant_origin_ = 0;
 
-  Bitmap free_;  // Every free servant.
-  Bitmap bare_;  // Those that hold nothing and run nothing.
-  List used_;    // The other free ones, least recently used first.
+  std::array<std::unique_ptr<ServantPolicy>, kPolicies> policies_;
   List spares_;  // Free servants of tier 1, least recently used first.
   List ready_;   // Routes with a free holder and queued requests, in turn.
   List ring_;    // Origins with open requests, in turn.
@@ -227,7 +252,7 @@ class Dispatcher {
   List closing_;   // Origins that went away.
   List released_;  // Routes that lost their last holder while requests were waiting for it.
   List arrivals_;  // Requests queued while there was a servant of tier 1, in that order.
-  std::uint32_t local_ = 0;         // Servants of tier 0 that are attached and not suspended.
+  std::uint32_t local_ = 0;         // Servants of tier 0 that are attached and not barred.
   std::uint32_t remote_ = 0;        // Attached servants of tier 1.
   std::uint32_t unlisted_ = 0;      // Queued requests that are not in arrivals_.
   Nanos unlisted_since_ = 0;        // When the first of tier 1 joined: they are as old as that.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,6 +51,12 @@ class DispatcherAudit {
     return found;
   }
 
+  std::span<const Warmth> held_by(const Servant& servant) const {
+    const auto index = static_cast<std::size_t>(&servant - d_.servants_.data());
+    const std::size_t count = d_.limits_.routes_per_servant;
+    return {&d_.warmths_[index * count], count};
+  }
+
   bool flag(std::uint32_t slot, std::uint8_t bit) const {
     return (d_.requests_[slot].flags & bit) != 0;
   }
@@ -69,6 +77,10 @@ class DispatcherAudit {
         check(flag(slot, Request::kOpen) || flag(slot, Request::kAged), "request: lost", slot);
         routed_ += request.place != kNone;
       }
+      check(!d_.timers_.is_set(slot) ||
+                (request.state != RequestState::vacant && flag(slot, Request::kTimed)),
+            "request: timer", slot);
+      timed_ += d_.timers_.is_set(slot);
       if (request.state != RequestState::vacant) {
         check(d_.origins_[request.origin].state != Origin::State::vacant, "request: origin", slot);
         const bool counted = request.state != RequestState::running;
@@ -228,9 +240,11 @@ class DispatcherAudit {
       }
     }
     for (const Servant& servant : d_.servants_) {
-      if (servant.route != kNone) {
-        ++refs[servant.route];
-        holders[servant.route] += !servant.suspended;
+      for (const Warmth& warmth : held_by(servant)) {
+        if (warmth.route != kNone) {
+          ++refs[warmth.route];
+          holders[warmth.route] += !servant.barred();
+        }
       }
     }
     std::size_t ready = 0;
@@ -248,10 +262,10 @@ class DispatcherAudit {
             "route: not indexed", node);
       check(members<&Lane::of_route>(d_.lanes_, route.lanes, "lanes").size() == route.lane_count,
             "route: lanes", node);
-      const auto free = members<&Servant::of_route>(d_.servants_, route.free_holders, "holders");
-      for (const std::uint32_t servant : free) {
-        check(d_.servants_[servant].free && d_.servants_[servant].route == node,
-              "route: free holder", servant);
+      const auto free = members<&Warmth::of_route>(d_.warmths_, route.free_holders, "holders");
+      for (const std::uint32_t at : free) {
+        check(d_.warmths_[at].route == node && d_.servants_[d_.warmths_[at].servant].free,
+              "route: free holder", at);
       }
       check(route.ready == (!free.empty() && !route.lanes.empty()), "route: ready", node);
       check(!route.released || (route.holders == 0 && !route.lanes.empty()), "route: released",
@@ -266,7 +280,6 @@ class DispatcherAudit {
 
   void servants() {
     std::size_t leaving = 0;
-    std::size_t used = 0;
     std::size_t held_free = 0;
     std::size_t spares = 0;
     for (std::uint32_t index = 0; index < d_.servants_.size(); ++index) {
@@ -285,22 +298,36 @@ class DispatcherAudit {
       running_ += slots.size();
       attached_ += attached;
       leaving += servant.state == Servant::State::leaving;
-      const bool can = attached && !servant.suspended && servant.outstanding < servant.credit;
+      const auto overran = std::count_if(slots.begin(), slots.end(), [this](std::uint32_t slot) {
+        return flag(slot, Request::kOverran);
+      });
+      check(servant.state == Servant::State::vacant || overran == servant.overruns,
+            "servant: overruns", index);
+      const bool can = attached && !servant.barred() && servant.outstanding < servant.credit;
       check(servant.free == can, "servant: free", index);
-      check(!servant.remote || servant.route == kNone, "servant: a remote one holds a route",
-            index);
+      std::size_t routes = 0;
+      for (const Warmth& warmth : held_by(servant)) {
+        routes += warmth.route != kNone;
+        check(warmth.servant == index, "servant: somebody else's place", index);
+      }
+      check(routes == (servant.state == Servant::State::attached ? servant.routes : 0),
+            "servant: routes", index);
+      check(!servant.remote || routes == 0, "servant: a remote one holds a route", index);
       spares += can && servant.remote;
       remote_ += attached && servant.remote;
-      local_ += attached && !servant.remote && !servant.suspended;
+      local_ += attached && !servant.remote && !servant.barred();
       const bool free = can && !servant.remote;
-      const bool bare = free && servant.route == kNone && servant.outstanding == 0;
-      check(d_.free_.test(index) == free, "servant: in the free set", index);
-      check(d_.bare_.test(index) == bare, "servant: bare", index);
+      for (const auto& policy : d_.policies_) {
+        check(policy->contains(index) == (free && policy.get() == d_.policy_),
+              "servant: known to the policy", index);
+      }
       free_ += free;
-      used += free && !bare;
-      held_free += free && servant.route != kNone;
+      held_free += free ? routes : 0;
     }
-    check(used == members<&Servant::use>(d_.servants_, d_.used_, "used").size(), "used", used);
+    const std::uint32_t chosen = d_.policy_->choose();
+    check(
+        free_ == 0 ? chosen == kNone : chosen < d_.servants_.size() && d_.policy_->contains(chosen),
+        "policy: chooses one that is not free", chosen);
     check(spares == members<&Servant::use>(d_.servants_, d_.spares_, "spares").size(), "spares",
           spares);
     check(leaving == members<&Servant::use>(d_.servants_, d_.leaving_, "leaving").size(), "leaving",
@@ -309,7 +336,7 @@ class DispatcherAudit {
     std::size_t listed = 0;
     for (const Route& route : d_.routes_) {
       if (route.refs != 0) {
-        listed += members<&Servant::of_route>(d_.servants_, route.free_holders, "holders").size();
+        listed += members<&Warmth::of_route>(d_.warmths_, route.free_holders, "holders").size();
       }
     }
     check(listed == held_free, "servants: holders listed", listed);
@@ -323,9 +350,10 @@ class DispatcherAudit {
     check(attached_ == d_.attached_, "attached", attached_);
     check(local_ == d_.local_ && remote_ == d_.remote_, "tiers", local_);
     check(free_ == d_.free_servants_, "free servants", free_);
+    check(timed_ == 0 || d_.timer_due_ != kForever, "timers: forgotten", timed_);
     const Counters& c = d_.counters_;
     check(c.submitted == c.completed + c.orphaned + c.discarded + c.failed_died + c.failed_none +
-                             c.failed_shutdown + d_.queued_ + d_.running_,
+                             c.failed_shutdown + c.failed_queued + d_.queued_ + d_.running_,
           "counters: requests do not balance", c.submitted);
     check(c.dispatched == c.hits + c.claims + c.steals + c.spills + c.unrouted + c.remote,
           "counters: dispatches do not balance", c.dispatched);
@@ -341,6 +369,7 @@ class DispatcherAudit {
   const Dispatcher& d_;
   std::string fault_;
   std::size_t in_state_[6] = {};
+  std::size_t timed_ = 0;
   std::size_t opened_ = 0;
   std::size_t aged_ = 0;
   std::size_t routed_ = 0;

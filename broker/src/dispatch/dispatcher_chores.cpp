@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "dispatch/dispatcher.hpp"
 
 // What remains to be done after deaths, closings, cancellations and shutdown. Each function takes
@@ -27,14 +29,16 @@ bool Dispatcher::let_go_overdue(Nanos now) noexcept {
   return false;
 }
 
-Decision Dispatcher::chore() noexcept {
+Decision Dispatcher::chore(Nanos now) noexcept {
   Decision decision;
   for (std::uint32_t step = 0; step < kStepsMax; ++step) {
     if (!doomed_.empty()) {
       return discard(doomed_.first);
     }
-    if (!leaving_.empty()) {
-      decision = clear_servant();
+    if (now >= timer_due_) {
+      decision = time_out(now);
+    } else if (!leaving_.empty()) {
+      decision = clear_servant(now);
     } else if (!closing_.empty()) {
       decision = clear_origin();
     } else if (!released_.empty()) {
@@ -58,8 +62,52 @@ Decision Dispatcher::chore() noexcept {
   return decision;
 }
 
+// One timer, or a step towards one.
+Decision Dispatcher::time_out(Nanos now) noexcept {
+  const std::uint32_t slot = timers_.expire(now);
+  timer_due_ = timers_.next_due();
+  if (slot == kNone) {
+    return {};
+  }
+  Request& request = requests_[slot];
+  if (request.state != RequestState::running) {
+    return give_up(slot, FailReason::queue_timeout);
+  }
+  Servant& servant = servants_[request.servant];
+  if (servant.state != Servant::State::attached) {
+    return {};  // Cleared away below.
+  }
+  if (!servant.barred()) {
+    bar(request.servant);
+  }
+  ++servant.overruns;
+  ++counters_.overruns;
+  Decision decision;
+  decision.kind = Decision::Kind::overrun;
+  decision.deliver = !unwanted(request);
+  decision.request = {slot, request.generation};
+  decision.servant = request.servant;
+  request.flags |= Request::kOverran | Request::kCancelled;
+  return decision;
+}
+
+void Dispatcher::set_timer(std::uint32_t slot, Nanos timeout, Nanos now) noexcept {
+  if (timeout >= kForever - now) {
+    timers_.stop(slot);
+    return;
+  }
+  timers_.set(slot, now + timeout);
+  timer_due_ = std::min(timer_due_, now + timeout);
+}
+
+void Dispatcher::stop_timer(std::uint32_t slot) noexcept {
+  if ((requests_[slot].flags & Request::kTimed) != 0) [[unlikely]] {
+    timers_.stop(slot);
+  }
+}
+
 // One request of a servant that left: back to the front of the queue, or over.
-Decision Dispatcher::clear_servant() noexcept {
+Decision Dispatcher::clear_servant(Nanos now) noexcept {
   const std::uint32_t index = leaving_.first;
   const std::uint32_t slot = servants_[index].running.first;
   Request& request = requests_[slot];
@@ -73,6 +121,9 @@ Decision Dispatcher::clear_servant() noexcept {
   append<&Request::order>(requests_, retry_, slot);
   append<&Request::lane>(requests_, origins_[request.origin].retry, slot);
   note_arrival(slot);
+  if ((request.flags & Request::kTimed) != 0) {
+    set_timer(slot, terms_[slot].queue_timeout, now);
+  }
   --running_;
   ++queued_;
   queued_bytes_ += request.bytes;
@@ -146,8 +197,12 @@ void Dispatcher::stop_running(std::uint32_t slot) noexcept {
   }
   remove<&Request::order>(requests_, servant.running, slot);
   --servant.outstanding;
+  const bool overran = (requests_[slot].flags & Request::kOverran) != 0;
+  servant.overruns -= overran ? 1 : 0;
   if (servant.state == Servant::State::attached) {
-    if (!servant.suspended) {
+    if (overran && !servant.barred()) {
+      unbar(index);
+    } else if (!servant.barred()) {
       enter_free(index);
     }
   } else if (servant.running.empty()) {
@@ -170,6 +225,9 @@ Decision Dispatcher::fail(std::uint32_t slot, FailReason reason) noexcept {
       break;
     case FailReason::shutdown:
       ++counters_.failed_shutdown;
+      break;
+    case FailReason::queue_timeout:
+      ++counters_.failed_queued;
       break;
   }
   end(slot);

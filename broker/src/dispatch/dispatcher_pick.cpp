@@ -53,6 +53,9 @@ bool Dispatcher::ring_overtaken() const noexcept {
 }
 
 Decision Dispatcher::next(Nanos now) noexcept {
+  if (now >= timer_due_) [[unlikely]] {
+    chores_ = true;
+  }
   // hot: one request, nothing else queued, nothing to clear away: it never enters the queue.
   if (pending_ != kNone && queued_ == 1 && !chores_ && free_servants_ != 0) [[likely]] {
     const std::uint32_t servant = servant_for(requests_[pending_], now);
@@ -72,11 +75,11 @@ Decision Dispatcher::next_slow(Nanos now) noexcept {
   if (chores_) {
     // In turn, so that neither a mass of deaths nor a full queue keeps the other waiting.
     chore_turn_ = !chore_turn_;
-    const Decision first = chore_turn_ ? chore() : pick(now);
+    const Decision first = chore_turn_ ? chore(now) : pick(now);
     if (first.kind != Decision::Kind::none) {
       return first;
     }
-    const Decision second = chore_turn_ ? pick(now) : chore();
+    const Decision second = chore_turn_ ? pick(now) : chore(now);
     if (second.kind != Decision::Kind::none) {
       return second;
     }
@@ -125,9 +128,9 @@ Decision Dispatcher::pick(Nanos now) noexcept {
 // For the first ready route. Kind none: the structure changed, look again.
 Decision Dispatcher::pick_ready(Nanos now) noexcept {
   const std::uint32_t route = ready_.first;
-  const std::uint32_t servant = routes_[route].free_holders.last;
+  const std::uint32_t servant = warmths_[routes_[route].free_holders.last].servant;
   forget_expired(servant, now);
-  if (servants_[servant].route != route) {
+  if (!holds(servant, route)) {
     return {};
   }
   const std::uint32_t lane = routes_[route].lanes.first;
@@ -196,45 +199,43 @@ Nanos Dispatcher::remote_due() const noexcept {
 // The best free servant for this request; kNone if it has to wait for a busy one. Some servant must
 // be free. A request to be sent again never waits.
 std::uint32_t Dispatcher::servant_for(const Request& request, Nanos now) noexcept {
-  switch (options_.policy) {
-    case Policy::orig:
-      return free_.first();
-    case Policy::even: {
-      const std::uint32_t above = free_.first_above(last_even_);
-      return above != kNone ? above : free_.first();
+  if (options_.policy == Policy::match) {
+    const std::uint32_t route = route_of(request);
+    const std::uint32_t holder = route != kNone ? free_holder(route, now) : kNone;
+    if (holder != kNone) {
+      return holder;
     }
-    case Policy::match:
-      break;
-  }
-  const std::uint32_t route = route_of(request);
-  if (route != kNone) {
-    for (std::uint32_t tries = 0; tries < kHoldersTriedMax; ++tries) {
-      const std::uint32_t holder = routes_[route].free_holders.last;
-      if (holder == kNone) {
-        break;
-      }
-      forget_expired(holder, now);
-      if (servants_[holder].route == route) {
-        return holder;
-      }
+    if (must_wait(request, now)) {
+      return kNone;
     }
   }
-  if (must_wait(request, now)) {
-    return kNone;
-  }
-  return !bare_.empty() ? bare_.first() : used_.first;
+  return policy_->choose();
 }
 
-void Dispatcher::note_affinity(std::uint32_t route, const Servant& servant) noexcept {
-  if (servant.remote) {
+std::uint32_t Dispatcher::free_holder(std::uint32_t route, Nanos now) noexcept {
+  for (std::uint32_t tries = 0; tries < kHoldersTriedMax; ++tries) {
+    if (routes_[route].free_holders.empty()) {
+      break;
+    }
+    const std::uint32_t holder = warmths_[routes_[route].free_holders.last].servant;
+    forget_expired(holder, now);
+    if (holds(holder, route)) {
+      return holder;
+    }
+  }
+  return kNone;
+}
+
+void Dispatcher::note_affinity(std::uint32_t route, std::uint32_t servant) noexcept {
+  if (servants_[servant].remote) {
     ++counters_.remote;
   } else if (route == kNone) {
     ++counters_.unrouted;
-  } else if (servant.route == route) {
+  } else if (holds(servant, route)) {
     ++counters_.hits;
   } else if (routes_[route].holders != 0) {
     ++counters_.spills;
-  } else if (servant.route == kNone) {
+  } else if (servants_[servant].routes < limits_.routes_per_servant) {
     ++counters_.claims;
   } else {
     ++counters_.steals;
@@ -278,12 +279,12 @@ Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) no
   Servant& servant = servants_[index];
   const std::uint32_t route = route_of(request);
   forget_expired(index, now);
-  note_affinity(route, servant);
-  leave_free(index);
+  note_affinity(route, index);
+  leave_free(index, true);
   ++servant.outstanding;
   if (route != kNone && !servant.remote) {
     // Before the request leaves its lane: the next of the lane then has a holder to wait for.
-    hold(index, route);
+    hold(index, route, now);
   }
   if (servant.outstanding < servant.credit) {
     enter_free(index);
@@ -301,7 +302,9 @@ Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) no
   request.servant = index;
   request.dispatched = now;
   append<&Request::order>(requests_, servant.running, slot);
-  last_even_ = servant.remote ? last_even_ : index;
+  if ((request.flags & Request::kTimed) != 0) [[unlikely]] {
+    set_timer(slot, terms_[slot].run_timeout, now);
+  }
   ++counters_.dispatched;
   Decision decision;
   decision.kind = Decision::Kind::dispatch;

@@ -233,6 +233,7 @@ std::uint32_t Dispatcher::next_in_turn() const noexcept {
 // The request is over and in no list any more.
 void Dispatcher::finish(std::uint32_t slot) noexcept {
   Request& request = requests_[slot];
+  stop_timer(slot);
   --(request.state == RequestState::running ? running_ : queued_);
   if (request.state != RequestState::running) {
     queued_bytes_ -= request.bytes;

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "dispatch/dispatcher.hpp"
 
 // Routes, who holds them, and which servants are free.
 //
-// A servant holds the route of the last request sent to it that had one; a route may have several
-// holders (after a spill). A suspended servant keeps its route in mind but does not count as a
-// holder. A route is *ready* if a free holder and a queued request could meet.
+// A servant holds the routes of the last requests sent to it that had one, up to
+// Limits::routes_per_servant; a route may have several holders (after a spill). A barred servant
+// keeps its routes in mind but does not count as a holder. A route is *ready* if a free holder and
+// a queued request could meet.
 namespace mserve::broker {
 
 // The node of this key with one more reference; kNone if its neighbourhood in the index is crowded.
@@ -71,27 +74,65 @@ void Dispatcher::uncount_holder(std::uint32_t node) noexcept {
   }
 }
 
-// The servant must not be in the sets of free ones while what it holds changes.
-void Dispatcher::hold(std::uint32_t servant, std::uint32_t route) noexcept {
-  if (servants_[servant].route == route) {
-    return;
+bool Dispatcher::holds(std::uint32_t servant, std::uint32_t route) noexcept {
+  const auto held = warmths(servant);
+  return std::any_of(held.begin(), held.end(),
+                     [&](const Warmth& warmth) { return warmth.route == route; });
+}
+
+// If the servant holds the route, it was used now.
+void Dispatcher::touch(std::uint32_t servant, std::uint32_t route, Nanos now) noexcept {
+  for (Warmth& warmth : warmths(servant)) {
+    if (warmth.route == route) {
+      warmth.used = now;
+    }
   }
-  unhold(servant);
-  servants_[servant].route = route;
+}
+
+// The servant must not be free while what it holds changes: here and below.
+void Dispatcher::hold(std::uint32_t servant, std::uint32_t route, Nanos now) noexcept {
+  Warmth* place = nullptr;  // That of the route, else a vacant one, else the least recently used.
+  for (Warmth& warmth : warmths(servant)) {
+    if (warmth.route == route) {
+      warmth.used = now;
+      return;
+    }
+    if (place == nullptr ||
+        (place->route != kNone && (warmth.route == kNone || warmth.used < place->used))) {
+      place = &warmth;
+    }
+  }
+  give_up_route(*place);
+  place->route = route;
+  place->used = now;
+  ++servants_[servant].routes;
   ++routes_[route].refs;
   count_holder(route);
 }
 
 void Dispatcher::unhold(std::uint32_t servant) noexcept {
-  const std::uint32_t route = servants_[servant].route;
+  for (Warmth& warmth : warmths(servant)) {
+    give_up_route(warmth);
+  }
+}
+
+void Dispatcher::give_up_route(Warmth& warmth) noexcept {
+  const std::uint32_t route = warmth.route;
   if (route == kNone) {
     return;
   }
-  servants_[servant].route = kNone;
-  if (!servants_[servant].suspended) {
+  warmth.route = kNone;
+  --servants_[warmth.servant].routes;
+  if (!servants_[warmth.servant].barred()) {
     uncount_holder(route);
   }
   release_route(route);
+}
+
+FreeServant Dispatcher::seen_free(std::uint32_t index) const noexcept {
+  const Servant& servant = servants_[index];
+  return {index, servant.outstanding, servant.weight, servant.routes,
+          servant.routes < limits_.routes_per_servant};
 }
 
 void Dispatcher::enter_free(std::uint32_t index) noexcept {
@@ -102,20 +143,20 @@ void Dispatcher::enter_free(std::uint32_t index) noexcept {
     return;
   }
   ++free_servants_;
-  free_.set(index);
-  servant.bare = servant.route == kNone && servant.outstanding == 0;
-  if (servant.bare) {
-    bare_.set(index);
+  policy_->enter(seen_free(index));
+  if (servant.routes == 0) {
     return;
   }
-  append<&Servant::use>(servants_, used_, index);
-  if (servant.route != kNone) {
-    append<&Servant::of_route>(servants_, routes_[servant.route].free_holders, index);
-    update_ready(servant.route);
+  for (Warmth& warmth : warmths(index)) {
+    if (warmth.route != kNone) {
+      append<&Warmth::of_route>(warmths_, routes_[warmth.route].free_holders, index_of(warmth));
+      update_ready(warmth.route);
+    }
   }
 }
 
-void Dispatcher::leave_free(std::uint32_t index) noexcept {
+// @param sent  because a request is being sent to it
+void Dispatcher::leave_free(std::uint32_t index, bool sent) noexcept {
   Servant& servant = servants_[index];
   servant.free = false;
   if (servant.remote) {
@@ -123,27 +164,71 @@ void Dispatcher::leave_free(std::uint32_t index) noexcept {
     return;
   }
   --free_servants_;
-  free_.clear(index);
-  if (servant.bare) {
-    bare_.clear(index);
+  policy_->leave(index, sent);
+  if (servant.routes == 0) {
     return;
   }
-  remove<&Servant::use>(servants_, used_, index);
-  if (servant.route != kNone) {
-    remove<&Servant::of_route>(servants_, routes_[servant.route].free_holders, index);
-    update_ready(servant.route);
+  for (Warmth& warmth : warmths(index)) {
+    if (warmth.route != kNone) {
+      remove<&Warmth::of_route>(warmths_, routes_[warmth.route].free_holders, index_of(warmth));
+      update_ready(warmth.route);
+    }
   }
 }
 
-// A free servant that runs nothing and has not used its route for long does not hold it any more.
-void Dispatcher::forget_expired(std::uint32_t index, Nanos now) noexcept {
-  const Servant& servant = servants_[index];
-  if (servant.route != kNone && servant.outstanding == 0 && options_.route_expire != kForever &&
-      now - servant.route_used >= options_.route_expire) {
+// Before it becomes barred, for the first of its reasons.
+void Dispatcher::bar(std::uint32_t index) noexcept {
+  Servant& servant = servants_[index];
+  if (servant.free) {
     leave_free(index);
-    unhold(index);
+  }
+  local_ -= servant.remote ? 0 : 1;
+  for (const Warmth& warmth : warmths(index)) {
+    if (warmth.route != kNone) {
+      uncount_holder(warmth.route);
+    }
+  }
+}
+
+// After the last reason for it to be barred went away.
+void Dispatcher::unbar(std::uint32_t index) noexcept {
+  Servant& servant = servants_[index];
+  local_ += servant.remote ? 0 : 1;
+  for (Warmth& warmth : warmths(index)) {
+    if (warmth.route == kNone) {
+      continue;
+    }
+    // What it held is probably still warm, unless somebody else took it over meanwhile.
+    count_holder(warmth.route);
+    if (routes_[warmth.route].holders > 1) {
+      give_up_route(warmth);
+    }
+  }
+  if (servant.outstanding < servant.credit) {
     enter_free(index);
   }
+}
+
+// A free servant that runs nothing and has not used a route for long does not hold it any more.
+void Dispatcher::forget_expired(std::uint32_t index, Nanos now) noexcept {
+  const Servant& servant = servants_[index];
+  if (servant.routes == 0 || servant.outstanding != 0 || options_.route_expire == kForever) {
+    return;
+  }
+  const auto expired = [&](const Warmth& warmth) {
+    return warmth.route != kNone && now - warmth.used >= options_.route_expire;
+  };
+  const auto held = warmths(index);
+  if (std::none_of(held.begin(), held.end(), expired)) {
+    return;
+  }
+  leave_free(index);
+  for (Warmth& warmth : held) {
+    if (expired(warmth)) {
+      give_up_route(warmth);
+    }
+  }
+  enter_free(index);
 }
 
 }  // namespace mserve::broker

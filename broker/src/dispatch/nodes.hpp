@@ -29,6 +29,8 @@ struct alignas(64) Request {
   static constexpr std::uint8_t kCancelled = 8;  ///< Nobody wants its answer.
   static constexpr std::uint8_t kAgain = 16;     ///< It was sent before.
   static constexpr std::uint8_t kArrived = 32;   ///< In the list by arrival that tier 1 needs.
+  static constexpr std::uint8_t kTimed = 64;     ///< It has a Term, and perhaps a timer.
+  static constexpr std::uint8_t kOverran = 128;  ///< Runs longer than it may; its origin knows.
 
   Links order;  ///< Origin's open or waiting list, retry, doomed, servant's running list, vacant.
   Links lane;   ///< The lane's requests; for a retry the origin's retry list.
@@ -58,6 +60,12 @@ struct Arrival {
   Links by_arrival;
 };
 
+/// How long a request may wait and run. Apart from the requests, since most have no such limit.
+struct Term {
+  Nanos queue_timeout;
+  Nanos run_timeout;
+};
+
 /// The queued requests of one origin that have one route, first come first served. Exists while it
 /// has any.
 struct alignas(32) Lane {
@@ -71,9 +79,9 @@ struct alignas(32) Lane {
 struct Route {
   std::uint64_t key;      ///< The hash that the client sent.
   std::uint32_t refs;     ///< Servants that hold it, lanes, and requests whose place it is.
-  std::uint32_t holders;  ///< Servants that hold it and are not suspended.
-  List free_holders;      ///< Those free now, the warmest last, by Servant::of_route.
-  List lanes;             ///< Queued requests, one lane per origin, in turn.
+  std::uint32_t holders;  ///< Servants that hold it and are not barred.
+  List free_holders;  ///< Those free now, the one that became free last last, by Warmth::of_route.
+  List lanes;         ///< Queued requests, one lane per origin, in turn.
   std::uint32_t lane_count;
   std::uint32_t sweep_left;  ///< While in the released list: lanes still to look at.
   Links listed;              ///< The ready list or the released list.
@@ -102,18 +110,29 @@ struct alignas(64) Origin {
 struct Servant {
   enum class State : std::uint8_t { vacant, attached, leaving };
 
-  List running;         ///< By Request::order, oldest first.
-  Links use;            ///< Free ones (also the spares) by last use; while leaving, that list.
-  Links of_route;       ///< Route::free_holders, while free.
-  Nanos route_used;     ///< When it last finished a request of its route.
-  std::uint32_t route;  ///< What it holds; kNone: nothing.
+  List running;          ///< By Request::order, oldest first.
+  Links use;             ///< Free ones of tier 1 by last use; while leaving, that list.
+  std::uint32_t routes;  ///< How many routes it holds.
   std::uint32_t credit;
   std::uint32_t outstanding;
+  std::uint32_t overruns;  ///< How many of these run longer than they may.
+  std::uint16_t weight;
   State state;
   bool suspended;
-  bool remote;  ///< Of tier 1: when free, in Dispatcher::spares_ and in none of the other sets.
-  bool free;    ///< attached, not suspended, outstanding < credit: in the sets of free servants.
-  bool bare;    ///< While free: holds nothing and runs nothing, so in Dispatcher::bare_.
+  bool remote;  ///< Of tier 1: when free, in Dispatcher::spares_ and unknown to the policy.
+  bool free;    ///< attached, not barred, outstanding < credit: the policy may choose it.
+
+  /// Gets nothing new, and nobody waits for it.
+  [[nodiscard]] bool barred() const noexcept { return suspended || overruns != 0; }
+};
+
+/// A place for a route that a servant holds: its data is warm there. Each servant has
+/// Limits::routes_per_servant of them, side by side.
+struct Warmth {
+  std::uint32_t route = kNone;  ///< kNone: vacant.
+  std::uint32_t servant = kNone;
+  Nanos used = 0;  ///< When the servant was last sent or last finished a request of it.
+  Links of_route;  ///< Route::free_holders, while the servant is free.
 };
 
 }  // namespace mserve::broker

@@ -18,6 +18,11 @@ inline constexpr Nanos kForever = std::numeric_limits<Nanos>::max();
 /// "No such servant, origin or request slot".
 inline constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
 
+/// Highest weight of a servant.
+inline constexpr std::uint32_t kWeightMax = 1000;
+/// Most routes that a servant may hold at once: a decision looks at each of them.
+inline constexpr std::uint32_t kRoutesPerServantMax = 64;
+
 /// Names one request until it completes. The slot is below Limits::requests_max, so a caller can
 /// keep its own data about a request in an array indexed by slot; the generation changes each time
 /// the slot is used again, so that a late answer never hits a new request.
@@ -43,11 +48,19 @@ struct Limits {
   std::uint32_t servants_max = 1024;   ///< Servant indices are below this.
   std::uint32_t origins_max = 16384;   ///< Origin indices are below this.
   std::uint32_t requests_max = 65536;  ///< Requests queued or running; the next one is `busy`.
+  /// The same for each origin.
+  std::uint32_t origin_requests_max = kNone;
   /// Bytes of queued requests (flows not counted); the request that would exceed it is `busy`.
   std::uint64_t queued_bytes_max = std::uint64_t{256} << 20;
   /// How often a request may be overtaken for the sake of affinity before it goes next: by later
   /// requests of its own origin, and (an origin's turn) by later turns of other origins.
   std::uint32_t overtake_max = 64;
+  /// How many routes a servant holds at once, at most kRoutesPerServantMax; another one displaces
+  /// its least recently used one.
+  std::uint32_t routes_per_servant = 1;
+  /// Deadlines are kept to 2^tick_bits nanoseconds: never early, at most that much late. At
+  /// most 32.
+  std::uint32_t tick_bits = 16;
   /// Scatters the route hashes, which clients choose, over the tables. Give it a random value in
   /// production so that nobody can aim at one slot, and a fixed one in tests.
   std::uint64_t hash_seed = 0x6d73657276650001;
@@ -55,10 +68,13 @@ struct Limits {
 
 /// What chooses the servant.
 enum class Policy : std::uint8_t {
-  orig,   ///< The first free servant from the top.
-  even,   ///< The next free servant after the last one used, wrapping.
-  match,  ///< A servant that holds the request's route; see Options.
+  orig,      ///< The first free servant from the top.
+  even,      ///< The next free servant after the last one used, wrapping.
+  match,     ///< A servant that holds the request's route; see Options.
+  least,     ///< The one that runs least; of several the least recently used.
+  weighted,  ///< In proportion to the servants' weights.
 };
+inline constexpr std::uint32_t kPolicies = 5;
 
 /// What may change while the broker runs.
 struct Options {
@@ -82,6 +98,7 @@ struct ServantJoined {
   /// Of tier 1 (on another host): idle as long as tier 0 serves, see Options::spill_after. It holds
   /// no routes, and whoever is next in turn goes to the one of them that was idle longest.
   bool remote = false;
+  std::uint32_t weight = 1;  ///< For Policy::weighted; cut to 1 .. kWeightMax.
 };
 /// A servant died or detached. What it was running is retried, failed or discarded through next().
 struct ServantLeft {
@@ -119,6 +136,11 @@ struct Submit {
   /// Its payload stays with its sender until a servant is chosen, then streams through: the bytes
   /// are not counted, and it is never sent again, whatever `retries` says.
   bool flow = false;
+  /// How long it may wait for a servant; after that it fails with `queue_timeout`. If its servant
+  /// leaves and it is sent again, the time starts anew. kForever: no limit.
+  Nanos queue_timeout = kForever;
+  /// How long it may run until its answer begins; after that an `overrun` decision says so.
+  Nanos run_timeout = kForever;
 };
 /// Its origin no longer wants this request.
 struct Cancel {
@@ -141,8 +163,8 @@ struct DrainExpired {};
 
 /// Why a request was not accepted.
 enum class Refusal : std::uint8_t {
-  none,            ///< Accepted.
-  busy,            ///< Limits::requests_max or queued_bytes_max reached: try later.
+  none,  ///< Accepted.
+  busy,  ///< Limits::requests_max, origin_requests_max or queued_bytes_max reached: try later.
   no_servant,      ///< None attached and none expected.
   shutting_down,   ///< DrainBegan was seen.
   unknown_origin,  ///< Index out of range or not open: the caller's mistake.
@@ -176,9 +198,10 @@ struct Completion {
 
 /// Why a request failed without an answer.
 enum class FailReason : std::uint8_t {
-  servant_died,  ///< Its servant left and it may not be sent again.
-  no_servant,    ///< Queued, the last servant left, and none is expected.
-  shutdown,      ///< DrainExpired.
+  servant_died,   ///< Its servant left and it may not be sent again.
+  no_servant,     ///< Queued, the last servant left, and none is expected.
+  shutdown,       ///< DrainExpired.
+  queue_timeout,  ///< Submit::queue_timeout passed before a servant was free for it.
 };
 
 /// One thing to do. The request is over after `fail` and `discard`: its id names nothing any more.
@@ -188,11 +211,16 @@ struct Decision {
     dispatch,  ///< Send `request` to `servant`.
     fail,      ///< Tell its origin that it failed, for `reason`; free what it holds.
     discard,   ///< Free what it holds; nobody is told.
-    more,      ///< A bounded piece of bookkeeping was done; call next() again.
+    /// Tell its origin that it ran too long, unless `deliver` is false. It is still with `servant`,
+    /// which gets nothing new until it answers; then Done says deliver = false (if it leaves
+    /// instead, a `discard` follows).
+    overrun,
+    more,  ///< A bounded piece of bookkeeping was done; call next() again.
   };
   Kind kind = Kind::none;
   FailReason reason = FailReason::servant_died;
-  bool again = false;  ///< dispatch: it was sent before, to a servant that left.
+  bool again = false;   ///< dispatch: it was sent before, to a servant that left.
+  bool deliver = true;  ///< overrun: false: it was cancelled, or its origin is gone.
   RequestId request;
   std::uint32_t servant = kNone;
 };
@@ -206,18 +234,20 @@ struct Counters {
   std::uint64_t dispatched = 0;   ///< `dispatch` decisions, repeats included.
   std::uint64_t retried = 0;      ///< Put back because the servant left.
   std::uint64_t completed = 0;    ///< Done and delivered.
-  std::uint64_t orphaned = 0;     ///< Done, answer dropped: cancelled or origin gone.
+  std::uint64_t orphaned = 0;     ///< Done, answer dropped: cancelled, overrun or origin gone.
+  std::uint64_t overruns = 0;     ///< `overrun` decisions.
   std::uint64_t invalid = 0;      ///< Done or ReplyBegan that was not believed.
   std::uint64_t discarded = 0;    ///< `discard` decisions.
   std::uint64_t failed_died = 0;  ///< `fail` with servant_died.
   std::uint64_t failed_none = 0;  ///< `fail` with no_servant.
   std::uint64_t failed_shutdown = 0;
-  std::uint64_t hits = 0;      ///< Sent to a servant that held the route.
-  std::uint64_t claims = 0;    ///< No holder: sent to a servant without (or with an expired) route.
-  std::uint64_t steals = 0;    ///< No holder: sent to a servant whose own route it displaced.
-  std::uint64_t spills = 0;    ///< A holder lives, but it went to another servant.
-  std::uint64_t unrouted = 0;  ///< Sent without regard to any route: it has none.
-  std::uint64_t remote = 0;    ///< Sent to a servant of tier 1.
+  std::uint64_t failed_queued = 0;  ///< `fail` with queue_timeout.
+  std::uint64_t hits = 0;           ///< Sent to a servant that held the route.
+  std::uint64_t claims = 0;         ///< No holder: sent to a servant with room for one more route.
+  std::uint64_t steals = 0;         ///< No holder: sent to a servant of which it displaced a route.
+  std::uint64_t spills = 0;         ///< A holder lives, but it went to another servant.
+  std::uint64_t unrouted = 0;       ///< Sent without regard to any route: it has none.
+  std::uint64_t remote = 0;         ///< Sent to a servant of tier 1.
   std::uint64_t overtakes = 0;  ///< Dispatches that went ahead of an older request of their origin.
   std::uint64_t forced = 0;     ///< Affinity refused because somebody was overtaken often enough.
   std::uint64_t routes_dropped = 0;  ///< Route table crowded: a request was queued without route.

@@ -13,14 +13,38 @@ namespace {
 /// Messages of one connection that may wait for an answer; beyond it the socket is not read.
 constexpr std::uint32_t kPendingMax = 16384;
 
-/// Whether a client's options are to keep its query from being run again: `repeatable` is 0b.
-bool asks_once(std::span<const std::byte> options) {
-  constexpr std::size_t kLookedAt = 4096;  // far more than options take
-  if (options.empty() || options.size() > kLookedAt) {
-    return false;
+/// What a client's options say about its query.
+struct Wishes {
+  bool repeatable = true;  ///< `repeatable` is 0b: it is not to be run again.
+  shm::DeadlineExt deadline;
+};
+
+/// A time of a client's options: a timespan, or a number of milliseconds as everywhere in LBT's
+/// dictionaries. 0 if it is missing or makes no sense.
+std::uint64_t time_of(const kdb::Value& options, std::string_view key) {
+  constexpr double kNsPerMs = 1e6;
+  constexpr double kNsMax = 1e18;
+  const std::optional<kdb::Value> value = options.find(key);
+  const std::optional<double> number = value ? value->number() : std::nullopt;
+  if (!number) {
+    return 0;
   }
-  const auto value = kdb::decode(options);
-  return value && value->find("repeatable") == kdb::Value::boolean(false);
+  const bool is_span = value->type_code() == -static_cast<std::int8_t>(kdb::Type::timespan);
+  const double ns = is_span ? *number : *number * kNsPerMs;
+  return ns >= 1 && ns <= kNsMax ? static_cast<std::uint64_t>(ns) : 0;
+}
+
+Wishes wishes_of(std::span<const std::byte> options) {
+  constexpr std::size_t kLookedAt = 4096;  // far more than options take
+  Wishes wishes;
+  if (options.empty() || options.size() > kLookedAt) {
+    return wishes;
+  }
+  if (const auto value = kdb::decode(options)) {
+    wishes.repeatable = value->find("repeatable") != kdb::Value::boolean(false);
+    wishes.deadline = {time_of(*value, "queue_timeout"), time_of(*value, "timeout")};
+  }
+  return wishes;
 }
 
 void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
@@ -95,7 +119,9 @@ Connection::Step Connection::submit(const Classified& message, std::span<const s
   pending.route_text = std::move(route.text);
   pending.request_bytes = message.payload.size();
   const bool pair = !message.options.empty();
-  const std::uint8_t flags = flags_of(message.convention, pair, !asks_once(message.options));
+  const Wishes wishes = wishes_of(message.options);
+  pending.deadline = wishes.deadline;
+  const std::uint8_t flags = flags_of(message.convention, pair, wishes.repeatable);
   note_query(message.query, pending.query_head);
   if (message.payload.size() <= context_.link->whole_bytes_max()) [[likely]] {
     if (!context_.link->try_send(head_of(pending, flags), message.payload)) {
@@ -127,7 +153,7 @@ std::uint8_t Connection::flags_of(Convention convention, bool pair, bool repeata
 }
 
 RequestHead Connection::head_of(const Pending& pending, std::uint8_t flags) const noexcept {
-  return {pending.id, pending.route, flags, origin_};
+  return {pending.id, pending.route, flags, origin_, pending.deadline};
 }
 
 /// A node in the list where its convention belongs.

@@ -10,6 +10,10 @@ namespace {
 /// saves work, the late answer is dropped anyway.
 constexpr std::size_t kCancelsMax = 4096;
 
+shm::DeadlineExt deadline_of(const SendOptions& options) noexcept {
+  return {options.queue_ns_max, options.run_ns_max};
+}
+
 }  // namespace
 
 shm::FrameHeader request_head(std::uint64_t id, const SendOptions& options) noexcept {
@@ -49,8 +53,15 @@ Result<std::uint64_t> ClientCore::try_send(std::span<const std::byte> payload,
   }
   const std::uint64_t id = next_id_;
   in_flight_.insert(id);
-  if (!shm::try_send_whole(link_->outgoing(), request_head(id, options), {}, payload))
-      [[unlikely]] {
+  const shm::DeadlineExt deadline = deadline_of(options);
+  std::byte extension[shm::ext_bytes_of(sizeof(deadline))];
+  std::size_t extension_bytes = 0;
+  if (!deadline.empty()) [[unlikely]] {
+    (void)shm::put_extension(extension, shm::ExtType::deadline, 0, deadline);
+    extension_bytes = sizeof(extension);
+  }
+  if (!shm::try_send_whole(link_->outgoing(), request_head(id, options),
+                           {extension, extension_bytes}, payload)) [[unlikely]] {
     (void)in_flight_.erase(id);
     return Error{refused(), 0, "try_send"};
   }
@@ -110,7 +121,7 @@ Result<std::uint64_t> ClientCore::send_flow(std::span<const std::byte> payload,
   }
   const std::uint64_t id = next_id_++;
   in_flight_.insert(id);
-  shm::FlowWriter writer(request_head(id, options), payload);
+  shm::FlowWriter writer(request_head(id, options), payload, deadline_of(options));
   bool begun = false;
   while (!writer.done()) {
     if (writer.step(link_->outgoing())) {

@@ -11,6 +11,7 @@ ExitCode exit_code_of(Errc code) noexcept {
     case Errc::invalid:
       return ExitCode::usage;
     case Errc::timed_out:
+    case Errc::queue_timeout:
       return ExitCode::timed_out;
     case Errc::busy:
     case Errc::no_servant:

@@ -33,6 +33,7 @@ class Schedule {
         credit_max_(1 + below(3)),
         mishaps_(below(4)),
         remotes_(below(2) * below(4)),
+        timeouts_(below(2) * below(100)),
         dispatcher_(limits_, options_),
         model_(limits_, options_, same_options_) {}
 
@@ -64,14 +65,17 @@ class Schedule {
     limits.origins_max = 1 + below(5);
     limits.requests_max = 2 + below(60);
     limits.queued_bytes_max = below(4) == 0 ? 500 : 1'000'000;
+    limits.origin_requests_max = below(3) == 0 ? 1 + below(20) : kNone;
     limits.overtake_max = below(3) == 0 ? 64 : below(6);
+    limits.routes_per_servant = below(2) == 0 ? 1 : 1 + below(4);
+    limits.tick_bits = 0;
     limits.hash_seed = random_();
     return limits;
   }
 
   Options random_options() {
     Options options;
-    options.policy = below(5) < 3 ? Policy::match : (below(2) != 0 ? Policy::orig : Policy::even);
+    options.policy = below(2) == 0 ? Policy::match : static_cast<Policy>(below(kPolicies));
     const Nanos waits[] = {0, 0, 1 + below(60), kForever};
     options.match_wait = waits[below(4)];
     const Nanos expiries[] = {12'000'000'000, kForever, 1 + below(80)};
@@ -99,21 +103,31 @@ class Schedule {
   }
 
   void join(std::uint32_t servant) {
-    const ServantJoined event{servant, below(credit_max_ + 1),
-                              remotes_ != 0 && below(4) < remotes_};
+    const ServantJoined event{servant, below(credit_max_ + 1), remotes_ != 0 && below(4) < remotes_,
+                              below(4)};
     model_.joined(event, dispatcher_.on(event, now_), now_);
   }
+
+  Nanos random_timeout() { return timeouts_ != 0 && below(3) == 0 ? below(timeouts_) : kForever; }
 
   void submit() {
     const Submit event{.origin = below(limits_.origins_max + (below(20) == 0)),
                        .route = below(4) == 0 ? 0 : 1 + below(routes_),
                        .bytes = below(100),
                        .retries = static_cast<std::uint8_t>(below(3)),
-                       .flow = below(8) == 0};
+                       .flow = below(8) == 0,
+                       .queue_timeout = random_timeout(),
+                       .run_timeout = random_timeout()};
     model_.submit(event, dispatcher_.on(event, now_), now_);
   }
 
-  void done(const Done& event) { model_.done(event, dispatcher_.on(event, now_), now_); }
+  void done(const Done& event) {
+    model_.done(event, dispatcher_.on(event, now_), now_);
+    tick();
+  }
+
+  // The model needs to know which of a servant's routes was used last.
+  void tick() { now_ += limits_.routes_per_servant > 1 ? 1 : 0; }
 
   void done_right() {
     const auto running = model_.running();
@@ -166,7 +180,7 @@ class Schedule {
         return model_.cancel(id, dispatcher_.on(Cancel{id}, now_));
       }
       case 3:
-        return model_.left(servant, dispatcher_.on(ServantLeft{servant}, now_));
+        return model_.left(servant, dispatcher_.on(ServantLeft{servant}, now_), now_);
       case 4:
         return model_.suspended(servant, dispatcher_.on(ServantSuspended{servant}, now_));
       case 5:
@@ -218,6 +232,7 @@ class Schedule {
         model_.quiet(dispatcher_, now_);
         return;
       }
+      tick();
     }
   }
 
@@ -251,7 +266,8 @@ class Schedule {
   std::uint32_t routes_;
   std::uint32_t credit_max_;
   std::uint32_t mishaps_;
-  std::uint32_t remotes_;  // Of four servants that join.
+  std::uint32_t remotes_;   // Of four servants that join.
+  std::uint32_t timeouts_;  // The longest; 0: none.
   Dispatcher dispatcher_;
   ReferenceModel model_;
   std::string fault_;

@@ -43,6 +43,9 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
   const bool limbo =
       std::any_of(live_.begin(), live_.end(), [](const Asked& asked) { return asked.limbo; });
   const std::uint64_t bytes = event.flow ? 0 : event.bytes;
+  const auto of_origin = [&](const Asked& asked) {
+    return event.origin < origin_of_.size() && asked.origin == origin_of_[event.origin];
+  };
   Refusal refusal = Refusal::none;
   if (event.origin >= origin_of_.size() || origin_of_[event.origin] < 0) {
     refusal = Refusal::unknown_origin;
@@ -51,6 +54,8 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
   } else if (!attached && !expected_) {
     refusal = Refusal::no_servant;
   } else if (live_.size() >= limits_.requests_max ||
+             static_cast<std::uint64_t>(std::count_if(live_.begin(), live_.end(), of_origin)) >=
+                 limits_.origin_requests_max ||
              (bytes != 0 && queued_bytes() + bytes > limits_.queued_bytes_max)) {
     refusal = Refusal::busy;
   }
@@ -70,6 +75,8 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
   asked.submit = event;
   asked.origin = origin_of_[event.origin];
   asked.submitted = now;
+  limit(asked, event.queue_timeout, now);
+  timed_ = timed_ || event.queue_timeout != kForever || event.run_timeout != kForever;
   asked.listed = anybody([](const Server& server) { return server.attached && server.remote; });
   asked.backlog = answer.backlog;
   live_.push_back(asked);
@@ -92,11 +99,11 @@ void ReferenceModel::done(const Done& event, const Completion& answer, Nanos now
   check(answer.backlog == asked->backlog, "done: backlog");
   check(answer.remaining == live_.size() - 1, "done: remaining");
   Server& server = servants_[event.servant];
-  --server.outstanding;
-  server.used = ++stamp_;
-  if (server.route == asked->submit.route && server.route != 0) {
-    server.route_used = now;
+  const auto held = server.routes.find(asked->submit.route);
+  if (held != server.routes.end()) {
+    held->second = now;
   }
+  ended_running(*asked);
   over(event.request);
 }
 
@@ -107,6 +114,7 @@ void ReferenceModel::reply_began(const ReplyBegan& event, bool answer) {
   check(answer == valid, "reply began: belief");
   if (valid) {
     asked->began = true;
+    limit(*asked, kForever, 0);
   }
 }
 
@@ -140,18 +148,22 @@ void ReferenceModel::joined(const ServantJoined& event, bool answer, Nanos now) 
     servants_[event.servant].remote = event.remote;
     servants_[event.servant].attached = true;
     servants_[event.servant].credit = std::max(event.credit, 1U);
+    servants_[event.servant].weight = std::clamp(event.weight, 1U, kWeightMax);
     servants_[event.servant].used = ++stamp_;
   }
 }
 
-void ReferenceModel::left(std::uint32_t servant, bool answer) {
+void ReferenceModel::left(std::uint32_t servant, bool answer, Nanos now) {
   check(answer == attached(servant), "left: answer");
   if (!answer) {
     return;
   }
   servants_[servant] = {};
   for (Asked& asked : live_) {
-    asked.limbo = asked.limbo || (asked.running && asked.servant == servant);
+    if (asked.running && !asked.limbo && asked.servant == servant) {
+      asked.limbo = true;
+      limit(asked, asked.submit.queue_timeout, now);  // From here on, if it is queued again.
+    }
   }
 }
 
@@ -167,19 +179,45 @@ void ReferenceModel::resumed(std::uint32_t servant, bool answer) {
   if (!answer || !servants_[servant].suspended) {
     return;
   }
-  Server& back = servants_[servant];
-  for (const Server& server : servants_) {
-    // Whether one whose route is out of date still counts depends on whether anybody looked.
-    if (server.attached && !server.suspended && server.route == back.route) {
-      back.maybe_forgotten = true;
+  servants_[servant].suspended = false;
+  unbarred(servants_[servant]);
+}
+
+// It still holds what nobody else took over meanwhile.
+void ReferenceModel::unbarred(Server& back) {
+  if (barred(back)) {
+    return;
+  }
+  std::erase_if(back.routes, [&](const auto& route) {
+    // Whether one whose route is out of date still counts depends on whether anybody looked; with
+    // several routes that matters no further than holds() tells.
+    return std::any_of(servants_.begin(), servants_.end(), [&](const Server& server) {
+      return &server != &back && server.attached && !barred(server) &&
+             server.routes.contains(route.first);
+    });
+  });
+  back.used = ++stamp_;
+}
+
+// Its servant has its credit back.
+void ReferenceModel::ended_running(const Asked& asked) {
+  Server& server = servants_[asked.servant];
+  --server.outstanding;
+  server.used = ++stamp_;
+  if (asked.overran) {
+    --server.overruns;
+    unbarred(server);
+  }
+}
+
+void ReferenceModel::set_options(const Options& options) {
+  if (options.policy != options_.policy) {
+    // The new policy starts with the free ones in the order of their indices.
+    for (Server& server : servants_) {
+      server.used = server.remote ? server.used : ++stamp_;
     }
   }
-  if (back.maybe_forgotten) {
-    back.route = 0;
-    back.maybe_forgotten = false;
-  }
-  back.suspended = false;
-  back.used = ++stamp_;
+  options_ = options;
 }
 
 void ReferenceModel::opened(std::uint32_t origin, bool answer) {
@@ -242,6 +280,9 @@ void ReferenceModel::decided(const Decision& decision, Nanos now, const Counters
     return;
   }
   Asked& asked = *found;
+  if (decision.kind == Kind::overrun) {
+    return check_overrun(asked, decision, now);
+  }
   if (decision.kind == Kind::dispatch) {
     dispatched(asked, decision, now, after.forced != before.forced);
     return;
@@ -264,11 +305,13 @@ void ReferenceModel::decided(const Decision& decision, Nanos now, const Counters
       case FailReason::shutdown:
         check(expired_, "fail: shutdown too early");
         break;
+      case FailReason::queue_timeout:
+        check(now >= asked.due, "fail: queue_timeout too early");
+        break;
     }
   }
   if (asked.running && !asked.limbo) {
-    --servants_[asked.servant].outstanding;
-    servants_[asked.servant].used = ++stamp_;
+    ended_running(asked);
   }
   over(decision.request);
   update_turns(-1);
@@ -308,25 +351,48 @@ void ReferenceModel::dispatched(Asked& asked, const Decision& decision, Nanos no
   ++asked.sent;
   check(asked.sent <= 1U + asked.submit.retries, "dispatch: too often");
   Server& server = servants_[decision.servant];
-  if (out_of_date(server, now)) {
-    server.route = 0;
-  }
+  std::erase_if(server.routes,
+                [&](const auto& route) { return out_of_date(server, route.second, now); });
   ++server.outstanding;
   check(server.outstanding <= server.credit, "dispatch: beyond the credit");
   server.used = ++stamp_;
   if (asked.submit.route != 0 && !server.remote) {
-    server.route = asked.submit.route;
-    server.route_used = now;
+    take_route(server, asked.submit.route, now);
   }
-  last_used_ = server.remote ? last_used_ : decision.servant;
+  if (options_.policy == Policy::even && !server.remote) {
+    last_used_ = decision.servant;
+  }
+  limit(asked, asked.submit.run_timeout, now);
   if (first) {
     count_overtaking(asked);
     update_turns(asked.origin);
   }
 }
 
+// Of several used last at the same time any may have been given up, and the model cannot tell
+// which: the schedules give every use a time of its own where servants hold more than one route.
+void ReferenceModel::take_route(Server& server, std::uint64_t route, Nanos now) {
+  if (!server.routes.contains(route) && server.routes.size() == limits_.routes_per_servant) {
+    server.routes.erase(
+        std::min_element(server.routes.begin(), server.routes.end(),
+                         [](const auto& a, const auto& b) { return a.second < b.second; }));
+  }
+  server.routes[route] = now;
+}
+
+void ReferenceModel::check_overrun(Asked& asked, const Decision& decision, Nanos now) {
+  check(asked.running && !asked.limbo, "overrun: does not run");
+  check(decision.deliver == !unwanted(asked), "overrun: deliver");
+  check(!asked.began, "overrun: its answer has begun");
+  check(now >= asked.due, "overrun: too early");
+  check(decision.servant == asked.servant, "overrun: wrong servant");
+  asked.overran = asked.cancelled = true;
+  limit(asked, kForever, 0);
+  ++servants_[asked.servant].overruns;
+}
+
 Nanos ReferenceModel::remote_due() const {
-  if (!anybody([](const Server& s) { return s.attached && !s.suspended && !s.remote; })) {
+  if (!anybody([](const Server& s) { return s.attached && !barred(s) && !s.remote; })) {
     return 0;
   }
   Nanos due = kForever;
@@ -371,6 +437,22 @@ void ReferenceModel::check_servant(const Asked& asked, std::uint32_t chosen, Nan
     case Policy::match:
       check_match(asked, chosen, now);
       break;
+    case Policy::least:
+      check_least(chosen);
+      break;
+    case Policy::weighted:
+      break;  // Shares need more than one decision: policies_test.cpp.
+  }
+}
+
+void ReferenceModel::check_least(std::uint32_t chosen) {
+  const Server& server = servants_[chosen];
+  for (const Server& other : servants_) {
+    if (free_local(other)) {
+      check(server.outstanding <= other.outstanding, "least: somebody runs less");
+      check(server.outstanding < other.outstanding || server.used <= other.used,
+            "least: not the least recently used");
+    }
   }
 }
 
@@ -380,21 +462,30 @@ void ReferenceModel::check_match(const Asked& asked, std::uint32_t chosen, Nanos
   if (holds(server, route, now)) {
     return;
   }
-  bool bare = false;
-  std::uint64_t oldest = ~std::uint64_t{0};
+  // What is out of date may be forgotten or not, depending on whether anybody looked: `most` counts
+  // as if it were not, `least` as if it were. 0: bare, 1: has room, 2: neither.
+  const auto rank = [&](const Server& of, std::size_t routes) {
+    if (of.outstanding != 0 || routes == limits_.routes_per_servant) {
+      return 2;
+    }
+    return routes == 0 ? 0 : 1;
+  };
+  const auto most = [&](const Server& of) { return rank(of, of.routes.size()); };
+  const auto least = [&](const Server& of) { return rank(of, routes_in_date(of, now)); };
+  const auto nothing_old = [&](const Server& of) {
+    return routes_in_date(of, now) == of.routes.size();
+  };
   for (const Server& other : servants_) {
     if (!free_local(other)) {
       continue;
     }
     check(!holds(other, route, now), "match: a free holder was passed by");
-    bare = bare || (other.route == 0 && other.outstanding == 0);
-    oldest = std::min(oldest, other.used);
-  }
-  const bool old = out_of_date(server, now);
-  if (bare) {
-    check(old || (server.route == 0 && server.outstanding == 0), "match: a bare one was free");
-  } else {
-    check(old || server.used == oldest, "match: not the least recently used");
+    check(least(server) <= most(other), "match: a better one was free");
+    const int both = least(server);
+    if (both != 0 && most(server) == both && least(other) == both && most(other) == both &&
+        nothing_old(server) && nothing_old(other)) {
+      check(server.used <= other.used, "match: not the least recently used");
+    }
   }
   // A change of options lets go what then need not wait, and that stays so.
   if (asked.sent == 0 && same_options_) {
@@ -464,13 +555,17 @@ void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
   bool waiting = false;
   bool again = false;
   Nanos due = kForever;
+  Nanos timer = kForever;
   for (Asked& asked : live_) {
     if (asked.limbo) {  // Nothing was said about it, so it must be queued again.
+      asked.late = asked.due != kForever ? now + asked.submit.queue_timeout : kForever;
       check(!asked.began && !asked.submit.flow && asked.sent <= asked.submit.retries,
             "quiet: a dead servant's request was forgotten");
       asked.limbo = asked.running = false;
     }
     check(!expired_, "quiet: something is left after the end");
+    check(asked.late > now, "quiet: waits or runs too long");
+    timer = std::min(timer, asked.late);
     if (asked.running) {
       continue;
     }
@@ -489,7 +584,10 @@ void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
     check(again || due > now, "quiet: a servant of tier 1 idles");
     due = again ? dispatcher.next_wakeup(now) : due;  // Told by hand in dispatcher_remote_test.cpp.
   }
-  check(dispatcher.next_wakeup(now) == due, "quiet: wrong time to look again");
+  // Timers may ask for a look before their time, but never after it.
+  const Nanos told = dispatcher.next_wakeup(now);
+  check(timed_ ? told > now && told <= std::min(due, timer) : told == due,
+        "quiet: wrong time to look again");
   check(dispatcher.queued_bytes() == queued_bytes(), "quiet: queued bytes");
 }
 

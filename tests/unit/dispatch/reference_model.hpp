@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -31,7 +32,7 @@ class ReferenceModel {
   void reply_began(const ReplyBegan& event, bool answer);
   void cancel(RequestId id, Cancelled answer);
   void joined(const ServantJoined& event, bool answer, Nanos now);
-  void left(std::uint32_t servant, bool answer);
+  void left(std::uint32_t servant, bool answer, Nanos now);
   void suspended(std::uint32_t servant, bool answer);
   void resumed(std::uint32_t servant, bool answer);
   void expected(bool expected) { expected_ = expected; }
@@ -39,7 +40,7 @@ class ReferenceModel {
   void closed(std::uint32_t origin, bool answer);
   void drain_began() { draining_ = true; }
   void drain_expired() { draining_ = expired_ = true; }
-  void set_options(const Options& options) { options_ = options; }
+  void set_options(const Options& options);
 
   // `counters` as they were before and are after this call of next().
   void decided(const Decision& decision, Nanos now, const Counters& before, const Counters& after);
@@ -70,6 +71,10 @@ class ReferenceModel {
     std::uint32_t overtaken = 0;
     bool began = false;
     bool cancelled = false;
+    bool overran = false;  // Its origin was told so; it still runs.
+    // When its waiting or running ends: not before `due`, at `late` at the latest.
+    Nanos due = kForever;
+    Nanos late = kForever;
     bool limbo = false;  // Its servant left, and nothing was said about it yet.
   };
   struct Server {
@@ -78,10 +83,10 @@ class ReferenceModel {
     bool remote = false;
     std::uint32_t credit = 0;
     std::uint32_t outstanding = 0;
-    std::uint64_t route = 0;
-    Nanos route_used = 0;
-    std::uint64_t used = 0;  // Stamp of the last change of its being free or busy.
-    bool maybe_forgotten = false;
+    std::uint32_t overruns = 0;
+    std::uint32_t weight = 1;
+    std::map<std::uint64_t, Nanos> routes;  // What it holds, and when it was used last.
+    std::uint64_t used = 0;                 // Stamp of the last change of its being free or busy.
   };
   struct Opening {
     std::uint32_t index = 0;
@@ -103,8 +108,11 @@ class ReferenceModel {
   [[nodiscard]] static bool first_time(const Asked& asked) {
     return !asked.running && asked.sent == 0;
   }
+  [[nodiscard]] static bool barred(const Server& server) {
+    return server.suspended || server.overruns != 0;
+  }
   [[nodiscard]] static bool free(const Server& server) {
-    return server.attached && !server.suspended && server.outstanding < server.credit;
+    return server.attached && !barred(server) && server.outstanding < server.credit;
   }
   [[nodiscard]] static bool free_local(const Server& server) {
     return free(server) && !server.remote;
@@ -115,15 +123,23 @@ class ReferenceModel {
   [[nodiscard]] bool anybody(bool (*is)(const Server&)) const {
     return std::any_of(servants_.begin(), servants_.end(), is);
   }
+  void unbarred(Server& server);
+  void ended_running(const Asked& asked);
   // When a servant of tier 1 may run something, if no request is being sent again.
   [[nodiscard]] Nanos remote_due() const;
-  [[nodiscard]] bool out_of_date(const Server& server, Nanos now) const {
-    return server.route != 0 && server.outstanding == 0 && options_.route_expire != kForever &&
-           now - server.route_used >= options_.route_expire;
+  [[nodiscard]] bool out_of_date(const Server& server, Nanos used, Nanos now) const {
+    return server.outstanding == 0 && options_.route_expire != kForever &&
+           now - used >= options_.route_expire;
+  }
+  [[nodiscard]] std::size_t routes_in_date(const Server& server, Nanos now) const {
+    return static_cast<std::size_t>(
+        std::count_if(server.routes.begin(), server.routes.end(),
+                      [&](const auto& route) { return !out_of_date(server, route.second, now); }));
   }
   [[nodiscard]] bool holds(const Server& server, std::uint64_t route, Nanos now) const {
-    return route != 0 && server.attached && !server.suspended && server.route == route &&
-           !out_of_date(server, now);
+    const auto held = server.routes.find(route);
+    return held != server.routes.end() && server.attached && !barred(server) &&
+           !out_of_date(server, held->second, now);
   }
   [[nodiscard]] Nanos wait() const {
     return options_.policy == Policy::match ? options_.match_wait : 0;
@@ -143,6 +159,12 @@ class ReferenceModel {
   void check_servant(const Asked& asked, std::uint32_t chosen, Nanos now);
   void check_remote(std::uint32_t chosen, Nanos now);
   void check_match(const Asked& asked, std::uint32_t chosen, Nanos now);
+  void check_least(std::uint32_t chosen);
+  void check_overrun(Asked& asked, const Decision& decision, Nanos now);
+  static void limit(Asked& asked, Nanos timeout, Nanos now) {
+    asked.due = asked.late = timeout == kForever ? kForever : now + timeout;
+  }
+  void take_route(Server& server, std::uint64_t route, Nanos now);
   void count_overtaking(const Asked& sent);
   void update_turns(int turn_of);
   void over(RequestId id);
@@ -150,11 +172,12 @@ class ReferenceModel {
   Limits limits_;
   Options options_;
   bool same_options_;
+  bool timed_ = false;  // Some request had a limit.
   bool expected_ = true;
   bool draining_ = false;
   bool expired_ = false;
   std::uint64_t stamp_ = 0;
-  std::uint32_t last_used_ = kNone;
+  std::uint32_t last_used_ = kNone;  // While the policy was even.
   Nanos remote_since_ = 0;
   std::vector<Server> servants_;
   std::vector<int> origin_of_;

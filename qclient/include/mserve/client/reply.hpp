@@ -23,6 +23,13 @@ struct SendOptions {
   /// The payload is two kdb+ objects, one behind the other: a query, and a dictionary of options
   /// for the servant (LBT's `(id; query; options)`). Servants made with the SDK ignore the options.
   bool pair = false;
+  /// How long it may wait for a servant, in nanoseconds; then it completes with `queue_timeout` and
+  /// did not run. 0: as long as the broker allows (--queue-timeout), which is also the most. Not
+  /// over TCP.
+  std::uint64_t queue_ns_max = 0;
+  /// How long it may run until its answer begins; then it completes with `timed_out` and may still
+  /// run. 0: as long as the broker allows (--timeout), which is also the most. Not over TCP.
+  std::uint64_t run_ns_max = 0;
 };
 
 /// One finished request.

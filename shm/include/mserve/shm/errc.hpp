@@ -35,15 +35,16 @@ enum class Errc : std::uint16_t {
   bad_segment = 44,          ///< A segment has the wrong size, seals or header.
   poisoned = 45,             ///< The session broke earlier; only closing it is left.
 
-  busy = 60,          ///< The broker's queue is full. Back off and retry.
-  no_servant = 61,    ///< No servant is attached that could ever run it.
-  servant_died = 62,  ///< The servant died while it ran the request; outcome unknown.
-  shutdown = 63,      ///< The broker is going down.
-  cancelled = 64,     ///< Cancelled before an answer existed.
-  stalled = 65,       ///< A large message made no progress for the stall time-out and was cut.
-  failed = 66,        ///< The servant answered with an error; the payload is the error object.
-  slow_reader = 67,   ///< Answers were not read; the session was closed.
-  internal = 68,      ///< A bug of ours; please report it.
+  busy = 60,           ///< The broker's queue is full. Back off and retry.
+  no_servant = 61,     ///< No servant is attached that could ever run it.
+  servant_died = 62,   ///< The servant died while it ran the request; outcome unknown.
+  shutdown = 63,       ///< The broker is going down.
+  cancelled = 64,      ///< Cancelled before an answer existed.
+  stalled = 65,        ///< A large message made no progress for the stall time-out and was cut.
+  failed = 66,         ///< The servant answered with an error; the payload is the error object.
+  slow_reader = 67,    ///< Answers were not read; the session was closed.
+  internal = 68,       ///< A bug of ours; please report it.
+  queue_timeout = 69,  ///< No servant was free for it in the time it could wait; it did not run.
 };
 
 /// The short text used in logs and as a kdb+ error; never empty, a literal.

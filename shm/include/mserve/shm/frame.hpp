@@ -86,9 +86,10 @@ struct ReplyAux {
 
 /// Types of extensions; unknown ones are skipped by whoever does not know them.
 enum class ExtType : std::uint16_t {
-  origin = 1,  ///< small = origin index; value = generation (u64). Absent: origin 0.
-  flow = 2,    ///< FlowExt: this frame is one fragment of a larger message.
-  info = 3,    ///< InfoExt: what the broker knows of a finished request (reply, on request).
+  origin = 1,    ///< small = origin index; value = generation (u64). Absent: origin 0.
+  flow = 2,      ///< FlowExt: this frame is one fragment of a larger message.
+  info = 3,      ///< InfoExt: what the broker knows of a finished request (reply, on request).
+  deadline = 4,  ///< DeadlineExt: how long a request may take (request; its first frame).
 };
 
 /// Head of one extension; `bytes` counts header and value and is a multiple of 8, at least 8.
@@ -116,6 +117,15 @@ struct InfoExt {
 };
 static_assert(std::is_trivially_copyable_v<InfoExt> && sizeof(InfoExt) == 56);
 
+/// How long a request may wait for a servant and then run, in nanoseconds; 0: as the broker says,
+/// which is also the most it allows (--queue-timeout, --timeout).
+struct DeadlineExt {
+  std::uint64_t queue_ns = 0;
+  std::uint64_t run_ns = 0;
+  [[nodiscard]] bool empty() const noexcept { return queue_ns == 0 && run_ns == 0; }
+};
+static_assert(std::is_trivially_copyable_v<DeadlineExt> && sizeof(DeadlineExt) == 16);
+
 /// All extensions of a frame that this version knows, parsed once into locals.
 struct Extensions {
   bool has_origin = false;
@@ -125,6 +135,7 @@ struct Extensions {
   std::uint64_t origin_generation = 0;
   FlowExt flow;
   InfoExt info;
+  DeadlineExt deadline;
 };
 
 /// Parses `bytes` (ext_bytes of a frame). Bounded by its length; each byte is read at most once.
@@ -162,6 +173,11 @@ struct Extensions {
       std::memcpy(&out.info, value, sizeof(InfoExt));
       out.info.servant[sizeof(out.info.servant) - 1] = '\0';
       out.has_info = true;
+    } else if (header.type == ExtType::deadline) {
+      if (value_bytes < sizeof(DeadlineExt)) {
+        return false;
+      }
+      std::memcpy(&out.deadline, value, sizeof(DeadlineExt));
     }
     bytes = bytes.subspan(header.bytes);
   }

@@ -52,8 +52,10 @@ namespace mserve::shm {
 /// caller's and must live until done().
 class FlowWriter {
  public:
-  FlowWriter(const FrameHeader& header, std::span<const std::byte> payload) noexcept
-      : header_(header), payload_(payload) {}
+  /// @param deadline  goes with the first fragment, unless it is empty.
+  FlowWriter(const FrameHeader& header, std::span<const std::byte> payload,
+             const DeadlineExt& deadline = {}) noexcept
+      : header_(header), payload_(payload), deadline_(deadline) {}
 
   /// Sends one fragment. @return false when there was no room or nothing is left.
   bool step(RingProducer& ring) noexcept;
@@ -63,6 +65,7 @@ class FlowWriter {
  private:
   FrameHeader header_;
   std::span<const std::byte> payload_;
+  DeadlineExt deadline_;
   std::uint64_t offset_ = 0;
 };
 
