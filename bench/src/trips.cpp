@@ -30,28 +30,6 @@ constexpr std::uint64_t kRoute = 0x9ae16a3b2f90404f;
   throw std::runtime_error(what);
 }
 
-shm::Attachment attach(const TripOptions& options, shm::Role role) {
-  shm::AttachOptions attach_options;
-  attach_options.broker = options.broker;
-  attach_options.directory = options.directory;
-  attach_options.role = role;
-  attach_options.name = "mserve-bench";
-  std::string reason;
-  auto attachment = shm::Attachment::open(attach_options, &reason);
-  if (!attachment) {
-    const Errc code = attachment.error().code;
-    fail("cannot attach to broker '" + options.broker + "': " + to_string(code) +
-         (reason.empty() ? "" : " (" + reason + ")") + "; " + advice(code));
-  }
-  const std::size_t most = shm::whole_payload_bytes_max(attachment.value().info().out_ring_bytes);
-  if (options.payload_bytes > most) {
-    fail("a payload of " + std::to_string(options.payload_bytes) +
-         " bytes travels in fragments; this measures single frames of up to " +
-         std::to_string(most) + " bytes");
-  }
-  return std::move(attachment).value();
-}
-
 /// Thrown to leave a measurement at Ctrl-C; measure() turns it into an early return.
 struct Interrupted {};
 
@@ -259,6 +237,28 @@ class ClientTrips final : public Trips {
 };
 
 }  // namespace
+
+shm::Attachment attach(const TripOptions& options, shm::Role role) {
+  shm::AttachOptions attach_options;
+  attach_options.broker = options.broker;
+  attach_options.directory = options.directory;
+  attach_options.role = role;
+  attach_options.name = "mserve-bench";
+  std::string reason;
+  auto attachment = shm::Attachment::open(attach_options, &reason);
+  if (!attachment) {
+    const Errc code = attachment.error().code;
+    fail("cannot attach to broker '" + options.broker + "': " + to_string(code) +
+         (reason.empty() ? "" : " (" + reason + ")") + "; " + advice(code));
+  }
+  const std::size_t most = shm::whole_payload_bytes_max(attachment.value().info().out_ring_bytes);
+  if (options.payload_bytes > most) {
+    fail("a payload of " + std::to_string(options.payload_bytes) +
+         " bytes travels in fragments; this measures single frames of up to " +
+         std::to_string(most) + " bytes");
+  }
+  return std::move(attachment).value();
+}
 
 std::unique_ptr<Trips> attach_pair(const TripOptions& options) {
   return std::make_unique<PairTrips>(options);

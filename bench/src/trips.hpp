@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "mserve/shm/attachment.hpp"
 #include "mserve/shm/histogram.hpp"
 #include "mserve/shm/idle.hpp"
 #include "timer.hpp"
@@ -19,6 +20,10 @@ struct TripOptions {
   shm::IdleStrategy idle = shm::IdleStrategy::automatic;
   int core = -1;  ///< serve_echo(): where to run; -1: anywhere.
 };
+
+/// Attaches to that broker in a role. Throws std::runtime_error with advice when it is refused, or
+/// when the payload does not fit one frame.
+[[nodiscard]] shm::Attachment attach(const TripOptions& options, shm::Role role);
 
 /// Something that makes round trips through a broker. What goes wrong is thrown as
 /// std::runtime_error: a refusal, a broker that went away, an answer that is not the one expected.
