@@ -26,6 +26,7 @@ constexpr const char* kFooter =
     "  mserve-bench rtt --name prices           against the broker 'prices' and its servants\n"
     "  mserve-bench rtt --payload 4096 --json rtt.json\n"
     "  mserve-bench kdb                         a q process directly, through us, through HAProxy\n"
+    "  mserve-bench affinity --svg routes.svg   what a routing string gains with each policy\n"
     "\n"
     "Exit codes: 0 measured, 1 something failed, 2 wrong options, 3 fewer than two usable cores,\n"
     "130 interrupted (nothing stays behind). bench/README.md tells how to read the figures.";
@@ -52,10 +53,21 @@ constexpr const char* kKdbAbout =
     "and shim, and through HAProxy in TCP mode if it is installed, in turn; directly also with\n"
     "idle threads that keep the cores awake, since wake-ups decide everything here.";
 
+constexpr const char* kAffinityAbout =
+    "What routing gains: servants that keep the data of a few routes at hand and need longer for\n"
+    "any other one. Each policy of the broker gets the same requests, at the same times, whether "
+    "or\n"
+    "not earlier ones were answered; latencies count from when a request was to be sent. Servants\n"
+    "sleep while they serve, as a process that waits for its disk does, so few cores are enough.";
+
 struct Texts {
   std::string mode = "pair";
   std::string idle;
   std::string cores;
+  std::vector<std::string> routes = {"4/1", "64/16"};  // affinity, and the three below
+  double zipf = 1.1;
+  double warm_us = 50;
+  double cold_us = 1000;
 };
 
 void add_common(CLI::App& app, CommandLine& line, Texts& texts) {
@@ -121,6 +133,53 @@ void add_kdb(CLI::App& app, CommandLine& line) {
       ->option_text("FILE");
 }
 
+void add_affinity_routes(CLI::App& app, CommandLine& line, Texts& texts) {
+  app.add_option("--routes", texts.routes,
+                 "Cases: how many routes there are, and how many a servant keeps warm")
+      ->delimiter(',')
+      ->option_text("R/WARM,... [4/1,64/16]");
+  app.add_option("--zipf", texts.zipf,
+                 "Each case once uniformly and once with route k in proportion to 1 / k^EXPONENT")
+      ->check(CLI::Range(0.01, 10.0))
+      ->option_text("EXPONENT [1.1]");
+  app.add_option("--load", line.affinity.loads,
+                 "In percent of what the servants do when every request is cold")
+      ->delimiter(',')
+      ->check(CLI::Range(1.0, 100.0))
+      ->option_text("PERCENT,... [30,60,85]");
+  app.add_option("--warm", texts.warm_us, "What a request of a warm route takes")
+      ->check(CLI::Range(0.0, 1e6))
+      ->option_text("MICROSECONDS [50]");
+  app.add_option("--cold", texts.cold_us, "What any other request takes")
+      ->check(CLI::Range(100.0, 1e6))
+      ->option_text("MICROSECONDS [1000]");
+}
+
+void add_affinity(CLI::App& app, CommandLine& line, Texts& texts) {
+  AffinitySettings& s = line.affinity;
+  app.add_option("--servants", s.stage.servants, "Servants")
+      ->check(CLI::Range(1, 64))
+      ->option_text("N [4]");
+  app.add_option("--clients", s.stage.clients, "Clients that share the arrivals")
+      ->check(CLI::Range(1, 64))
+      ->option_text("N [4]");
+  add_affinity_routes(app, line, texts);
+  app.add_option("--seconds", s.seconds, "Time for everything together")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->option_text("SECONDS [75]");
+  app.add_option("--repeat", s.repetitions, "Repetitions, each with other arrivals")
+      ->check(CLI::Range(1, 1000))
+      ->option_text("N [3]");
+  app.add_option("--seed", s.seed, "What the arrivals are made from")->option_text("N [1]");
+  app.add_option("--json", line.json_file, "Also write everything to this file; - is stdout")
+      ->option_text("FILE");
+  app.add_option("--svg", line.svg_file, "Also write a picture of the first four tables")
+      ->option_text("FILE");
+  app.add_option("--broker-path", s.stage.broker_path,
+                 "The mserve-broker to start [beside this program]")
+      ->option_text("FILE");
+}
+
 void add_echo_servant(CLI::App& app, CommandLine& line, Texts& texts) {
   app.group("");  // started by `rtt --mode processes`, no use to anybody else
   app.add_option("--name", line.echo.broker)->required();
@@ -152,6 +211,25 @@ std::optional<int> complete_kdb(KdbSettings& s) {
   return std::nullopt;
 }
 
+std::optional<int> complete_affinity(AffinitySettings& s, const Texts& texts) {
+  for (const std::string& text : texts.routes) {
+    std::optional<AffinityCase> at = parse_affinity_case(text);
+    if (!at) {
+      return mistake("--routes wants two numbers of 1 to 65536, such as 64/16; not '" + text + "'");
+    }
+    for (const double exponent : {0.0, texts.zipf}) {
+      at->exponent = exponent;
+      s.cases.push_back(*at);
+    }
+  }
+  s.stage.warm_ns = static_cast<std::uint64_t>(texts.warm_us * 1000);
+  s.stage.cold_ns = static_cast<std::uint64_t>(texts.cold_us * 1000);
+  if (s.stage.broker_path.empty()) {
+    s.stage.broker_path = find_tool("mserve-broker");
+  }
+  return std::nullopt;
+}
+
 std::optional<int> complete(CommandLine& line, const Texts& texts) {
   Settings& s = line.settings;
   s.idle = shm::parse_idle_strategy(texts.idle);
@@ -161,6 +239,9 @@ std::optional<int> complete(CommandLine& line, const Texts& texts) {
   }
   if (line.command == Command::kdb) {
     return complete_kdb(line.kdb);
+  }
+  if (line.command == Command::affinity) {
+    return complete_affinity(line.affinity, texts);
   }
   s.mode = !s.broker_name.empty()      ? Mode::running
            : texts.mode == "processes" ? Mode::processes
@@ -201,21 +282,24 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
   CLI::App* const floor = app.add_subcommand("floor", kFloorAbout);
   CLI::App* const rtt = app.add_subcommand("rtt", kRttAbout);
   CLI::App* const kdb = app.add_subcommand("kdb", kKdbAbout);
+  CLI::App* const affinity = app.add_subcommand("affinity", kAffinityAbout);
   CLI::App* const echo = app.add_subcommand("echo-servant");
   add_common(*floor, line, texts);
   add_common(*rtt, line, texts);
   add_rtt(*rtt, line, texts);
   add_kdb(*kdb, line);
+  add_affinity(*affinity, line, texts);
   add_echo_servant(*echo, line, texts);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : kExitUsage;
   }
-  line.command = *floor ? Command::floor
-                 : *rtt ? Command::rtt
-                 : *kdb ? Command::kdb
-                        : Command::echo_servant;
+  line.command = *floor      ? Command::floor
+                 : *rtt      ? Command::rtt
+                 : *kdb      ? Command::kdb
+                 : *affinity ? Command::affinity
+                             : Command::echo_servant;
   return complete(line, texts);
 }
 

@@ -4,21 +4,24 @@
 #include <optional>
 #include <string>
 
+#include "affinity_run.hpp"
 #include "kdb_run.hpp"
 #include "run.hpp"
 #include "trips.hpp"
 
 namespace mserve::bench {
 
-enum class Command : std::uint8_t { floor, rtt, kdb, echo_servant };
+enum class Command : std::uint8_t { floor, rtt, kdb, affinity, echo_servant };
 
 struct CommandLine {
   Command command = Command::floor;
   Settings settings;
-  KdbSettings kdb;        ///< Command kdb.
-  std::string json_file;  ///< Empty: none.
-  TripOptions echo;       ///< Command echo_servant.
-  int ready_fd = -1;      ///< Command echo_servant.
+  KdbSettings kdb;            ///< Command kdb.
+  AffinitySettings affinity;  ///< Command affinity.
+  std::string json_file;      ///< Empty: none.
+  std::string svg_file;       ///< Command affinity; empty: none.
+  TripOptions echo;           ///< Command echo_servant.
+  int ready_fd = -1;          ///< Command echo_servant.
 };
 
 /// Exit codes of mserve-bench, for scripts.

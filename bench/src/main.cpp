@@ -17,7 +17,7 @@ namespace {
 using mserve::bench::Command;
 using mserve::bench::CommandLine;
 
-void write_json(const std::string& file, const std::string& text) {
+void write_file(const std::string& file, const std::string& text) {
   if (file == "-") {
     (void)std::fputs(text.c_str(), stdout);
     return;
@@ -29,6 +29,21 @@ void write_json(const std::string& file, const std::string& text) {
   }
 }
 
+int run_affinity(const CommandLine& line) {
+  const mserve::bench::AffinityReport report = mserve::bench::run_affinity(line.affinity);
+  if (mserve::bench::interrupted()) {
+    (void)std::fputs("mserve-bench: interrupted\n", stderr);
+    return 128 + mserve::bench::g_interrupted.load(std::memory_order_relaxed);
+  }
+  if (!line.json_file.empty()) {
+    write_file(line.json_file, mserve::bench::to_json(report));
+  }
+  if (!line.svg_file.empty()) {
+    write_file(line.svg_file, mserve::bench::to_svg(report));
+  }
+  return 0;
+}
+
 int run(const CommandLine& line) {
   if (line.command == Command::echo_servant) {
     mserve::bench::serve_echo(line.echo, line.ready_fd);
@@ -37,11 +52,14 @@ int run(const CommandLine& line) {
   if (line.command == Command::kdb) {
     const std::string json = mserve::bench::run_kdb(line.kdb);
     if (!line.json_file.empty() && !mserve::bench::interrupted()) {
-      write_json(line.json_file, json);
+      write_file(line.json_file, json);
     }
     return mserve::bench::interrupted()
                ? 128 + mserve::bench::g_interrupted.load(std::memory_order_relaxed)
                : 0;
+  }
+  if (line.command == Command::affinity) {
+    return run_affinity(line);
   }
   const mserve::bench::Report report = line.command == Command::floor
                                            ? mserve::bench::run_floor(line.settings)
@@ -51,7 +69,7 @@ int run(const CommandLine& line) {
     return 128 + mserve::bench::g_interrupted.load(std::memory_order_relaxed);
   }
   if (!line.json_file.empty()) {
-    write_json(line.json_file, mserve::bench::to_json(report));
+    write_file(line.json_file, mserve::bench::to_json(report));
   }
   return 0;
 }

@@ -52,5 +52,31 @@ TEST_P(Bench, MeasuresAndWritesValidJson) {
 INSTANTIATE_TEST_SUITE_P(Each, Bench, ::testing::Range(std::size_t{0}, modes().size()),
                          [](const auto& test) { return std::string(modes()[test.param].name); });
 
+TEST(BenchAffinity, AsksEveryPolicyTheSameAndWritesJsonAndPicture) {
+  const TempDir dir;
+  const Output output =
+      run_to_end({program("mserve-bench"), "affinity", "--routes", "2/1", "--load", "20",
+                  "--servants", "2", "--clients", "2", "--seconds", "2", "--repeat", "1", "--json",
+                  dir.file("json"), "--svg", dir.file("svg")});
+  ASSERT_EQ(output.exit_code, 0) << output.err;
+  EXPECT_NE(output.out.find("zipf 1.1"), std::string::npos) << output.out;
+  EXPECT_NE(read_file(dir.file("svg")).find("</svg>"), std::string::npos);
+  boost::system::error_code error;
+  const boost::json::value json = boost::json::parse(read_file(dir.file("json")), error);
+  ASSERT_FALSE(error) << error.message();
+  const auto requests = [&json](std::size_t cell) {
+    return json.at("cells").at(cell).at("repetitions").at(0).at("requests").to_number<int>();
+  };
+  EXPECT_GT(requests(0), 0);
+  EXPECT_EQ(requests(0), requests(1));
+  EXPECT_EQ(json.at("cells").at(0).at("policy").as_string(), "even");
+}
+
+TEST(BenchAffinity, TellsWhatIsWrongWithACase) {
+  const Output output = run_to_end({program("mserve-bench"), "affinity", "--routes", "64"});
+  EXPECT_EQ(output.exit_code, 2);
+  EXPECT_NE(output.err.find("such as 64/16; not '64'"), std::string::npos) << output.err;
+}
+
 }  // namespace
 }  // namespace mserve::test
