@@ -21,8 +21,8 @@ constexpr double kLeft = 70;
 constexpr double kRight = 14;
 constexpr double kLegendTop = 50;
 constexpr double kLegendLine = 22;
-constexpr double kHeadings = 56;
-constexpr double kFoot = 50;
+constexpr double kHeadings = 58;
+constexpr double kFoot = 66;
 constexpr double kPanelPad = 24;  ///< From a panel's edge to the first load.
 constexpr double kDodge = 3.5;    ///< Between policies at one load, so that none hides another.
 constexpr double kLetter = 7.6;   ///< About as wide as one is.
@@ -63,8 +63,8 @@ struct Row {
 };
 constexpr std::array<Row, 3> kRows = {{
     {"hit rate, %", &AffinityResult::hit_share, 100, false},
-    {"mean, ms", &AffinityResult::mean_ns, 1e-6, true},
-    {"p99, ms", &AffinityResult::p99_ns, 1e-6, true},
+    {"mean, ms (log)", &AffinityResult::mean_ns, 1e-6, true},
+    {"p99, ms (log)", &AffinityResult::p99_ns, 1e-6, true},
 }};
 
 /// A value axis: its ticks in ascending order, the first and the last at the panel's edges.
@@ -132,8 +132,11 @@ class Picture {
     for (std::size_t r = 0; r < kRows.size(); ++r) {
       draw_row(r);
     }
-    text(kLeft + (width_ - kLeft - kRight) / 2, height_ - 12, "middle",
+    const double middle = kLeft + (width_ - kLeft - kRight) / 2;
+    text(middle, height_ - 30, "middle",
          "load, % of what the servants do when every request is cold");
+    text(middle, height_ - 10, "middle",
+         "marks: median repetition; strokes: lowest to highest, up to the edge");
     return svg_ + "</svg>\n";
   }
 
@@ -175,7 +178,7 @@ class Picture {
         width_, height_);
     add("<title>What routing gains: hit rate, mean and p99 latency over load, by policy</title>");
     add("<desc>{} servants; a request takes {} us when its route is warm and {} us when it is not; "
-        "the vertical strokes go from the lowest to the highest repetition.</desc>",
+        "marks are medians, strokes go from the lowest to the highest repetition.</desc>",
         report_.servants, report_.warm_ns / 1000, report_.cold_ns / 1000);
     svg_ += "<style>" + std::string(kStyle);
     for (std::size_t i = 0; i < kLooks.size(); ++i) {
@@ -229,9 +232,9 @@ class Picture {
   void draw_heading(std::size_t column) {
     const AffinityCase& at = report_.cases[column];
     const double x = kLeft + across(column) + kPanelWidth / 2;
-    text(x, top() - 24, "middle", fmt::format("{} routes, {}", at.routes, at.distribution()),
+    text(x, top() - 28, "middle", fmt::format("{} routes, {}", at.routes, at.distribution()),
          " class=\"bold\"");
-    text(x, top() - 8, "middle", fmt::format("{} warm per servant", at.warm_routes));
+    text(x, top() - 11, "middle", fmt::format("{} warm per servant", at.warm_routes));
   }
 
   void draw_loads(std::size_t column) {
