@@ -86,6 +86,8 @@ void describe(CLI::App& app, Settings& s) {
                  "Rendezvous directory of the broker [env MSERVE_DIR]")
       ->transform(
           [](const std::string& given) { return std::filesystem::absolute(given).string(); });
+  app.add_option("--tags", s.options.tags,
+                 "Words for the broker: weight=N, and what .mserve.servants[] shall show");
   app.add_option("--rows", s.rows, "Trades in the table, 16 bytes each")
       ->check(CLI::Range(std::uint64_t{0}, mserve::demo::kRowsMax))
       ->capture_default_str();

@@ -116,7 +116,8 @@ void describe_broker(CLI::App& app, ShimOptions& o, Given& given) {
       ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
   app.add_option("--name", given.name, "Name in logs and info dictionaries, at most 31 characters")
       ->option_text("NAME [where q listens, as 127.0.0.1-5001]");
-  app.add_option("--tags", o.tags, "Words that .mserve.servants[] shows beside the name");
+  app.add_option("--tags", o.tags,
+                 "Words for the broker: weight=N, and what .mserve.servants[] shall show");
   app.add_option("--tier", given.tier,
                  "0: serves like any servant; 1: only when those of tier 0 cannot; auto: 1 where q "
                  "is on another host")

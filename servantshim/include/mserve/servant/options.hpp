@@ -25,7 +25,8 @@ struct Options {
   /// broker chooses.
   std::string name{};
   /// Words that the broker shows beside the name, such as "gpu version=canary"; printable ASCII, up
-  /// to 255.
+  /// to 255. It reads `weight=N` (1 to 1000, else it refuses the servant): see its --policy
+  /// weighted.
   std::string tags{};
   /// Requests that the broker may hand over at once, 1..4096; it grants 64 at the most. They run
   /// one after the other, so more than 1 hides the way to and from the broker, and costs fairness
