@@ -32,18 +32,6 @@ CallError refusal_of(const Parser& parser, std::string_view name) {
   return refusal(error, name);
 }
 
-/// True when a function other than `::` is anywhere inside. Depth is bounded by the Value's own
-/// limit.
-bool holds_function(const Value& value) {
-  if (value.is_function()) {
-    return !value.is_null();
-  }
-  if (value.is_dict() || value.is_table()) {
-    return holds_function(value.keys()) || holds_function(value.values());
-  }
-  return std::any_of(value.list_items().begin(), value.list_items().end(), holds_function);
-}
-
 /// Arguments up to `close`, which ends the text.
 bool arguments_until(Parser& parser, char close, std::vector<Value>& arguments) {
   do {
@@ -123,6 +111,16 @@ Result<Call, CallError> call_of_list(std::span<const Value> items) {
 }
 
 }  // namespace
+
+bool holds_function(const Value& value) {
+  if (value.is_function()) {
+    return !value.is_null();
+  }
+  if (value.is_dict() || value.is_table()) {
+    return holds_function(value.keys()) || holds_function(value.values());
+  }
+  return std::any_of(value.list_items().begin(), value.list_items().end(), holds_function);
+}
 
 bool is_name(std::string_view text) noexcept {
   Parser parser(text, 1, false);

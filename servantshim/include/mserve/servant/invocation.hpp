@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "mserve/kdb/admit.hpp"
 #include "mserve/kdb/parse.hpp"
 #include "mserve/kdb/value.hpp"
 
@@ -51,8 +52,8 @@ class Functions {
   std::map<std::string, Function, std::less<>> functions_;
 };
 
-/// Says whether a function of this name may be called. Asked at most once per query.
-using IsListed = std::function<bool(std::string_view name)>;
+/// Says whether a function of this name may be called. Asked at most twice per query.
+using IsListed = kdb::IsListed;
 
 /// Judges one query: an encoded little-endian object, either text or a list such as (`fn;args...).
 /// Whether the function is listed is asked first, then whether all arguments are literals.

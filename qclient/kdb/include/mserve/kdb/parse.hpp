@@ -49,6 +49,9 @@ struct CallError {
 /// dot and a letter.
 [[nodiscard]] bool is_name(std::string_view text) noexcept;
 
+/// True when a function other than `::` is anywhere inside.
+[[nodiscard]] bool holds_function(const Value& value);
+
 /// One literal. Accepts also the forms that text() of print.hpp writes and q source would read
 /// otherwise: `,x` for one-item lists and `+dict` for tables.
 /// @return the value, or unparsable, not_literal, text_too_long, too_deep with the column.
