@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "access/checker.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace mserve::broker {
+
+namespace {
+
+/// Serving goes before letting in: this thread takes what the others leave, and not their core.
+void step_back(int avoid_core) {
+  constexpr int kNice = 10;
+  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);  // of this thread alone
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (avoid_core >= 0 && avoid_core < CPU_SETSIZE && sched_getaffinity(0, sizeof(set), &set) == 0 &&
+      CPU_COUNT(&set) > 1) {
+    CPU_CLR(static_cast<std::size_t>(avoid_core), &set);
+    (void)sched_setaffinity(0, sizeof(set), &set);
+  }
+}
+
+}  // namespace
+
+PasswordChecker::PasswordChecker(Setup setup) : setup_(std::move(setup)) {
+  for (std::uint32_t i = 0; i < setup_.threads; ++i) {
+    threads_.emplace_back([this] { run(); });
+  }
+}
+
+PasswordChecker::~PasswordChecker() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+    logins_.clear();
+  }
+  asked_.notify_all();
+  for (std::thread& thread : threads_) {
+    thread.join();
+  }
+}
+
+bool PasswordChecker::try_ask(Login login) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (logins_.size() >= kWaitingMax) {
+      return false;
+    }
+    logins_.push_back(std::move(login));
+  }
+  asked_.notify_one();
+  return true;
+}
+
+bool PasswordChecker::next(LoginAnswer& answer) {
+  const std::lock_guard lock(mutex_);
+  if (answers_.empty()) {
+    return false;
+  }
+  answer = std::move(answers_.front());
+  answers_.pop_front();
+  return true;
+}
+
+void PasswordChecker::run() {
+  pthread_setname_np(pthread_self(), "mserve-access");
+  step_back(setup_.avoid_core);
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    asked_.wait(lock, [this] { return stop_ || !logins_.empty(); });
+    if (stop_) {
+      return;
+    }
+    LoginAnswer answer;
+    {
+      const Login login = std::move(logins_.front());
+      logins_.pop_front();
+      lock.unlock();
+      answer = {login.index, login.generation, login.rules->admit(login.user, login.password)};
+    }
+    lock.lock();
+    answers_.push_back(std::move(answer));
+    lock.unlock();
+    setup_.ready();
+    lock.lock();
+  }
+}
+
+}  // namespace mserve::broker

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "access/roles.hpp"
+#include "access/users.hpp"
+
+namespace mserve::broker {
+
+/// Who may connect and what they may call, as two files said at one moment; never changed.
+/// @thread any.
+class AccessRules {
+ public:
+  /// @param roles_file  empty: whoever may connect may call everything.
+  /// @return null, with every fault in `faults`, unless both files are good and fit together.
+  [[nodiscard]] static std::shared_ptr<const AccessRules> read(const std::string& users_file,
+                                                               const std::string& roles_file,
+                                                               std::vector<std::string>& faults);
+
+  /// @return the user's role; null when there is no such user or the password is another one, which
+  /// takes equally long. Slow: see verify().
+  [[nodiscard]] std::shared_ptr<const Role> admit(std::string_view user,
+                                                  const Secret& password) const;
+
+  [[nodiscard]] std::size_t user_count() const noexcept { return users_.all().size(); }
+  [[nodiscard]] std::size_t role_count() const noexcept { return roles_.size(); }
+
+ private:
+  [[nodiscard]] std::shared_ptr<const Role> role_of(const User& user) const;
+
+  Users users_;
+  Roles roles_;
+  bool restricts_ = false;  ///< There is a file of roles.
+};
+
+}  // namespace mserve::broker

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "access/judge.hpp"
+
+#include <gtest/gtest.h>
+
+#include "mserve/kdb/codec.hpp"
+#include "mserve/kdb/print.hpp"
+#include "support/hostile_queries.hpp"
+
+namespace mserve::broker {
+namespace {
+
+using kdb::Value;
+
+Role role_of(std::vector<std::string> functions) {
+  Role role;
+  role.name = "user";
+  role.functions = std::move(functions);
+  return role;
+}
+
+kdb::Result<Admitted, std::string> ask(const Value& query, const Value* options = nullptr) {
+  return judge(kdb::encode(query),
+               options != nullptr ? kdb::encode(*options) : std::vector<std::byte>(),
+               role_of({"proc1"}));
+}
+
+std::string refusal(const Value& query) {
+  const auto judged = ask(query);
+  return judged ? "" : judged.error();
+}
+
+TEST(Judge, RefusesEveryHostileQuery) {
+  const std::vector<std::string> texts = test::hostile_texts();
+  const std::vector<Value> values = test::hostile_values();
+  ASSERT_GE(texts.size(), 150U);
+  ASSERT_GE(values.size(), 30U);
+  for (const std::string& text : texts) {
+    EXPECT_NE(refusal(Value::chars(text)), "") << text.substr(0, 100);
+  }
+  for (const Value& value : values) {
+    EXPECT_NE(refusal(value), "") << kdb::text(value, 100);
+  }
+}
+
+TEST(Judge, SendsOnWhatItUnderstoodAndNothingElse) {
+  const std::vector<std::byte> expected =
+      kdb::encode_call("proc1", std::vector<Value>{Value::symbol("IBM")});
+  for (const char* const text : {"proc1 `IBM", "proc1[`IBM]", "(`proc1;`IBM)", "  proc1\t`IBM  ",
+                                 "(\"proc1\";`IBM)", "proc1(`IBM)"}) {
+    const auto judged = ask(Value::chars(text));
+    ASSERT_TRUE(judged) << text << judged.error();
+    EXPECT_EQ(judged->payload, expected) << text;
+    EXPECT_EQ(judged->query_bytes, expected.size());
+  }
+  for (const Value& list : {Value::list({Value::symbol("proc1"), Value::symbol("IBM")}),
+                            Value::list({Value::chars("proc1"), Value::symbol("IBM")}),
+                            Value::symbols({"proc1", "IBM"})}) {
+    const auto judged = ask(list);
+    ASSERT_TRUE(judged) << judged.error();
+    EXPECT_EQ(judged->payload, expected);
+  }
+  const auto two = ask(Value::chars("proc1[`a`b!(1 2;\"x\");([]a:1 2)]"));
+  ASSERT_TRUE(two);
+  EXPECT_EQ(kdb::text(kdb::decode(two->payload).value()), "(`proc1;`a`b!(1 2;\"x\");+(,`a)!,1 2)");
+}
+
+TEST(Judge, SaysWhatLbtSays) {
+  EXPECT_EQ(refusal(Value::chars("proc2 `IBM")), "unknown command: `proc2");
+  EXPECT_EQ(refusal(Value::chars("proc2 proc1 `IBM")), "unknown command: `proc2");
+  EXPECT_EQ(refusal(Value::chars("proc1 proc2 `IBM")), "nested evaluation");
+  EXPECT_EQ(refusal(Value::list({Value::symbol("proc2"), Value::symbol("IBM")})),
+            "unknown command: `proc2");
+  EXPECT_EQ(refusal(Value::list({Value::symbol("proc1"), test::lambda_of("{x}")})),
+            "nested evaluation");
+  EXPECT_EQ(refusal(Value::chars("proc1 \"" + std::string(70'000, 'a') + "\"")), "limit");
+}
+
+TEST(Judge, EncodesOptionsAnewToo) {
+  const Value options = Value::dict(Value::symbols({"timeout"}), Value::longs({5}));
+  const auto judged = ask(Value::chars("proc1 `IBM"), &options);
+  ASSERT_TRUE(judged);
+  const std::span<const std::byte> behind = std::span(judged->payload).subspan(judged->query_bytes);
+  EXPECT_EQ(kdb::decode(behind).value(), options);
+  const Value hostile =
+      Value::dict(Value::symbols({"f"}), Value::list({test::lambda_of("{exit 1}")}));
+  EXPECT_EQ(ask(Value::chars("proc1 `IBM"), &hostile).error(), "nested evaluation");
+}
+
+TEST(Judge, DecodesNothingThatIsTooLarge) {
+  EXPECT_EQ(refusal(Value::list(
+                {Value::symbol("proc1"), Value::chars(std::string(kJudgedBytesMax, 'a'))})),
+            "limit");
+  EXPECT_TRUE(ask(Value::list(
+      {Value::symbol("proc1"), Value::chars(std::string(kJudgedBytesMax - 100, 'a'))})));
+  const Value options = Value::dict(Value::symbols({"a"}),
+                                    Value::list({Value::chars(std::string(kJudgedBytesMax, 'a'))}));
+  EXPECT_EQ(ask(Value::chars("proc1 1"), &options).error(), "limit");
+}
+
+TEST(Judge, ARoleWithoutFunctionsMayCallNothing) {
+  const auto judged = judge(kdb::encode(Value::chars("proc1 `IBM")), {}, role_of({}));
+  ASSERT_FALSE(judged);
+  EXPECT_EQ(judged.error(), "unknown command: `proc1");
+}
+
+}  // namespace
+}  // namespace mserve::broker
