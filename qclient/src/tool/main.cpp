@@ -6,9 +6,11 @@
 #include <iostream>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "mserve/client/client.hpp"
 #include "tool/batch.hpp"
+#include "tool/passwd.hpp"
 #include "tool/prompt.hpp"
 #include "tool/settings.hpp"
 
@@ -41,6 +43,9 @@ ExitCode run(const Settings& settings) {
 int main(int argc, char** argv) {
   std::setlocale(LC_CTYPE, "");  // what is typed at the prompt may be more than ASCII
   try {
+    if (argc > 1 && std::string_view(argv[1]) == "passwd") {
+      return mserve::tool::run_passwd(argc - 1, argv + 1);
+    }
     Settings settings;
     if (const auto done = mserve::tool::parse_settings(argc, argv, settings)) {
       return *done;

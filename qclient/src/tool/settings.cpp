@@ -16,7 +16,8 @@ constexpr const char* kAbout =
     "Sends queries to an mserve broker and shows what comes back as q's console would.\n\n"
     "With QUERY it sends that one. With -, or when standard input is no terminal, every line of\n"
     "standard input is a query, one after the other; blank lines and lines that begin with / are\n"
-    "skipped. Otherwise it shows a prompt, where \\? lists what else it knows.";
+    "skipped. Otherwise it shows a prompt, where \\? lists what else it knows.\n\n"
+    "mserve-client passwd USER makes a line of a users file instead: see passwd --help.";
 
 constexpr const char* kMore =
     "Examples:\n"

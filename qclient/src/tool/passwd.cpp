@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tool/passwd.hpp"
+
+#include <crypt.h>
+#include <openssl/evp.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "tool/exit_code.hpp"
+
+namespace mserve::tool {
+namespace {
+
+constexpr const char* kAbout =
+    "Reads a password and prints the line of a users file, for mserve-broker --users FILE.\n\n"
+    "At a terminal it asks twice, without echo; otherwise the password is the first line of\n"
+    "standard input. Without --role the line is USER:HASH, for a file of such lines as kdb+'s -u\n"
+    "takes; with --role it is USER|HASH|ROLE, for a file with the header user|password|role.";
+
+constexpr const char* kMore =
+    "Examples:\n"
+    "  mserve-client passwd ken >> users\n"
+    "  (echo 'user|password|role'; mserve-client passwd ken --role user) > users.csv";
+
+/// A password while it is needed. Its memory is wiped, and never grows, which would leave copies.
+class Typed {
+ public:
+  Typed() = default;
+  Typed(const Typed&) = delete;
+  Typed& operator=(const Typed&) = delete;
+  ~Typed() { ::explicit_bzero(bytes_.data(), bytes_.size()); }
+
+  /// Reads one line. @return false: there is none, or it is too long.
+  [[nodiscard]] bool read_line() {
+    for (size_ = 0; size_ + 1 < bytes_.size();) {
+      const ssize_t got = ::read(STDIN_FILENO, &bytes_[size_], 1);
+      if (got < 0 && errno == EINTR) {
+        continue;
+      }
+      if (got <= 0 || bytes_[size_] == '\n') {
+        bytes_[size_] = '\0';
+        return got >= 0 && (got > 0 || size_ != 0);
+      }
+      ++size_;
+    }
+    return false;
+  }
+  [[nodiscard]] const char* c_str() const noexcept { return bytes_.data(); }
+  [[nodiscard]] std::string_view text() const noexcept { return {bytes_.data(), size_}; }
+
+ private:
+  std::array<char, CRYPT_MAX_PASSPHRASE_SIZE> bytes_{};
+  std::size_t size_ = 0;
+};
+
+/// The terminal without echo. Signals wait meanwhile, so that it is never left like that.
+class NoEcho {
+ public:
+  NoEcho() {
+    sigset_t held;
+    sigemptyset(&held);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP}) {
+      sigaddset(&held, signal);
+    }
+    ::sigprocmask(SIG_BLOCK, &held, &before_);
+    ok_ = ::tcgetattr(STDIN_FILENO, &shown_) == 0;
+    termios hidden = shown_;
+    hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    ok_ = ok_ && ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden) == 0;
+  }
+  NoEcho(const NoEcho&) = delete;
+  NoEcho& operator=(const NoEcho&) = delete;
+  ~NoEcho() {
+    if (ok_) {
+      ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown_);
+    }
+    ::sigprocmask(SIG_SETMASK, &before_, nullptr);
+  }
+  [[nodiscard]] bool ok() const noexcept { return ok_; }
+
+ private:
+  termios shown_{};
+  sigset_t before_{};
+  bool ok_ = false;
+};
+
+bool ask(const char* prompt, Typed& password) {
+  std::cerr << prompt << std::flush;
+  bool read = false;
+  {
+    const NoEcho quiet;
+    read = quiet.ok() && password.read_line();
+  }
+  std::cerr << '\n';
+  return read;
+}
+
+/// @return what is wrong; empty: nothing.
+std::string read_password(Typed& password) {
+  const bool terminal = ::isatty(STDIN_FILENO) == 1;
+  if (terminal ? !ask("Password: ", password) : !password.read_line()) {
+    return "no password, or one of more than 510 bytes";
+  }
+  if (password.text().empty() || password.text().find('\0') != std::string_view::npos) {
+    return "a password has at least one byte, and no NUL";
+  }
+  Typed again;
+  if (terminal && (!ask("Once more: ", again) || again.text() != password.text())) {
+    return "the two passwords differ";
+  }
+  return {};
+}
+
+std::string sha1_hex(std::string_view text) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
+  unsigned size = 0;
+  if (EVP_Digest(text.data(), text.size(), bytes.data(), &size, EVP_sha1(), nullptr) != 1) {
+    return {};
+  }
+  std::string hex;
+  for (unsigned i = 0; i < size; ++i) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    hex += kDigits[bytes[i] >> 4U];
+    hex += kDigits[bytes[i] & 15U];
+  }
+  return hex;
+}
+
+/// With a salt of its own and the library's default cost.
+std::string yescrypt(const Typed& password) {
+  std::array<char, CRYPT_GENSALT_OUTPUT_SIZE> salt{};
+  if (::crypt_gensalt_rn("$y$", 0, nullptr, 0, salt.data(), static_cast<int>(salt.size())) ==
+      nullptr) {
+    return {};
+  }
+  const auto work = std::make_unique<crypt_data>();
+  const char* const hash = ::crypt_r(password.c_str(), salt.data(), work.get());
+  std::string text = hash != nullptr && hash[0] != '*' ? hash : "";
+  ::explicit_bzero(work.get(), sizeof(*work));
+  return text;
+}
+
+/// What stands between fields, or ends a line, is in no name.
+std::string check_name(const std::string& name) {
+  const bool good = !name.empty() && name.find_first_of(":|,\"\t\r\n") == std::string::npos;
+  return good ? "" : "'" + name + "' has one of : | , \" in it, or nothing";
+}
+
+}  // namespace
+
+int run_passwd(int argc, char** argv) {
+  CLI::App app(kAbout, "mserve-client passwd");
+  app.footer(kMore);
+  std::string user;
+  std::string role;
+  bool sha1 = false;
+  app.add_option("USER", user, "Whose password it is")->required()->check(check_name);
+  app.add_option("--role", role, "The user's role, a line of mserve-broker --roles")
+      ->check(check_name);
+  app.add_flag("--sha1", sha1, "The SHA-1 that LBT and kdb+ know, instead of yescrypt");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  }
+  Typed password;
+  std::string fault = read_password(password);
+  const std::string hash = !fault.empty() ? ""
+                           : sha1         ? sha1_hex(password.text())
+                                          : yescrypt(password);
+  if (fault.empty() && hash.empty()) {
+    fault = "this machine's libraries cannot make such a hash";
+  }
+  if (!fault.empty()) {
+    std::cerr << "mserve-client passwd: " << fault << '\n';
+    return static_cast<int>(ExitCode::usage);
+  }
+  std::cout << (role.empty() ? user + ":" + hash : user + "|" + hash + "|" + role) << '\n';
+  return 0;
+}
+
+}  // namespace mserve::tool
