@@ -34,8 +34,9 @@ constexpr char kFooter[] =
     "Signals: TERM and INT drain and stop (a second one waits for no running request). HUP reads "
     "--config again\n"
     "and applies policy, match-wait, route-expire, spill-after, retries, queue-timeout, timeout "
-    "and "
-    "log-level; if anything else changed, nothing.\n"
+    "and log-level, and\n"
+    "reads the files of --users and --roles again; if anything else changed, or any file has a "
+    "fault, nothing.\n"
     "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong usage.";
 
 struct Unit {
@@ -288,6 +289,12 @@ void add_gateway(CLI::App& app, BrokerOptions& all) {
                  "Who may call .mserve.servants, clients, queries and stats, over the Unix socket")
       ->delimiter(',')
       ->option_text("USER,... [the broker's own user]");
+  app.add_option("--users", o.users_file,
+                 "Who may connect, and with which password: LBT's users.csv or kdb+'s -u file, see "
+                 "mserve-client passwd --help. HUP reads it again")
+      ->option_text("FILE [everybody]");
+  app.add_option("--roles", o.roles_file, "What they may call: LBT's roles.csv. HUP reads it again")
+      ->option_text("FILE [everything]");
 }
 
 /// Puts the options that `add` adds under a heading of their own.
@@ -468,6 +475,7 @@ class Reading {
     }
     if (faults.empty()) {
       faults = o.validate();
+      o.gateway.read_access(faults);
     }
     for (const CLI::Option* option : app_.get_options()) {
       if (const std::string key = key_of(*option); !key.empty()) {

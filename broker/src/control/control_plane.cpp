@@ -287,7 +287,12 @@ void ControlPlane::read_configuration_again() {
   for (const Setting& setting : read.changed) {
     line += " " + setting.key + "=" + setting.value;
   }
-  log(LogLevel::info, read.changed.empty() ? "reloaded nothing changed" : line);
+  line += read.changed.empty() ? " nothing changed" : "";
+  if (const auto& access = read.options.gateway.access) {
+    line += "; users=" + std::to_string(access->user_count()) +
+            " roles=" + std::to_string(access->role_count());
+  }
+  log(LogLevel::info, line);
   (void)set_log_level(read.options.log_level);
   Command change;
   change.kind = Command::Kind::options;
@@ -295,6 +300,9 @@ void ControlPlane::read_configuration_again() {
   change.number = read.options.retries;
   change.deadline = {read.options.queue_timeout, read.options.timeout};
   tell(*links_.commands, links_.command_fd, change);
+  if (links_.gateway != nullptr && read.options.gateway.access != nullptr) {
+    links_.gateway->set_access(read.options.gateway.access);
+  }
 }
 
 void ControlPlane::tick() {

@@ -27,11 +27,11 @@ std::string printable(std::string_view text) {
 }  // namespace
 
 GatewayCounters GatewayCounters::add_to(shm::CountersWriter& w) {
-  return {&w.add("gateway_connections"), &w.add("gateway_accepted_total"),
-          &w.add("gateway_refused"),     &w.add("gateway_closed"),
-          &w.add("gateway_messages"),    &w.add("gateway_requests"),
-          &w.add("gateway_answers"),     &w.add("gateway_ambiguous"),
-          &w.add("gateway_ignored"),     &w.add("gateway_pending")};
+  return {
+      &w.add("gateway_connections"), &w.add("gateway_accepted_total"), &w.add("gateway_refused"),
+      &w.add("gateway_closed"),      &w.add("gateway_messages"),       &w.add("gateway_requests"),
+      &w.add("gateway_answers"),     &w.add("gateway_ambiguous"),      &w.add("gateway_ignored"),
+      &w.add("gateway_pending"),     &w.add("gateway_denied"),         &w.add("gateway_forbidden")};
 }
 
 Connection::Connection(ConnectionContext& context, int fd, const Peer& peer, OriginId origin)
@@ -198,7 +198,7 @@ ClientRow Connection::row() const {
   row.pending = pending_count_;
   row.sent_bytes = output_.sent_bytes();
   row.waiting_bytes = output_.waiting();
-  row.user = printable(user_);
+  row.user = mode_ == Mode::opening ? "" : printable(user_);  // it may not be who it says
   row.address = peer_.text();
   return row;
 }

@@ -3,12 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "access/judge.hpp"
 #include "gateway/admin_view.hpp"
 #include "gateway/answer.hpp"
 #include "gateway/connection_context.hpp"
@@ -24,7 +26,9 @@ namespace mserve::broker {
 // gateway's link. It has no thread and never waits: the gateway tells it what happened, and looks
 // afterwards what it wants to be told of next.
 //   Opening   first bytes -> kdb (one byte back, nothing else), console line, HTTP request, or
-//   closed In        received bytes -> MessageReader -> conventions -> a request on the link.
+//             closed; with --users a password is checked before that byte, and nothing read till
+//             then
+//   In        received bytes -> MessageReader -> conventions -> a request on the link.
 //   Whatever has
 //             to wait (sync window, no room in the ring, no grant) is held, and the socket is not
 //             read meanwhile: the client's own TCP window is the queue.
@@ -52,6 +56,8 @@ class Connection {
   /// A reply, a fragment or an abort for one of this connection's requests.
   void on_answer(Pending& pending, const LinkEvent& event);
   void on_grant(Pending& pending, std::uint64_t bytes);
+  /// What became of its GatewayDesk::check_login(). @param role  null: refused.
+  void on_login(std::shared_ptr<const Role> role);
   /// Asked for by waits_for_turn(): go on where it stopped.
   void resume();
   /// Lets more of an answer come though the client has not read what came, so that its flow is not
@@ -67,7 +73,8 @@ class Connection {
   // What is wanted next.
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   [[nodiscard]] bool wants_read() const noexcept {
-    return !closed_ && (lingers_ || (!input_over_ && !eof_ && hold_ == Hold::none));
+    return !closed_ && login_ == nullptr &&
+           (lingers_ || (!input_over_ && !eof_ && hold_ == Hold::none));
   }
   [[nodiscard]] bool wants_write() const noexcept { return !closed_ && output_.waiting() != 0; }
   /// It stopped for lack of room in the ring, or to let others go first: resume() next pass.
@@ -82,8 +89,8 @@ class Connection {
   [[nodiscard]] bool idle() const noexcept { return pending_count_ == 0 && output_.waiting() == 0; }
   /// Memory that it takes for messages and answers now, in bytes.
   [[nodiscard]] std::uint64_t held_bytes() const noexcept {
-    return reader_.held_bytes() + parked_.size() + kept_bytes_ + output_.waiting() +
-           pending_count_ * sizeof(Pending);
+    return reader_.held_bytes() + parked_.size() + judged_.payload.size() + kept_bytes_ +
+           output_.waiting() + pending_count_ * sizeof(Pending);
   }
   /// CLOCK_MONOTONIC of the last bytes in either direction.
   [[nodiscard]] std::uint64_t active_ns() const noexcept { return active_ns_; }
@@ -107,6 +114,12 @@ class Connection {
   };
   /// What became of one event of the reader.
   enum class Step : std::uint8_t { done, held };
+  /// What goes to a servant in a message's place.
+  struct Forwarded {
+    std::span<const std::byte> query;
+    std::span<const std::byte> payload;  ///< The query, and behind it its options, if any.
+    std::span<const std::byte> memory;   ///< Where it lies, if it has to be sent in parts.
+  };
   /// An answer before it is wrapped.
   struct Outcome {
     std::span<const std::byte> result;        ///< Empty: an error.
@@ -117,8 +130,12 @@ class Connection {
   // Bytes in (connection_read.cpp).
   void take_received(std::span<const std::byte> received);
   void take_opening(std::span<const std::byte> received);
+  void forget_password(Opening& opening) noexcept;
+  void open(const Opening& opening, std::span<const std::byte> rest);
   void open_kdb(const Opening& opening, std::span<const std::byte> rest);
   void open_console(const Opening& opening);
+  void ask_login(Opening opening, Secret password, std::span<const std::byte> rest);
+  void deny(std::string_view reason);
   void take_end();
   void take_last();
   void pump();
@@ -130,7 +147,11 @@ class Connection {
 
   // Messages to requests (connection_request.cpp).
   [[nodiscard]] Step take_whole(const MessageReader::Event& event);
-  [[nodiscard]] Step submit(const Classified& message, std::span<const std::byte> body);
+  [[nodiscard]] bool restricted() const noexcept {
+    return role_ != nullptr && !role_->unrestricted;
+  }
+  [[nodiscard]] Step submit_judged(const Classified& message);
+  [[nodiscard]] Step submit(const Classified& message, const Forwarded& forwarded);
   [[nodiscard]] bool may_ask(Convention convention) noexcept;
   [[nodiscard]] static std::uint8_t flags_of(Convention convention, bool pair,
                                              bool repeatable) noexcept;
@@ -139,6 +160,7 @@ class Connection {
   void count_request(Pending& pending) noexcept;
   void describe(Pending& pending, const Classified& message);
   void answer_refused(const Classified& message);
+  void answer_forbidden(const Classified& message, std::string_view reason);
   void answer_admin(const AdminCall& call, const Classified& message);
   void note_ignored(const kdb::Header& header);
   void note_ambiguous();
@@ -218,7 +240,9 @@ class Connection {
   bool pumping_ = false;
   History history_;
   std::string user_;
-  std::string fault_;  ///< Why it closes once everything is answered.
+  std::unique_ptr<Opening> login_;    ///< Its password is being checked.
+  std::shared_ptr<const Role> role_;  ///< Null without --users.
+  std::string fault_;                 ///< Why it closes once everything is answered.
 
   MessageReader reader_;
   std::vector<std::byte> parked_;             ///< Received bytes that could not be taken yet.
@@ -235,6 +259,8 @@ class Connection {
   std::uint64_t sequence_ = 0;
   std::uint64_t kept_bytes_ = 0;  ///< In buffers of pending messages.
   std::uint64_t ungranted_ = 0;   ///< Fragment bytes taken that the data plane was not told of.
+
+  Admitted judged_;  ///< What goes in the place of a restricted user's message, until all is sent.
 
   // The request that is being sent in fragments, if there is one.
   Pending* flow_ = nullptr;

@@ -5,10 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "access/rules.hpp"
 #include "control/log.hpp"
 #include "gateway/admin_call.hpp"
 #include "gateway/buffer_pool.hpp"
@@ -48,6 +50,8 @@ struct GatewayCounters {
   shm::Counter* ambiguous;    ///< Messages that could have been np as well as aw.
   shm::Counter* ignored;      ///< Responses and error objects that nobody asked for.
   shm::Counter* pending;      ///< Messages without an answer now.
+  shm::Counter* denied;       ///< Of the refused, those without the right password.
+  shm::Counter* forbidden;    ///< Messages that their user's role does not allow.
 
   static GatewayCounters add_to(shm::CountersWriter& writer);
 };
@@ -63,6 +67,10 @@ class GatewayDesk {
   [[nodiscard]] virtual kdb::Value admin_answer(const AdminCall& call) = 0;
   /// The page that answers an HTTP request: head and body.
   [[nodiscard]] virtual std::string http_answer(std::string_view method) = 0;
+  /// Has a password checked; Connection::on_login() hears of it later.
+  /// @return false: too many are being checked.
+  [[nodiscard]] virtual bool check_login(OriginId origin, const std::string& user,
+                                         Secret password) = 0;
 };
 
 /// What the connections of one gateway share. All of it belongs to the gateway thread.
@@ -79,7 +87,8 @@ struct ConnectionContext {
   ConnectionSettings settings;
   GatewayCounters counters;
   GatewayDesk& desk;
-  GatewayLink* link = nullptr;  ///< Not null while there are connections.
+  GatewayLink* link = nullptr;                ///< Not null while there are connections.
+  std::shared_ptr<const AccessRules> access;  ///< Who may connect from now on; null: everybody.
   PendingTable pendings;
   BufferPool buffers;
   QueryLog queries;
@@ -89,6 +98,7 @@ struct ConnectionContext {
   std::uint64_t now_ns = 0;  ///< CLOCK_MONOTONIC at the start of this pass.
   LogLimiter closings;
   LogLimiter oddities;
+  LogLimiter denials;
 };
 
 }  // namespace mserve::broker

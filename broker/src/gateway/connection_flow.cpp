@@ -76,7 +76,19 @@ Connection::Step Connection::take_begin(const MessageReader::Event& event) {
   if (request && !may_ask(head.convention)) {
     return Step::held;
   }
+  if (request && restricted() && event.body_bytes <= kJudgedBytesMax) {
+    reader_.hold();  // it is looked at as a whole
+    return Step::done;
+  }
   context_.counters.messages->add();
+  if (request && restricted()) {
+    Classified message;
+    message.convention = head.convention;
+    message.id = head.id;
+    answer_forbidden(message, "limit");
+    swallowing_ = true;
+    return Step::done;
+  }
   if (head.convention == Convention::ignored) {
     note_ignored(event.header);
   } else if (head.convention == Convention::refused) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "gateway/connection.hpp"
 #include "mserve/kdb/codec.hpp"
@@ -68,7 +69,7 @@ void Connection::take_opening(std::span<const std::byte> received) {
     parked_.insert(parked_.end(), received.begin(), received.end());
     bytes = parked_;
   }
-  const Opening opening = parse_opening(bytes, eof_);
+  Opening opening = parse_opening(bytes, eof_);
   switch (opening.kind) {
     case Opening::Kind::more:
       if (eof_) {
@@ -76,15 +77,22 @@ void Connection::take_opening(std::span<const std::byte> received) {
         close({});
       } else if (parked_.empty()) {
         parked_ = context_.buffers.take();
+        parked_.reserve(kOpeningBytesMax);  // growing would leave copies of a password behind
         parked_.assign(received.begin(), received.end());
       }
       return;
     case Opening::Kind::kdb:
-      open_kdb(opening, bytes.subspan(opening.consumed));
+    case Opening::Kind::qcon: {
+      Secret password(opening.password);
+      const std::span<const std::byte> rest = bytes.subspan(opening.consumed);
+      forget_password(opening);
+      if (context_.access != nullptr) {
+        ask_login(std::move(opening), std::move(password), rest);
+      } else {
+        open(opening, rest);
+      }
       return;
-    case Opening::Kind::qcon:
-      open_console(opening);
-      return;
+    }
     case Opening::Kind::http: {
       mode_ = Mode::http;
       const std::string page = context_.desk.http_answer(opening.method);
@@ -97,6 +105,64 @@ void Connection::take_opening(std::span<const std::byte> received) {
       close(opening.reason);
       return;
   }
+}
+
+/// Wherever the opening's bytes lie: what is left of them is what follows it.
+void Connection::forget_password(Opening& opening) noexcept {
+  ::explicit_bzero(opening.password.data(), opening.password.size());
+  opening.password.clear();
+  for (std::vector<std::byte>* const bytes : {&parked_, &context_.scratch}) {
+    ::explicit_bzero(bytes->data(), std::min(bytes->size(), opening.consumed));
+  }
+}
+
+void Connection::open(const Opening& opening, std::span<const std::byte> rest) {
+  if (opening.kind == Opening::Kind::kdb) {
+    open_kdb(opening, rest);
+  } else {
+    open_console(opening);
+  }
+}
+
+/// Nothing goes on before the answer: what came behind the opening is kept, and no more is read.
+void Connection::ask_login(Opening opening, Secret password, std::span<const std::byte> rest) {
+  user_ = opening.user;
+  if (user_.empty()) {
+    deny("no user given");
+    return;
+  }
+  if (!context_.desk.check_login(origin_, user_, std::move(password))) {
+    deny("too many passwords are being checked");
+    return;
+  }
+  std::vector<std::byte> kept = context_.buffers.take();
+  kept.assign(rest.begin(), rest.end());
+  context_.buffers.give_back(parked_);
+  parked_ = std::move(kept);
+  login_ = std::make_unique<Opening>(std::move(opening));
+}
+
+void Connection::on_login(std::shared_ptr<const Role> role) {
+  if (closed_ || login_ == nullptr) {
+    return;
+  }
+  const std::unique_ptr<Opening> opening = std::move(login_);
+  if (role == nullptr) {
+    deny("wrong user or password");
+    return;
+  }
+  role_ = std::move(role);
+  open(*opening, parked_);
+  close_when_done();
+}
+
+/// Closed without a byte, which clients take for the error `access`.
+void Connection::deny(std::string_view reason) {
+  context_.counters.refused->add();
+  context_.counters.denied->add();
+  context_.denials.log(LogLevel::warning, context_.now_ns,
+                       "gateway_denied " + text() + " reason=\"" + std::string(reason) + "\"");
+  close({});
 }
 
 void Connection::open_kdb(const Opening& opening, std::span<const std::byte> rest) {

@@ -56,7 +56,11 @@ void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
 // hot: one skip over a list of two or three, the route, one copy into the ring.
 Connection::Step Connection::take_whole(const MessageReader::Event& event) {
   if (flow_held_) {
-    return send_held(event.bytes);
+    const Step step = send_held(judged_.payload.empty() ? event.bytes : judged_.payload);
+    if (step == Step::done) {
+      judged_ = {};
+    }
+    return step;
   }
   const Classified message =
       classify(event.header.kind, event.bytes, context_.settings.rules, history_);
@@ -87,7 +91,9 @@ Connection::Step Connection::take_whole(const MessageReader::Event& event) {
           break;
         }
       }
-      if (submit(message, event.bytes) == Step::held) {
+      if (restricted()
+              ? submit_judged(message) == Step::held
+              : submit(message, {message.query, message.payload, event.bytes}) == Step::held) {
         return Step::held;
       }
       break;
@@ -110,21 +116,39 @@ bool Connection::may_ask(Convention convention) noexcept {
   return hold_ == Hold::none;
 }
 
-Connection::Step Connection::submit(const Classified& message, std::span<const std::byte> body) {
+/// Of a restricted user only what was understood goes on, and as it was understood.
+Connection::Step Connection::submit_judged(const Classified& message) {
+  if (judged_.payload.empty()) {  // else it waited for room in the ring
+    auto judged = judge(message.query, message.options, *role_);
+    if (!judged) {
+      answer_forbidden(message, judged.error());
+      return Step::done;
+    }
+    judged_ = std::move(judged).value();
+  }
+  const std::span<const std::byte> payload = judged_.payload;
+  const Step step = submit(message, {payload.first(judged_.query_bytes), payload, payload});
+  if (step == Step::done) {
+    judged_ = {};
+  }
+  return step;
+}
+
+Connection::Step Connection::submit(const Classified& message, const Forwarded& forwarded) {
   Pending& pending = new_pending(message.convention);
   describe(pending, message);
-  kdb::Route route = kdb::route_of(message.query, context_.settings.route_rule,
+  kdb::Route route = kdb::route_of(forwarded.query, context_.settings.route_rule,
                                    {.user = user_, .options = message.options});
   pending.route = route.hash;
   pending.route_text = std::move(route.text);
-  pending.request_bytes = message.payload.size();
+  pending.request_bytes = forwarded.payload.size();
   const bool pair = !message.options.empty();
   const Wishes wishes = wishes_of(message.options);
   pending.deadline = wishes.deadline;
   const std::uint8_t flags = flags_of(message.convention, pair, wishes.repeatable);
   note_query(message.query, pending.query_head);
-  if (message.payload.size() <= context_.link->whole_bytes_max()) [[likely]] {
-    if (!context_.link->try_send(head_of(pending, flags), message.payload)) {
+  if (forwarded.payload.size() <= context_.link->whole_bytes_max()) [[likely]] {
+    if (!context_.link->try_send(head_of(pending, flags), forwarded.payload)) {
       release(pending);
       hold_ = Hold::ring;
       return Step::held;
@@ -136,9 +160,9 @@ Connection::Step Connection::submit(const Classified& message, std::span<const s
   flow_ = &pending;
   flow_held_ = true;
   flow_flags_ = flags;
-  flow_offset_ = static_cast<std::size_t>(message.payload.data() - body.data());
+  flow_offset_ = static_cast<std::size_t>(forwarded.payload.data() - forwarded.memory.data());
   count_request(pending);
-  return send_held(body);
+  return send_held(forwarded.memory);
 }
 
 std::uint8_t Connection::flags_of(Convention convention, bool pair, bool repeatable) noexcept {
@@ -206,8 +230,16 @@ void Connection::answer_refused(const Classified& message) {
   answer_error(pending, message.reason);
 }
 
-/// For whoever is one of --admin-users, as the kernel says: no password is checked here, so the
-/// name that a client gives counts for nothing.
+/// What its user's role does not allow; no servant hears of it.
+void Connection::answer_forbidden(const Classified& message, std::string_view reason) {
+  context_.counters.forbidden->add();
+  Pending& pending = new_pending(message.convention);
+  describe(pending, message);
+  answer_error(pending, reason);
+}
+
+/// For whoever is one of --admin-users, as the kernel says: the name that a client gives counts for
+/// nothing.
 void Connection::answer_admin(const AdminCall& call, const Classified& message) {
   Pending& pending = new_pending(message.convention);
   describe(pending, message);

@@ -33,5 +33,8 @@ void Gateway::drain() noexcept {
 void Gateway::stop() noexcept {
   loop_->stop();
 }
+void Gateway::set_access(std::shared_ptr<const AccessRules> access) {
+  loop_->set_access(std::move(access));
+}
 
 }  // namespace mserve::broker

@@ -40,6 +40,8 @@ class Gateway {
   /// Any thread.
   void drain() noexcept;
   void stop() noexcept;
+  /// Any thread. Who may connect from now on; not null where --users was given.
+  void set_access(std::shared_ptr<const AccessRules> access);
 
  private:
   class Loop;

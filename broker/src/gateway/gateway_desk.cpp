@@ -63,4 +63,9 @@ std::string Gateway::Loop::http_answer(std::string_view method) {
   return http_page(method, facts);
 }
 
+bool Gateway::Loop::check_login(OriginId origin, const std::string& user, Secret password) {
+  return checker_->try_ask(
+      {origin.index, origin.generation, context_.access, user, std::move(password)});
+}
+
 }  // namespace mserve::broker

@@ -80,7 +80,15 @@ Gateway::Loop::Loop(Setup setup, Listeners listeners)
       context_(settings_of(setup_.options), setup_.counters, *this),
       idler_(idle_of(setup_.options.idle)),
       ready_([this](std::uint64_t key, Readiness::What what) { on_ready(key, what); }),
-      signal_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+      signal_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  context_.access = setup_.options.gateway.access;
+  if (context_.access != nullptr) {
+    checker_ = std::make_unique<PasswordChecker>(
+        PasswordChecker::Setup{.threads = shm::usable_cores() > 2 ? 2U : 1U,
+                               .avoid_core = setup_.options.core,
+                               .ready = [this] { wake(); }});
+  }
+}
 
 Gateway::Loop::~Loop() {
   stop();
@@ -92,6 +100,18 @@ void Gateway::Loop::start() {
 
 void Gateway::Loop::drain() noexcept {
   drain_.store(true, std::memory_order_relaxed);  // the write below wakes its reader
+  wake();
+}
+
+void Gateway::Loop::set_access(std::shared_ptr<const AccessRules> access) {
+  {
+    const std::lock_guard lock(access_mutex_);
+    next_access_ = std::move(access);
+  }
+  wake();
+}
+
+void Gateway::Loop::wake() noexcept {
   const std::uint64_t one = 1;
   (void)!write(signal_fd_.get(), &one, sizeof(one));
 }
@@ -417,11 +437,32 @@ void Gateway::Loop::take_signals() {
   std::uint64_t ignored = 0;
   (void)!read(signal_fd_.get(), &ignored, sizeof(ignored));
   ready_.watch(*signal_watch_, Readiness::What::readable);
+  take_access();
   if (drain_.load(std::memory_order_relaxed) && !draining_) {  // set before the descriptor told
     begin_drain();
   }
   if (stop_.load(std::memory_order_relaxed) && give_up_at_ == 0) {  // set before, too
     give_up_at_ = shm::steady_now() + kFlushNs;
+  }
+}
+
+/// New rules, and what became of logins.
+void Gateway::Loop::take_access() {
+  if (checker_ == nullptr) {
+    return;
+  }
+  {
+    const std::lock_guard lock(access_mutex_);
+    if (next_access_ != nullptr) {
+      context_.access = std::move(next_access_);
+      next_access_ = nullptr;
+    }
+  }
+  for (LoginAnswer answer; checker_->next(answer);) {
+    if (Client* const client = client_at(answer.index, answer.generation)) {
+      client->connection.on_login(std::move(answer.role));
+      settle(answer.index);
+    }
   }
 }
 

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "access/checker.hpp"
 #include "gateway/connection.hpp"
 #include "gateway/gateway.hpp"
 #include "gateway/gateway_link.hpp"
@@ -21,8 +23,8 @@ namespace mserve::broker {
 // What the gateway's thread does: looks at sockets and rings in turn, lets connections act, sleeps
 // when there is nothing. Split by what it does: gateway_loop.cpp the loop, gateway_clients.cpp
 // connections come and go, gateway_desk.cpp what is asked of the gateway itself.
-//   Threads   all of it belongs to the gateway's thread, but for the two flags and the descriptor
-//             that wakes it
+//   Threads   all of it belongs to the gateway's thread, but for the two flags, the access rules to
+//             come, the descriptor that wakes it, and the checker, which locks for itself
 //   Sleep     sockets, the session's descriptor and that one wake it, and what wakes the data plane
 //             while that is lent; while requests are under way or it is lent, it looks after
 //             kSleepNsMax anyway
@@ -34,10 +36,13 @@ class Gateway::Loop final : public GatewayDesk {
   void start();
   void drain() noexcept;
   void stop() noexcept;
+  void set_access(std::shared_ptr<const AccessRules> access);
 
   // GatewayDesk.
   [[nodiscard]] kdb::Value admin_answer(const AdminCall& call) override;
   [[nodiscard]] std::string http_answer(std::string_view method) override;
+  [[nodiscard]] bool check_login(OriginId origin, const std::string& user,
+                                 Secret password) override;
 
  private:
   /// What an event of Readiness is about: the key's high half; the low half is an index.
@@ -83,6 +88,8 @@ class Gateway::Loop final : public GatewayDesk {
   void pause(std::uint64_t ns);
   void on_ready(std::uint64_t key, Readiness::What what);
   void take_signals();
+  void take_access();
+  void wake() noexcept;
   void lose(std::string_view reason);
   void tick();
   [[nodiscard]] bool finished() const;
@@ -112,6 +119,9 @@ class Gateway::Loop final : public GatewayDesk {
   shm::UniqueFd signal_fd_;  ///< eventfd: drain_ or stop_ was set.
   std::atomic<bool> drain_{false};
   std::atomic<bool> stop_{false};
+  std::mutex access_mutex_;
+  std::shared_ptr<const AccessRules> next_access_;  ///< Under access_mutex_; null: none to come.
+  std::unique_ptr<PasswordChecker> checker_;        ///< Null without --users.
 
   std::unique_ptr<GatewayLink> link_;
   Readiness::Handle session_watch_;

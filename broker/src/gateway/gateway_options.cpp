@@ -20,6 +20,12 @@ bool is_address(const std::string& text) {
 
 }  // namespace
 
+void GatewayOptions::read_access(std::vector<std::string>& faults) {
+  if (!users_file.empty()) {
+    access = AccessRules::read(users_file, roles_file, faults);
+  }
+}
+
 void GatewayOptions::validate(std::vector<std::string>& faults) const {
   const auto check = [&faults](bool ok, const std::string& fault) {
     if (!ok) {
@@ -35,6 +41,8 @@ void GatewayOptions::validate(std::vector<std::string>& faults) const {
   check(idle_timeout == 0 || idle_timeout >= 1'000'000,
         "--idle-timeout: 1ms or more, 0 or inf for never");
   check(max_gathered >= 1U << 20 && max_gathered <= 1ULL << 40, "--max-gathered: 1 MiB to 1 TiB");
+  check(users_file.empty() || enabled, "--users: only with -p, whose clients it lets in");
+  check(roles_file.empty() || !users_file.empty(), "--roles: only with --users, who have them");
   for (const std::string& user : admin_users) {
     check(getpwnam(user.c_str()) != nullptr, "--admin-users: there is no user called " + user);
   }

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "access/rules.hpp"
 #include "dispatch/types.hpp"
 #include "gateway/conventions.hpp"
 
@@ -33,6 +35,13 @@ struct GatewayOptions {
   GatewayThread thread = GatewayThread::automatic;
   std::uint64_t max_gathered = 64ULL << 20;
   std::vector<std::string> admin_users;  ///< Names; empty: the broker's own user.
+  std::string users_file;                ///< Empty: everybody may connect.
+  std::string roles_file;                ///< Empty: who may connect may call everything.
+  /// What the two files said when these options were read; null without users_file.
+  std::shared_ptr<const AccessRules> access;
+
+  /// Reads the two files. Adds every fault to `faults`.
+  void read_access(std::vector<std::string>& faults);
 
   /// Adds every fault of these options to `faults`.
   void validate(std::vector<std::string>& faults) const;

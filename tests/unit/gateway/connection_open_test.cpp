@@ -112,5 +112,113 @@ TEST(GatewayOpening, OfHttpIsAnsweredAndClosed) {
   EXPECT_FALSE(line.alive());
 }
 
+/// A gateway with --users; what they say is up to the test.
+LineSetup guarded() {
+  LineSetup setup = unopened();
+  setup.access = std::make_shared<broker::AccessRules>();
+  return setup;
+}
+
+std::shared_ptr<const broker::Role> anything() {
+  auto role = std::make_shared<broker::Role>();
+  role->unrestricted = true;
+  return role;
+}
+
+/// Whether `what` is anywhere in these bytes.
+bool holds(std::span<const std::byte> bytes, std::string_view what) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return text.find(what) != std::string_view::npos;
+}
+
+TEST(GatewayLogin, WaitsForTheAnswerAndThenWorks) {
+  Line line(guarded());
+  Bytes bytes = Line::bytes(std::string_view("bob:open:sesame\3\0", 17));
+  const Bytes query = kdb::encode_message(text("echo 1"), MessageKind::sync);
+  bytes.insert(bytes.end(), query.begin(), query.end());
+  line.write(bytes);
+  ASSERT_EQ(line.logins, std::vector<std::string>{"bob:open:sesame"});
+  EXPECT_TRUE(line.read_raw().empty());
+  EXPECT_TRUE(line.connection->opening());
+  EXPECT_FALSE(line.connection->wants_read());
+  EXPECT_EQ(line.connection->row().user, "");  // not known yet
+  EXPECT_FALSE(holds(line.context->scratch, "sesame"));
+  line.answer_login(anything());
+  EXPECT_EQ(line.read_raw(), Bytes{std::byte{3}});
+  EXPECT_EQ(line.connection->row().user, "bob");
+  EXPECT_EQ(line.plane.take().payload, kdb::encode(text("echo 1")));
+  EXPECT_TRUE(line.connection->wants_read());
+}
+
+TEST(GatewayLogin, MayComeInPieces) {
+  Line line(guarded());
+  for (const char c : std::string("al:sesame\6\0", 11)) {
+    line.write(Line::bytes({&c, 1}));
+  }
+  ASSERT_EQ(line.logins, std::vector<std::string>{"al:sesame"});
+  line.answer_login(anything());
+  EXPECT_EQ(line.read_raw(), Bytes{std::byte{6}});
+  line.expect_works();
+}
+
+TEST(GatewayLogin, RefusedIsClosedWithoutAByte) {
+  for (const std::string_view opening :
+       {std::string_view("ken:wrong\3\0", 11), std::string_view("ken\3\0", 5),
+        std::string_view("ken:wrong\0proc1 `IBM\0", 21)}) {
+    Line line(guarded());
+    line.write(Line::bytes(opening));
+    ASSERT_EQ(line.logins.size(), 1U);
+    line.answer_login(nullptr);
+    EXPECT_FALSE(line.alive());
+    EXPECT_TRUE(line.read_raw().empty());
+    EXPECT_TRUE(line.saw_end);
+    EXPECT_EQ(line.context->counters.denied->get(), 1U);
+    EXPECT_EQ(line.plane.take().head.id, 0U);
+  }
+}
+
+TEST(GatewayLogin, WithoutANameOrWithTooManyUnderWayIsRefusedAtOnce) {
+  for (const std::string_view opening : {std::string_view(":secret\3\0", 9),
+                                         std::string_view("\3\0", 2), std::string_view("\0", 1)}) {
+    Line line(guarded());
+    line.write(Line::bytes(opening));
+    EXPECT_TRUE(line.logins.empty());
+    EXPECT_FALSE(line.alive());
+    EXPECT_TRUE(line.read_raw().empty());
+  }
+  Line line(guarded());
+  line.logins_full = true;
+  line.write(Line::bytes(std::string_view("ken:ken\3\0", 9)));
+  EXPECT_FALSE(line.alive());
+  EXPECT_TRUE(line.read_raw().empty());
+  EXPECT_EQ(line.context->counters.denied->get(), 1U);
+}
+
+TEST(GatewayLogin, OfAConsoleIsAskedForTheSame) {
+  Line line(guarded());
+  line.write(Line::bytes(std::string_view("ken:ken\0proc1 `IBM\0", 19)));
+  ASSERT_EQ(line.logins, std::vector<std::string>{"ken:ken"});
+  EXPECT_EQ(line.plane.take().head.id, 0U);
+  line.answer_login(anything());
+  EXPECT_EQ(line.plane.take().payload, kdb::encode(text("proc1 `IBM")));
+}
+
+TEST(GatewayLogin, IsForgottenWhenItsClientGoes) {
+  Line line(guarded());
+  line.write(Line::bytes(std::string_view("ken:ken\3\0", 9)));
+  line.connection->drain();
+  EXPECT_TRUE(line.connection->closed());
+  line.answer_login(anything());
+  EXPECT_FALSE(line.alive());
+  EXPECT_TRUE(line.read_raw().empty());
+}
+
+TEST(GatewayLogin, IsNotAskedForByThePage) {
+  Line line(guarded());
+  line.write(Line::bytes("GET / HTTP/1.1\r\n\r\n"));
+  EXPECT_FALSE(line.read_raw().empty());
+  EXPECT_TRUE(line.logins.empty());
+}
+
 }  // namespace
 }  // namespace mserve::test

@@ -36,8 +36,10 @@ struct LineSetup {
   FakePlaneSetup plane{};
   broker::Peer peer{};
   std::uint8_t capability = 3;
-  bool handshake = true;  ///< Done by the constructor.
-  int send_buffer = 0;    ///< Of the connection's socket; 0: the system's.
+  bool handshake = true;                       ///< Done by the constructor.
+  std::shared_ptr<const broker::Role> role{};  ///< Of the client, where passwords are checked.
+  std::shared_ptr<const broker::AccessRules> access{};  ///< Not null: passwords are checked.
+  int send_buffer = 0;  ///< Of the connection's socket; 0: the system's.
 };
 
 /// A message as the client got it, decoded.
@@ -58,14 +60,15 @@ class Line : public broker::GatewayDesk {
                          sizeof(setup.send_buffer));
     }
     broker::GatewayCounters counters{};
-    std::array<shm::Counter**, 10> fields{
+    std::array<shm::Counter**, 12> fields{
         &counters.connections, &counters.accepted, &counters.refused, &counters.closed,
         &counters.messages,    &counters.requests, &counters.answers, &counters.ambiguous,
-        &counters.ignored,     &counters.pending};
+        &counters.ignored,     &counters.pending,  &counters.denied,  &counters.forbidden};
     for (std::size_t i = 0; i < fields.size(); ++i) {
       *fields[i] = &counters_[i];
     }
     context.emplace(setup.settings, counters, *this);
+    context->access = setup.access;
     context->link = &link;
     context->now_ns = shm::steady_now();
     connection = std::make_unique<broker::Connection>(*context, ours_.get(), setup.peer,
@@ -77,6 +80,9 @@ class Line : public broker::GatewayDesk {
       }
       opening.push_back(std::byte{0});
       write(opening);
+      if (setup.access != nullptr) {
+        answer_login(setup.role);
+      }
       EXPECT_EQ(read_raw().size(), 1U);
     }
   }
@@ -218,12 +224,25 @@ class Line : public broker::GatewayDesk {
   std::string http_answer(std::string_view method) override {
     return "HTTP/1.1 200 OK\r\n\r\n" + std::string(method);
   }
+  bool check_login(broker::OriginId origin, const std::string& user,
+                   broker::Secret password) override {
+    EXPECT_EQ(origin.generation, connection->origin().generation);
+    logins.push_back(user + ":" + std::string(password.text()));
+    return !logins_full;
+  }
+  /// The answer to the one login under way. Null: refused.
+  void answer_login(std::shared_ptr<const broker::Role> role) {
+    connection->on_login(std::move(role));
+    (void)turn();
+  }
 
   FakeDataPlane plane;
   broker::GatewayLink link;
   std::optional<broker::ConnectionContext> context;
   std::unique_ptr<broker::Connection> connection;
   std::vector<broker::AdminCall::Name> admin_calls;
+  std::vector<std::string> logins;  ///< USER:PASSWORD that were to be checked.
+  bool logins_full = false;         ///< The next one is not taken.
   bool saw_end = false;
 
  private:
@@ -245,7 +264,7 @@ class Line : public broker::GatewayDesk {
   shm::UniqueFd ours_;
   shm::UniqueFd client_;
   std::size_t unsent_ = 0;
-  std::array<shm::Counter, 10> counters_;
+  std::array<shm::Counter, 12> counters_;
 };
 
 /// (a; b; ...) as a general list.
