@@ -118,6 +118,37 @@ TEST_F(Access, NoHostileQueryReachesAServant) {
   EXPECT_EQ(broker.counter("gateway_requests"), 0U);
 }
 
+TEST_F(Access, AServantHearsWhoAsksWhateverTheClientSays) {
+  const Broker broker(quick_auth(0));
+  RawPeer servant = raw_servant(broker, "watched");
+  RawClient ken = login(broker, "ken:ken");
+  const Value options = Value::dict(Value::symbols({"role"}), Value::symbols({"poweruser"}));
+  ASSERT_TRUE(
+      ken.send(list({Value::int_atom(1), text("proc1[`IBM]"), options}), MessageKind::async));
+  const auto request = servant.take();
+  ASSERT_TRUE(request);
+  std::vector<std::byte> wanted =
+      kdb::encode_call("proc1", std::vector<Value>{Value::symbol("IBM")});
+  const std::vector<std::byte> who = kdb::encode(Value::dict(
+      Value::symbols({"user", "role"}), list({Value::symbol("ken"), Value::symbol("user")})));
+  wanted.insert(wanted.end(), who.begin(), who.end());
+  EXPECT_EQ(request->payload, wanted);
+  EXPECT_EQ(request->header.flags & shm::kFlagPair, shm::kFlagPair);
+}
+
+TEST_F(Access, OurOwnClientLogsInOverTcp) {
+  const Broker broker(quick_auth());
+  const auto ask = [&](const std::string& user, const std::string& query) {
+    return run_to_end({program("mserve-client"), "--name",
+                       "tcp://127.0.0.1:" + std::to_string(broker.port()), "--user", user, query});
+  };
+  EXPECT_EQ(ask("ken:ken", "proc1 `IBM").exit_code, 0);
+  const Output forbidden = ask("ken:ken", "proc2 `IBM");
+  EXPECT_NE(forbidden.exit_code, 0);
+  EXPECT_NE(forbidden.err.find("unknown command: `proc2"), std::string::npos) << forbidden.err;
+  EXPECT_EQ(ask("ken:arthur", "proc1 `IBM").exit_code, 3);
+}
+
 TEST_F(Access, HangupReadsBothFilesAgainAsAWholeOrNotAtAll) {
   const Broker broker(quick_auth());
   RawClient ken = login(broker, "ken:ken");

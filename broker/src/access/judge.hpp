@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "access/roles.hpp"
@@ -11,22 +12,32 @@
 
 namespace mserve::broker {
 
-/// Longest query of a restricted user, with its options: all of it is decoded.
+/// Longest query of a restricted user, with its options: all of it is decoded. For others the
+/// longest options.
 inline constexpr std::size_t kJudgedBytesMax = std::size_t{4} << 20;
 
-/// What is sent to a servant in a query's place: nothing of it was written by the client.
+/// Who asks.
+struct Caller {
+  std::string_view user;
+  const Role& role;
+};
+
+/// What is sent to a servant in a message's place.
 struct Admitted {
-  std::vector<std::byte> payload;  ///< (`fn; arguments...), and behind it the options, if any.
+  /// The query, and behind it options that say who asks. Of a restricted user (`fn; arguments...):
+  /// nothing of it was written by the client.
+  std::vector<std::byte> payload;
   std::size_t query_bytes = 0;
 };
 
-/// Whether a user may ask this: a call of a function that the role lists, with literal arguments,
-/// encoded or as text. Nothing is evaluated. A pure function.
+/// Whether a user may ask this. If its role lists functions: a call of one of them with literal
+/// arguments, encoded or as text. Nothing is evaluated. A pure function.
 /// @param query, options  encoded objects; options may be empty.
-/// @return the same call, encoded anew; or the error's text as admit() of mserve/kdb/admit.hpp
-/// gives it.
+/// @return the query (of a restricted user the call, encoded anew) and its options with the symbols
+/// `user` and `role` in them, as LBT's servants expect them, whatever the client had there; or the
+/// error's text as admit() of mserve/kdb/admit.hpp gives it.
 [[nodiscard]] kdb::Result<Admitted, std::string> judge(std::span<const std::byte> query,
                                                        std::span<const std::byte> options,
-                                                       const Role& role);
+                                                       const Caller& caller);
 
 }  // namespace mserve::broker

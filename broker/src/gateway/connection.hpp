@@ -150,6 +150,7 @@ class Connection {
   [[nodiscard]] bool restricted() const noexcept {
     return role_ != nullptr && !role_->unrestricted;
   }
+  [[nodiscard]] bool goes_untouched(const Classified& message) const noexcept;
   [[nodiscard]] Step submit_judged(const Classified& message);
   [[nodiscard]] Step submit(const Classified& message, const Forwarded& forwarded);
   [[nodiscard]] bool may_ask(Convention convention) noexcept;
@@ -260,7 +261,7 @@ class Connection {
   std::uint64_t kept_bytes_ = 0;  ///< In buffers of pending messages.
   std::uint64_t ungranted_ = 0;   ///< Fragment bytes taken that the data plane was not told of.
 
-  Admitted judged_;  ///< What goes in the place of a restricted user's message, until all is sent.
+  Admitted judged_;  ///< What goes in a message's place, until all of it is sent.
 
   // The request that is being sent in fragments, if there is one.
   Pending* flow_ = nullptr;

@@ -91,9 +91,8 @@ Connection::Step Connection::take_whole(const MessageReader::Event& event) {
           break;
         }
       }
-      if (restricted()
-              ? submit_judged(message) == Step::held
-              : submit(message, {message.query, message.payload, event.bytes}) == Step::held) {
+      if ((goes_untouched(message) ? submit(message, {message.query, message.payload, event.bytes})
+                                   : submit_judged(message)) == Step::held) {
         return Step::held;
       }
       break;
@@ -116,10 +115,17 @@ bool Connection::may_ask(Convention convention) noexcept {
   return hold_ == Hold::none;
 }
 
-/// Of a restricted user only what was understood goes on, and as it was understood.
+/// Without --users, everything. Of somebody who may call everything, what is too large for one
+/// frame and has no options: saying who asks is not worth another copy there.
+bool Connection::goes_untouched(const Classified& message) const noexcept {
+  return role_ == nullptr || (role_->unrestricted && message.options.empty() &&
+                              message.payload.size() > context_.link->whole_bytes_max() / 2);
+}
+
+/// Says who asks. Of a restricted user only what was understood goes on, and as it was understood.
 Connection::Step Connection::submit_judged(const Classified& message) {
   if (judged_.payload.empty()) {  // else it waited for room in the ring
-    auto judged = judge(message.query, message.options, *role_);
+    auto judged = judge(message.query, message.options, {user_, *role_});
     if (!judged) {
       answer_forbidden(message, judged.error());
       return Step::done;
@@ -142,7 +148,7 @@ Connection::Step Connection::submit(const Classified& message, const Forwarded& 
   pending.route = route.hash;
   pending.route_text = std::move(route.text);
   pending.request_bytes = forwarded.payload.size();
-  const bool pair = !message.options.empty();
+  const bool pair = forwarded.payload.size() != forwarded.query.size();
   const Wishes wishes = wishes_of(message.options);
   pending.deadline = wishes.deadline;
   const std::uint8_t flags = flags_of(message.convention, pair, wishes.repeatable);

@@ -29,8 +29,19 @@ std::vector<Value> hostile_queries() {
   return queries;
 }
 
+/// The client's options and who it is.
+Bytes with_options(Bytes query, std::vector<std::string> names = {}, std::vector<Value> values = {},
+                   const char* role = "user") {
+  names.insert(names.end(), {"user", "role"});
+  values.push_back(Value::symbol("bob"));
+  values.push_back(Value::symbol(role));
+  const Bytes options =
+      kdb::encode(Value::dict(Value::symbols(std::move(names)), Value::list(std::move(values))));
+  query.insert(query.end(), options.begin(), options.end());
+  return query;
+}
 Bytes call_of_proc1(const Value& argument) {
-  return kdb::encode_call("proc1", std::vector<Value>{argument});
+  return with_options(kdb::encode_call("proc1", std::vector<Value>{argument}));
 }
 
 TEST(GatewayRole, LetsNoHostileQueryThroughInAnyConvention) {
@@ -94,13 +105,13 @@ TEST(GatewayRole, EncodesWhatIsAllowedAnew) {
   EXPECT_EQ(sync.payload, call_of_proc1(Value::symbol("IBM")));
   EXPECT_TRUE(line.plane.answer(sync.head.id, kdb::encode(Value::long_atom(1))));
   EXPECT_EQ(line.read_one().value, Value::long_atom(1));
-  const Value options = Value::dict(Value::symbols({"timeout"}), Value::longs({5}));
+  EXPECT_NE(sync.head.flags & shm::kFlagPair, 0);
+  const Value options = Value::dict(Value::symbols({"role", "timeout"}), Value::longs({1, 5}));
   line.async(list({Value::long_atom(1), text("proc1 `IBM"), options}));
-  Bytes expected = call_of_proc1(Value::symbol("IBM"));
-  const Bytes behind = kdb::encode(options);
-  expected.insert(expected.end(), behind.begin(), behind.end());
   const auto lbt = line.plane.take();
-  EXPECT_EQ(lbt.payload, expected);
+  EXPECT_EQ(lbt.payload,
+            with_options(kdb::encode_call("proc1", std::vector<Value>{Value::symbol("IBM")}),
+                         {"timeout"}, {Value::long_atom(5)}));
   EXPECT_NE(lbt.head.flags & shm::kFlagPair, 0);
   line.async(list({text("proc1 `IBM"), Value::symbol("back")}));
   EXPECT_EQ(line.plane.take().payload, call_of_proc1(Value::symbol("IBM")));
@@ -127,14 +138,35 @@ TEST(GatewayRole, RefusesWhatIsTooLargeToBeLookedAt) {
   EXPECT_EQ(line.plane.take().payload, call_of_proc1(Value::long_atom(1)));
 }
 
-TEST(GatewayRole, ThatIsUnrestrictedSendsBytesOnUntouched) {
+LineSetup unrestricted() {
   LineSetup setup = restricted();
   auto all = std::make_shared<broker::Role>();
   all->unrestricted = true;
   setup.role = std::move(all);
-  Line line(setup);
+  return setup;
+}
+
+TEST(GatewayRole, ThatIsUnrestrictedSendsQueriesOnUntouched) {
+  Line line(unrestricted());
   line.sync("select from trades / all of it");
-  EXPECT_EQ(line.plane.take().payload, kdb::encode(text("select from trades / all of it")));
+  const auto request = line.plane.take();
+  EXPECT_EQ(request.payload,
+            with_options(kdb::encode(text("select from trades / all of it")), {}, {}, ""));
+  EXPECT_NE(request.head.flags & shm::kFlagPair, 0);
+}
+
+TEST(GatewayRole, ThatIsUnrestrictedCannotPassForAnotherInALargeMessageEither) {
+  for (const std::size_t bytes : {std::size_t{100'000}, std::size_t{2'000'000}}) {
+    Line line(unrestricted());
+    const Value query = list({Value::symbol("upd"), Value::chars(std::string(bytes, 'x'))});
+    const Value options = Value::dict(Value::symbols({"role"}), Value::symbols({"root"}));
+    line.async(list({Value::long_atom(1), query, options}));
+    EXPECT_EQ(line.plane.take_flow(65'536, [&] { (void)line.turn(); }),
+              with_options(kdb::encode(query), {}, {}, ""));
+    Line plain(unrestricted());
+    plain.send(query, MessageKind::sync, kdb::ByteOrder::big);
+    EXPECT_EQ(plain.plane.take_flow(65'536, [&] { (void)plain.turn(); }), kdb::encode(query));
+  }
 }
 
 }  // namespace

@@ -131,6 +131,13 @@ bool holds(std::span<const std::byte> bytes, std::string_view what) {
   return text.find(what) != std::string_view::npos;
 }
 
+/// Whether a request begins with this text; who asks follows it.
+bool asks(const FakeDataPlane::Request& request, std::string_view query) {
+  const Bytes wanted = kdb::encode(text(query));
+  return request.payload.size() > wanted.size() &&
+         std::equal(wanted.begin(), wanted.end(), request.payload.begin());
+}
+
 TEST(GatewayLogin, WaitsForTheAnswerAndThenWorks) {
   Line line(guarded());
   Bytes bytes = Line::bytes(std::string_view("bob:open:sesame\3\0", 17));
@@ -146,7 +153,7 @@ TEST(GatewayLogin, WaitsForTheAnswerAndThenWorks) {
   line.answer_login(anything());
   EXPECT_EQ(line.read_raw(), Bytes{std::byte{3}});
   EXPECT_EQ(line.connection->row().user, "bob");
-  EXPECT_EQ(line.plane.take().payload, kdb::encode(text("echo 1")));
+  EXPECT_TRUE(asks(line.plane.take(), "echo 1"));
   EXPECT_TRUE(line.connection->wants_read());
 }
 
@@ -200,7 +207,7 @@ TEST(GatewayLogin, OfAConsoleIsAskedForTheSame) {
   ASSERT_EQ(line.logins, std::vector<std::string>{"ken:ken"});
   EXPECT_EQ(line.plane.take().head.id, 0U);
   line.answer_login(anything());
-  EXPECT_EQ(line.plane.take().payload, kdb::encode(text("proc1 `IBM")));
+  EXPECT_TRUE(asks(line.plane.take(), "proc1 `IBM"));
 }
 
 TEST(GatewayLogin, IsForgottenWhenItsClientGoes) {
