@@ -71,7 +71,7 @@ TEST(PasswordChecker, RefusesWhatTooManyWaitFor) {
   ASSERT_TRUE(checker.try_ask({0, 0, rules, "ken", Secret("ken")}));
   held.get_future().wait();  // the only helper is busy
   for (std::size_t i = 0; i < PasswordChecker::kWaitingMax; ++i) {
-    ASSERT_TRUE(checker.try_ask({1, 1, rules, "ken", Secret("ken")}));
+    EXPECT_TRUE(checker.try_ask({1, 1, rules, "ken", Secret("ken")}));
   }
   EXPECT_FALSE(checker.try_ask({2, 2, rules, "ken", Secret("ken")}));
   go.set_value();
