@@ -9,6 +9,7 @@
 #include <map>
 
 #include "control/log.hpp"
+#include "option_values.hpp"
 #include "options_file.hpp"
 #include "version.hpp"
 
@@ -38,99 +39,6 @@ constexpr char kFooter[] =
     "reads the files of --users and --roles again; if anything else changed, or any file has a "
     "fault, nothing.\n"
     "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong usage.";
-
-struct Unit {
-  std::string_view name;
-  double ns;
-};
-constexpr std::array<Unit, 5> kUnits{
-    {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}}};
-
-bool parse_duration(std::string_view text, Nanos& out) {
-  if (text == "inf") {
-    out = kForever;
-    return true;
-  }
-  double number = 0;
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const std::string_view unit(rest, static_cast<std::size_t>(text.data() + text.size() - rest));
-  if (error != std::errc{} || number < 0 || number > 1e9) {
-    return false;
-  }
-  if (unit.empty() && number == 0) {
-    out = 0;
-    return true;
-  }
-  constexpr double kLongest = 9e18;  // what fits, some 285 years
-  for (const Unit& u : kUnits) {
-    if (u.name == unit && number * u.ns <= kLongest) {
-      out = static_cast<Nanos>(number * u.ns);
-      return true;
-    }
-  }
-  return false;
-}
-
-void add_duration(CLI::App& app, const char* flag, Nanos& value, const char* text,
-                  const std::string& shown) {
-  app.add_option_function<std::string>(
-         flag,
-         [&value, flag](const std::string& given) {
-           if (!parse_duration(given, value)) {
-             throw CLI::ValidationError(
-                 flag, "'" + given + "' is not a time such as 500us, 20ms, 12s, 0 or inf");
-           }
-         },
-         text)
-      ->default_str(shown)
-      ->option_text("TIME [" + shown + "]");
-}
-
-/// A size as --help shows defaults: 64k, 1m, 2g where it comes out even.
-std::string shown_size(std::uint64_t bytes) {
-  constexpr std::array<char, 4> kSuffixes{'\0', 'k', 'm', 'g'};
-  std::size_t suffix = 0;
-  while (suffix + 1 < kSuffixes.size() && bytes >= 1024 && bytes % 1024 == 0) {
-    bytes /= 1024;
-    ++suffix;
-  }
-  return std::to_string(bytes) + (suffix == 0 ? std::string() : std::string(1, kSuffixes[suffix]));
-}
-
-template <class T>
-void add_size(CLI::App& app, const char* flag, T& value, const char* text) {
-  app.add_option(flag, value, text)
-      ->transform(CLI::AsSizeValue(false))
-      ->default_str(shown_size(value))
-      ->option_text("SIZE [" + shown_size(value) + "]");
-}
-
-/// An option that takes one of a few words. `value` holds the default.
-template <class T>
-CLI::Option* add_choice(CLI::App& app, const char* flag, T& value, const char* text,
-                        const std::vector<std::pair<std::string, T>>& choices) {
-  std::string words;
-  std::string otherwise;
-  for (const auto& [word, meaning] : choices) {
-    words += (words.empty() ? "" : "|") + word;
-    otherwise = meaning == value ? word : otherwise;
-  }
-  return app
-      .add_option_function<std::string>(
-          flag,
-          [&value, flag, words, choices](const std::string& given) {
-            for (const auto& [word, meaning] : choices) {
-              if (word == given) {
-                value = meaning;
-                return;
-              }
-            }
-            throw CLI::ValidationError(flag, "'" + given + "' is not one of " + words);
-          },
-          text)
-      ->default_str(otherwise)
-      ->option_text(words + " [" + otherwise + "]");
-}
 
 void add_route(CLI::App& app, kdb::RouteRule& value) {
   app.add_option_function<std::string>(
@@ -393,21 +301,6 @@ std::string as_toml(const std::string& value) {
                       (value == "0" || value.front() != '0') &&
                       value.find_first_not_of("0123456789") == std::string::npos;
   return number || value == "true" || value == "false" ? value : quoted(value);
-}
-
-/// The same time in the largest unit that it fills: 1000ms is 1s.
-std::string shown_time(Nanos ns) {
-  if (ns == kForever) {
-    return "inf";
-  }
-  std::string text = "0";
-  for (const Unit& unit : kUnits) {
-    const auto size = static_cast<Nanos>(unit.ns);
-    if (ns != 0 && ns % size == 0) {
-      text = std::to_string(ns / size) + std::string(unit.name);
-    }
-  }
-  return text;
 }
 
 /// One spelling for each value, so that two readings can be compared.
