@@ -15,13 +15,18 @@ namespace {
 struct Policy {
   const char* name;
   const char* broker_options;
+  bool told = true;  ///< How many routes a servant keeps warm (--routes-per-servant); else 1.
 };
-constexpr std::array<Policy, 4> kPolicies = {{
+constexpr std::array<Policy, 7> kPolicies = {{
     {"even", "--policy even"},  // the reference
     {"orig", "--policy orig"},
+    {"least", "--policy least"},
+    {"weighted", "--policy weighted"},
+    {"match, one route", "--policy match --match-wait 0", false},
     {"match, wait 0", "--policy match --match-wait 0"},
     {"match, wait 1 ms", "--policy match --match-wait 1ms"},
 }};
+constexpr std::uint32_t kToldMax = 64;  ///< What the broker takes.
 constexpr std::size_t kReference = 0;
 
 constexpr std::uint32_t kRoutesMax = 65536;
@@ -76,6 +81,11 @@ void measure(const AffinitySettings& s, const AffinityCase& at, const ArrivalPla
   stage.warm_routes = at.warm_routes;
   for (std::size_t p = 0; p < kPolicies.size() && !interrupted(); ++p) {
     stage.broker_options = words(kPolicies[p].broker_options);
+    if (kPolicies[p].told) {
+      const std::uint32_t routes = std::min<std::uint32_t>(at.warm_routes, kToldMax);
+      stage.broker_options.insert(stage.broker_options.end(),
+                                  {"--routes-per-servant", std::to_string(routes)});
+    }
     const AffinityResult result = run_affinity(stage, arrivals, warm_up_ns);
     if (!interrupted()) {
       cells[p].repetitions.push_back(result);
