@@ -82,6 +82,19 @@ inline kdb::Value lambda_of(const std::string& source) {
 }
 
 /// Queries that are no text.
+/// A table with one column `a`, which stands in that place.
+inline kdb::Value splayed_of(const std::string& place) {
+  std::vector<std::byte> bytes;
+  for (const int byte : {98, 0, 99, 11, 0, 1, 0, 0, 0, 'a', 0, -11}) {
+    bytes.push_back(static_cast<std::byte>(byte));
+  }
+  for (const char letter : place) {
+    bytes.push_back(static_cast<std::byte>(letter));
+  }
+  bytes.push_back(std::byte{0});
+  return kdb::decode(bytes).value();
+}
+
 inline std::vector<kdb::Value> hostile_values() {
   using kdb::Value;
   const Value lambda = lambda_of("{exit 1}");
@@ -113,6 +126,10 @@ inline std::vector<kdb::Value> hostile_values() {
       Value::list({name, Value::dict(Value::list({lambda}), Value::list({name}))}),
       Value::list({name, Value::dict(Value::list({name}), Value::list({lambda}))}),
       Value::list({name, Value::symbol("IBM"), lambda}),
+      // Splayed tables: q reads what they name.
+      Value::list({name, splayed_of(":/data/hr/")}),
+      Value::list({name, splayed_of("trades")}),
+      Value::list({name, Value::list({splayed_of("trades")})}),
       Value::list({Value::null(), name}),
       Value::list({Value::long_atom(0), Value::chars("exit 1")}),
       Value::list({}),

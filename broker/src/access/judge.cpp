@@ -12,11 +12,12 @@ constexpr std::string_view kUser = "user";
 constexpr std::string_view kRole = "role";
 
 /// The client's options, but for what it says of itself there, and who it is. Options whose keys
-/// are no symbols are forgotten, as LBT forgets them: a name could hide in them.
+/// are no symbols are forgotten, as LBT forgets them: a name could hide in them. So are values that
+/// are a table or a dictionary: taking a row of it for each key could take any amount of memory.
 kdb::Value with_caller(const kdb::Value& options, const Caller& caller) {
   std::vector<std::string> names;
   std::vector<kdb::Value> values;
-  if (options.is_dict()) {
+  if (options.is_dict() && (options.values().is_vector() || options.values().is_list())) {
     const kdb::Value& keys = options.keys();
     const std::span<const std::string> symbols = keys.items<std::string>();
     for (std::size_t i = 0; i < symbols.size(); ++i) {
@@ -54,7 +55,7 @@ std::string take_query(std::span<const std::byte> query, const Role& role, Admit
 kdb::Result<Admitted, std::string> judge(std::span<const std::byte> query,
                                          std::span<const std::byte> options, const Caller& caller) {
   const std::size_t looked_at = options.size() + (caller.role.unrestricted ? 0 : query.size());
-  if (looked_at > kJudgedBytesMax) {
+  if (looked_at > kJudgedBytesMax || options.size() > kOptionsBytesMax) {
     return std::string("limit");
   }
   Admitted admitted;

@@ -12,9 +12,11 @@
 
 namespace mserve::broker {
 
-/// Longest query of a restricted user, with its options: all of it is decoded. For others the
-/// longest options.
-inline constexpr std::size_t kJudgedBytesMax = std::size_t{4} << 20;
+/// Longest query of a restricted user, with its options: all of it is decoded, which takes up to 80
+/// times as much.
+inline constexpr std::size_t kJudgedBytesMax = std::size_t{1} << 20;
+/// Longest options of anybody.
+inline constexpr std::size_t kOptionsBytesMax = std::size_t{64} << 10;
 
 /// Who asks.
 struct Caller {

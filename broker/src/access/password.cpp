@@ -93,6 +93,10 @@ std::optional<StoredPassword> parse_password(std::string_view text, bool plain_a
   if (is_crypt(stored.value)) {
     return stored;
   }
+  // Not the password itself: a hash mistyped, or of a kind that this system does not know.
+  if (text.starts_with('$') && text.find('$', 1) != std::string_view::npos) {
+    return std::nullopt;
+  }
   stored.kind = Kind::plain;
   return plain_allowed && !text.empty() ? std::optional(std::move(stored)) : std::nullopt;
 }

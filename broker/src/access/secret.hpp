@@ -12,8 +12,8 @@ namespace mserve::broker {
 class Secret {
  public:
   Secret() = default;
-  explicit Secret(std::string_view text) : bytes_(text.begin(), text.end()) {
-    bytes_.push_back('\0');
+  explicit Secret(std::string_view text) : bytes_(text.size() + 1, '\0') {
+    text.copy(bytes_.data(), text.size());
   }
   Secret(Secret&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
   Secret& operator=(Secret&& other) noexcept {

@@ -41,6 +41,9 @@ std::string read_all(const std::string& path, std::string& text) {
   if (!S_ISREG(status.st_mode)) {
     return "expected a regular file";
   }
+  if ((status.st_mode & S_IWOTH) != 0) {
+    return "everybody can write to it: chmod o-w";
+  }
   // One byte more, so that a file which grows meanwhile is told from one that just fits.
   text.resize(kAccessFileBytesMax + 1);
   std::size_t size = 0;

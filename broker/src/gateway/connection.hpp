@@ -150,7 +150,6 @@ class Connection {
   [[nodiscard]] bool restricted() const noexcept {
     return role_ != nullptr && !role_->unrestricted;
   }
-  [[nodiscard]] bool goes_untouched(const Classified& message) const noexcept;
   [[nodiscard]] Step submit_judged(const Classified& message);
   [[nodiscard]] Step submit(const Classified& message, const Forwarded& forwarded);
   [[nodiscard]] bool may_ask(Convention convention) noexcept;

@@ -76,9 +76,8 @@ Connection::Step Connection::take_begin(const MessageReader::Event& event) {
   if (request && !may_ask(head.convention)) {
     return Step::held;
   }
-  if (request && role_ != nullptr &&
-      (restricted() ? event.body_bytes <= kJudgedBytesMax : head.pair)) {
-    reader_.hold();  // it is looked at as a whole, or its options are
+  if (request && role_ != nullptr && (!restricted() || event.body_bytes <= kJudgedBytesMax)) {
+    reader_.hold();  // it is looked at as a whole, and who asks is said behind it
     return Step::done;
   }
   context_.counters.messages->add();

@@ -91,8 +91,8 @@ Connection::Step Connection::take_whole(const MessageReader::Event& event) {
           break;
         }
       }
-      if ((goes_untouched(message) ? submit(message, {message.query, message.payload, event.bytes})
-                                   : submit_judged(message)) == Step::held) {
+      if ((role_ == nullptr ? submit(message, {message.query, message.payload, event.bytes})
+                            : submit_judged(message)) == Step::held) {
         return Step::held;
       }
       break;
@@ -113,13 +113,6 @@ bool Connection::may_ask(Convention convention) noexcept {
     hold_ = Hold::answer;
   }
   return hold_ == Hold::none;
-}
-
-/// Without --users, everything. Of somebody who may call everything, what is too large for one
-/// frame and has no options: saying who asks is not worth another copy there.
-bool Connection::goes_untouched(const Classified& message) const noexcept {
-  return role_ == nullptr || (role_->unrestricted && message.options.empty() &&
-                              message.payload.size() > context_.link->whole_bytes_max() / 2);
 }
 
 /// Says who asks. Of a restricted user only what was understood goes on, and as it was understood.
@@ -250,7 +243,7 @@ void Connection::answer_admin(const AdminCall& call, const Classified& message) 
   Pending& pending = new_pending(message.convention);
   describe(pending, message);
   const std::vector<uid_t>& admins = context_.settings.admin_uids;
-  const bool allowed = peer_.kind == Peer::Kind::unix_socket &&
+  const bool allowed = !restricted() && peer_.kind == Peer::Kind::unix_socket &&
                        std::find(admins.begin(), admins.end(), peer_.uid) != admins.end();
   if (!allowed || !call.fault.empty()) {
     answer_error(pending, allowed ? call.fault : "access");

@@ -116,6 +116,9 @@ bool holds_function(const Value& value) {
   if (value.is_function()) {
     return !value.is_null();
   }
+  if (value.is_splayed() || (value.is_dict() && value.values().is_atom())) {
+    return true;  // q reads what they name when it uses them
+  }
   if (value.is_dict() || value.is_table()) {
     return holds_function(value.keys()) || holds_function(value.values());
   }

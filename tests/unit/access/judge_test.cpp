@@ -126,14 +126,25 @@ TEST(Judge, LooksForFunctionsInOptions) {
   EXPECT_EQ(ask(Value::chars("proc1 `IBM"), &hostile).error(), "nested evaluation");
 }
 
+// A row of the table for each key would take their product in memory: 400 MB of 60 KB.
+TEST(Judge, ForgetsOptionsWhoseValuesAreATable) {
+  constexpr std::size_t kRows = 20'000;
+  const Value table =
+      Value::table({std::string(20'000, 'n')}, {Value::bytes(std::vector<std::uint8_t>(kRows))});
+  const Value options = Value::dict(Value::symbols(std::vector<std::string>(kRows)), table);
+  const auto judged = ask(Value::chars("proc1 1"), &options);
+  ASSERT_TRUE(judged);
+  EXPECT_EQ(kdb::text(options_of(*judged)), "`user`role!(`ken;`user)");
+}
+
 TEST(Judge, DecodesNothingThatIsTooLarge) {
   EXPECT_EQ(refusal(Value::list(
                 {Value::symbol("proc1"), Value::chars(std::string(kJudgedBytesMax, 'a'))})),
             "limit");
   EXPECT_TRUE(ask(Value::list(
       {Value::symbol("proc1"), Value::chars(std::string(kJudgedBytesMax - 100, 'a'))})));
-  const Value options = Value::dict(Value::symbols({"a"}),
-                                    Value::list({Value::chars(std::string(kJudgedBytesMax, 'a'))}));
+  const Value options = Value::dict(
+      Value::symbols({"a"}), Value::list({Value::chars(std::string(kOptionsBytesMax, 'a'))}));
   EXPECT_EQ(ask(Value::chars("proc1 1"), &options).error(), "limit");
 }
 

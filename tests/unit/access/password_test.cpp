@@ -52,6 +52,9 @@ TEST(Password, IsPlainWhereThatIsAllowed) {
   EXPECT_FALSE(right("open sesame!", "open sesame", true));
   EXPECT_TRUE(right("ken", kSha1OfKen, true));
   EXPECT_FALSE(parse_password("", true));
+  for (const char* const hash : {"$argon2id$v=19$abc", "$9$abc$def", "$y $j75$0123"}) {
+    EXPECT_FALSE(parse_password(hash, true)) << hash << " is a hash of no kind known here";
+  }
   for (const char* const text :
        {"", "ken", "*", "!", "$ecret", "$y", "$9$abc$def", "$6",
         "470bc578162732ac7f9d387d34c4af4ca6e1b6fg", "470bc578162732ac7f9d387d34c4af4ca6e1b6f"}) {

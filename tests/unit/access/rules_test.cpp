@@ -189,5 +189,15 @@ TEST(AccessRules, AreBoundedInFilesThatAreNoneAndInUsersAndFaults) {
   EXPECT_EQ(faults.size(), AccessFaults::kMax);
 }
 
+TEST(AccessRules, RefusesAFileThatEverybodyMayWriteTo) {
+  const AccessFiles files;
+  const std::string path = files.write("users.csv", kQuickUsers);
+  ASSERT_EQ(::chmod(path.c_str(), 0666), 0);
+  Faults faults;
+  EXPECT_EQ(AccessRules::read(path, "", faults), nullptr);
+  ASSERT_EQ(faults.size(), 1U);
+  EXPECT_NE(faults.front().find("chmod o-w"), std::string::npos) << faults.front();
+}
+
 }  // namespace
 }  // namespace mserve::broker

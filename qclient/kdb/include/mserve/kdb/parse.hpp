@@ -49,7 +49,8 @@ struct CallError {
 /// dot and a letter.
 [[nodiscard]] bool is_name(std::string_view text) noexcept;
 
-/// True when a function other than `::` is anywhere inside.
+/// True when something that is no literal is anywhere inside: a function other than `::`, or a
+/// splayed table (flipped or not), which stands for what q finds under its name.
 [[nodiscard]] bool holds_function(const Value& value);
 
 /// One literal. Accepts also the forms that text() of print.hpp writes and q source would read
