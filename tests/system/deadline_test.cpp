@@ -12,6 +12,22 @@ namespace {
 
 constexpr std::uint64_t kShort = 20'000'000;  // ns
 
+/// What a servant does with a request that its broker aborts on the way.
+void take_aborted(RawPeer& servant) {
+  for (;;) {
+    const auto frame = servant.take();
+    ASSERT_TRUE(frame);
+    if (frame->header.kind == shm::Kind::abort) {
+      shm::FrameHeader head;
+      head.kind = shm::Kind::abort;
+      head.id = frame->header.id;
+      ASSERT_TRUE(shm::try_send_whole(servant.out(), head, {}, {}));
+      servant.wake_broker();
+      return;
+    }
+  }
+}
+
 TEST(Deadline, ARequestThatNoServantTakesFailsWithQueueTimeout) {
   BrokerSetup setup;
   setup.args = {"--queue-timeout", "20ms"};
@@ -89,18 +105,7 @@ TEST(Deadline, ALargeRequestThatIsStillOnItsWayIsCutAndItsServantToldSo) {
   options.opaque = true;
   const auto reply = client.call(large, options, watchdog());
   EXPECT_EQ(status_of(reply), Errc::timed_out);
-  for (;;) {
-    const auto frame = servant.take();
-    ASSERT_TRUE(frame);
-    if (frame->header.kind == shm::Kind::abort) {
-      shm::FrameHeader head;
-      head.kind = shm::Kind::abort;
-      head.id = frame->header.id;
-      ASSERT_TRUE(shm::try_send_whole(servant.out(), head, {}, {}));
-      servant.wake_broker();
-      break;
-    }
-  }
+  take_aborted(servant);
   const std::uint64_t next = send_opaque(client, pattern(10));
   const auto held = servant.take();
   ASSERT_TRUE(held);
@@ -124,6 +129,29 @@ TEST(Deadline, OptionsOfALbtQueryLimitItAndErrorsAreWords) {
   EXPECT_EQ(client.receive()->value.at(1), text("Error: timeout"));
   ask(2, "queue_timeout", Value::timespan(20'000'000));
   EXPECT_EQ(client.receive()->value.at(1), text("Error: queue timeout"));
+}
+
+TEST(Deadline, AConnectionGoesOnAfterALargeRequestOfItsThatWasCut) {
+  const Broker broker(with_gateway({"--stall-timeout", "60s"}, 0));
+  RawPeer servant = raw_servant(broker, "one");
+  broker.wait_for_counter("servants", 1);
+  RawClient client = connect(broker);
+  RawClient other = connect(broker);
+  const std::string large(6'000'000, 'x');
+  const Value options = Value::dict(Value::symbols({"timeout"}), list({Value::long_atom(20)}));
+  for (int id = 1; id <= 3; ++id) {
+    ASSERT_TRUE(
+        client.send(list({Value::int_atom(id), list({Value::symbol("f"), text(large)}), options}),
+                    MessageKind::async));
+    EXPECT_EQ(client.receive()->value.at(1), text("Error: timeout"));
+    take_aborted(servant);
+  }
+  ASSERT_TRUE(other.send(list({Value::int_atom(9), text("f 1")}), MessageKind::async));
+  const auto held = servant.take();
+  ASSERT_TRUE(held);
+  const Bytes result = kdb::encode(Value::long_atom(5));
+  EXPECT_TRUE(answer(servant, held->header.id, result));
+  EXPECT_EQ(other.receive()->value.at(1), Value::long_atom(5)) << "the gateway is still there";
 }
 
 TEST(Deadline, OneClientCannotFillTheQueue) {

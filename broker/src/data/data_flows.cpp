@@ -330,6 +330,7 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
   const RequestFlow::State was = flow.state;
   const RequestId id = flow.request;
   bool reply_begun = false;
+  bool wanted = was != RequestFlow::State::discarding;
   flow.state = RequestFlow::State::discarding;
   flow.request = RequestId{};
   store_.give_back(flow.block);
@@ -341,6 +342,7 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
   } else if (was == RequestFlow::State::streaming) {
     RequestRecord& record = records_[id.slot];
     record.flow = kNone;
+    wanted = !record.abandoned;
     record.abandoned = true;
     reply_begun = record.reply_begun;
     if (record.servant_session != kNone) {
@@ -349,7 +351,7 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
       send_aborts(servant);
     }
   }
-  if (was != RequestFlow::State::discarding && code != Errc::disconnected) {
+  if (wanted && code != Errc::disconnected) {
     answer_status(origins_[flow.origin], flow.client_id, code, reply_begun);
   }
 }

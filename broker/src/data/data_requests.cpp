@@ -318,15 +318,24 @@ void DataPlane::fail(const Decision& decision) {
 /// Its client hears of it now; the request stays with its servant until that answers.
 void DataPlane::overrun(const Decision& decision) {
   RequestRecord& record = records_[decision.request.slot];
-  if (record.flow != kNone) {
-    cut_flow(record.flow, Errc::timed_out);  // it is still on its way to the servant
+  if (const std::uint32_t index = record.flow; index != kNone) {
+    OriginState& origin = origins_[flows_[index].origin];
+    cut_flow(index, Errc::timed_out);  // it is still on its way to the servant
+    drop_early(origin, index);
     return;
   }
   OriginState* const origin = origin_of(record);
+  const std::uint64_t client_id = record.client_id;
   const bool wanted = decision.deliver && origin != nullptr && !record.abandoned;
   record.abandoned = true;
+  Session& servant = *sessions_[decision.servant];
+  const auto& undelivered = servant.undelivered;
+  if (std::find(undelivered.begin(), undelivered.end(), record.id.slot) != undelivered.end() &&
+      record.id != current_) {
+    finish(servant, record);  // its ring had no room: it never got there
+  }
   if (wanted) {
-    answer_status(*origin, record.client_id, Errc::timed_out, /*reply_begun=*/false);
+    answer_status(*origin, client_id, Errc::timed_out, /*reply_begun=*/false);
   }
 }
 

@@ -190,6 +190,9 @@ bool Dispatcher::on(const ServantJoined& event, Nanos now) noexcept {
   servant.state = Servant::State::attached;
   servant.remote = event.remote;
   ++attached_;
+  for (const auto& policy : policies_) {
+    policy->renew(event.servant);
+  }
   if (!event.remote) {
     ++local_;
   } else if (remote_++ == 0) {

@@ -71,7 +71,8 @@ Decision Dispatcher::time_out(Nanos now) noexcept {
   }
   Request& request = requests_[slot];
   if (request.state != RequestState::running) {
-    return give_up(slot, FailReason::queue_timeout);
+    const bool ran = (request.flags & Request::kAgain) != 0;
+    return give_up(slot, ran ? FailReason::servant_died : FailReason::queue_timeout);
   }
   Servant& servant = servants_[request.servant];
   if (servant.state != Servant::State::attached) {
@@ -92,7 +93,7 @@ Decision Dispatcher::time_out(Nanos now) noexcept {
 }
 
 void Dispatcher::set_timer(std::uint32_t slot, Nanos timeout, Nanos now) noexcept {
-  if (timeout >= kForever - now) {
+  if (timeout >= kForever / 2) {  // 292 years, and no sum below overflows
     timers_.stop(slot);
     return;
   }

@@ -31,6 +31,8 @@ class ServantPolicy {
   ServantPolicy& operator=(const ServantPolicy&) = delete;
   virtual ~ServantPolicy() = default;
 
+  /// A new servant has this index: what was known of the one before holds no more. Before enter().
+  virtual void renew(std::uint32_t /*servant*/) noexcept {}
   /// It may be chosen from now on. Never told twice without leave() in between.
   virtual void enter(const FreeServant& servant) noexcept = 0;
   /// It may not be chosen any more; it entered before. @param sent  a request is being sent to it,
@@ -127,6 +129,7 @@ class LeastPolicy final : public ServantPolicy {
 class WeightedPolicy final : public ServantPolicy {
  public:
   explicit WeightedPolicy(std::uint32_t servants_max) : occupied_(kDays), nodes_(servants_max) {}
+  void renew(std::uint32_t servant) noexcept override { nodes_[servant].turn = 0; }
   void enter(const FreeServant& servant) noexcept override;
   void leave(std::uint32_t servant, bool sent) noexcept override;
   [[nodiscard]] std::uint32_t choose() const noexcept override;

@@ -23,7 +23,8 @@ class TimerWheel {
   /// @param slots  how many timers. @param tick_bits  a tick is 2^tick_bits nanoseconds.
   TimerWheel(std::uint32_t slots, std::uint32_t tick_bits) : tick_bits_(tick_bits), nodes_(slots) {}
 
-  /// Sets the slot's timer, whether it was set or not.
+  /// Sets the slot's timer, whether it was set or not. A time in the last tick before kForever
+  /// never comes.
   void set(std::uint32_t slot, Nanos due) noexcept {
     stop(slot);
     const std::uint64_t tick = (due >> tick_bits_) + ((due & tick_mask()) != 0 ? 1 : 0);
@@ -73,7 +74,10 @@ class TimerWheel {
       return present_ << tick_bits_;
     }
     const std::uint32_t wheel = lowest();
-    return wheel == kWheels ? kForever : start_of(wheel) << tick_bits_;
+    if (wheel == kWheels || start_of(wheel) > kForever >> tick_bits_) {
+      return kForever;
+    }
+    return start_of(wheel) << tick_bits_;
   }
 
  private:

@@ -137,7 +137,8 @@ struct Submit {
   /// are not counted, and it is never sent again, whatever `retries` says.
   bool flow = false;
   /// How long it may wait for a servant; after that it fails with `queue_timeout`. If its servant
-  /// leaves and it is sent again, the time starts anew. kForever: no limit.
+  /// leaves and it is to be sent again, the time starts anew, and it fails with `servant_died`.
+  /// Half of kForever and more: no limit.
   Nanos queue_timeout = kForever;
   /// How long it may run until its answer begins; after that an `overrun` decision says so.
   Nanos run_timeout = kForever;
@@ -198,7 +199,7 @@ struct Completion {
 
 /// Why a request failed without an answer.
 enum class FailReason : std::uint8_t {
-  servant_died,   ///< Its servant left and it may not be sent again.
+  servant_died,   ///< Its servant left, and it may not be sent again or nobody was free for it.
   no_servant,     ///< Queued, the last servant left, and none is expected.
   shutdown,       ///< DrainExpired.
   queue_timeout,  ///< Submit::queue_timeout passed before a servant was free for it.

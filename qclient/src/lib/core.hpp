@@ -35,6 +35,13 @@ namespace mserve {
 
 /// The head of a request's frames.
 [[nodiscard]] shm::FrameHeader request_head(std::uint64_t id, const SendOptions& options) noexcept;
+/// How long it may take; goes with its first frame.
+[[nodiscard]] shm::DeadlineExt deadline_of(const SendOptions& options) noexcept;
+inline constexpr std::uint16_t kDeadlineExtBytes = shm::ext_bytes_of(sizeof(shm::DeadlineExt));
+/// Sends a request that fits one frame, with kDeadlineExtBytes to spare. @return false: no room.
+[[nodiscard]] bool send_whole(shm::RingProducer& ring, std::uint64_t id,
+                              std::span<const std::byte> payload,
+                              const SendOptions& options) noexcept;
 
 class ClientCore {
  public:

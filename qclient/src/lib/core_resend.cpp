@@ -68,13 +68,12 @@ bool ClientCore::send_copy_again(std::uint64_t id) {
     complete(id, Errc::disconnected);
     return true;
   }
-  const shm::FrameHeader head = request_head(id, copy.options);
   if (copy.payload.size() > whole_bytes_max_) {
     copy.sent_again = true;
-    flow_again_.emplace(head, copy.payload);
+    flow_again_.emplace(request_head(id, copy.options), copy.payload, deadline_of(copy.options));
     return true;
   }
-  if (!shm::try_send_whole(link_->outgoing(), head, {}, copy.payload)) {
+  if (!send_whole(link_->outgoing(), id, copy.payload, copy.options)) {
     return false;
   }
   copy.sent_again = true;

@@ -10,10 +10,6 @@ namespace {
 /// saves work, the late answer is dropped anyway.
 constexpr std::size_t kCancelsMax = 4096;
 
-shm::DeadlineExt deadline_of(const SendOptions& options) noexcept {
-  return {options.queue_ns_max, options.run_ns_max};
-}
-
 }  // namespace
 
 shm::FrameHeader request_head(std::uint64_t id, const SendOptions& options) noexcept {
@@ -25,6 +21,23 @@ shm::FrameHeader request_head(std::uint64_t id, const SendOptions& options) noex
   head.id = id;
   head.aux = options.route;
   return head;
+}
+
+shm::DeadlineExt deadline_of(const SendOptions& options) noexcept {
+  return {options.queue_ns_max, options.run_ns_max};
+}
+
+bool send_whole(shm::RingProducer& ring, std::uint64_t id, std::span<const std::byte> payload,
+                const SendOptions& options) noexcept {
+  const shm::DeadlineExt deadline = deadline_of(options);
+  std::byte extension[kDeadlineExtBytes];
+  std::size_t extension_bytes = 0;
+  if (!deadline.empty()) [[unlikely]] {
+    (void)shm::put_extension(extension, shm::ExtType::deadline, 0, deadline);
+    extension_bytes = sizeof(extension);
+  }
+  return shm::try_send_whole(ring, request_head(id, options), {extension, extension_bytes},
+                             payload);
 }
 
 // hot: one insert into in_flight_, one claim, one copy, one look at `polled`.
@@ -53,15 +66,7 @@ Result<std::uint64_t> ClientCore::try_send(std::span<const std::byte> payload,
   }
   const std::uint64_t id = next_id_;
   in_flight_.insert(id);
-  const shm::DeadlineExt deadline = deadline_of(options);
-  std::byte extension[shm::ext_bytes_of(sizeof(deadline))];
-  std::size_t extension_bytes = 0;
-  if (!deadline.empty()) [[unlikely]] {
-    (void)shm::put_extension(extension, shm::ExtType::deadline, 0, deadline);
-    extension_bytes = sizeof(extension);
-  }
-  if (!shm::try_send_whole(link_->outgoing(), request_head(id, options),
-                           {extension, extension_bytes}, payload)) [[unlikely]] {
+  if (!send_whole(link_->outgoing(), id, payload, options)) [[unlikely]] {
     (void)in_flight_.erase(id);
     return Error{refused(), 0, "try_send"};
   }

@@ -294,6 +294,9 @@ void ReferenceModel::decided(const Decision& decision, Nanos now, const Counters
     check(!unwanted(asked), "fail: nobody wants to know");
     switch (decision.reason) {
       case FailReason::servant_died:
+        if (asked.sent != 0 && now >= asked.due) {
+          break;  // It could be sent again, but nobody was free for it.
+        }
         check(asked.limbo, "fail: servant_died, but it lives");
         check(asked.began || asked.submit.flow || asked.sent > asked.submit.retries,
               "fail: could have been sent again");
@@ -306,6 +309,7 @@ void ReferenceModel::decided(const Decision& decision, Nanos now, const Counters
         check(expired_, "fail: shutdown too early");
         break;
       case FailReason::queue_timeout:
+        check(asked.sent == 0, "fail: queue_timeout, but it was sent");
         check(now >= asked.due, "fail: queue_timeout too early");
         break;
     }

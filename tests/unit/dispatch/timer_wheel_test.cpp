@@ -67,6 +67,17 @@ TEST(TimerWheel, WithoutTimersNothingIsDue) {
   EXPECT_EQ(wheel.expire(1000), kNone);
 }
 
+TEST(TimerWheel, TheLastTickBeforeForEverNeverComes) {
+  for (const std::uint32_t tick_bits : {1U, 16U, 32U}) {
+    TimerWheel wheel(1, tick_bits);
+    wheel.set(0, kForever - 1);
+    EXPECT_GT(wheel.next_due(), kForever / 2);
+    for (int step = 0; step < 20; ++step) {
+      EXPECT_EQ(wheel.expire(kForever - 1), kNone);
+    }
+  }
+}
+
 TEST(TimerWheel, ATimeThatHasPassedIsDueAtOnce) {
   TimerWheel wheel(2, 0);
   EXPECT_EQ(wheel.expire(1000), kNone);
