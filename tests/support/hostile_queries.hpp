@@ -85,7 +85,7 @@ inline kdb::Value lambda_of(const std::string& source) {
 /// A table with one column `a`, which stands in that place.
 inline kdb::Value splayed_of(const std::string& place) {
   std::vector<std::byte> bytes;
-  for (const int byte : {98, 0, 99, 11, 0, 1, 0, 0, 0, 'a', 0, -11}) {
+  for (const int byte : {98, 0, 99, 11, 0, 1, 0, 0, 0, 97, 0, -11}) {
     bytes.push_back(static_cast<std::byte>(byte));
   }
   for (const char letter : place) {

@@ -191,7 +191,7 @@ TEST(AccessRules, AreBoundedInFilesThatAreNoneAndInUsersAndFaults) {
 
 TEST(AccessRules, RefusesAFileThatEverybodyMayWriteTo) {
   const AccessFiles files;
-  const std::string path = files.write("users.csv", kQuickUsers);
+  const std::string path = files.write("users.csv", test::kQuickUsers);
   ASSERT_EQ(::chmod(path.c_str(), 0666), 0);
   Faults faults;
   EXPECT_EQ(AccessRules::read(path, "", faults), nullptr);
