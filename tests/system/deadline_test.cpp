@@ -132,17 +132,15 @@ TEST(Deadline, OptionsOfALbtQueryLimitItAndErrorsAreWords) {
 }
 
 TEST(Deadline, AConnectionGoesOnAfterALargeRequestOfItsThatWasCut) {
-  const Broker broker(with_gateway({"--stall-timeout", "60s"}, 0));
+  const Broker broker(with_gateway({"--stall-timeout", "60s", "--timeout", "20ms"}, 0));
   RawPeer servant = raw_servant(broker, "one");
   broker.wait_for_counter("servants", 1);
   RawClient client = connect(broker);
   RawClient other = connect(broker);
   const std::string large(6'000'000, 'x');
-  const Value options = Value::dict(Value::symbols({"timeout"}), list({Value::long_atom(20)}));
   for (int id = 1; id <= 3; ++id) {
-    ASSERT_TRUE(
-        client.send(list({Value::int_atom(id), list({Value::symbol("f"), text(large)}), options}),
-                    MessageKind::async));
+    ASSERT_TRUE(client.send(list({Value::int_atom(id), list({Value::symbol("f"), text(large)})}),
+                            MessageKind::async));
     EXPECT_EQ(client.receive()->value.at(1), text("Error: timeout"));
     take_aborted(servant);
   }
@@ -152,6 +150,21 @@ TEST(Deadline, AConnectionGoesOnAfterALargeRequestOfItsThatWasCut) {
   const Bytes result = kdb::encode(Value::long_atom(5));
   EXPECT_TRUE(answer(servant, held->header.id, result));
   EXPECT_EQ(other.receive()->value.at(1), Value::long_atom(5)) << "the gateway is still there";
+}
+
+TEST(Deadline, ARequestThatFillsItsFrameGoesWithItsLimitsToo) {
+  BrokerSetup setup;
+  setup.servants = 1;
+  setup.servant_args = "--rows 0";
+  const Broker broker(setup);
+  Client client = broker.client();
+  const std::size_t most = client.try_payload_bytes_max();
+  for (const std::size_t bytes : {most - 25, most - 24, most - 23, most, most + 1}) {
+    constexpr std::uint64_t kHour = 3'600'000'000'000;
+    SendOptions options{.queue_ns_max = kHour, .run_ns_max = kHour};
+    const auto reply = call_opaque(client, pattern(bytes), options);
+    EXPECT_EQ(status_of(reply), Errc::ok) << bytes;
+  }
 }
 
 TEST(Deadline, OneClientCannotFillTheQueue) {

@@ -38,7 +38,8 @@ namespace mserve {
 /// How long it may take; goes with its first frame.
 [[nodiscard]] shm::DeadlineExt deadline_of(const SendOptions& options) noexcept;
 inline constexpr std::uint16_t kDeadlineExtBytes = shm::ext_bytes_of(sizeof(shm::DeadlineExt));
-/// Sends a request that fits one frame, with kDeadlineExtBytes to spare. @return false: no room.
+/// Sends a request that fits one frame, beside its time limits if there are any. @return false: no
+/// room.
 [[nodiscard]] bool send_whole(shm::RingProducer& ring, std::uint64_t id,
                               std::span<const std::byte> payload,
                               const SendOptions& options) noexcept;
@@ -69,6 +70,7 @@ class ClientCore {
   [[nodiscard]] std::size_t unread() const noexcept { return kept_.size() + (has_next_ ? 1 : 0); }
   [[nodiscard]] std::uint64_t max_payload_bytes() const noexcept { return message_bytes_max_; }
   [[nodiscard]] std::uint64_t try_payload_bytes_max() const noexcept { return whole_bytes_max_; }
+  [[nodiscard]] std::uint64_t whole_bytes_max(const SendOptions& options) const noexcept;
   [[nodiscard]] const shm::SessionInfo& session() const noexcept { return info_; }
   [[nodiscard]] const std::string& user() const noexcept {
     return options_.user.empty() ? source_.user : options_.user;

@@ -68,7 +68,7 @@ bool ClientCore::send_copy_again(std::uint64_t id) {
     complete(id, Errc::disconnected);
     return true;
   }
-  if (copy.payload.size() > whole_bytes_max_) {
+  if (copy.payload.size() > whole_bytes_max(copy.options)) {
     copy.sent_again = true;
     flow_again_.emplace(request_head(id, copy.options), copy.payload, deadline_of(copy.options));
     return true;

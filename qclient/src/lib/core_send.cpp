@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <utility>
 
 #include "lib/core.hpp"
@@ -52,7 +53,7 @@ Result<std::uint64_t> ClientCore::try_send(std::span<const std::byte> payload,
       return fault;
     }
   }
-  if (payload.size() > whole_bytes_max_) [[unlikely]] {
+  if (payload.size() > whole_bytes_max(options)) [[unlikely]] {
     return Error{Errc::too_large, 0, "try_send"};
   }
   if (pending_) [[unlikely]] {
@@ -78,6 +79,15 @@ Result<std::uint64_t> ClientCore::try_send(std::span<const std::byte> payload,
   return id;
 }
 
+/// What fits one frame beside the time limits, if there are any.
+std::uint64_t ClientCore::whole_bytes_max(const SendOptions& options) const noexcept {
+  if (deadline_of(options).empty()) [[likely]] {
+    return whole_bytes_max_;
+  }
+  return std::min(whole_bytes_max_,
+                  shm::whole_payload_bytes_max(link_->outgoing().capacity(), kDeadlineExtBytes));
+}
+
 /// No room: full, or is the session broken?
 Errc ClientCore::refused() {
   if (link_->outgoing().poisoned()) {
@@ -99,7 +109,7 @@ Result<std::uint64_t> ClientCore::send(std::span<const std::byte> payload,
   if (payload.size() > message_bytes_max_) {
     return Error{Errc::too_large, 0, "send"};
   }
-  if (payload.size() > whole_bytes_max_) {
+  if (payload.size() > whole_bytes_max(options)) {
     if (const Error fault = remote_ ? check_remote_send(payload, options) : Error{};
         fault.code != Errc::ok) {
       return fault;

@@ -68,8 +68,7 @@ void ClientCore::use(std::unique_ptr<Link> link) {
                            ? info_.message_bytes_max
                            : std::min(options_.message_bytes_max, info_.message_bytes_max);
   whole_bytes_max_ =
-      std::min(message_bytes_max_,
-               shm::whole_payload_bytes_max(link_->outgoing().capacity(), kDeadlineExtBytes));
+      std::min(message_bytes_max_, shm::whole_payload_bytes_max(link_->outgoing().capacity()));
   assembler_ = shm::Assembler(message_bytes_max_);
   retry_pause_ns_ = options_.retry_ns_min;
   retry_at_ns_ = 0;

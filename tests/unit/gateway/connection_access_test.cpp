@@ -119,7 +119,7 @@ TEST(GatewayRole, EncodesWhatIsAllowedAnew) {
 
 TEST(GatewayRole, SendsALargeCallInPartsAsItWasEncodedAnew) {
   for (const std::size_t bytes :
-       {std::size_t{100'000}, std::size_t{300'000}, std::size_t{2'000'000}}) {
+       {std::size_t{100'000}, std::size_t{300'000}, std::size_t{1'000'000}}) {
     Line line(restricted());
     const Value argument = Value::chars(std::string(bytes, 'x'));
     line.send(list({Value::chars("proc1"), argument}), MessageKind::sync);
@@ -165,7 +165,8 @@ TEST(GatewayRole, ThatIsUnrestrictedCannotPassForAnotherInALargeMessageEither) {
               with_options(kdb::encode(query), {}, {}, ""));
     Line plain(unrestricted());
     plain.send(query, MessageKind::sync, kdb::ByteOrder::big);
-    EXPECT_EQ(plain.plane.take_flow(65'536, [&] { (void)plain.turn(); }), kdb::encode(query));
+    EXPECT_EQ(plain.plane.take_flow(65'536, [&] { (void)plain.turn(); }),
+              with_options(kdb::encode(query), {}, {}, ""));
   }
 }
 

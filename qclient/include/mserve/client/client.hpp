@@ -101,7 +101,9 @@ class Client {
   /// @param payload  0..try_payload_bytes_max() bytes, a kdb+ object unless options.opaque; copied.
   /// @return correlation id (> 0, unique within this Client), or
   ///   `full`          no room in the ring, or options.in_flight_max reached: poll(), then retry;
-  ///   `too_large`     more than try_payload_bytes_max(): use send();
+  ///   `too_large`     more than try_payload_bytes_max(), or, with a time limit, than 24 bytes
+  ///   less:
+  ///                   use send();
   ///   `invalid`       over TCP: the payload is opaque or no kdb+ object; Error::where says which;
   ///   `not_attached`  no session and the attempt to attach failed, or its pause is not over: retry
   ///                   later.
