@@ -146,7 +146,7 @@ Limits with_routes(std::uint32_t routes_per_servant) {
 TEST(DispatcherRoutesPerServant, SeveralRoutesStayWarmOnOneServant) {
   Desk desk({}, with_routes(3));
   desk.join(1);
-  for (const std::uint64_t route : {1, 2, 3, 1, 2, 3}) {
+  for (const std::uint64_t route : {1U, 2U, 3U, 1U, 2U, 3U}) {
     desk.run(route);
     desk.done(0);
     ++desk.now;
@@ -158,7 +158,7 @@ TEST(DispatcherRoutesPerServant, SeveralRoutesStayWarmOnOneServant) {
 TEST(DispatcherRoutesPerServant, TheLeastRecentlyUsedRouteIsDisplaced) {
   Desk desk({}, with_routes(2));
   desk.join(1);
-  for (const std::uint64_t route : {1, 2, 1, 3}) {  // 3 takes the place of 2.
+  for (const std::uint64_t route : {1U, 2U, 1U, 3U}) {  // 3 takes the place of 2.
     desk.run(route);
     ++desk.now;
     desk.done(0);
@@ -175,13 +175,13 @@ TEST(DispatcherRoutesPerServant, RoutesSpreadOverServantsBeforeTheyShareOne) {
   Desk desk({}, with_routes(2));
   desk.join(2);
   std::vector<std::uint32_t> order;
-  for (const std::uint64_t route : {1, 2, 3, 4}) {
+  for (const std::uint64_t route : {1U, 2U, 3U, 4U}) {
     order.push_back(desk.run(route));
     desk.done(order.back());
     ++desk.now;
   }
   EXPECT_EQ(order, (std::vector<std::uint32_t>{0, 1, 0, 1}));
-  for (const std::uint64_t route : {4, 3, 2, 1}) {
+  for (const std::uint64_t route : {4U, 3U, 2U, 1U}) {
     EXPECT_EQ(desk.run(route), (route + 1) % 2) << "route " << route;
     desk.done(desk.last.servant);
   }
