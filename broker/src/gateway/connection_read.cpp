@@ -112,7 +112,9 @@ void Connection::forget_password(Opening& opening) noexcept {
   ::explicit_bzero(opening.password.data(), opening.password.size());
   opening.password.clear();
   for (std::vector<std::byte>* const bytes : {&parked_, &context_.scratch}) {
-    ::explicit_bzero(bytes->data(), std::min(bytes->size(), opening.consumed));
+    if (!bytes->empty()) {
+      ::explicit_bzero(bytes->data(), std::min(bytes->size(), opening.consumed));
+    }
   }
 }
 
