@@ -3,6 +3,7 @@
 
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -159,7 +160,7 @@ class TimerWheel {
   std::uint64_t present_ = 0;  // In ticks.
   std::vector<Node> nodes_;    // By slot.
   List due_;
-  std::array<List, kWheels * kPlaces> places_;
+  std::array<List, std::size_t{kWheels} * kPlaces> places_;
   std::array<std::uint64_t, kWheels> occupied_{};
   std::uint16_t moving_ = kUnset;  // The place whose time began: first of all it is emptied.
 };
