@@ -136,7 +136,9 @@ Completion Dispatcher::on(const Done& event, Nanos now) noexcept {
   completion.dispatched = request.dispatched;
   completion.backlog = request.backlog;
   if (request.place != kNone) {
-    touch(event.servant, request.place, now);
+    if (Warmth* const warmth = warmth_of(event.servant, request.place)) {
+      warmth->used = now;
+    }
   }
   ++(completion.deliver ? counters_.completed : counters_.orphaned);
   stop_running(slot);

@@ -149,8 +149,10 @@ class Dispatcher {
   [[nodiscard]] std::uint32_t index_of(const Warmth& warmth) const noexcept {
     return static_cast<std::uint32_t>(&warmth - warmths_.data());
   }
-  [[nodiscard]] bool holds(std::uint32_t servant, std::uint32_t route) noexcept;
-  void touch(std::uint32_t servant, std::uint32_t route, Nanos now) noexcept;
+  [[nodiscard]] Warmth* warmth_of(std::uint32_t servant, std::uint32_t route) noexcept;
+  [[nodiscard]] bool holds(std::uint32_t servant, std::uint32_t route) noexcept {
+    return warmth_of(servant, route) != nullptr;
+  }
   std::uint32_t acquire_route(std::uint64_t key) noexcept;
   void release_route(std::uint32_t route) noexcept;
   void update_ready(std::uint32_t route) noexcept;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <utility>
 
 #include "dispatch/dispatcher.hpp"
 
@@ -74,37 +75,28 @@ void Dispatcher::uncount_holder(std::uint32_t node) noexcept {
   }
 }
 
-bool Dispatcher::holds(std::uint32_t servant, std::uint32_t route) noexcept {
+// Its place for the route; null if it does not hold it.
+Warmth* Dispatcher::warmth_of(std::uint32_t servant, std::uint32_t route) noexcept {
   const auto held = warmths(servant);
-  return std::any_of(held.begin(), held.end(),
-                     [&](const Warmth& warmth) { return warmth.route == route; });
-}
-
-// If the servant holds the route, it was used now.
-void Dispatcher::touch(std::uint32_t servant, std::uint32_t route, Nanos now) noexcept {
-  for (Warmth& warmth : warmths(servant)) {
-    if (warmth.route == route) {
-      warmth.used = now;
-    }
-  }
+  const auto found = std::find_if(held.begin(), held.end(),
+                                  [&](const Warmth& warmth) { return warmth.route == route; });
+  return found != held.end() ? &*found : nullptr;
 }
 
 // The servant must not be free while what it holds changes: here and below.
 void Dispatcher::hold(std::uint32_t servant, std::uint32_t route, Nanos now) noexcept {
-  Warmth* place = nullptr;  // That of the route, else a vacant one, else the least recently used.
-  for (Warmth& warmth : warmths(servant)) {
-    if (warmth.route == route) {
-      warmth.used = now;
-      return;
-    }
-    if (place == nullptr ||
-        (place->route != kNone && (warmth.route == kNone || warmth.used < place->used))) {
-      place = &warmth;
-    }
+  if (Warmth* const warmth = warmth_of(servant, route)) {
+    warmth->used = now;
+    return;
   }
-  give_up_route(*place);
-  place->route = route;
-  place->used = now;
+  // A vacant place, else the least recently used.
+  const auto held = warmths(servant);
+  Warmth& place = *std::min_element(held.begin(), held.end(), [](const Warmth& a, const Warmth& b) {
+    return std::pair(a.route != kNone, a.used) < std::pair(b.route != kNone, b.used);
+  });
+  give_up_route(place);
+  place.route = route;
+  place.used = now;
   ++servants_[servant].routes;
   ++routes_[route].refs;
   count_holder(route);
