@@ -24,16 +24,18 @@ Limits cleaned(Limits limits) noexcept {
   limits.routes_per_servant =
       std::clamp(limits.routes_per_servant, std::uint32_t{1}, kRoutesPerServantMax);
   limits.tick_bits = std::min(limits.tick_bits, std::uint32_t{32});
+  limits.classes_max = std::clamp(limits.classes_max, std::uint32_t{1}, kClassesMax);
   return limits;
 }
 
 }  // namespace
 
-// How many nodes suffice: a lane has a request; a route has a lane, a running or waiting request or
-// a holder; an origin node that is not open any more has a request.
+// How many nodes suffice: a lane and a desk have a request; a route has a lane, a running or
+// waiting request or a holder; an origin node that is not open any more has a request.
 Dispatcher::Dispatcher(const Limits& limits, const Options& options)
     : limits_(cleaned(limits)),
       options_(options),
+      classes_(limits_.classes_max),
       requests_(limits_.requests_max),
       arrived_(limits_.requests_max),
       terms_(limits_.requests_max),
@@ -41,27 +43,37 @@ Dispatcher::Dispatcher(const Limits& limits, const Options& options)
       servants_(limits_.servants_max),
       warmths_(std::size_t{limits_.servants_max} * limits_.routes_per_servant),
       routes_(limits_.requests_max + warmths_.size()),
+      route_queues_(routes_.size() * kPriorities),
+      desks_(limits_.requests_max),
       origins_(std::size_t{limits_.requests_max} + limits_.origins_max),
       origin_of_(limits_.origins_max, kNone),
       lanes_(limits_.requests_max),
       route_index_(static_cast<std::uint32_t>(routes_.size()), limits_.hash_seed),
       lane_index_(limits_.requests_max, limits_.hash_seed) {
-  for (std::uint32_t at = 0; at < kPolicies; ++at) {
-    policies_[at] = make_policy(static_cast<Policy>(at), limits_.servants_max);
+  for (Class& each : classes_) {
+    for (std::uint32_t at = 0; at < kPolicies; ++at) {
+      each.policies[at] = make_policy(static_cast<Policy>(at), limits_.servants_max);
+    }
+    each.policy = each.policies[static_cast<std::size_t>(options_.policy)].get();
+    each.spares = std::make_unique<LongestIdle>(limits_.servants_max);
   }
-  policy_ = policies_[static_cast<std::size_t>(options_.policy)].get();
+  classes_[0].defined = true;
+  pools_[0] = 1;
   for (std::uint32_t slot = 0; slot < requests_.size(); ++slot) {
     requests_[slot].order.next = slot + 1 < requests_.size() ? slot + 1 : kNone;
     requests_[slot].generation = 1;
   }
   for (std::uint32_t node = 0; node < routes_.size(); ++node) {
-    routes_[node].listed.next = node + 1 < routes_.size() ? node + 1 : kNone;
+    routes_[node].vacant_next = node + 1 < routes_.size() ? node + 1 : kNone;
   }
   for (std::uint32_t node = 0; node < lanes_.size(); ++node) {
     lanes_[node].of_route.next = node + 1 < lanes_.size() ? node + 1 : kNone;
   }
+  for (std::uint32_t node = 0; node < desks_.size(); ++node) {
+    desks_[node].ring.next = node + 1 < desks_.size() ? node + 1 : kNone;
+  }
   for (std::uint32_t node = 0; node < origins_.size(); ++node) {
-    origins_[node].ring.next = node + 1 < origins_.size() ? node + 1 : kNone;
+    origins_[node].links.next = node + 1 < origins_.size() ? node + 1 : kNone;
   }
   for (std::size_t at = 0; at < warmths_.size(); ++at) {
     warmths_[at].servant = static_cast<std::uint32_t>(at / limits_.routes_per_servant);
@@ -80,7 +92,8 @@ Submitted Dispatcher::on(const Submit& event, Nanos now) noexcept {
   if (draining_) {
     return refuse(Refusal::shutting_down);
   }
-  if (attached_ == 0 && !expected_) {
+  const std::uint32_t number = effective_class(event.class_number);
+  if (number == kNone || (classes_[number].attached == 0 && !expected_)) {
     return refuse(Refusal::no_servant);
   }
   const std::uint64_t bytes = event.flow ? 0 : event.bytes;
@@ -97,8 +110,10 @@ Submitted Dispatcher::on(const Submit& event, Nanos now) noexcept {
   vacant_ = request.order.next;
   request.submitted = now;
   request.bytes = bytes;
-  request.origin = origin_of_[event.origin];
-  request.place = event.route != 0 ? acquire_route(event.route) : kNone;
+  request.owner = origin_of_[event.origin];
+  request.queue =
+      Request::queue_of(number, std::min(std::uint32_t{event.priority}, kPriorities - 1));
+  request.place = event.route != 0 ? acquire_route(event.route, number) : kNone;
   request.backlog = backlog;
   request.state = RequestState::pending;
   request.flags = 0;
@@ -108,14 +123,19 @@ Submitted Dispatcher::on(const Submit& event, Nanos now) noexcept {
     terms_[slot] = {event.queue_timeout, event.run_timeout};
     set_timer(slot, event.queue_timeout, now);
   }
-  if (queued_ != 0 && request.place != kNone) {
-    lane_index_.prefetch(std::uint64_t{request.origin} << 32 | request.place);
+  Origin& origin = origins_[request.owner];
+  if (queued_ != 0 && request.place != kNone && !origin.desks.empty()) {
+    lane_index_.prefetch(std::uint64_t{origin.desks.last} << 32 | request.place);
   }
-  ++origins_[request.origin].live;
+  ++origin.live;
   queued_bytes_ += bytes;
   ++queued_;
   ++counters_.submitted;
+  counters_.fallbacks += number != event.class_number ? 1 : 0;
   pending_ = slot;
+  if (origin.sticky) [[unlikely]] {
+    place_bound(slot);
+  }
   return {{slot, request.generation}, Refusal::none, backlog};
 }
 
@@ -127,7 +147,7 @@ Completion Dispatcher::on(const Done& event, Nanos now) noexcept {
     return completion;
   }
   Request& request = requests_[slot];
-  const Origin& origin = origins_[request.origin];
+  const Origin& origin = origins_[request.owner];
   completion.valid = true;
   completion.deliver = !unwanted(request);
   completion.origin = origin.index;
@@ -179,32 +199,33 @@ Cancelled Dispatcher::on(const Cancel& event, Nanos /*now*/) noexcept {
 }
 
 bool Dispatcher::on(const ServantJoined& event, Nanos now) noexcept {
-  if (event.servant >= servants_.size() ||
+  if (event.servant >= servants_.size() || event.pool >= kPoolsMax ||
       servants_[event.servant].state != Servant::State::vacant) {
     return false;
   }
   settle();
   Servant& servant = servants_[event.servant];
   servant = {};
+  servant.joined = ++joinings_;
+  servant.pool = static_cast<std::uint8_t>(event.pool);
   servant.credit = std::max(event.credit, std::uint32_t{1});
   servant.weight =
       static_cast<std::uint16_t>(std::clamp(event.weight, std::uint32_t{1}, kWeightMax));
   servant.state = Servant::State::attached;
   servant.remote = event.remote;
   ++attached_;
-  for (const auto& policy : policies_) {
-    policy->renew(event.servant);
-  }
-  if (!event.remote) {
-    ++local_;
-  } else if (remote_++ == 0) {
-    unlisted_since_ = now;
-  }
+  for_classes_of(event.servant, [&](Class& in, std::uint32_t) {
+    for (const auto& policy : in.policies) {
+      policy->renew(event.servant);
+    }
+  });
+  count_servant(event.servant, true, now);
+  count_usable(event.servant, true);
   enter_free(event.servant);
   return true;
 }
 
-bool Dispatcher::on(const ServantLeft& event, Nanos /*now*/) noexcept {
+bool Dispatcher::on(const ServantLeft& event, Nanos now) noexcept {
   if (!attached(event.servant)) {
     return false;
   }
@@ -216,12 +237,11 @@ bool Dispatcher::on(const ServantLeft& event, Nanos /*now*/) noexcept {
   unhold(event.servant);
   servant.state = Servant::State::vacant;
   --attached_;
-  if (servant.remote) {
-    --remote_;
-  } else if (!servant.barred()) {
-    --local_;
+  if (!servant.barred()) {
+    count_usable(event.servant, false);
   }
-  if (!servant.running.empty()) {
+  count_servant(event.servant, false, now);
+  if (!servant.running.empty() || !servant.bound.empty()) {
     servant.state = Servant::State::leaving;
     append<&Servant::use>(servants_, leaving_, event.servant);
   }
@@ -258,7 +278,9 @@ bool Dispatcher::on(const ServantResumed& event, Nanos /*now*/) noexcept {
 }
 
 void Dispatcher::on(const ServantsExpected& event, Nanos /*now*/) noexcept {
+  settle();
   expected_ = event.expected;
+  look_at_unbound();
   chores_ = true;
 }
 
@@ -268,10 +290,11 @@ bool Dispatcher::on(const OriginOpened& event, Nanos /*now*/) noexcept {
     return false;
   }
   const std::uint32_t node = vacant_origin_;
-  vacant_origin_ = origins_[node].ring.next;
+  vacant_origin_ = origins_[node].links.next;
   origins_[node] = {};
   origins_[node].index = event.origin;
   origins_[node].state = Origin::State::open;
+  origins_[node].sticky = event.sticky;
   origin_of_[event.origin] = node;
   return true;
 }
@@ -284,11 +307,16 @@ bool Dispatcher::on(const OriginClosed& event, Nanos /*now*/) noexcept {
   const std::uint32_t node = origin_of_[event.origin];
   origin_of_[event.origin] = kNone;
   Origin& origin = origins_[node];
-  if (origin.in_ring) {
-    leave_ring(node);
+  for (std::uint32_t at = origin.desks.first; at != kNone; at = desks_[at].of_origin.next) {
+    if (desks_[at].in_ring) {
+      leave_ring(at);
+    }
+  }
+  if (is_bound(origin)) {
+    --servants_[origin.servant].stuck;
   }
   origin.state = Origin::State::closing;
-  append<&Origin::ring>(origins_, closing_, node);
+  append<&Origin::links>(origins_, closing_, node);
   chores_ = true;
   return true;
 }
@@ -306,14 +334,20 @@ void Dispatcher::on(const DrainExpired& /*event*/, Nanos /*now*/) noexcept {
 
 void Dispatcher::set_options(const Options& options, Nanos /*now*/) noexcept {
   settle();
-  ServantPolicy* const next = policies_[static_cast<std::size_t>(options.policy)].get();
-  for (std::uint32_t at = 0; next != policy_ && at < servants_.size(); ++at) {
+  const auto of = [](const Class& in, Policy policy) {
+    return in.policies[static_cast<std::size_t>(policy)].get();
+  };
+  for (std::uint32_t at = 0; options.policy != options_.policy && at < servants_.size(); ++at) {
     if (servants_[at].free && !servants_[at].remote) {
-      policy_->leave(at, false);
-      next->enter(seen_free(at));
+      for_classes_of(at, [&](Class& in, std::uint32_t) {
+        in.policy->leave(at, false);
+        of(in, options.policy)->enter(seen_free(at));
+      });
     }
   }
-  policy_ = next;
+  for (Class& in : classes_) {
+    in.policy = of(in, options.policy);
+  }
   options_ = options;
 }
 
@@ -325,12 +359,15 @@ Nanos Dispatcher::next_wakeup(Nanos now) const noexcept {
     return kForever;
   }
   Nanos due = timer_due_;
-  if (free_servants_ == 0) {
-    due = std::min(due, remote_due());
-  } else if (!aged_.empty()) {
-    // A request that waits for its holder has a time; the oldest one is due first.
-    const Nanos submitted = requests_[aged_.first].submitted;
-    due = std::min(due, wait() > kForever - submitted ? kForever : submitted + wait());
+  for (std::uint64_t left = busy_classes_; left != 0; left &= left - 1) {
+    const Class& in = classes_[static_cast<std::uint32_t>(std::countr_zero(left))];
+    if (in.free == 0) {
+      due = std::min(due, remote_due(in));
+    } else if (!in.aged.empty()) {
+      // A request that waits for its holder has a time; the oldest one is due first.
+      const Nanos submitted = requests_[in.aged.first].submitted;
+      due = std::min(due, wait() > kForever - submitted ? kForever : submitted + wait());
+    }
   }
   return std::max(due, now);
 }

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,12 +34,13 @@ namespace mserve::broker {
 /// enters the queue. Nothing is lost if a pass stops early; the next one goes on where it stopped.
 ///
 /// Every accepted request ends in exactly one of: a valid Done, a `fail`, a `discard`. It is
-/// dispatched at most 1 + retries times. Requests of one origin and route are dispatched first in
-/// the order of submission.
+/// dispatched at most 1 + retries times, and only to servants of its class. Requests of one origin,
+/// class, priority and route are dispatched first in the order of submission, unless the class
+/// falls back to another one meanwhile.
 ///
 /// Threads: one at a time. Allocates in the constructor only. The order in which requests are
-/// chosen is told in dispatcher_pick.cpp, the shape of the queue in dispatcher_queue.cpp, which of
-/// several free servants is taken in policies.hpp.
+/// chosen is told in dispatcher_pick.cpp, the shape of the queue in dispatcher_queue.cpp, who may
+/// run what in dispatcher_classes.cpp, which of several free servants is taken in policies.hpp.
 class Dispatcher {
  public:
   explicit Dispatcher(const Limits& limits, const Options& options = {});
@@ -66,6 +67,10 @@ class Dispatcher {
   bool on(const ServantSuspended& event, Nanos now) noexcept;  ///< False: not attached.
   bool on(const ServantResumed& event, Nanos now) noexcept;    ///< False: not attached.
   void on(const ServantsExpected& event, Nanos now) noexcept;
+  /// False: number out of range, or the pool has servants. O(servants).
+  bool on(const PoolDefined& event, Nanos now) noexcept;
+  /// False: number or fallback out of range. O(servants) for a class that is new.
+  bool on(const ClassDefined& event, Nanos now) noexcept;
   bool on(const OriginOpened& event, Nanos now) noexcept;  ///< False: out of range or open already.
   bool on(const OriginClosed& event, Nanos now) noexcept;  ///< False: not open.
 
@@ -123,6 +128,15 @@ class Dispatcher {
   }
 
   // dispatcher_queue.cpp: requests in and out of the queue.
+  [[nodiscard]] std::uint32_t origin_of(const Request& request) const noexcept {
+    return request.state == RequestState::queued ? desks_[request.owner].origin : request.owner;
+  }
+  [[nodiscard]] Class& class_of(const Request& request) noexcept {
+    return classes_[request.class_number()];
+  }
+  [[nodiscard]] DeskQueue& queue_of(std::uint8_t queue) noexcept {
+    return classes_[queue / kPriorities].queues[queue % kPriorities];
+  }
   void settle() noexcept;
   void place(std::uint32_t slot) noexcept;
   void open(std::uint32_t slot) noexcept;
@@ -130,16 +144,46 @@ class Dispatcher {
   void leave_open(std::uint32_t slot) noexcept;
   void take_turn(std::uint32_t slot) noexcept;
   void unqueue(std::uint32_t slot) noexcept;
+  void put_back(std::uint32_t slot) noexcept;
   void finish(std::uint32_t slot) noexcept;
   void free_origin(std::uint32_t node) noexcept;
+  std::uint32_t desk_for(std::uint32_t origin, std::uint8_t queue) noexcept;
+  void leave_desk(std::uint32_t node) noexcept;
   void enter_ring(std::uint32_t node) noexcept;
   void leave_ring(std::uint32_t node) noexcept;
-  std::uint32_t lane_for(std::uint32_t origin, std::uint32_t route) noexcept;
+  std::uint32_t lane_for(std::uint32_t desk, std::uint32_t route) noexcept;
   void leave_lane(std::uint32_t slot) noexcept;
   void offer(std::uint32_t lane) noexcept;
-  void note_arrival(std::uint32_t slot) noexcept;
-  void forget_arrival(std::uint32_t slot) noexcept;
-  [[nodiscard]] std::uint32_t next_in_turn() const noexcept;
+  void note_queued(std::uint32_t slot) noexcept;
+  void forget_queued(std::uint32_t slot) noexcept;
+  [[nodiscard]] std::uint32_t next_in_turn(const Class& in) const noexcept;
+
+  // dispatcher_classes.cpp: which servants may run what; origins bound to a servant.
+  template <class Do>
+  void for_classes_of(std::uint32_t servant, const Do& act) noexcept {
+    for (std::uint64_t left = pools_[servants_[servant].pool]; left != 0; left &= left - 1) {
+      const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
+      act(classes_[number], number);
+    }
+  }
+  [[nodiscard]] bool may_run(std::uint32_t servant, std::uint32_t class_number) const noexcept {
+    return (pools_[servants_[servant].pool] >> class_number & 1) != 0;
+  }
+  [[nodiscard]] std::uint32_t effective_class(std::uint32_t number) const noexcept;
+  void count_servant(std::uint32_t servant, bool attached, Nanos now) noexcept;
+  void count_usable(std::uint32_t servant, bool usable) noexcept;
+  [[nodiscard]] std::uint32_t lost_class() const noexcept;
+  Decision clear_class(std::uint32_t number) noexcept;
+  void change_class(std::uint32_t slot, std::uint32_t to) noexcept;
+  void look_at_unbound() noexcept;
+  Decision sweep_unbound() noexcept;
+  void vacate(std::uint32_t servant) noexcept;
+  void bind(std::uint32_t origin, std::uint32_t class_number) noexcept;
+  [[nodiscard]] bool is_bound(const Origin& origin) const noexcept;
+  void place_bound(std::uint32_t slot) noexcept;
+  void leave_bound(std::uint32_t slot) noexcept;
+  void update_bound_ready(std::uint32_t servant) noexcept;
+  Decision pick_bound(Nanos now) noexcept;
 
   // dispatcher_routes.cpp: routes and who holds them.
   [[nodiscard]] std::span<Warmth> warmths(std::uint32_t servant) noexcept {
@@ -153,9 +197,29 @@ class Dispatcher {
   [[nodiscard]] bool holds(std::uint32_t servant, std::uint32_t route) noexcept {
     return warmth_of(servant, route) != nullptr;
   }
-  std::uint32_t acquire_route(std::uint64_t key) noexcept;
+  [[nodiscard]] std::uint64_t index_key(std::uint32_t route) const noexcept {
+    return index_key(routes_[route].key, routes_[route].class_number);
+  }
+  [[nodiscard]] static std::uint64_t index_key(std::uint64_t key,
+                                               std::uint32_t class_number) noexcept {
+    return key ^ class_number * std::uint64_t{0x9E3779B97F4A7C15};
+  }
+  // The node of what is queued for a route at one priority.
+  [[nodiscard]] std::uint32_t queue_node(std::uint32_t route,
+                                         std::uint32_t priority) const noexcept {
+    return priority * static_cast<std::uint32_t>(routes_.size()) + route;
+  }
+  [[nodiscard]] std::uint32_t route_of_node(std::uint32_t node) const noexcept {
+    return node % static_cast<std::uint32_t>(routes_.size());
+  }
+  [[nodiscard]] DeskQueue& queue_of_node(std::uint32_t node) noexcept {
+    return classes_[routes_[route_of_node(node)].class_number]
+        .queues[node / static_cast<std::uint32_t>(routes_.size())];
+  }
+  std::uint32_t acquire_route(std::uint64_t key, std::uint32_t class_number) noexcept;
   void release_route(std::uint32_t route) noexcept;
-  void update_ready(std::uint32_t route) noexcept;
+  void update_ready(std::uint32_t node) noexcept;
+  void update_all_ready(std::uint32_t route) noexcept;
   void hold(std::uint32_t servant, std::uint32_t route, Nanos now) noexcept;
   void unhold(std::uint32_t servant) noexcept;
   void give_up_route(Warmth& warmth) noexcept;
@@ -173,19 +237,22 @@ class Dispatcher {
   [[nodiscard]] Nanos wait() const noexcept;
   [[nodiscard]] bool overdue(const Request& request, Nanos now) const noexcept;
   [[nodiscard]] bool must_wait(const Request& request, Nanos now) const noexcept;
-  [[nodiscard]] std::uint32_t overtaken(const Origin& origin) const noexcept;
-  [[nodiscard]] bool ring_overtaken() const noexcept;
+  [[nodiscard]] std::uint32_t overtaken(const Desk& desk) const noexcept;
+  [[nodiscard]] bool ring_overtaken(const DeskQueue& queue) const noexcept;
   std::uint32_t servant_for(const Request& request, Nanos now) noexcept;
   std::uint32_t free_holder(std::uint32_t route, Nanos now) noexcept;
-  void note_affinity(std::uint32_t route, std::uint32_t servant) noexcept;
-  void prefetch_ahead() const noexcept;
+  void note_affinity(const Request& request, std::uint32_t servant) noexcept;
+  void prefetch_ahead(const DeskQueue& queue) const noexcept;
   Decision send(std::uint32_t slot, std::uint32_t servant, Nanos now) noexcept;
   Decision next_slow(Nanos now) noexcept;
   Decision pick(Nanos now) noexcept;
-  Decision pick_ready(Nanos now) noexcept;
-  Decision pick_fair(std::uint32_t origin, Nanos now) noexcept;
-  Decision pick_remote(Nanos now) noexcept;
-  [[nodiscard]] Nanos remote_due() const noexcept;
+  Decision pick_class(std::uint32_t number, Nanos now) noexcept;
+  Decision pick_ready(DeskQueue& queue, Nanos now) noexcept;
+  Decision pick_fair(std::uint32_t desk, Nanos now) noexcept;
+  Decision pick_remote(const Class& in, Nanos now) noexcept;
+  [[nodiscard]] std::uint32_t priority_in_turn(const Class& in) const noexcept;
+  [[nodiscard]] std::uint32_t class_in_turn(Nanos now) const noexcept;
+  [[nodiscard]] Nanos remote_due(const Class& in) const noexcept;
 
   // dispatcher_chores.cpp: what remains to be done after deaths, closings and shutdown.
   bool let_go_overdue(Nanos now) noexcept;
@@ -194,7 +261,6 @@ class Dispatcher {
   Decision clear_servant(Nanos now) noexcept;
   Decision clear_origin() noexcept;
   Decision clear_slots() noexcept;
-  Decision clear_queue() noexcept;
   void sweep_released() noexcept;
   Decision fail(std::uint32_t slot, FailReason reason) noexcept;
   Decision discard(std::uint32_t slot) noexcept;
@@ -221,9 +287,14 @@ class Dispatcher {
   bool chores_ = false;      // One of the lists below the line may have something.
   bool chore_turn_ = false;  // Chores and dispatches take turns.
   std::uint64_t queued_bytes_ = 0;
-  Nanos timer_due_ = kForever;  // No timer expires before this.
-  ServantPolicy* policy_;       // Of `policies_` the one of options_.policy.
+  Nanos timer_due_ = kForever;      // No timer expires before this.
+  std::uint64_t busy_classes_ = 0;  // Those with something queued, a bit each.
+  std::uint64_t free_classes_ = 0;  // Those with a free servant of either tier.
+  std::uint32_t class_turn_ = 0;    // The class that had the last turn.
+  bool bound_turn_ = true;          // Bound requests and classes take turns.
 
+  std::vector<Class> classes_;
+  std::array<std::uint64_t, kPoolsMax> pools_ = {};  // The classes of each.
   std::vector<Request> requests_;
   std::vector<Arrival> arrived_;  // By slot.
   std::vector<Term> terms_;       // By slot; of those with kTimed.
@@ -231,33 +302,27 @@ class Dispatcher {
   std::vector<Servant> servants_;
   std::vector<Warmth> warmths_;  // By servant, Limits::routes_per_servant of each.
   std::vector<Route> routes_;
+  std::vector<RouteQueue> route_queues_;  // See queue_node().
+  std::vector<Desk> desks_;
   std::vector<Origin> origins_;
   std::vector<std::uint32_t> origin_of_;  // The caller's index -> node.
   std::vector<Lane> lanes_;
   HashIndex route_index_;
-  HashIndex lane_index_;  // Key: origin node and route.
+  HashIndex lane_index_;  // Key: desk and route.
   std::uint32_t vacant_route_ = 0;
   std::uint32_t vacant_lane_ = 0;
+  std::uint32_t vacant_desk_ = 0;
   std::uint32_t vacant_origin_ = 0;
-
-  std::array<std::unique_ptr<ServantPolicy>, kPolicies> policies_;
-  List spares_;  // Free servants of tier 1, least recently used first.
-  List ready_;   // Routes with a free holder and queued requests, in turn.
-  List ring_;    // Origins with open requests, in turn.
-  std::uint32_t ring_entered_ = 0;
-  std::uint32_t ring_left_ = 0;
-  List retry_;  // Requests to be sent again, before anything else.
-  List aged_;   // Queued requests that may still have to wait for a holder, oldest first.
 
   List doomed_;    // Cancelled while queued.
   List leaving_;   // Servants that left while something was running.
   List closing_;   // Origins that went away.
-  List released_;  // Routes that lost their last holder while requests were waiting for it.
-  List arrivals_;  // Requests queued while there was a servant of tier 1, in that order.
-  std::uint32_t local_ = 0;         // Servants of tier 0 that are attached and not barred.
-  std::uint32_t remote_ = 0;        // Attached servants of tier 1.
-  std::uint32_t unlisted_ = 0;      // Queued requests that are not in arrivals_.
-  Nanos unlisted_since_ = 0;        // When the first of tier 1 joined: they are as old as that.
+  List released_;  // Route queues that lost their last holder while requests were waiting for it.
+  List unbound_;   // Sticky origins whose requests wait for a servant to be bound to.
+  List bound_ready_;  // Free servants that bound requests wait for, in turn.
+  std::uint32_t unbound_count_ = 0;
+  std::uint32_t unbound_left_ = 0;  // How many of these are still to be looked at.
+  std::uint32_t joinings_ = 0;      // Numbers given to servants that joined.
   std::uint32_t clear_cursor_ = 0;  // DrainExpired: slots below this are cleared.
 
   Counters counters_;

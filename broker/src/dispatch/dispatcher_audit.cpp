@@ -18,6 +18,7 @@ class DispatcherAudit {
 
   std::string run() {
     requests();
+    classes();
     origins();
     lanes();
     routes();
@@ -69,11 +70,14 @@ class DispatcherAudit {
       ++in_state_[static_cast<std::size_t>(request.state)];
       check(request.generation != 0, "request: generation 0", slot);
       if (request.state == RequestState::queued || request.state == RequestState::retry) {
-        arrived_ += flag(slot, Request::kArrived);
+        Seen& seen = seen_[request.class_number()];
+        ++seen.queued;
+        seen.arrived += flag(slot, Request::kArrived);
+        seen.retries += request.state == RequestState::retry;
       }
       if (request.state == RequestState::queued) {
         opened_ += flag(slot, Request::kOpen);
-        aged_ += flag(slot, Request::kAged);
+        seen_[request.class_number()].aged += flag(slot, Request::kAged);
         check(flag(slot, Request::kOpen) || flag(slot, Request::kAged), "request: lost", slot);
         routed_ += request.place != kNone;
       }
@@ -82,7 +86,8 @@ class DispatcherAudit {
             "request: timer", slot);
       timed_ += d_.timers_.is_set(slot);
       if (request.state != RequestState::vacant) {
-        check(d_.origins_[request.origin].state != Origin::State::vacant, "request: origin", slot);
+        check(d_.origins_[d_.origin_of(request)].state != Origin::State::vacant, "request: origin",
+              slot);
         const bool counted = request.state != RequestState::running;
         bytes += counted ? request.bytes : 0;
         const std::uint32_t route = d_.route_of(request);
@@ -91,22 +96,40 @@ class DispatcherAudit {
     }
     check(bytes == d_.queued_bytes_, "queued bytes", bytes);
     check((in_state(RequestState::pending) == 1) == (d_.pending_ != kNone), "pending", d_.pending_);
-    const auto arrivals = members<&Arrival::by_arrival>(d_.arrived_, d_.arrivals_, "arrivals");
-    check(arrivals.size() == arrived_, "arrivals: count", arrivals.size());
-    for (const std::uint32_t slot : arrivals) {
-      check(flag(slot, Request::kArrived), "arrivals: not flagged", slot);
-    }
-    check(d_.unlisted_ + arrived_ == in_state(RequestState::queued) + in_state(RequestState::retry),
-          "arrivals: not listed", d_.unlisted_);
-    const auto aged = members<&Request::age>(d_.requests_, d_.aged_, "aged");
-    check(aged.size() == aged_, "aged: count", aged.size());
-    for (std::size_t at = 0; at < aged.size(); ++at) {
-      check(flag(aged[at], Request::kAged), "aged: not flagged", aged[at]);
-      check(at == 0 || d_.requests_[aged[at - 1]].submitted <= d_.requests_[aged[at]].submitted,
-            "aged: order", aged[at]);
-    }
-    in_list(members<&Request::order>(d_.requests_, d_.retry_, "retry"), RequestState::retry);
     in_list(members<&Request::order>(d_.requests_, d_.doomed_, "doomed"), RequestState::doomed);
+  }
+
+  void classes() {
+    for (std::uint32_t number = 0; number < d_.classes_.size(); ++number) {
+      const Class& in = d_.classes_[number];
+      const Seen& seen = seen_[number];
+      check(in.queued == seen.queued, "class: queued", number);
+      check((d_.busy_classes_ >> number & 1) == (in.queued != 0), "class: busy", number);
+      const auto arrivals = members<&Arrival::by_arrival>(d_.arrived_, in.arrivals, "arrivals");
+      check(arrivals.size() == seen.arrived, "arrivals: count", number);
+      check(in.unlisted + seen.arrived == in.queued, "arrivals: not listed", number);
+      for (const std::uint32_t slot : arrivals) {
+        check(flag(slot, Request::kArrived) && d_.requests_[slot].class_number() == number,
+              "arrivals: stranger", slot);
+      }
+      const auto aged = members<&Request::age>(d_.requests_, in.aged, "aged");
+      check(aged.size() == seen.aged, "aged: count", number);
+      for (const std::uint32_t slot : aged) {
+        check(flag(slot, Request::kAged) && d_.requests_[slot].class_number() == number,
+              "aged: stranger", slot);
+      }
+      const auto retries = members<&Request::order>(d_.requests_, in.retry, "retry");
+      check(retries.size() == seen.retries, "class: retries", number);
+      for (const std::uint32_t slot : retries) {
+        check(d_.requests_[slot].state == RequestState::retry &&
+                  d_.requests_[slot].class_number() == number,
+              "retry: stranger", slot);
+      }
+      const bool lost =
+          in.usable == 0 && in.queued != 0 &&
+          ((in.attached == 0 && !d_.expected_) || d_.effective_class(number) != number);
+      check(!lost || d_.chores_, "class: lost and forgotten", number);
+    }
   }
 
   std::size_t in_state(RequestState state) const {
@@ -124,14 +147,12 @@ class DispatcherAudit {
     std::vector<std::uint32_t> live(d_.origins_.size(), 0);
     for (const Request& request : d_.requests_) {
       if (request.state != RequestState::vacant) {
-        ++live[request.origin];
+        ++live[d_.origin_of(request)];
       }
     }
-    std::size_t opened = 0;
-    std::size_t waiting = 0;
-    std::size_t ringed = 0;
     std::size_t closing = 0;
     std::size_t retries = 0;
+    std::size_t bound = 0;
     for (std::uint32_t node = 0; node < d_.origins_.size(); ++node) {
       const Origin& origin = d_.origins_[node];
       if (origin.state == Origin::State::vacant) {
@@ -142,36 +163,69 @@ class DispatcherAudit {
       check((origin.state == Origin::State::open) == (d_.origin_of_[origin.index] == node),
             "origin: index", node);
       check(origin.state != Origin::State::closed || origin.live != 0, "origin: not freed", node);
-      check(origin.in_ring == (origin.state == Origin::State::open && !origin.open.empty()),
-            "origin: turn", node);
-      ringed += origin.in_ring;
       closing += origin.state == Origin::State::closing;
-      opened += open_list(node);
-      waiting += waiting_list(node);
+      for (const std::uint32_t at :
+           members<&Desk::of_origin>(d_.desks_, origin.desks, "origin: desks")) {
+        desk(node, at);
+      }
       for (const std::uint32_t slot :
            members<&Request::lane>(d_.requests_, origin.retry, "origin: retry")) {
-        check(d_.requests_[slot].origin == node, "origin: stranger in retry", slot);
+        check(d_.requests_[slot].owner == node, "origin: stranger in retry", slot);
         ++retries;
       }
+      bound += sticky(node);
     }
-    check(waiting + opened_ == in_state(RequestState::queued), "waiting: count", waiting);
-    check(opened == opened_, "open: count", opened);
+    check(waiting_ + opened_ == in_state(RequestState::queued), "waiting: count", waiting_);
     check(retries == in_state(RequestState::retry), "origin: retries", retries);
-    check(ringed == members<&Origin::ring>(d_.origins_, d_.ring_, "ring").size(), "ring", ringed);
-    check(closing == members<&Origin::ring>(d_.origins_, d_.closing_, "closing").size(), "closing",
+    check(bound == in_state(RequestState::bound), "origin: bound", bound);
+    check(closing == members<&Origin::links>(d_.origins_, d_.closing_, "closing").size(), "closing",
           closing);
     check(closing == 0 || d_.chores_, "closing: forgotten", closing);
-    check(d_.ring_entered_ - d_.ring_left_ == ringed, "ring: numbers", d_.ring_entered_);
+    for (std::uint32_t queue = 0; queue < d_.classes_.size() * kPriorities; ++queue) {
+      const DeskQueue& of = d_.classes_[queue / kPriorities].queues[queue % kPriorities];
+      const auto ring = members<&Desk::ring>(d_.desks_, of.ring, "ring");
+      check(ring.size() == ringed_[queue], "ring", queue);
+      check(of.ring_entered - of.ring_left == ring.size(), "ring: numbers", queue);
+    }
+  }
+
+  void desk(std::uint32_t origin, std::uint32_t node) {
+    const Desk& desk = d_.desks_[node];
+    check(desk.origin == origin, "desk: origin", node);
+    check(desk.in_ring == (d_.origins_[origin].state == Origin::State::open && !desk.open.empty()),
+          "desk: turn", node);
+    ringed_[desk.queue] += desk.in_ring;
+    const std::size_t open = open_list(node);
+    const std::size_t waiting = waiting_list(node);
+    check(open + waiting != 0, "desk: empty", node);
+    waiting_ += waiting;
+  }
+
+  // What the origin's servant is to run, and that the servant knows.
+  std::size_t sticky(std::uint32_t node) {
+    const Origin& origin = d_.origins_[node];
+    const auto slots = members<&Request::order>(d_.requests_, origin.bound, "bound");
+    for (const std::uint32_t slot : slots) {
+      check(d_.requests_[slot].state == RequestState::bound && d_.requests_[slot].owner == node,
+            "bound: stranger", slot);
+    }
+    if (!slots.empty()) {
+      ++(origin.servant != kNone ? bound_origins_ : unbound_origins_);
+    }
+    if (origin.state == Origin::State::open && d_.is_bound(origin)) {
+      ++stuck_[origin.servant];
+    }
+    return slots.size();
   }
 
   std::size_t open_list(std::uint32_t node) {
-    const Origin& origin = d_.origins_[node];
-    const auto slots = members<&Request::order>(d_.requests_, origin.open, "open");
-    check(origin.entered - origin.left == slots.size(), "open: numbers", node);
+    const Desk& desk = d_.desks_[node];
+    const auto slots = members<&Request::order>(d_.requests_, desk.open, "open");
+    check(desk.entered - desk.left == slots.size(), "open: numbers", node);
     for (std::size_t at = 0; at < slots.size(); ++at) {
       const Request& request = d_.requests_[slots[at]];
-      check(request.origin == node && request.state == RequestState::queued &&
-                flag(slots[at], Request::kOpen),
+      check(request.owner == node && request.state == RequestState::queued &&
+                request.queue == desk.queue && flag(slots[at], Request::kOpen),
             "open: stranger", slots[at]);
       check(at == 0 || static_cast<std::int32_t>(request.sequence -
                                                  d_.requests_[slots[at - 1]].sequence) > 0,
@@ -181,10 +235,12 @@ class DispatcherAudit {
   }
 
   std::size_t waiting_list(std::uint32_t node) {
-    const auto slots = members<&Request::order>(d_.requests_, d_.origins_[node].waiting, "waiting");
+    const auto slots = members<&Request::order>(d_.requests_, d_.desks_[node].waiting, "waiting");
     for (const std::uint32_t slot : slots) {
-      check(d_.requests_[slot].origin == node && flag(slot, Request::kAged) &&
-                !flag(slot, Request::kOpen) && d_.requests_[slot].state == RequestState::queued,
+      const Request& request = d_.requests_[slot];
+      check(request.owner == node && request.queue == d_.desks_[node].queue &&
+                flag(slot, Request::kAged) && !flag(slot, Request::kOpen) &&
+                request.state == RequestState::queued,
             "waiting: stranger", slot);
     }
     return slots.size();
@@ -192,31 +248,41 @@ class DispatcherAudit {
 
   void lanes() {
     std::size_t routed = 0;
-    for (const Route& route : d_.routes_) {
+    for (std::uint32_t node = 0; node < d_.route_queues_.size(); ++node) {
+      const RouteQueue& queue = d_.route_queues_[node];
+      const Route& route = d_.routes_[d_.route_of_node(node)];
       if (route.refs == 0) {
         continue;
       }
-      for (const std::uint32_t node : members<&Lane::of_route>(d_.lanes_, route.lanes, "lanes")) {
-        routed += lane(node);
+      const auto lanes = members<&Lane::of_route>(d_.lanes_, queue.lanes, "lanes");
+      check(lanes.size() == queue.lane_count, "route: lanes", node);
+      check((route.priorities >> node / d_.routes_.size() & 1) == !lanes.empty(),
+            "route: priorities", node);
+      for (const std::uint32_t at : lanes) {
+        routed += lane(at, node);
       }
     }
     check(routed == routed_, "lanes: requests", routed);
   }
 
-  std::size_t lane(std::uint32_t node) {
+  std::size_t lane(std::uint32_t node, std::uint32_t queue_node) {
     const Lane& lane = d_.lanes_[node];
     const Route& route = d_.routes_[lane.route];
+    const Desk& desk = d_.desks_[lane.desk];
+    check(desk.queue / kPriorities == route.class_number &&
+              d_.queue_node(lane.route, desk.queue % kPriorities) == queue_node,
+          "lane: in the wrong queue", node);
     const auto slots = members<&Request::lane>(d_.requests_, lane.requests, "lane");
     check(!slots.empty(), "lane: empty", node);
-    const std::uint64_t key = std::uint64_t{lane.origin} << 32 | lane.route;
+    const std::uint64_t key = std::uint64_t{lane.desk} << 32 | lane.route;
     const auto key_of = [this](std::uint32_t at) {
-      return std::uint64_t{d_.lanes_[at].origin} << 32 | d_.lanes_[at].route;
+      return std::uint64_t{d_.lanes_[at].desk} << 32 | d_.lanes_[at].route;
     };
     check(d_.lane_index_.find(key, key_of) == node, "lane: not indexed", node);
     bool open = true;
     for (const std::uint32_t slot : slots) {
       const Request& request = d_.requests_[slot];
-      check(request.place == node && request.origin == lane.origin &&
+      check(request.place == node && request.owner == lane.desk &&
                 request.state == RequestState::queued,
             "lane: stranger", slot);
       // What is open is the beginning of the lane: else order within the lane would be lost.
@@ -224,8 +290,9 @@ class DispatcherAudit {
       open = flag(slot, Request::kOpen);
     }
     const bool stuck = route.holders == 0 && !slots.empty() && !flag(slots[0], Request::kOpen) &&
-                       d_.origins_[lane.origin].state == Origin::State::open;
-    check(!stuck || (route.released && d_.chores_), "lane: waits for nobody", node);
+                       d_.origins_[desk.origin].state == Origin::State::open;
+    check(!stuck || (d_.route_queues_[queue_node].released && d_.chores_), "lane: waits for nobody",
+          node);
     return slots.size();
   }
 
@@ -247,7 +314,7 @@ class DispatcherAudit {
         }
       }
     }
-    std::size_t ready = 0;
+    std::vector<std::size_t> ready(d_.classes_.size() * kPriorities, 0);
     std::size_t released = 0;
     for (std::uint32_t node = 0; node < d_.routes_.size(); ++node) {
       const Route& route = d_.routes_[node];
@@ -255,33 +322,51 @@ class DispatcherAudit {
         check(refs[node] == 0, "route: used but vacant", node);
         continue;
       }
-      check(refs[node] + route.lane_count == route.refs, "route: refs", node);
+      std::size_t lanes = 0;
+      for (std::uint32_t priority = 0; priority < kPriorities; ++priority) {
+        const RouteQueue& queue = d_.route_queues_[d_.queue_node(node, priority)];
+        lanes += queue.lane_count;
+        check(queue.ready == (!route.free_holders.empty() && !queue.lanes.empty()), "route: ready",
+              node);
+        check(!queue.released || (route.holders == 0 && !queue.lanes.empty()), "route: released",
+              node);
+        ready[Request::queue_of(route.class_number, priority)] += queue.ready;
+        released += queue.released;
+      }
+      check(refs[node] + lanes == route.refs, "route: refs", node);
       check(holders[node] == route.holders, "route: holders", node);
-      check(d_.route_index_.find(route.key,
-                                 [this](std::uint32_t at) { return d_.routes_[at].key; }) == node,
+      check(d_.route_index_.find(d_.index_key(node),
+                                 [this](std::uint32_t at) { return d_.index_key(at); }) == node,
             "route: not indexed", node);
-      check(members<&Lane::of_route>(d_.lanes_, route.lanes, "lanes").size() == route.lane_count,
-            "route: lanes", node);
       const auto free = members<&Warmth::of_route>(d_.warmths_, route.free_holders, "holders");
       for (const std::uint32_t at : free) {
         check(d_.warmths_[at].route == node && d_.servants_[d_.warmths_[at].servant].free,
               "route: free holder", at);
       }
-      check(route.ready == (!free.empty() && !route.lanes.empty()), "route: ready", node);
-      check(!route.released || (route.holders == 0 && !route.lanes.empty()), "route: released",
-            node);
-      ready += route.ready;
-      released += route.released;
+      for (const Servant& servant : d_.servants_) {
+        const auto held = held_by(servant);
+        check(std::none_of(held.begin(), held.end(),
+                           [&](const Warmth& warmth) { return warmth.route == node; }) ||
+                  d_.may_run(static_cast<std::uint32_t>(&servant - d_.servants_.data()),
+                             route.class_number),
+              "route: held outside its class", node);
+      }
     }
-    check(ready == members<&Route::listed>(d_.routes_, d_.ready_, "ready").size(), "ready", ready);
-    check(released == members<&Route::listed>(d_.routes_, d_.released_, "released").size(),
-          "released", released);
+    for (std::uint32_t queue = 0; queue < ready.size(); ++queue) {
+      const List& list = d_.classes_[queue / kPriorities].queues[queue % kPriorities].ready;
+      check(ready[queue] == members<&RouteQueue::listed>(d_.route_queues_, list, "ready").size(),
+            "ready", queue);
+    }
+    check(
+        released == members<&RouteQueue::listed>(d_.route_queues_, d_.released_, "released").size(),
+        "released", released);
   }
 
   void servants() {
     std::size_t leaving = 0;
     std::size_t held_free = 0;
-    std::size_t spares = 0;
+    std::size_t bound_ready = 0;
+    std::size_t bound_origins = 0;
     for (std::uint32_t index = 0; index < d_.servants_.size(); ++index) {
       const Servant& servant = d_.servants_[index];
       const bool attached = servant.state == Servant::State::attached;
@@ -313,23 +398,58 @@ class DispatcherAudit {
       check(routes == (servant.state == Servant::State::attached ? servant.routes : 0),
             "servant: routes", index);
       check(!servant.remote || routes == 0, "servant: a remote one holds a route", index);
-      spares += can && servant.remote;
-      remote_ += attached && servant.remote;
-      local_ += attached && !servant.remote && !servant.barred();
+      const auto bound = members<&Origin::of_servant>(d_.origins_, servant.bound, "bound origins");
+      bound_origins += bound.size();
+      for (const std::uint32_t node : bound) {
+        check(d_.origins_[node].servant == index && !d_.origins_[node].bound.empty(),
+              "servant: bound to a stranger", index);
+      }
+      check(servant.bound_ready == (can && !bound.empty()), "servant: bound requests", index);
+      bound_ready += servant.bound_ready;
+      check(!attached || servant.stuck == stuck_[index], "servant: stuck", index);
       const bool free = can && !servant.remote;
-      for (const auto& policy : d_.policies_) {
-        check(policy->contains(index) == (free && policy.get() == d_.policy_),
-              "servant: known to the policy", index);
+      for (std::uint32_t number = 0; number < d_.classes_.size(); ++number) {
+        const Class& in = d_.classes_[number];
+        const bool member = attached && d_.may_run(index, number);
+        Seen& seen = seen_[number];
+        seen.attached += member;
+        seen.usable += member && !servant.barred();
+        seen.local += member && !servant.barred() && !servant.remote;
+        seen.remote += member && servant.remote;
+        seen.free += member && free;
+        seen.spare += member && can && servant.remote;
+        check(in.spares->contains(index) == (member && can && servant.remote),
+              "servant: known as a spare one", index);
+        for (const auto& policy : in.policies) {
+          check(policy->contains(index) == (member && free && policy.get() == in.policy),
+                "servant: known to the policy", index);
+        }
       }
       free_ += free;
       held_free += free ? routes : 0;
     }
-    const std::uint32_t chosen = d_.policy_->choose();
-    check(
-        free_ == 0 ? chosen == kNone : chosen < d_.servants_.size() && d_.policy_->contains(chosen),
-        "policy: chooses one that is not free", chosen);
-    check(spares == members<&Servant::use>(d_.servants_, d_.spares_, "spares").size(), "spares",
-          spares);
+    for (std::uint32_t number = 0; number < d_.classes_.size(); ++number) {
+      const Class& in = d_.classes_[number];
+      const Seen& seen = seen_[number];
+      const std::uint32_t chosen = in.policy->choose();
+      check(seen.free == 0 ? chosen == kNone
+                           : chosen < d_.servants_.size() && in.policy->contains(chosen),
+            "policy: chooses one that is not free", chosen);
+      check(in.attached == seen.attached && in.usable == seen.usable && in.local == seen.local &&
+                in.remote == seen.remote && in.free == seen.free,
+            "class: servants", number);
+      check((d_.free_classes_ >> number & 1) == (seen.free + seen.spare != 0), "class: free",
+            number);
+    }
+    check(bound_ready == members<&Servant::ready>(d_.servants_, d_.bound_ready_, "bound").size(),
+          "bound: ready", bound_ready);
+    check(bound_origins == bound_origins_, "bound: origins", bound_origins);
+    check(unbound_origins_ == d_.unbound_count_ &&
+              unbound_origins_ ==
+                  members<&Origin::of_servant>(d_.origins_, d_.unbound_, "unbound").size(),
+          "unbound: origins", unbound_origins_);
+    check(d_.unbound_left_ <= d_.unbound_count_ && (d_.unbound_left_ == 0 || d_.chores_),
+          "unbound: forgotten", d_.unbound_left_);
     check(leaving == members<&Servant::use>(d_.servants_, d_.leaving_, "leaving").size(), "leaving",
           leaving);
     check(leaving == 0 || d_.chores_, "leaving: forgotten", leaving);
@@ -348,14 +468,13 @@ class DispatcherAudit {
     check(running == d_.running_ && running == running_, "running", running);
     check(d_.requests_.size() - vacant - running == d_.queued_, "queued", d_.queued_);
     check(attached_ == d_.attached_, "attached", attached_);
-    check(local_ == d_.local_ && remote_ == d_.remote_, "tiers", local_);
     check(free_ == d_.free_servants_, "free servants", free_);
     check(timed_ == 0 || d_.timer_due_ != kForever, "timers: forgotten", timed_);
     const Counters& c = d_.counters_;
     check(c.submitted == c.completed + c.orphaned + c.discarded + c.failed_died + c.failed_none +
                              c.failed_shutdown + c.failed_queued + d_.queued_ + d_.running_,
           "counters: requests do not balance", c.submitted);
-    check(c.dispatched == c.hits + c.claims + c.steals + c.spills + c.unrouted + c.remote,
+    check(c.dispatched == c.hits + c.claims + c.steals + c.spills + c.unrouted + c.remote + c.bound,
           "counters: dispatches do not balance", c.dispatched);
     std::size_t vacant_listed = 0;
     for (std::uint32_t slot = d_.vacant_; slot != kNone && vacant_listed <= vacant;
@@ -368,16 +487,30 @@ class DispatcherAudit {
 
   const Dispatcher& d_;
   std::string fault_;
-  std::size_t in_state_[6] = {};
+  struct Seen {
+    std::uint32_t queued = 0;
+    std::size_t arrived = 0;
+    std::size_t aged = 0;
+    std::size_t retries = 0;
+    std::uint32_t attached = 0;
+    std::uint32_t usable = 0;
+    std::uint32_t local = 0;
+    std::uint32_t remote = 0;
+    std::uint32_t free = 0;
+    std::uint32_t spare = 0;
+  };
+  Seen seen_[kClassesMax];
+  std::size_t ringed_[kClassesMax * kPriorities] = {};
+  std::vector<std::uint32_t> stuck_ = std::vector<std::uint32_t>(d_.servants_.size(), 0);
+  std::size_t waiting_ = 0;
+  std::size_t bound_origins_ = 0;
+  std::size_t unbound_origins_ = 0;
+  std::size_t in_state_[7] = {};
   std::size_t timed_ = 0;
   std::size_t opened_ = 0;
-  std::size_t aged_ = 0;
   std::size_t routed_ = 0;
   std::size_t running_ = 0;
   std::size_t attached_ = 0;
-  std::size_t local_ = 0;
-  std::size_t remote_ = 0;
-  std::size_t arrived_ = 0;
   std::size_t free_ = 0;
 };
 

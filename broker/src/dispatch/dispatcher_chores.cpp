@@ -9,24 +9,28 @@ namespace mserve::broker {
 
 bool Dispatcher::unwanted(const Request& request) const noexcept {
   return (request.flags & Request::kCancelled) != 0 ||
-         origins_[request.origin].state != Origin::State::open;
+         origins_[origin_of(request)].state != Origin::State::open;
 }
 
 // Opens what has waited long enough for its holder. False: there may be more of it.
 bool Dispatcher::let_go_overdue(Nanos now) noexcept {
-  for (std::uint32_t step = 0; step < kStepsMax; ++step) {
-    if (aged_.empty() || !overdue(requests_[aged_.first], now)) {
-      return true;
-    }
-    const std::uint32_t slot = aged_.first;
-    Request& request = requests_[slot];
-    remove<&Request::age>(requests_, aged_, slot);
-    request.flags &= static_cast<std::uint8_t>(~Request::kAged);
-    if ((request.flags & Request::kOpen) == 0) {
-      open_waiting(slot);
+  std::uint32_t steps = 0;
+  for (std::uint64_t left = busy_classes_; left != 0; left &= left - 1) {
+    List& aged = classes_[static_cast<std::uint32_t>(std::countr_zero(left))].aged;
+    while (!aged.empty() && overdue(requests_[aged.first], now)) {
+      if (steps++ == kStepsMax) {
+        return false;
+      }
+      const std::uint32_t slot = aged.first;
+      Request& request = requests_[slot];
+      remove<&Request::age>(requests_, aged, slot);
+      request.flags &= static_cast<std::uint8_t>(~Request::kAged);
+      if ((request.flags & Request::kOpen) == 0) {
+        open_waiting(slot);
+      }
     }
   }
-  return false;
+  return true;
 }
 
 Decision Dispatcher::chore(Nanos now) noexcept {
@@ -45,8 +49,10 @@ Decision Dispatcher::chore(Nanos now) noexcept {
       sweep_released();
     } else if (expired_ && clear_cursor_ < requests_.size()) {
       decision = clear_slots();
-    } else if (attached_ == 0 && !expected_ && queued_ != 0) {
-      return clear_queue();
+    } else if (unbound_left_ != 0) {
+      decision = sweep_unbound();
+    } else if (const std::uint32_t lost = lost_class(); lost != kNone) {
+      decision = clear_class(lost);
     } else {
       chores_ = false;
       if (step == 0) {
@@ -110,6 +116,10 @@ void Dispatcher::stop_timer(std::uint32_t slot) noexcept {
 // One request of a servant that left: back to the front of the queue, or over.
 Decision Dispatcher::clear_servant(Nanos now) noexcept {
   const std::uint32_t index = leaving_.first;
+  if (servants_[index].running.empty()) {
+    // What its sticky origins have asked it.
+    return give_up(origins_[servants_[index].bound.first].bound.first, FailReason::servant_died);
+  }
   const std::uint32_t slot = servants_[index].running.first;
   Request& request = requests_[slot];
   stop_running(slot);
@@ -118,10 +128,7 @@ Decision Dispatcher::clear_servant(Nanos now) noexcept {
   }
   --request.retries;
   request.flags |= Request::kAgain;
-  request.state = RequestState::retry;
-  append<&Request::order>(requests_, retry_, slot);
-  append<&Request::lane>(requests_, origins_[request.origin].retry, slot);
-  note_arrival(slot);
+  put_back(slot);
   if ((request.flags & Request::kTimed) != 0) {
     set_timer(slot, terms_[slot].queue_timeout, now);
   }
@@ -136,16 +143,17 @@ Decision Dispatcher::clear_servant(Nanos now) noexcept {
 Decision Dispatcher::clear_origin() noexcept {
   const std::uint32_t node = closing_.first;
   Origin& origin = origins_[node];
-  if (!origin.open.empty()) {
-    return discard(origin.open.first);
+  if (!origin.desks.empty()) {
+    const Desk& desk = desks_[origin.desks.first];
+    return discard(!desk.open.empty() ? desk.open.first : desk.waiting.first);
   }
-  if (!origin.waiting.empty()) {
-    return discard(origin.waiting.first);
+  if (!origin.bound.empty()) {
+    return discard(origin.bound.first);
   }
   if (!origin.retry.empty()) {
     return discard(origin.retry.first);
   }
-  remove<&Origin::ring>(origins_, closing_, node);
+  remove<&Origin::links>(origins_, closing_, node);
   origin.state = Origin::State::closed;
   if (origin.live == 0) {
     free_origin(node);
@@ -153,18 +161,18 @@ Decision Dispatcher::clear_origin() noexcept {
   return {};
 }
 
-// One lane of a route that lost its last holder.
+// One lane of a route queue whose route lost its last holder.
 void Dispatcher::sweep_released() noexcept {
   const std::uint32_t node = released_.first;
-  Route& route = routes_[node];
-  if (route.sweep_left == 0) {
-    route.released = false;
-    remove<&Route::listed>(routes_, released_, node);
+  RouteQueue& queue = route_queues_[node];
+  if (queue.sweep_left == 0) {
+    queue.released = false;
+    remove<&RouteQueue::listed>(route_queues_, released_, node);
     return;
   }
-  --route.sweep_left;
-  const std::uint32_t lane = route.lanes.first;
-  make_last<&Lane::of_route>(lanes_, route.lanes, lane);
+  --queue.sweep_left;
+  const std::uint32_t lane = queue.lanes.first;
+  make_last<&Lane::of_route>(lanes_, queue.lanes, lane);
   offer(lane);
 }
 
@@ -178,11 +186,6 @@ Decision Dispatcher::clear_slots() noexcept {
     stop_running(slot);
   }
   return give_up(slot, FailReason::shutdown);
-}
-
-// Nobody is left to run what is queued.
-Decision Dispatcher::clear_queue() noexcept {
-  return give_up(next_in_turn(), FailReason::no_servant);
 }
 
 Decision Dispatcher::give_up(std::uint32_t slot, FailReason reason) noexcept {
@@ -206,9 +209,8 @@ void Dispatcher::stop_running(std::uint32_t slot) noexcept {
     } else if (!servant.barred()) {
       enter_free(index);
     }
-  } else if (servant.running.empty()) {
-    remove<&Servant::use>(servants_, leaving_, index);
-    servant.state = Servant::State::vacant;
+  } else {
+    vacate(index);
   }
 }
 
@@ -248,6 +250,7 @@ Decision Dispatcher::discard(std::uint32_t slot) noexcept {
 void Dispatcher::end(std::uint32_t slot) noexcept {
   switch (requests_[slot].state) {
     case RequestState::queued:
+    case RequestState::bound:
     case RequestState::retry:
       unqueue(slot);
       break;

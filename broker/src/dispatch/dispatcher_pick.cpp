@@ -3,18 +3,24 @@
 
 #include "dispatch/dispatcher.hpp"
 
-// Who runs what next. As long as a servant of tier 0 is free, in this order:
+// Who runs what next. Requests that are bound to one servant and all others take turns, and of the
+// others the classes that have a free servant. Within a class, as long as a servant of tier 0 is
+// free, in this order:
 //   1. A request to be sent again.
-//   2. match: a route that has queued requests and a free holder (in turn), and of its origins the
-//      next in turn. But never so that the origin at the front of the ring is overtaken more than
-//      overtake_max times by later turns, nor the origin's own oldest open request more than that
-//      by its later ones: whoever has been overtaken that often goes now.
-//   3. The oldest open request of the origin at the front of the ring.
+//   2. Of the priority whose turn it is, match: a route that has queued requests and a free holder
+//      (in turn), and of its desks the next in turn. But never so that the desk at the front of the
+//      ring is overtaken more than overtake_max times by later turns, nor the desk's own oldest
+//      open request more than that by its later ones: whoever has been overtaken that often goes
+//      now.
+//   3. The oldest open request of the desk at the front of the ring of that priority.
 // With none of them free, one of tier 1 takes whoever is next in turn, if the oldest queued request
 // has waited for Options::spill_after, or no servant of tier 0 is there.
 //
-// So an origin whose turn comes waits for at most one dispatch per origin ahead of it in the ring
-// and overtake_max more, however much anybody else has queued.
+// Of 16 turns in a class priority 3 has eight, 2 four, 1 two and 0 two, if it has anything; what it
+// has no use for goes to the highest that has. So within its class and priority an origin whose
+// turn comes waits for at most one dispatch per origin ahead of it in the ring and overtake_max
+// more, however much anybody else has queued; and each priority has its share, however much others
+// have.
 //
 // How often something was overtaken needs no counting per request: numbers are given in order, so
 // of the oldest one present everything older has left, and "how many left" minus "its number" is
@@ -44,12 +50,13 @@ bool Dispatcher::must_wait(const Request& request, Nanos now) const noexcept {
   return may_wait && route != kNone && routes_[route].holders != 0 && !overdue(request, now);
 }
 
-std::uint32_t Dispatcher::overtaken(const Origin& origin) const noexcept {
-  return origin.left - requests_[origin.open.first].sequence;
+std::uint32_t Dispatcher::overtaken(const Desk& desk) const noexcept {
+  return desk.left - requests_[desk.open.first].sequence;
 }
 
-bool Dispatcher::ring_overtaken() const noexcept {
-  return !ring_.empty() && ring_left_ - origins_[ring_.first].ring_turn >= limits_.overtake_max;
+bool Dispatcher::ring_overtaken(const DeskQueue& queue) const noexcept {
+  return !queue.ring.empty() &&
+         queue.ring_left - desks_[queue.ring.first].ring_turn >= limits_.overtake_max;
 }
 
 Decision Dispatcher::next(Nanos now) noexcept {
@@ -95,24 +102,56 @@ Decision Dispatcher::next_slow(Nanos now) noexcept {
   return decision;
 }
 
+// The first class after the one that had the last turn that has something to send; kNone: none has.
+std::uint32_t Dispatcher::class_in_turn(Nanos now) const noexcept {
+  const std::uint64_t busy = busy_classes_ & free_classes_;
+  const std::uint32_t from = (class_turn_ + 1) % kClassesMax;
+  for (std::uint64_t left = std::rotr(busy, static_cast<int>(from)); left != 0; left &= left - 1) {
+    const std::uint32_t number =
+        (from + static_cast<std::uint32_t>(std::countr_zero(left))) % kClassesMax;
+    const Class& in = classes_[number];
+    if (in.free == 0 ? remote_due(in) <= now && next_in_turn(in) != kNone
+                     : !in.retry.empty() || priority_in_turn(in) != kNone) {
+      return number;
+    }
+  }
+  return kNone;
+}
+
+// The priority whose turn it is, if it has something that need not wait for a holder; else the
+// highest that has; kNone: none has.
+std::uint32_t Dispatcher::priority_in_turn(const Class& in) const noexcept {
+  const auto has = [&](std::uint32_t priority) {
+    const DeskQueue& queue = in.queues[priority];
+    return !queue.ring.empty() || (options_.policy == Policy::match && !queue.ready.empty());
+  };
+  // Every second turn is that of the highest, of the others every second that of the next, ...
+  const auto rank = static_cast<std::uint32_t>(std::countr_zero(in.turn + 1));
+  const std::uint32_t wanted = kPriorities - 1 - std::min(rank, kPriorities - 1);
+  if (has(wanted)) {
+    return wanted;
+  }
+  for (std::uint32_t priority = kPriorities; priority-- != 0;) {
+    if (has(priority)) {
+      return priority;
+    }
+  }
+  return kNone;
+}
+
 Decision Dispatcher::pick(Nanos now) noexcept {
   if (expired_) {
     return {};
   }
   for (std::uint32_t step = 0; step < kStepsMax; ++step) {
-    if (free_servants_ == 0) {
-      return pick_remote(now);
-    }
     Decision decision;
-    if (!retry_.empty()) {
-      const Request& request = requests_[retry_.first];
-      return unwanted(request) ? discard(retry_.first)
-                               : send(retry_.first, servant_for(request, now), now);
-    }
-    if (options_.policy == Policy::match && !ready_.empty()) {
-      decision = pick_ready(now);
-    } else if (!ring_.empty()) {
-      decision = pick_fair(ring_.first, now);
+    const std::uint32_t number = class_in_turn(now);
+    if (!bound_ready_.empty() && (bound_turn_ || number == kNone)) {
+      decision = pick_bound(now);
+      bound_turn_ = false;
+    } else if (number != kNone) {
+      decision = pick_class(number, now);
+      bound_turn_ = true;
     } else {
       return {};
     }
@@ -125,79 +164,96 @@ Decision Dispatcher::pick(Nanos now) noexcept {
   return decision;
 }
 
+// For a class that has something to send. Kind none: the structure changed, look again.
+Decision Dispatcher::pick_class(std::uint32_t number, Nanos now) noexcept {
+  Class& in = classes_[number];
+  Decision decision;
+  if (in.free == 0) {
+    decision = pick_remote(in, now);
+  } else if (!in.retry.empty()) {
+    const Request& request = requests_[in.retry.first];
+    decision = unwanted(request) ? discard(in.retry.first)
+                                 : send(in.retry.first, servant_for(request, now), now);
+  } else {
+    DeskQueue& queue = in.queues[priority_in_turn(in)];
+    decision = options_.policy == Policy::match && !queue.ready.empty()
+                   ? pick_ready(queue, now)
+                   : pick_fair(queue.ring.first, now);
+  }
+  if (decision.kind == Decision::Kind::dispatch) {
+    class_turn_ = number;
+  }
+  return decision;
+}
+
 // For the first ready route. Kind none: the structure changed, look again.
-Decision Dispatcher::pick_ready(Nanos now) noexcept {
-  const std::uint32_t route = ready_.first;
+Decision Dispatcher::pick_ready(DeskQueue& queue, Nanos now) noexcept {
+  const std::uint32_t node = queue.ready.first;
+  const std::uint32_t route = route_of_node(node);
   const std::uint32_t servant = warmths_[routes_[route].free_holders.last].servant;
   forget_expired(servant, now);
   if (!holds(servant, route)) {
     return {};
   }
-  const std::uint32_t lane = routes_[route].lanes.first;
-  const std::uint32_t node = lanes_[lane].origin;
+  const std::uint32_t lane = route_queues_[node].lanes.first;
+  const std::uint32_t at = lanes_[lane].desk;
   const std::uint32_t slot = lanes_[lane].requests.first;
   if (unwanted(requests_[slot])) {
     return discard(slot);
   }
-  if (ring_overtaken() && ring_.first != node) {
+  if (ring_overtaken(queue) && queue.ring.first != at) {
     ++counters_.forced;
-    return pick_fair(ring_.first, now);
+    return pick_fair(queue.ring.first, now);
   }
-  const Origin& origin = origins_[node];
-  if (!origin.open.empty() && origin.open.first != slot) {
-    if (overtaken(origin) >= limits_.overtake_max) {
+  const Desk& desk = desks_[at];
+  if (!desk.open.empty() && desk.open.first != slot) {
+    if (overtaken(desk) >= limits_.overtake_max) {
       ++counters_.forced;
-      return pick_fair(node, now);
+      return pick_fair(at, now);
     }
     ++counters_.overtakes;
   }
-  make_last<&Lane::of_route>(lanes_, routes_[route].lanes, lane);
-  make_last<&Route::listed>(routes_, ready_, route);
+  make_last<&Lane::of_route>(lanes_, route_queues_[node].lanes, lane);
+  make_last<&RouteQueue::listed>(route_queues_, queue.ready, node);
   return send(slot, servant, now);
 }
 
-// The oldest open request of an origin in the ring. Kind none: it turned out to have to wait (its
+// The oldest open request of a desk in the ring. Kind none: it turned out to have to wait (its
 // route found a holder after it was opened), so it is not open any more; look again.
-Decision Dispatcher::pick_fair(std::uint32_t node, Nanos now) noexcept {
-  const std::uint32_t slot = origins_[node].open.first;
+Decision Dispatcher::pick_fair(std::uint32_t desk, Nanos now) noexcept {
+  const std::uint32_t slot = desks_[desk].open.first;
   const std::uint32_t servant = servant_for(requests_[slot], now);
   if (servant == kNone) {
     leave_open(slot);
-    append<&Request::order>(requests_, origins_[node].waiting, slot);
+    append<&Request::order>(requests_, desks_[desk].waiting, slot);
     return {};
   }
   return send(slot, servant, now);
 }
 
-// For a free servant of tier 1, if its time has come.
-Decision Dispatcher::pick_remote(Nanos now) noexcept {
-  if (remote_due() > now) {
-    return {};
-  }
-  const std::uint32_t slot = next_in_turn();
-  if (slot == kNone) {
-    return {};
-  }
-  return unwanted(requests_[slot]) ? discard(slot) : send(slot, spares_.first, now);
+// For a free servant of tier 1, whose time has come.
+Decision Dispatcher::pick_remote(const Class& in, Nanos now) noexcept {
+  const std::uint32_t slot = next_in_turn(in);
+  return unwanted(requests_[slot]) ? discard(slot) : send(slot, in.spares->choose(), now);
 }
 
 // When a servant of tier 1 may run something, unless one of tier 0 becomes free before.
-Nanos Dispatcher::remote_due() const noexcept {
-  if (spares_.empty() || free_servants_ != 0 || (arrivals_.empty() && unlisted_ == 0)) {
+Nanos Dispatcher::remote_due(const Class& in) const noexcept {
+  if (in.free != 0 || in.spares->choose() == kNone || in.queued == 0) {
     return kForever;
   }
-  if (local_ == 0) {
+  if (in.local == 0) {
     return 0;
   }
-  Nanos since = unlisted_ != 0 ? unlisted_since_ : kForever;
-  if (!arrivals_.empty()) {
-    since = std::min(since, requests_[arrivals_.first].submitted);
+  Nanos since = in.unlisted != 0 ? in.unlisted_since : kForever;
+  if (!in.arrivals.empty()) {
+    since = std::min(since, requests_[in.arrivals.first].submitted);
   }
   return options_.spill_after > kForever - since ? kForever : since + options_.spill_after;
 }
 
-// The best free servant for this request; kNone if it has to wait for a busy one. Some servant must
-// be free. A request to be sent again never waits.
+// The best free servant of tier 0 for this request; kNone if it has to wait for a busy one. A
+// request to be sent again never waits.
 std::uint32_t Dispatcher::servant_for(const Request& request, Nanos now) noexcept {
   if (options_.policy == Policy::match) {
     const std::uint32_t route = route_of(request);
@@ -209,7 +265,7 @@ std::uint32_t Dispatcher::servant_for(const Request& request, Nanos now) noexcep
       return kNone;
     }
   }
-  return policy_->choose();
+  return classes_[request.class_number()].policy->choose();
 }
 
 std::uint32_t Dispatcher::free_holder(std::uint32_t route, Nanos now) noexcept {
@@ -226,8 +282,11 @@ std::uint32_t Dispatcher::free_holder(std::uint32_t route, Nanos now) noexcept {
   return kNone;
 }
 
-void Dispatcher::note_affinity(std::uint32_t route, std::uint32_t servant) noexcept {
-  if (servants_[servant].remote) {
+void Dispatcher::note_affinity(const Request& request, std::uint32_t servant) noexcept {
+  const std::uint32_t route = route_of(request);
+  if (request.state == RequestState::bound) {
+    ++counters_.bound;
+  } else if (servants_[servant].remote) {
     ++counters_.remote;
   } else if (route == kNone) {
     ++counters_.unrouted;
@@ -245,29 +304,29 @@ void Dispatcher::note_affinity(std::uint32_t route, std::uint32_t servant) noexc
 // A deep queue does not fit the caches, and its lists lead from one cold line to the next. Who has
 // the turn after next is known now: by the time it comes, what it needs is here. Two turns, because
 // one decision takes less time than one load from memory.
-void Dispatcher::prefetch_ahead() const noexcept {
-  const std::uint32_t first = ring_.first;
+void Dispatcher::prefetch_ahead(const DeskQueue& queue) const noexcept {
+  const std::uint32_t first = queue.ring.first;
   if (first == kNone) {
     return;
   }
-  const std::uint32_t second = origins_[first].ring.next;
-  if (second == kNone) {  // One origin: its second request has the turn after next.
-    const std::uint32_t next = requests_[origins_[first].open.first].order.next;
+  const std::uint32_t second = desks_[first].ring.next;
+  if (second == kNone) {  // One desk: its second request has the turn after next.
+    const std::uint32_t next = requests_[desks_[first].open.first].order.next;
     if (next != kNone) {
       prefetch(requests_, requests_[next].order.next);
       prefetch(lanes_, requests_[next].place);
     }
     return;
   }
-  const Request& soon = requests_[origins_[second].open.first];
+  const Request& soon = requests_[desks_[second].open.first];
   if (soon.place != kNone && soon.lane.next == kNone) {
     const Lane& lane = lanes_[soon.place];  // It will go with its last request.
     prefetch(lanes_, lane.of_route.prev);
     prefetch(lanes_, lane.of_route.next);
-    lane_index_.prefetch(std::uint64_t{lane.origin} << 32 | lane.route);
+    lane_index_.prefetch(std::uint64_t{lane.desk} << 32 | lane.route);
   }
-  if (origins_[second].ring.next != kNone) {
-    const Request& later = requests_[origins_[origins_[second].ring.next].open.first];
+  if (desks_[second].ring.next != kNone) {
+    const Request& later = requests_[desks_[desks_[second].ring.next].open.first];
     prefetch(requests_, later.order.next);
     prefetch(requests_, later.lane.next);
     prefetch(lanes_, later.place);
@@ -279,10 +338,10 @@ Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) no
   Servant& servant = servants_[index];
   const std::uint32_t route = route_of(request);
   forget_expired(index, now);
-  note_affinity(route, index);
+  note_affinity(request, index);
   leave_free(index, true);
   ++servant.outstanding;
-  if (route != kNone && !servant.remote) {
+  if (route != kNone && !servant.remote && request.state != RequestState::bound) {
     // Before the request leaves its lane: the next of the lane then has a holder to wait for.
     hold(index, route, now);
   }
@@ -293,7 +352,7 @@ Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) no
     pending_ = kNone;
   } else {
     take_turn(slot);
-    prefetch_ahead();
+    prefetch_ahead(queue_of(request.queue));
   }
   --queued_;
   ++running_;

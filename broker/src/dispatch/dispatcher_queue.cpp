@@ -3,17 +3,19 @@
 
 // Requests in and out of the queue.
 //
-// A queued request that has a route stands in the lane of its (origin, route). It is *open*, that
-// is in its origin's open list, where any free servant may take it, if
+// What an origin has queued in one class at one priority stands at one desk. A queued request that
+// has a route also stands in the lane of its (desk, route). It is *open*, that is in its desk's
+// open list, where any free servant of its class may take it, if
 //   - it has no route, or
 //   - nobody makes it wait for a holder (policy, match_wait, or it has waited long enough), or
 //   - nobody holds its route and it is the first of its lane: whoever takes it will hold the route,
 //     so the rest of the lane has somebody to wait for.
-// Everything else is in its origin's waiting list, and a holder can take it, through Route::lanes.
-// What is open of a lane is always its beginning, so order within the lane is kept either way.
+// Everything else is in its desk's waiting list, and a holder can take it, through
+// RouteQueue::lanes. What is open of a lane is always its beginning, so order within the lane is
+// kept either way.
 //
-// An origin with open requests has one turn in the ring. Every dispatch uses up the origin's turn,
-// in order or not, and puts the next one at the end.
+// A desk with open requests has one turn in the ring of its class and priority. Every dispatch from
+// it uses up that turn, in order or not, and puts the next one at the end.
 namespace mserve::broker {
 
 void Dispatcher::settle() noexcept {
@@ -26,128 +28,177 @@ void Dispatcher::settle() noexcept {
 
 void Dispatcher::place(std::uint32_t slot) noexcept {
   Request& request = requests_[slot];
+  const std::uint32_t route = request.place;
+  request.owner = desk_for(request.owner, request.queue);
   request.state = RequestState::queued;
-  note_arrival(slot);
-  if (request.place == kNone) {
+  note_queued(slot);
+  if (route == kNone) {
     open(slot);
     return;
   }
-  const std::uint32_t route = request.place;
-  const std::uint32_t lane = lane_for(request.origin, route);
+  const std::uint32_t lane = lane_for(request.owner, route);
+  request.place = lane;
   if (lane == kNone) {
-    request.place = kNone;
     release_route(route);
     ++counters_.routes_dropped;
     open(slot);
     return;
   }
-  request.place = lane;
   append<&Request::lane>(requests_, lanes_[lane].requests, slot);
   // While older ones are still being let go (the wait was shortened), newer ones queue behind them.
-  if (wait() == 0 && aged_.empty()) {
+  List& aged = class_of(request).aged;
+  if (wait() == 0 && aged.empty()) {
     open(slot);
     return;
   }
   request.flags |= Request::kAged;
-  append<&Request::age>(requests_, aged_, slot);
-  append<&Request::order>(requests_, origins_[request.origin].waiting, slot);
+  append<&Request::age>(requests_, aged, slot);
+  append<&Request::order>(requests_, desks_[request.owner].waiting, slot);
   offer(lane);
 }
 
 void Dispatcher::open(std::uint32_t slot) noexcept {
   Request& request = requests_[slot];
-  Origin& origin = origins_[request.origin];
+  Desk& desk = desks_[request.owner];
   request.flags |= Request::kOpen;
-  request.sequence = origin.entered++;
-  append<&Request::order>(requests_, origin.open, slot);
-  if (!origin.in_ring && origin.state == Origin::State::open) {
-    enter_ring(request.origin);
+  request.sequence = desk.entered++;
+  append<&Request::order>(requests_, desk.open, slot);
+  if (!desk.in_ring && origins_[desk.origin].state == Origin::State::open) {
+    enter_ring(request.owner);
   }
 }
 
 void Dispatcher::open_waiting(std::uint32_t slot) noexcept {
-  remove<&Request::order>(requests_, origins_[requests_[slot].origin].waiting, slot);
+  remove<&Request::order>(requests_, desks_[requests_[slot].owner].waiting, slot);
   open(slot);
 }
 
 void Dispatcher::leave_open(std::uint32_t slot) noexcept {
   Request& request = requests_[slot];
-  Origin& origin = origins_[request.origin];
-  remove<&Request::order>(requests_, origin.open, slot);
+  Desk& desk = desks_[request.owner];
+  remove<&Request::order>(requests_, desk.open, slot);
   request.flags &= static_cast<std::uint8_t>(~Request::kOpen);
-  ++origin.left;
-  if (origin.open.empty() && origin.in_ring) {
-    leave_ring(request.origin);
+  ++desk.left;
+  if (desk.open.empty() && desk.in_ring) {
+    leave_ring(request.owner);
   }
 }
 
 void Dispatcher::enter_ring(std::uint32_t node) noexcept {
-  origins_[node].in_ring = true;
-  origins_[node].ring_turn = ring_entered_++;
-  append<&Origin::ring>(origins_, ring_, node);
+  DeskQueue& queue = queue_of(desks_[node].queue);
+  desks_[node].in_ring = true;
+  desks_[node].ring_turn = queue.ring_entered++;
+  append<&Desk::ring>(desks_, queue.ring, node);
 }
 
 void Dispatcher::leave_ring(std::uint32_t node) noexcept {
-  origins_[node].in_ring = false;
-  ++ring_left_;
-  remove<&Origin::ring>(origins_, ring_, node);
+  DeskQueue& queue = queue_of(desks_[node].queue);
+  desks_[node].in_ring = false;
+  ++queue.ring_left;
+  remove<&Desk::ring>(desks_, queue.ring, node);
 }
 
-// Takes the request out of the queue to be dispatched, and uses up its origin's turn. What was not
+// Takes the request out of the queue to be dispatched, and uses up its desk's turn. What was not
 // open gets a number and a turn just to lose them: that counts as overtaking whoever is open.
 void Dispatcher::take_turn(std::uint32_t slot) noexcept {
   const Request& request = requests_[slot];
-  const std::uint32_t node = request.origin;
-  Origin& origin = origins_[node];
+  if (request.state != RequestState::queued) {
+    unqueue(slot);
+    return;  // To be sent again: it took its turn when it was sent first. Bound: has none.
+  }
+  const std::uint32_t node = request.owner;
   const bool was_open = (request.flags & Request::kOpen) != 0;
-  const bool retry = request.state == RequestState::retry;
   unqueue(slot);
-  if (retry) {
-    return;  // It took its turn when it was sent first.
-  }
+  Desk& desk = desks_[node];  // Vacant now if that was its last one: not in the ring then.
+  DeskQueue& queue = queue_of(request.queue);
+  ++class_of(request).turn;
   if (!was_open) {
-    ++origin.entered;
-    ++origin.left;
+    ++desk.entered;
+    ++desk.left;
   }
-  if (origin.in_ring) {
+  if (desk.in_ring) {
     leave_ring(node);
     enter_ring(node);
   } else if (!was_open) {
-    ++ring_entered_;
-    ++ring_left_;
+    ++queue.ring_entered;
+    ++queue.ring_left;
   }
 }
 
-// Out of every list that a waiting request is in. Its place is its route again.
+// Out of every list that a waiting request is in. Its place is its route again, its owner its
+// origin.
 void Dispatcher::unqueue(std::uint32_t slot) noexcept {
   Request& request = requests_[slot];
-  forget_arrival(slot);
-  if (request.state == RequestState::retry) {
-    remove<&Request::order>(requests_, retry_, slot);
-    remove<&Request::lane>(requests_, origins_[request.origin].retry, slot);
+  if (request.state == RequestState::bound) {
+    leave_bound(slot);
     return;
   }
+  forget_queued(slot);
+  if (request.state == RequestState::retry) {
+    remove<&Request::order>(requests_, class_of(request).retry, slot);
+    remove<&Request::lane>(requests_, origins_[request.owner].retry, slot);
+    return;
+  }
+  const std::uint32_t desk = request.owner;
   if ((request.flags & Request::kAged) != 0) {
-    remove<&Request::age>(requests_, aged_, slot);
+    remove<&Request::age>(requests_, class_of(request).aged, slot);
     request.flags &= static_cast<std::uint8_t>(~Request::kAged);
   }
   if ((request.flags & Request::kOpen) != 0) {
     leave_open(slot);
   } else {
-    remove<&Request::order>(requests_, origins_[request.origin].waiting, slot);
+    remove<&Request::order>(requests_, desks_[desk].waiting, slot);
   }
   if (request.place != kNone) {
     leave_lane(slot);
   }
+  request.owner = desks_[desk].origin;
+  request.state = RequestState::pending;
+  if (desks_[desk].open.empty() && desks_[desk].waiting.empty()) {
+    leave_desk(desk);
+  }
 }
 
-// The lane of this origin and route. A new one takes over the caller's reference to the route, an
+// To be sent again, before anything else of its class.
+void Dispatcher::put_back(std::uint32_t slot) noexcept {
+  Request& request = requests_[slot];
+  request.state = RequestState::retry;
+  append<&Request::order>(requests_, class_of(request).retry, slot);
+  append<&Request::lane>(requests_, origins_[request.owner].retry, slot);
+  note_queued(slot);
+}
+
+std::uint32_t Dispatcher::desk_for(std::uint32_t origin, std::uint8_t queue) noexcept {
+  List& desks = origins_[origin].desks;
+  // As many as classes and priorities that it uses now: one, as a rule.
+  for (std::uint32_t at = desks.last; at != kNone; at = desks_[at].of_origin.prev) {
+    if (desks_[at].queue == queue) {
+      make_last<&Desk::of_origin>(desks_, desks, at);
+      return at;
+    }
+  }
+  const std::uint32_t node = vacant_desk_;
+  vacant_desk_ = desks_[node].ring.next;
+  desks_[node] = {};
+  desks_[node].origin = origin;
+  desks_[node].queue = queue;
+  append<&Desk::of_origin>(desks_, desks, node);
+  return node;
+}
+
+void Dispatcher::leave_desk(std::uint32_t node) noexcept {
+  remove<&Desk::of_origin>(desks_, origins_[desks_[node].origin].desks, node);
+  desks_[node].ring.next = vacant_desk_;
+  vacant_desk_ = node;
+}
+
+// The lane of this desk and route. A new one takes over the caller's reference to the route, an
 // existing one has its own. kNone if there is no room for a new one in the index.
-std::uint32_t Dispatcher::lane_for(std::uint32_t origin, std::uint32_t route) noexcept {
+std::uint32_t Dispatcher::lane_for(std::uint32_t desk, std::uint32_t route) noexcept {
   const auto key_of = [this](std::uint32_t node) {
-    return std::uint64_t{lanes_[node].origin} << 32 | lanes_[node].route;
+    return std::uint64_t{lanes_[node].desk} << 32 | lanes_[node].route;
   };
-  const std::uint64_t key = std::uint64_t{origin} << 32 | route;
+  const std::uint64_t key = std::uint64_t{desk} << 32 | route;
   const std::uint32_t found = lane_index_.find(key, key_of);
   if (found != kNone) {
     release_route(route);
@@ -161,10 +212,14 @@ std::uint32_t Dispatcher::lane_for(std::uint32_t origin, std::uint32_t route) no
   vacant_lane_ = lane.of_route.next;
   lane.requests = {};
   lane.route = route;
-  lane.origin = origin;
-  append<&Lane::of_route>(lanes_, routes_[route].lanes, node);
-  ++routes_[route].lane_count;
-  update_ready(route);
+  lane.desk = desk;
+  const std::uint32_t priority = desks_[desk].queue % kPriorities;
+  const std::uint32_t at = queue_node(route, priority);
+  append<&Lane::of_route>(lanes_, route_queues_[at].lanes, node);
+  if (route_queues_[at].lane_count++ == 0) {
+    routes_[route].priorities |= static_cast<std::uint8_t>(1U << priority);
+    update_ready(at);
+  }
   return node;
 }
 
@@ -183,51 +238,71 @@ void Dispatcher::leave_lane(std::uint32_t slot) noexcept {
     return;
   }
   // The lane's reference becomes the request's.
-  Route& route = routes_[lane.route];
-  lane_index_.erase(std::uint64_t{lane.origin} << 32 | lane.route, node);
-  remove<&Lane::of_route>(lanes_, route.lanes, node);
-  --route.lane_count;
+  lane_index_.erase(std::uint64_t{lane.desk} << 32 | lane.route, node);
+  const std::uint32_t priority = request.priority();
+  const std::uint32_t at = queue_node(lane.route, priority);
+  remove<&Lane::of_route>(lanes_, route_queues_[at].lanes, node);
   lane.of_route.next = vacant_lane_;
   vacant_lane_ = node;
-  update_ready(request.place);
+  if (--route_queues_[at].lane_count == 0) {
+    routes_[lane.route].priorities &= static_cast<std::uint8_t>(~(1U << priority));
+    update_ready(at);
+  }
 }
 
 // Opens the first request of the lane if there is nobody to wait for.
 void Dispatcher::offer(std::uint32_t lane) noexcept {
   const std::uint32_t first = lanes_[lane].requests.first;
   if (routes_[lanes_[lane].route].holders == 0 && (requests_[first].flags & Request::kOpen) == 0 &&
-      origins_[lanes_[lane].origin].state == Origin::State::open) {
+      origins_[desks_[lanes_[lane].desk].origin].state == Origin::State::open) {
     open_waiting(first);
   }
 }
 
 // How old the queue is matters only for servants of tier 1. Without any of them nothing is listed.
-void Dispatcher::note_arrival(std::uint32_t slot) noexcept {
-  if (remote_ == 0) {
-    ++unlisted_;
+void Dispatcher::note_queued(std::uint32_t slot) noexcept {
+  Class& in = class_of(requests_[slot]);
+  if (in.queued++ == 0) {
+    busy_classes_ |= std::uint64_t{1} << requests_[slot].class_number();
+  }
+  if (in.remote == 0) {
+    ++in.unlisted;
     return;
   }
   requests_[slot].flags |= Request::kArrived;
-  append<&Arrival::by_arrival>(arrived_, arrivals_, slot);
+  append<&Arrival::by_arrival>(arrived_, in.arrivals, slot);
 }
 
-void Dispatcher::forget_arrival(std::uint32_t slot) noexcept {
+void Dispatcher::forget_queued(std::uint32_t slot) noexcept {
   Request& request = requests_[slot];
+  Class& in = class_of(request);
+  if (--in.queued == 0) {
+    busy_classes_ &= ~(std::uint64_t{1} << request.class_number());
+  }
   if ((request.flags & Request::kArrived) == 0) {
-    --unlisted_;
+    --in.unlisted;
     return;
   }
   request.flags &= static_cast<std::uint8_t>(~Request::kArrived);
-  remove<&Arrival::by_arrival>(arrived_, arrivals_, slot);
+  remove<&Arrival::by_arrival>(arrived_, in.arrivals, slot);
 }
 
 // Whoever would be next if every servant were alike, also if it waits for a holder. kNone: nothing
 // is queued but what a chore takes away.
-std::uint32_t Dispatcher::next_in_turn() const noexcept {
-  if (!retry_.empty()) {
-    return retry_.first;
+std::uint32_t Dispatcher::next_in_turn(const Class& in) const noexcept {
+  if (!in.retry.empty()) {
+    return in.retry.first;
   }
-  return !ring_.empty() ? origins_[ring_.first].open.first : aged_.first;
+  const auto first_of = [&](std::uint32_t priority) {
+    const List& ring = in.queues[priority].ring;
+    return ring.empty() ? kNone : desks_[ring.first].open.first;
+  };
+  const std::uint32_t wanted = priority_in_turn(in);
+  std::uint32_t found = wanted != kNone ? first_of(wanted) : kNone;
+  for (std::uint32_t priority = kPriorities; found == kNone && priority-- != 0;) {
+    found = first_of(priority);
+  }
+  return found != kNone ? found : in.aged.first;
 }
 
 // The request is over and in no list any more.
@@ -241,9 +316,9 @@ void Dispatcher::finish(std::uint32_t slot) noexcept {
   if (request.place != kNone) {
     release_route(request.place);
   }
-  Origin& origin = origins_[request.origin];
+  Origin& origin = origins_[request.owner];
   if (--origin.live == 0 && origin.state == Origin::State::closed) {
-    free_origin(request.origin);
+    free_origin(request.owner);
   }
   request.state = RequestState::vacant;
   if (++request.generation == 0) {
@@ -255,7 +330,7 @@ void Dispatcher::finish(std::uint32_t slot) noexcept {
 
 void Dispatcher::free_origin(std::uint32_t node) noexcept {
   origins_[node].state = Origin::State::vacant;
-  origins_[node].ring.next = vacant_origin_;
+  origins_[node].links.next = vacant_origin_;
   vacant_origin_ = node;
 }
 

@@ -8,69 +8,85 @@
 //
 // A servant holds the routes of the last requests sent to it that had one, up to
 // Limits::routes_per_servant; a route may have several holders (after a spill). A barred servant
-// keeps its routes in mind but does not count as a holder. A route is *ready* if a free holder and
-// a queued request could meet.
+// keeps its routes in mind but does not count as a holder. What is queued for a route at some
+// priority is *ready* if a free holder and a request of it could meet.
 namespace mserve::broker {
 
-// The node of this key with one more reference; kNone if its neighbourhood in the index is crowded.
-std::uint32_t Dispatcher::acquire_route(std::uint64_t key) noexcept {
+// The node of this key with one more reference; kNone if its neighbourhood in the index is crowded,
+// or if somebody made a key that looks like one of another class.
+std::uint32_t Dispatcher::acquire_route(std::uint64_t key, std::uint32_t class_number) noexcept {
+  const std::uint64_t sought = index_key(key, class_number);
   const std::uint32_t found =
-      route_index_.find(key, [this](std::uint32_t node) { return routes_[node].key; });
-  if (found != kNone) {
+      route_index_.find(sought, [this](std::uint32_t node) { return index_key(node); });
+  if (found != kNone && routes_[found].class_number == class_number) {
     ++routes_[found].refs;
     return found;
   }
   const std::uint32_t node = vacant_route_;
-  if (!route_index_.insert(key, node)) {
+  if (found != kNone || !route_index_.insert(sought, node)) {
     ++counters_.routes_dropped;
     return kNone;
   }
-  vacant_route_ = routes_[node].listed.next;
+  vacant_route_ = routes_[node].vacant_next;
   routes_[node] = {};
   routes_[node].key = key;
   routes_[node].refs = 1;
+  routes_[node].class_number = static_cast<std::uint8_t>(class_number);
   return node;
 }
 
 void Dispatcher::release_route(std::uint32_t route) noexcept {
   if (--routes_[route].refs == 0) {
-    route_index_.erase(routes_[route].key, route);
-    routes_[route].listed.next = vacant_route_;
+    route_index_.erase(index_key(route), route);
+    routes_[route].vacant_next = vacant_route_;
     vacant_route_ = route;
   }
 }
 
-// To be called whenever the route's lanes or free holders may have become none or some.
+// To be called whenever the lanes of a route queue or the free holders of its route may have become
+// none or some.
 void Dispatcher::update_ready(std::uint32_t node) noexcept {
-  Route& route = routes_[node];
-  const bool ready = !route.lanes.empty() && !route.free_holders.empty();
-  if (route.released && (route.lanes.empty() || route.holders != 0)) {
-    remove<&Route::listed>(routes_, released_, node);
-    route.released = false;
+  RouteQueue& queue = route_queues_[node];
+  const Route& route = routes_[route_of_node(node)];
+  const bool ready = !queue.lanes.empty() && !route.free_holders.empty();
+  if (queue.released && (queue.lanes.empty() || route.holders != 0)) {
+    remove<&RouteQueue::listed>(route_queues_, released_, node);
+    queue.released = false;
   }
-  if (ready != route.ready) {
-    route.ready = ready;
+  if (ready != queue.ready) {
+    queue.ready = ready;
+    List& list = queue_of_node(node).ready;
     if (ready) {
-      append<&Route::listed>(routes_, ready_, node);
+      append<&RouteQueue::listed>(route_queues_, list, node);
     } else {
-      remove<&Route::listed>(routes_, ready_, node);
+      remove<&RouteQueue::listed>(route_queues_, list, node);
     }
   }
 }
 
-void Dispatcher::count_holder(std::uint32_t node) noexcept {
-  ++routes_[node].holders;
-  update_ready(node);
+void Dispatcher::update_all_ready(std::uint32_t route) noexcept {
+  for (std::uint32_t left = routes_[route].priorities; left != 0; left &= left - 1) {
+    update_ready(queue_node(route, static_cast<std::uint32_t>(std::countr_zero(left))));
+  }
 }
 
-void Dispatcher::uncount_holder(std::uint32_t node) noexcept {
-  Route& route = routes_[node];
-  // Whoever waited for this holder has nobody to wait for now. Where nobody waits (aged_), all are
+void Dispatcher::count_holder(std::uint32_t route) noexcept {
+  ++routes_[route].holders;
+  update_all_ready(route);
+}
+
+void Dispatcher::uncount_holder(std::uint32_t route) noexcept {
+  if (--routes_[route].holders != 0 || classes_[routes_[route].class_number].aged.empty()) {
+    return;
+  }
+  // Whoever waited for this holder has nobody to wait for now. Where nobody waits (aged), all are
   // open already.
-  if (--route.holders == 0 && !route.lanes.empty() && !aged_.empty()) {
-    route.released = true;
-    route.sweep_left = route.lane_count;
-    append<&Route::listed>(routes_, released_, node);
+  for (std::uint32_t left = routes_[route].priorities; left != 0; left &= left - 1) {
+    const std::uint32_t node =
+        queue_node(route, static_cast<std::uint32_t>(std::countr_zero(left)));
+    route_queues_[node].released = true;
+    route_queues_[node].sweep_left = route_queues_[node].lane_count;
+    append<&RouteQueue::listed>(route_queues_, released_, node);
     chores_ = true;
   }
 }
@@ -130,19 +146,24 @@ FreeServant Dispatcher::seen_free(std::uint32_t index) const noexcept {
 void Dispatcher::enter_free(std::uint32_t index) noexcept {
   Servant& servant = servants_[index];
   servant.free = true;
+  update_bound_ready(index);
+  const FreeServant seen = seen_free(index);
+  for_classes_of(index, [&](Class& in, std::uint32_t number) {
+    in.free += servant.remote ? 0 : 1;
+    (servant.remote ? in.spares.get() : in.policy)->enter(seen);
+    free_classes_ |= std::uint64_t{1} << number;
+  });
   if (servant.remote) {
-    append<&Servant::use>(servants_, spares_, index);
     return;
   }
   ++free_servants_;
-  policy_->enter(seen_free(index));
   if (servant.routes == 0) {
     return;
   }
   for (Warmth& warmth : warmths(index)) {
     if (warmth.route != kNone) {
       append<&Warmth::of_route>(warmths_, routes_[warmth.route].free_holders, index_of(warmth));
-      update_ready(warmth.route);
+      update_all_ready(warmth.route);
     }
   }
 }
@@ -151,19 +172,25 @@ void Dispatcher::enter_free(std::uint32_t index) noexcept {
 void Dispatcher::leave_free(std::uint32_t index, bool sent) noexcept {
   Servant& servant = servants_[index];
   servant.free = false;
+  update_bound_ready(index);
+  for_classes_of(index, [&](Class& in, std::uint32_t number) {
+    in.free -= servant.remote ? 0 : 1;
+    (servant.remote ? in.spares.get() : in.policy)->leave(index, sent);
+    if (in.free == 0 && in.spares->choose() == kNone) {
+      free_classes_ &= ~(std::uint64_t{1} << number);
+    }
+  });
   if (servant.remote) {
-    remove<&Servant::use>(servants_, spares_, index);
     return;
   }
   --free_servants_;
-  policy_->leave(index, sent);
   if (servant.routes == 0) {
     return;
   }
   for (Warmth& warmth : warmths(index)) {
     if (warmth.route != kNone) {
       remove<&Warmth::of_route>(warmths_, routes_[warmth.route].free_holders, index_of(warmth));
-      update_ready(warmth.route);
+      update_all_ready(warmth.route);
     }
   }
 }
@@ -174,7 +201,7 @@ void Dispatcher::bar(std::uint32_t index) noexcept {
   if (servant.free) {
     leave_free(index);
   }
-  local_ -= servant.remote ? 0 : 1;
+  count_usable(index, false);
   for (const Warmth& warmth : warmths(index)) {
     if (warmth.route != kNone) {
       uncount_holder(warmth.route);
@@ -185,7 +212,7 @@ void Dispatcher::bar(std::uint32_t index) noexcept {
 // After the last reason for it to be barred went away.
 void Dispatcher::unbar(std::uint32_t index) noexcept {
   Servant& servant = servants_[index];
-  local_ += servant.remote ? 0 : 1;
+  count_usable(index, true);
   for (Warmth& warmth : warmths(index)) {
     if (warmth.route == kNone) {
       continue;

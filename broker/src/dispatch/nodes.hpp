@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 
 #include "dispatch/node_list.hpp"
+#include "dispatch/policies.hpp"
 #include "dispatch/types.hpp"
 
 // The Dispatcher's nodes. They live in arrays that are filled at construction and name each other
-// by index. A queued request is reachable from three sides: its origin (fairness), its route
+// by index. A queued request is reachable from three sides: its origin's desk (fairness), its route
 // (affinity) and, while it waits for a busy holder, the order of arrival (match_wait).
 namespace mserve::broker {
 
@@ -16,7 +19,8 @@ enum class RequestState : std::uint8_t {
   vacant,   ///< Slot not in use; chained through order.next.
   pending,  ///< Just submitted; Dispatcher::pending_ names it, no list does.
   queued,   ///< In its lane if it has a route; kOpen and kAged say what else.
-  retry,    ///< Its servant left: in the Dispatcher's and its origin's retry lists.
+  bound,    ///< In the list of its sticky origin: waits for one servant.
+  retry,    ///< Its servant left: in its class's and its origin's retry lists.
   doomed,   ///< Cancelled while queued: its discard decision is due.
   running,  ///< In its servant's running list.
 };
@@ -32,18 +36,20 @@ struct alignas(64) Request {
   static constexpr std::uint8_t kTimed = 64;     ///< It has a Term, and perhaps a timer.
   static constexpr std::uint8_t kOverran = 128;  ///< Runs longer than it may; its origin knows.
 
-  Links order;  ///< Origin's open or waiting list, retry, doomed, servant's running list, vacant.
-  Links lane;   ///< The lane's requests; for a retry the origin's retry list.
+  /// Desk's open or waiting list, origin's bound list, retry, doomed, servant's running list,
+  /// vacant.
+  Links order;
+  Links lane;  ///< The lane's requests; for a retry the origin's retry list.
   union {
     Links age;         ///< queued with kAged
     Nanos dispatched;  ///< running
   };
   Nanos submitted;
-  std::uint64_t bytes;   ///< As counted while queued: 0 for a flow.
-  std::uint32_t origin;  ///< Node, not the caller's index.
-  std::uint32_t place;   ///< queued: its lane; else its route; kNone: it has no route.
+  std::uint64_t bytes;  ///< As counted while queued: 0 for a flow.
+  std::uint32_t owner;  ///< queued: its desk; else its origin, as a node.
+  std::uint32_t place;  ///< queued: its lane; else its route; kNone: it has no route.
   union {
-    std::uint32_t sequence;  ///< open: its number in the origin's open list
+    std::uint32_t sequence;  ///< open: its number in the desk's open list
     std::uint32_t servant;   ///< running
   };
   std::uint32_t generation;
@@ -51,8 +57,16 @@ struct alignas(64) Request {
   RequestState state;
   std::uint8_t flags;
   std::uint8_t retries;  ///< Left.
+  std::uint8_t queue;    ///< Class and priority.
+
+  static constexpr std::uint8_t queue_of(std::uint32_t class_number, std::uint32_t priority) {
+    return static_cast<std::uint8_t>(class_number * kPriorities + priority);
+  }
+  [[nodiscard]] std::uint32_t class_number() const noexcept { return queue / kPriorities; }
+  [[nodiscard]] std::uint32_t priority() const noexcept { return queue % kPriorities; }
 };
 static_assert(sizeof(Request) == 64);
+static_assert(kClassesMax * kPriorities <= 256);
 
 /// The queued requests, retries too, in the order in which they were queued. Apart from the
 /// requests themselves, since it is kept only while there are servants of tier 1.
@@ -66,22 +80,30 @@ struct Term {
   Nanos run_timeout;
 };
 
-/// The queued requests of one origin that have one route, first come first served. Exists while it
+/// The queued requests of one desk that have one route, first come first served. Exists while it
 /// has any.
 struct alignas(32) Lane {
   List requests;   ///< By Request::lane.
-  Links of_route;  ///< Route::lanes, vacant chain.
+  Links of_route;  ///< RouteQueue::lanes, vacant chain.
   std::uint32_t route;
-  std::uint32_t origin;
+  std::uint32_t desk;
 };
 
-/// A route that somebody holds, queues for or runs. Exists while `refs` says so.
+/// A route within a class, that somebody holds, queues for or runs. Exists while `refs` says so.
+/// Classes share no route, so whoever holds it may run what has it.
 struct Route {
   std::uint64_t key;      ///< The hash that the client sent.
   std::uint32_t refs;     ///< Servants that hold it, lanes, and requests whose place it is.
   std::uint32_t holders;  ///< Servants that hold it and are not barred.
   List free_holders;  ///< Those free now, the one that became free last last, by Warmth::of_route.
-  List lanes;         ///< Queued requests, one lane per origin, in turn.
+  std::uint32_t vacant_next;
+  std::uint8_t class_number;
+  std::uint8_t priorities;  ///< Those with lanes, a bit each.
+};
+
+/// What is queued for a route at one priority. One per route and priority.
+struct RouteQueue {
+  List lanes;  ///< One lane per desk, in turn.
   std::uint32_t lane_count;
   std::uint32_t sweep_left;  ///< While in the released list: lanes still to look at.
   Links listed;              ///< The ready list or the released list.
@@ -89,29 +111,83 @@ struct Route {
   bool released;             ///< In the released list: lost its last holder while it had lanes.
 };
 
+/// What one origin has queued in one class at one priority. Exists while it has any.
+struct alignas(64) Desk {
+  List open;                ///< Requests that any servant may run, oldest first, by Request::order.
+  List waiting;             ///< Queued requests that are not open, by Request::order.
+  Links ring;               ///< The ring of turns; vacant chain.
+  Links of_origin;          ///< Origin::desks.
+  std::uint32_t origin;     ///< Node.
+  std::uint32_t entered;    ///< Numbers given to open requests; see Dispatcher::overtaken().
+  std::uint32_t left;       ///< How many of these have left.
+  std::uint32_t ring_turn;  ///< The number of its turn in the ring.
+  std::uint8_t queue;       ///< As Request::queue.
+  bool in_ring;
+};
+static_assert(sizeof(Desk) == 64);
+
+/// The desks of one class and priority.
+struct DeskQueue {
+  List ring;   ///< Those with open requests, in turn.
+  List ready;  ///< Routes (RouteQueue) with a free holder and queued requests, in turn.
+  std::uint32_t ring_entered = 0;
+  std::uint32_t ring_left = 0;
+};
+
+/// Requests that the same servants may run.
+struct Class {
+  bool defined = false;
+  std::uint32_t fallback = kNone;
+
+  // Its servants.
+  ServantPolicy* policy = nullptr;        ///< Of `policies` the one of Options::policy.
+  std::unique_ptr<ServantPolicy> spares;  ///< Free ones of tier 1.
+  std::array<std::unique_ptr<ServantPolicy>, kPolicies> policies;
+  std::uint32_t free = 0;      ///< Of tier 0: in `policy`.
+  std::uint32_t attached = 0;  ///< Of both tiers.
+  std::uint32_t usable = 0;    ///< Attached and not barred, of both tiers.
+  std::uint32_t local = 0;     ///< Attached and not barred, of tier 0.
+  std::uint32_t remote = 0;    ///< Attached, of tier 1.
+
+  // What is queued.
+  std::uint32_t queued = 0;    ///< In one of the lists below or waiting at a desk.
+  List retry;                  ///< To be sent again, before anything else.
+  List aged;                   ///< Those that may still have to wait for a holder, oldest first.
+  List arrivals;               ///< Those queued while it had a servant of tier 1, in that order.
+  std::uint32_t unlisted = 0;  ///< Queued ones that are not in `arrivals`.
+  Nanos unlisted_since = 0;    ///< When the first of tier 1 joined: they are as old as that.
+  std::uint32_t turn = 0;      ///< Counts turns, for the priorities.
+  DeskQueue queues[kPriorities];
+};
+
 /// Somebody who asks. A node of its own per opening, so that what an earlier user of the same index
 /// left running is never taken for the new one's.
 struct alignas(64) Origin {
   enum class State : std::uint8_t { vacant, open, closing, closed };
 
-  List open;                ///< Requests that any servant may run, oldest first, by Request::order.
-  List waiting;             ///< Queued requests that are not open, by Request::order.
-  List retry;               ///< By Request::lane.
-  Links ring;               ///< The ring of turns; while closing, the closing list; vacant chain.
-  std::uint32_t index;      ///< The caller's.
-  std::uint32_t live;       ///< Requests not over yet.
-  std::uint32_t entered;    ///< Numbers given to open requests; see Dispatcher::overtaken().
-  std::uint32_t left;       ///< How many of these have left.
-  std::uint32_t ring_turn;  ///< The number of its turn in the ring.
+  List desks;           ///< By Desk::of_origin, the one used last last.
+  List retry;           ///< By Request::lane.
+  List bound;           ///< sticky: requests that wait for its servant, by Request::order.
+  Links links;          ///< The closing list; vacant chain.
+  Links of_servant;     ///< sticky, with bound requests: Servant::bound or Dispatcher::unbound_.
+  std::uint32_t index;  ///< The caller's.
+  std::uint32_t live;   ///< Requests not over yet.
+  std::uint32_t servant = kNone;  ///< sticky: the one that it is bound to,
+  std::uint32_t joined;           ///< and Servant::joined of it.
   State state;
-  bool in_ring;
+  bool sticky;
 };
 
 struct Servant {
   enum class State : std::uint8_t { vacant, attached, leaving };
 
-  List running;          ///< By Request::order, oldest first.
-  Links use;             ///< Free ones of tier 1 by last use; while leaving, that list.
+  List running;         ///< By Request::order, oldest first.
+  Links use;            ///< While leaving, that list.
+  List bound;           ///< Sticky origins with requests that wait for it, by Origin::of_servant.
+  Links ready;          ///< Dispatcher::bound_ready_: free, and with such origins.
+  std::uint32_t stuck;  ///< Open sticky origins that are bound to it.
+  std::uint32_t
+      joined;  ///< Number of the joining, so that an origin knows whether it is still the same.
   std::uint32_t routes;  ///< How many routes it holds.
   std::uint32_t credit;
   std::uint32_t outstanding;
@@ -119,8 +195,10 @@ struct Servant {
   std::uint16_t weight;
   State state;
   bool suspended;
-  bool remote;  ///< Of tier 1: when free, in Dispatcher::spares_ and unknown to the policy.
-  bool free;    ///< attached, not barred, outstanding < credit: the policy may choose it.
+  bool remote;       ///< Of tier 1: when free, in Class::spares and unknown to the policy.
+  bool free;         ///< attached, not barred, outstanding < credit: the policy may choose it.
+  bool bound_ready;  ///< In Dispatcher::bound_ready_.
+  std::uint8_t pool;
 
   /// Gets nothing new, and nobody waits for it.
   [[nodiscard]] bool barred() const noexcept { return suspended || overruns != 0; }

@@ -23,6 +23,15 @@ inline constexpr std::uint32_t kWeightMax = 1000;
 /// Most routes that a servant may hold at once: a decision looks at each of them.
 inline constexpr std::uint32_t kRoutesPerServantMax = 64;
 
+/// Servants alike in group and tags form a pool; most pools at a time.
+inline constexpr std::uint32_t kPoolsMax = 64;
+/// Most classes of requests; see ClassDefined.
+inline constexpr std::uint32_t kClassesMax = 64;
+/// Priorities are 0 to kPriorities - 1, the highest goes first most often.
+inline constexpr std::uint32_t kPriorities = 4;
+/// Priority of a request that asks for none: one is below it, two above.
+inline constexpr std::uint8_t kPriorityNormal = 1;
+
 /// Names one request until it completes. The slot is below Limits::requests_max, so a caller can
 /// keep its own data about a request in an array indexed by slot; the generation changes each time
 /// the slot is used again, so that a late answer never hits a new request.
@@ -58,6 +67,9 @@ struct Limits {
   /// How many routes a servant holds at once, at most kRoutesPerServantMax; another one displaces
   /// its least recently used one.
   std::uint32_t routes_per_servant = 1;
+  /// Classes are numbered below this, at most kClassesMax. Class 0 is there from the start; each of
+  /// the others has to be defined.
+  std::uint32_t classes_max = 1;
   /// Deadlines are kept to 2^tick_bits nanoseconds: never early, at most that much late. At
   /// most 32.
   std::uint32_t tick_bits = 16;
@@ -99,6 +111,23 @@ struct ServantJoined {
   /// no routes, and whoever is next in turn goes to the one of them that was idle longest.
   bool remote = false;
   std::uint32_t weight = 1;  ///< For Policy::weighted; cut to 1 .. kWeightMax.
+  std::uint32_t pool = 0;    ///< Below kPoolsMax.
+};
+/// Says which classes a pool belongs to: its servants may run their requests. Only while it has no
+/// servant, so before the first of them joins. Pool 0 belongs to class 0 from the start, all others
+/// to none.
+struct PoolDefined {
+  std::uint32_t pool;
+  std::uint64_t classes = 1;  ///< A bit per class; those that are not defined do not count.
+};
+/// A class of requests: those that the same servants may run. Once it is defined its pools change
+/// by PoolDefined only; `fallback` may be told again at any time.
+struct ClassDefined {
+  std::uint32_t number;     ///< Below Limits::classes_max.
+  std::uint64_t pools = 0;  ///< A bit per pool; ignored if the class is defined already.
+  /// While no servant of this class can run anything (none attached, or all of them barred), its
+  /// requests belong to that class. kNone: they wait, or fail with `no_servant`.
+  std::uint32_t fallback = kNone;
 };
 /// A servant died or detached. What it was running is retried, failed or discarded through next().
 struct ServantLeft {
@@ -121,6 +150,11 @@ struct ServantsExpected {
 /// as that one was closed.
 struct OriginOpened {
   std::uint32_t origin;
+  /// All its requests go to one servant, which is chosen when the first of them is submitted: the
+  /// one with the fewest such origins. They are run in order and never elsewhere, nor twice. If
+  /// that servant leaves, they fail with `servant_died`, and the next request chooses anew. A
+  /// request whose class that servant does not belong to is an ordinary one.
+  bool sticky = false;
 };
 /// It went away: its queued requests vanish (as `discard` decisions), what it has running is let
 /// finish and its answer is not delivered.
@@ -133,6 +167,8 @@ struct Submit {
   std::uint64_t route = 0;   ///< Hash of the routing symbol; 0 = none. A hint, never trusted.
   std::uint64_t bytes = 0;   ///< Payload bytes, counted against Limits::queued_bytes_max.
   std::uint8_t retries = 0;  ///< How often it may be sent again if its servant dies.
+  std::uint8_t priority = kPriorityNormal;  ///< Cut to kPriorities - 1.
+  std::uint32_t class_number = 0;           ///< Which servants may run it. Undefined: `no_servant`.
   /// Its payload stays with its sender until a servant is chosen, then streams through: the bytes
   /// are not counted, and it is never sent again, whatever `retries` says.
   bool flow = false;
@@ -166,7 +202,7 @@ struct DrainExpired {};
 enum class Refusal : std::uint8_t {
   none,  ///< Accepted.
   busy,  ///< Limits::requests_max, origin_requests_max or queued_bytes_max reached: try later.
-  no_servant,      ///< None attached and none expected.
+  no_servant,      ///< None of its class attached and none expected.
   shutting_down,   ///< DrainBegan was seen.
   unknown_origin,  ///< Index out of range or not open: the caller's mistake.
 };
@@ -200,7 +236,7 @@ struct Completion {
 /// Why a request failed without an answer.
 enum class FailReason : std::uint8_t {
   servant_died,   ///< Its servant left, and it may not be sent again or nobody was free for it.
-  no_servant,     ///< Queued, the last servant left, and none is expected.
+  no_servant,     ///< Queued, the last servant of its class left, and none is expected.
   shutdown,       ///< DrainExpired.
   queue_timeout,  ///< Submit::queue_timeout passed before a servant was free for it.
 };
@@ -228,7 +264,7 @@ struct Decision {
 
 /// Counts since construction. At any time
 ///   submitted == completed + orphaned + failed_* + discarded + queued() + running(),
-///   dispatched == hits + claims + steals + spills + unrouted + remote.
+///   dispatched == hits + claims + steals + spills + unrouted + remote + bound.
 struct Counters {
   std::uint64_t submitted = 0;    ///< Accepted.
   std::uint64_t refused = 0;      ///< Answered with a Refusal.
@@ -251,6 +287,9 @@ struct Counters {
   std::uint64_t remote = 0;         ///< Sent to a servant of tier 1.
   std::uint64_t overtakes = 0;  ///< Dispatches that went ahead of an older request of their origin.
   std::uint64_t forced = 0;     ///< Affinity refused because somebody was overtaken often enough.
+  std::uint64_t bound = 0;      ///< Sent to the servant of their sticky origin.
+  std::uint64_t fallbacks =
+      0;  ///< Requests that changed to, or began in, the fallback of their class.
   std::uint64_t routes_dropped = 0;  ///< Route table crowded: a request was queued without route.
 };
 

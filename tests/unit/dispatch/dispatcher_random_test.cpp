@@ -34,11 +34,22 @@ class Schedule {
         mishaps_(below(4)),
         remotes_(below(2) * below(4)),
         timeouts_(below(2) * below(100)),
+        pools_(limits_.classes_max == 1 ? 1 : 1 + below(5)),
+        fallbacks_(limits_.classes_max > 1 && below(4) == 0),
+        priorities_(below(2) == 0 ? 1 : kPriorities + 1),
+        // Which of their requests are ordinary ones would depend on who was chosen.
+        stickies_(limits_.classes_max == 1 ? below(3) * below(2) : 0),
         dispatcher_(limits_, options_),
-        model_(limits_, options_, same_options_) {}
+        model_(limits_, options_, same_options_, fallbacks_) {}
 
   // "" or what went wrong.
   std::string run() {
+    for (std::uint32_t at = 1; at < pools_; ++at) {
+      define(PoolDefined{at, below(2)});
+    }
+    while (classes_ < limits_.classes_max && below(4) != 0) {
+      define_class();
+    }
     for (std::uint32_t at = 0; at < limits_.origins_max; ++at) {
       open(at);
     }
@@ -68,6 +79,7 @@ class Schedule {
     limits.origin_requests_max = below(3) == 0 ? 1 + below(20) : kNone;
     limits.overtake_max = below(3) == 0 ? 64 : below(6);
     limits.routes_per_servant = below(2) == 0 ? 1 : 1 + below(4);
+    limits.classes_max = below(2) == 0 ? 1 : 1 + below(5);
     limits.tick_bits = 0;
     limits.hash_seed = random_();
     return limits;
@@ -98,13 +110,29 @@ class Schedule {
     }
   }
 
+  template <class Event>
+  void define(const Event& event) {
+    if (dispatcher_.on(event, now_)) {
+      model_.defined(event);
+    } else {
+      fault_ = "a pool or class was refused";
+    }
+  }
+
+  void define_class() {
+    define(ClassDefined{classes_, below(1U << pools_),
+                        fallbacks_ && below(2) == 0 ? below(classes_) : kNone});
+    ++classes_;
+  }
+
   void open(std::uint32_t origin) {
-    model_.opened(origin, dispatcher_.on(OriginOpened{origin}, now_));
+    const OriginOpened event{origin, below(4) < stickies_};
+    model_.opened(event, dispatcher_.on(event, now_));
   }
 
   void join(std::uint32_t servant) {
     const ServantJoined event{servant, below(credit_max_ + 1), remotes_ != 0 && below(4) < remotes_,
-                              below(4)};
+                              below(4), below(pools_)};
     model_.joined(event, dispatcher_.on(event, now_), now_);
   }
 
@@ -120,6 +148,8 @@ class Schedule {
                        .route = below(4) == 0 ? 0 : 1 + below(routes_),
                        .bytes = below(100),
                        .retries = static_cast<std::uint8_t>(below(3)),
+                       .priority = static_cast<std::uint8_t>(below(priorities_)),
+                       .class_number = below(classes_ + (below(20) == 0)),
                        .flow = below(8) == 0,
                        .queue_timeout = random_timeout(),
                        .run_timeout = barring() ? random_timeout() : kForever};
@@ -223,6 +253,8 @@ class Schedule {
     } else if (below(60) == 0) {
       dispatcher_.on(DrainExpired{}, now_);
       model_.drain_expired();
+    } else if (below(8) == 0 && classes_ < limits_.classes_max && fallbacks_) {
+      define_class();  // It would see those that are free in another order than the others.
     } else if (below(2) == 0) {
       join(servant);
     } else {
@@ -253,9 +285,8 @@ class Schedule {
     }
     take(1'000'000);
     for (int round = 0; round < 1000 && model_.live() != 0 && healthy(); ++round) {
-      if (dispatcher_.servants() == 0) {
-        join(0);
-      }
+      // So that every class has somebody, if not by itself, then by its pools.
+      rejoin();
       done_right();
       now_ += 1;
       take(1'000'000);
@@ -266,7 +297,26 @@ class Schedule {
     }
   }
 
+  // Each servant in another pool than before, so that every class that anybody can serve is served
+  // in the end; the others have nobody, and nobody is expected.
+  void rejoin() {
+    if (model_.running().empty() && dispatcher_.queued() != 0) {
+      dispatcher_.on(ServantsExpected{false}, now_);
+      model_.expected(false);
+      const ServantJoined event{next_to_join_ % limits_.servants_max, 1, false, 1,
+                                next_to_join_ % pools_};
+      ++next_to_join_;
+      if (model_.attached(event.servant)) {
+        model_.left(event.servant, dispatcher_.on(ServantLeft{event.servant}, now_), now_);
+        take(1'000'000);
+      }
+      model_.joined(event, dispatcher_.on(event, now_), now_);
+      take(1'000'000);
+    }
+  }
+
   std::mt19937_64 random_;
+  std::uint32_t next_to_join_ = 0;
   Nanos now_ = 1000;
   Limits limits_;
   bool same_options_;
@@ -276,6 +326,11 @@ class Schedule {
   std::uint32_t mishaps_;
   std::uint32_t remotes_;   // Of four servants that join.
   std::uint32_t timeouts_;  // The longest; 0: none.
+  std::uint32_t pools_;
+  bool fallbacks_;
+  std::uint32_t priorities_;
+  std::uint32_t stickies_;     // Of four origins that open.
+  std::uint32_t classes_ = 1;  // Defined.
   Dispatcher dispatcher_;
   ReferenceModel model_;
   std::string fault_;

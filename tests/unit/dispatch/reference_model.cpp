@@ -3,15 +3,6 @@
 
 namespace mserve::broker::test {
 
-namespace {
-
-template <class List>
-auto find(List& list, RequestId id) {
-  return std::find_if(list.begin(), list.end(), [&](const auto& asked) { return asked.id == id; });
-}
-
-}  // namespace
-
 std::vector<RequestId> ReferenceModel::live_ids() const {
   std::vector<RequestId> ids;
   for (const Asked& asked : live_) {
@@ -30,6 +21,39 @@ std::vector<Done> ReferenceModel::running() const {
   return found;
 }
 
+void ReferenceModel::defined(const ClassDefined& event) {
+  if (event.number == class_fallback_.size()) {
+    class_fallback_.push_back(event.fallback);
+    for (std::uint32_t pool = 0; pool < kPoolsMax; ++pool) {
+      pools_[pool] |= (event.pools >> pool & 1) << event.number;
+    }
+  }
+  class_fallback_[event.number] = event.fallback;
+}
+
+std::uint32_t ReferenceModel::effective_class(std::uint32_t number) const {
+  std::uint32_t at = number;
+  for (std::size_t hops = 0; hops <= class_fallback_.size() && at < class_fallback_.size();
+       ++hops) {
+    if (anybody(at, [](const Server& server) { return server.attached && !barred(server); })) {
+      return at;
+    }
+    at = class_fallback_[at];
+  }
+  return number;
+}
+
+// Every queued request may move to the fallback of its class at any time from now on.
+void ReferenceModel::widen_classes() {
+  for (Asked& asked : live_) {
+    for (std::uint64_t left = asked.running && !asked.limbo ? 0 : asked.classes; left != 0;
+         left &= left - 1) {
+      asked.classes |= std::uint64_t{1}
+                       << effective_class(static_cast<std::uint32_t>(std::countr_zero(left)));
+    }
+  }
+}
+
 std::uint64_t ReferenceModel::queued_bytes() const {
   std::uint64_t bytes = 0;
   for (const Asked& asked : live_) {
@@ -39,7 +63,10 @@ std::uint64_t ReferenceModel::queued_bytes() const {
 }
 
 void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos now) {
-  const bool attached = anybody([](const Server& server) { return server.attached; });
+  const std::uint32_t number =
+      event.class_number < class_fallback_.size() ? effective_class(event.class_number) : kNone;
+  const bool attached =
+      number != kNone && anybody(number, [](const Server& server) { return server.attached; });
   const bool limbo =
       std::any_of(live_.begin(), live_.end(), [](const Asked& asked) { return asked.limbo; });
   const std::uint64_t bytes = event.flow ? 0 : event.bytes;
@@ -51,7 +78,7 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
     refusal = Refusal::unknown_origin;
   } else if (draining_) {
     refusal = Refusal::shutting_down;
-  } else if (!attached && !expected_) {
+  } else if (number == kNone || (!attached && !expected_)) {
     refusal = Refusal::no_servant;
   } else if (live_.size() >= limits_.requests_max ||
              static_cast<std::uint64_t>(std::count_if(live_.begin(), live_.end(), of_origin)) >=
@@ -73,18 +100,26 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
   Asked asked;
   asked.id = answer.id;
   asked.submit = event;
+  asked.submit.priority =
+      static_cast<std::uint8_t>(std::min(std::uint32_t{event.priority}, kPriorities - 1));
+  asked.classes = std::uint64_t{1} << number;
   asked.origin = origin_of_[event.origin];
   asked.submitted = now;
   limit(asked, event.queue_timeout, now);
   timed_ = timed_ || event.queue_timeout != kForever || event.run_timeout != kForever;
-  asked.listed = anybody([](const Server& server) { return server.attached && server.remote; });
+  asked.listed =
+      anybody(number, [](const Server& server) { return server.attached && server.remote; });
   asked.backlog = answer.backlog;
+  // Behind what its origin asked of a servant that left, as long as that has not failed yet.
+  asked.doomed_with_servant = std::any_of(live_.begin(), live_.end(), [&](const Asked& other) {
+    return other.origin == asked.origin && other.doomed_with_servant;
+  });
   live_.push_back(asked);
-  update_turns(-1);
+  update_turns(nullptr);
 }
 
 void ReferenceModel::done(const Done& event, const Completion& answer, Nanos now) {
-  const auto asked = find(live_, event.request);
+  const auto asked = find_in(live_, event.request);
   const bool valid =
       asked != live_.end() && asked->running && !asked->limbo && asked->servant == event.servant;
   check(answer.valid == valid, valid ? "done: not believed" : "done: believed");
@@ -99,7 +134,7 @@ void ReferenceModel::done(const Done& event, const Completion& answer, Nanos now
   check(answer.backlog == asked->backlog, "done: backlog");
   check(answer.remaining == live_.size() - 1, "done: remaining");
   Server& server = servants_[event.servant];
-  const auto held = server.routes.find(asked->submit.route);
+  const auto held = server.routes.find(route_of(*asked));
   if (held != server.routes.end()) {
     held->second = now;
   }
@@ -108,7 +143,7 @@ void ReferenceModel::done(const Done& event, const Completion& answer, Nanos now
 }
 
 void ReferenceModel::reply_began(const ReplyBegan& event, bool answer) {
-  const auto asked = find(live_, event.request);
+  const auto asked = find_in(live_, event.request);
   const bool valid =
       asked != live_.end() && asked->running && !asked->limbo && asked->servant == event.servant;
   check(answer == valid, "reply began: belief");
@@ -119,7 +154,7 @@ void ReferenceModel::reply_began(const ReplyBegan& event, bool answer) {
 }
 
 void ReferenceModel::cancel(RequestId id, Cancelled answer) {
-  const auto asked = find(live_, id);
+  const auto asked = find_in(live_, id);
   if (asked == live_.end()) {
     check(answer == Cancelled::unknown, "cancel: of nothing");
     return;
@@ -130,21 +165,24 @@ void ReferenceModel::cancel(RequestId id, Cancelled answer) {
     check(answer == (asked->running ? Cancelled::running : Cancelled::queued), "cancel: answer");
   }
   asked->cancelled = true;
-  update_turns(-1);
+  update_turns(nullptr);
 }
 
 void ReferenceModel::joined(const ServantJoined& event, bool answer, Nanos now) {
   const bool taken = event.servant >= servants_.size() || servants_[event.servant].attached;
   const bool limbo = std::any_of(live_.begin(), live_.end(), [&](const Asked& asked) {
-    return asked.limbo && asked.servant == event.servant;
+    return asked.doomed_with_servant || (asked.limbo && asked.servant == event.servant);
   });
   check(taken ? !answer : (answer || limbo), "joined: answer");
   if (answer) {
-    if (event.remote &&
-        !anybody([](const Server& server) { return server.attached && server.remote; })) {
-      remote_since_ = now;
+    for (std::uint32_t number = 0; event.remote && number < class_fallback_.size(); ++number) {
+      if ((pools_[event.pool] >> number & 1) != 0 &&
+          !anybody(number, [](const Server& server) { return server.attached && server.remote; })) {
+        remote_since_[number] = now;
+      }
     }
     servants_[event.servant] = {};
+    servants_[event.servant].pool = event.pool;
     servants_[event.servant].remote = event.remote;
     servants_[event.servant].attached = true;
     servants_[event.servant].credit = std::max(event.credit, 1U);
@@ -159,7 +197,14 @@ void ReferenceModel::left(std::uint32_t servant, bool answer, Nanos now) {
     return;
   }
   servants_[servant] = {};
+  for (Opening& opening : openings_) {
+    opening.servant = opening.servant == servant ? kNone : opening.servant;
+  }
   for (Asked& asked : live_) {
+    asked.doomed_with_servant =
+        asked.doomed_with_servant ||
+        (!asked.running && sticky(asked) &&
+         openings_[static_cast<std::size_t>(asked.origin)].servant == kNone);
     if (asked.running && !asked.limbo && asked.servant == servant) {
       asked.limbo = true;
       limit(asked, asked.submit.queue_timeout, now);  // From here on, if it is queued again.
@@ -220,13 +265,15 @@ void ReferenceModel::set_options(const Options& options) {
   options_ = options;
 }
 
-void ReferenceModel::opened(std::uint32_t origin, bool answer) {
+void ReferenceModel::opened(const OriginOpened& event, bool answer) {
+  const std::uint32_t origin = event.origin;
   const bool vacant = origin < origin_of_.size() && origin_of_[origin] < 0;
   check(answer == vacant, "opened: answer");
   if (answer) {
     origin_of_[origin] = static_cast<int>(openings_.size());
     openings_.push_back({});
     openings_.back().index = origin;
+    openings_.back().sticky = event.sticky;
   }
 }
 
@@ -236,363 +283,13 @@ void ReferenceModel::closed(std::uint32_t origin, bool answer) {
   if (answer) {
     openings_[static_cast<std::size_t>(origin_of_[origin])].open = false;
     origin_of_[origin] = -1;
-    update_turns(-1);
+    update_turns(nullptr);
   }
 }
 
 void ReferenceModel::over(RequestId id) {
-  live_.erase(find(live_, id));
+  live_.erase(find_in(live_, id));
   past_.push_back(id);
-}
-
-bool ReferenceModel::waits_for_busy_holder(const Asked& asked, Nanos now) const {
-  bool held = false;
-  for (const Server& server : servants_) {
-    if (holds(server, asked.submit.route, now)) {
-      held = true;
-      if (free(server)) {
-        return false;
-      }
-    }
-  }
-  return held && !overdue(asked, now);
-}
-
-// A free servant could run a queued request of the route it holds.
-bool ReferenceModel::pair_ready(Nanos now) const {
-  return std::any_of(live_.begin(), live_.end(), [&](const Asked& asked) {
-    return first_time(asked) && !unwanted(asked) &&
-           std::any_of(servants_.begin(), servants_.end(), [&](const Server& server) {
-             return free_local(server) && holds(server, asked.submit.route, now);
-           });
-  });
-}
-
-void ReferenceModel::decided(const Decision& decision, Nanos now, const Counters& before,
-                             const Counters& after) {
-  using Kind = Decision::Kind;
-  if (decision.kind == Kind::none || decision.kind == Kind::more) {
-    return;
-  }
-  const auto found = find(live_, decision.request);
-  check(found != live_.end(), "decision: about no request");
-  if (found == live_.end()) {
-    return;
-  }
-  Asked& asked = *found;
-  if (decision.kind == Kind::overrun) {
-    return check_overrun(asked, decision, now);
-  }
-  if (decision.kind == Kind::dispatch) {
-    dispatched(asked, decision, now, after.forced != before.forced);
-    return;
-  }
-  check(!asked.running || asked.limbo || expired_, "over: still running");
-  if (decision.kind == Kind::discard) {
-    check(unwanted(asked), "discard: somebody wants it");
-  } else {
-    check(!unwanted(asked), "fail: nobody wants to know");
-    switch (decision.reason) {
-      case FailReason::servant_died:
-        if (asked.sent != 0 && now >= asked.due) {
-          break;  // It could be sent again, but nobody was free for it.
-        }
-        check(asked.limbo, "fail: servant_died, but it lives");
-        check(asked.began || asked.submit.flow || asked.sent > asked.submit.retries,
-              "fail: could have been sent again");
-        break;
-      case FailReason::no_servant:
-        check(!expected_ && !anybody([](const Server& server) { return server.attached; }),
-              "fail: no_servant, but there is one");
-        break;
-      case FailReason::shutdown:
-        check(expired_, "fail: shutdown too early");
-        break;
-      case FailReason::queue_timeout:
-        check(asked.sent == 0, "fail: queue_timeout, but it was sent");
-        check(now >= asked.due, "fail: queue_timeout too early");
-        break;
-    }
-  }
-  if (asked.running && !asked.limbo) {
-    ended_running(asked);
-  }
-  over(decision.request);
-  update_turns(-1);
-}
-
-void ReferenceModel::dispatched(Asked& asked, const Decision& decision, Nanos now, bool forced) {
-  check(!expired_, "dispatch: after the end");
-  check(!asked.running || asked.limbo, "dispatch: runs already");
-  check(!unwanted(asked), "dispatch: nobody wants it");
-  check(decision.again == (asked.sent != 0), "dispatch: again");
-  check(decision.servant < servants_.size() && free(servants_[decision.servant]),
-        "dispatch: servant not free");
-  if (!fault_.empty()) {
-    return;
-  }
-  if (asked.sent != 0) {
-    check(!asked.began && !asked.submit.flow, "dispatch: may not be sent again");
-  } else {
-    for (const Asked& other : live_) {
-      if (other.id == asked.id) {
-        break;
-      }
-      check(!(first_time(other) && other.origin == asked.origin && !unwanted(other) &&
-              other.submit.route == asked.submit.route),
-            "dispatch: not in order within origin and route");
-    }
-    check(options_.policy != Policy::match || forced || !pair_ready(now) ||
-              holds(servants_[decision.servant], asked.submit.route, now),
-          "dispatch: a holder was free for another request");
-  }
-  check_servant(asked, decision.servant, now);
-  const bool first = asked.sent == 0;
-  asked.limbo = false;
-  asked.running = true;
-  asked.servant = decision.servant;
-  asked.dispatched = now;
-  ++asked.sent;
-  check(asked.sent <= 1U + asked.submit.retries, "dispatch: too often");
-  Server& server = servants_[decision.servant];
-  std::erase_if(server.routes,
-                [&](const auto& route) { return out_of_date(server, route.second, now); });
-  ++server.outstanding;
-  check(server.outstanding <= server.credit, "dispatch: beyond the credit");
-  server.used = ++stamp_;
-  if (asked.submit.route != 0 && !server.remote) {
-    take_route(server, asked.submit.route, now);
-  }
-  if (options_.policy == Policy::even && !server.remote) {
-    last_used_ = decision.servant;
-  }
-  limit(asked, asked.submit.run_timeout, now);
-  if (first) {
-    count_overtaking(asked);
-    update_turns(asked.origin);
-  }
-}
-
-// Of several used last at the same time any may have been given up, and the model cannot tell
-// which: the schedules give every use a time of its own where servants hold more than one route.
-void ReferenceModel::take_route(Server& server, std::uint64_t route, Nanos now) {
-  if (!server.routes.contains(route) && server.routes.size() == limits_.routes_per_servant) {
-    server.routes.erase(
-        std::min_element(server.routes.begin(), server.routes.end(),
-                         [](const auto& a, const auto& b) { return a.second < b.second; }));
-  }
-  server.routes[route] = now;
-}
-
-void ReferenceModel::check_overrun(Asked& asked, const Decision& decision, Nanos now) {
-  check(asked.running && !asked.limbo, "overrun: does not run");
-  check(decision.deliver == !unwanted(asked), "overrun: deliver");
-  check(!asked.began, "overrun: its answer has begun");
-  check(now >= asked.due, "overrun: too early");
-  check(decision.servant == asked.servant, "overrun: wrong servant");
-  asked.overran = asked.cancelled = true;
-  limit(asked, kForever, 0);
-  ++servants_[asked.servant].overruns;
-}
-
-Nanos ReferenceModel::remote_due() const {
-  if (!anybody([](const Server& s) { return s.attached && !barred(s) && !s.remote; })) {
-    return 0;
-  }
-  Nanos due = kForever;
-  for (const Asked& asked : live_) {
-    if (!asked.running || asked.limbo) {
-      const Nanos since = asked.listed || asked.sent != 0 ? asked.submitted : remote_since_;
-      due =
-          std::min(due, options_.spill_after == kForever ? kForever : since + options_.spill_after);
-    }
-  }
-  return due;
-}
-
-void ReferenceModel::check_remote(std::uint32_t chosen, Nanos now) {
-  check(!anybody(free_local), "remote: a servant of tier 0 was free");
-  check(remote_due() <= now, "remote: too early");
-  for (const Server& other : servants_) {
-    check(!free_remote(other) || servants_[chosen].used <= other.used,
-          "remote: not the least recently used");
-  }
-}
-
-void ReferenceModel::check_servant(const Asked& asked, std::uint32_t chosen, Nanos now) {
-  if (servants_[chosen].remote) {
-    return check_remote(chosen, now);
-  }
-  switch (options_.policy) {
-    case Policy::orig:
-      for (std::uint32_t at = 0; at < chosen; ++at) {
-        check(!free_local(servants_[at]), "orig: not the first free one");
-      }
-      break;
-    case Policy::even: {
-      const auto count = static_cast<std::uint32_t>(servants_.size());
-      std::uint32_t at = last_used_ == kNone ? 0 : (last_used_ + 1) % count;
-      while (!free_local(servants_[at])) {
-        at = (at + 1) % count;
-      }
-      check(at == chosen, "even: not the next free one");
-      break;
-    }
-    case Policy::match:
-      check_match(asked, chosen, now);
-      break;
-    case Policy::least:
-      check_least(chosen);
-      break;
-    case Policy::weighted:
-      break;  // Shares need more than one decision: policies_test.cpp.
-  }
-}
-
-void ReferenceModel::check_least(std::uint32_t chosen) {
-  const Server& server = servants_[chosen];
-  for (const Server& other : servants_) {
-    if (free_local(other)) {
-      check(server.outstanding <= other.outstanding, "least: somebody runs less");
-      check(server.outstanding < other.outstanding || server.used <= other.used,
-            "least: not the least recently used");
-    }
-  }
-}
-
-void ReferenceModel::check_match(const Asked& asked, std::uint32_t chosen, Nanos now) {
-  const std::uint64_t route = asked.submit.route;
-  const Server& server = servants_[chosen];
-  if (holds(server, route, now)) {
-    return;
-  }
-  // What is out of date may be forgotten or not, depending on whether anybody looked: `most` counts
-  // as if it were not, `least` as if it were. 0: bare, 1: has room, 2: neither.
-  const auto rank = [&](const Server& of, std::size_t routes) {
-    if (of.outstanding != 0 || routes == limits_.routes_per_servant) {
-      return 2;
-    }
-    return routes == 0 ? 0 : 1;
-  };
-  const auto most = [&](const Server& of) { return rank(of, of.routes.size()); };
-  const auto least = [&](const Server& of) { return rank(of, routes_in_date(of, now)); };
-  const auto nothing_old = [&](const Server& of) {
-    return routes_in_date(of, now) == of.routes.size();
-  };
-  for (const Server& other : servants_) {
-    if (!free_local(other)) {
-      continue;
-    }
-    check(!holds(other, route, now), "match: a free holder was passed by");
-    check(least(server) <= most(other), "match: a better one was free");
-    const int both = least(server);
-    if (both != 0 && most(server) == both && least(other) == both && most(other) == both &&
-        nothing_old(server) && nothing_old(other)) {
-      check(server.used <= other.used, "match: not the least recently used");
-    }
-  }
-  // A change of options lets go what then need not wait, and that stays so.
-  if (asked.sent == 0 && same_options_) {
-    check(!waits_for_busy_holder(asked, now), "match: had to wait for its holder");
-  }
-}
-
-// Of requests that are sure to be open, none may be overtaken more often than the limit says.
-void ReferenceModel::count_overtaking(const Asked& sent) {
-  for (Asked& other : live_) {
-    if (other.id == sent.id) {
-      return;
-    }
-    if (other.origin == sent.origin && sure_of_turn(other)) {
-      ++other.overtaken;
-      check(other.overtaken <= limits_.overtake_max, "overtaken too often within its origin");
-    }
-  }
-}
-
-// An origin with a turn waits for those ahead of it and overtake_max more. `turn_of` had its turn.
-void ReferenceModel::update_turns(int turn_of) {
-  std::vector<bool> sure(openings_.size(), false);
-  std::vector<bool> any(openings_.size(), false);
-  for (const Asked& asked : live_) {
-    const auto origin = static_cast<std::size_t>(asked.origin);
-    sure[origin] = sure[origin] || sure_of_turn(asked);
-    any[origin] = any[origin] || (!asked.running && !unwanted(asked));
-  }
-  const auto backlogged = static_cast<std::size_t>(std::count(any.begin(), any.end(), true));
-  for (std::size_t at = 0; at < openings_.size(); ++at) {
-    Opening& opening = openings_[at];
-    const bool mine = turn_of == static_cast<int>(at);
-    if (!sure[at] || mine || !opening.backlogged) {
-      opening.backlogged = sure[at];
-      opening.turns_ahead = backlogged;
-      opening.dispatched_by_others = 0;
-    } else if (turn_of >= 0) {
-      ++opening.dispatched_by_others;
-      check(opening.dispatched_by_others <= opening.turns_ahead + limits_.overtake_max,
-            "an origin waited too long for its turn");
-    }
-  }
-}
-
-void ReferenceModel::observe(const Dispatcher& dispatcher) {
-  check(dispatcher.queued() + dispatcher.running() == live_.size(), "observe: live requests");
-  std::uint32_t running = 0;
-  bool limbo = false;
-  for (const Asked& asked : live_) {
-    running += asked.running;
-    limbo = limbo || asked.limbo;
-  }
-  check(limbo || dispatcher.running() == running, "observe: running");
-  std::uint32_t attached = 0;
-  std::uint32_t free_ones = 0;
-  for (const Server& server : servants_) {
-    attached += server.attached;
-    free_ones += free_local(server);
-  }
-  check(dispatcher.servants() == attached, "observe: servants");
-  check(dispatcher.free_servants() == free_ones, "observe: free servants");
-}
-
-void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
-  const bool local = anybody(free_local);
-  bool waiting = false;
-  bool again = false;
-  Nanos due = kForever;
-  Nanos timer = kForever;
-  for (Asked& asked : live_) {
-    if (asked.limbo) {  // Nothing was said about it, so it must be queued again.
-      asked.late = asked.due != kForever ? now + asked.submit.queue_timeout : kForever;
-      check(!asked.began && !asked.submit.flow && asked.sent <= asked.submit.retries,
-            "quiet: a dead servant's request was forgotten");
-      asked.limbo = asked.running = false;
-    }
-    check(!expired_, "quiet: something is left after the end");
-    check(asked.late > now, "quiet: waits or runs too long");
-    timer = std::min(timer, asked.late);
-    if (asked.running) {
-      continue;
-    }
-    check(!unwanted(asked), "quiet: an unwanted request is still there");
-    waiting = true;
-    again = again || asked.sent != 0;
-    check(!local || (asked.sent == 0 && waits_for_busy_holder(asked, now)),
-          "quiet: a servant idles while a request that it may run waits");
-    check(expected_ || dispatcher.servants() != 0, "quiet: waits for nobody");
-    if (local && wait() != kForever) {
-      due = std::min(due, asked.submitted + wait());
-    }
-  }
-  if (!local && waiting && anybody(free_remote)) {
-    due = remote_due();
-    check(again || due > now, "quiet: a servant of tier 1 idles");
-    due = again ? dispatcher.next_wakeup(now) : due;  // Told by hand in dispatcher_remote_test.cpp.
-  }
-  // Timers may ask for a look before their time, but never after it.
-  const Nanos told = dispatcher.next_wakeup(now);
-  check(timed_ ? told > now && told <= std::min(due, timer) : told == due,
-        "quiet: wrong time to look again");
-  check(dispatcher.queued_bytes() == queued_bytes(), "quiet: queued bytes");
 }
 
 }  // namespace mserve::broker::test

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dispatch/dispatcher.hpp"
@@ -17,16 +19,24 @@ namespace mserve::broker::test {
 
 class ReferenceModel {
  public:
-  ReferenceModel(const Limits& limits, const Options& options, bool always_same_options)
+  // With fallbacks the model does not know which requests have moved to theirs already, so it
+  // checks less about the order and about who is chosen.
+  ReferenceModel(const Limits& limits, const Options& options, bool always_same_options,
+                 bool with_fallbacks)
       : limits_(limits),
         options_(options),
         same_options_(always_same_options),
+        fallbacks_(with_fallbacks),
         servants_(limits.servants_max),
-        origin_of_(limits.origins_max, -1) {}
+        origin_of_(limits.origins_max, -1) {
+    pools_[0] = 1;
+  }
 
   // "" or the first thing that was wrong.
   [[nodiscard]] const std::string& fault() const { return fault_; }
 
+  void defined(const PoolDefined& event) { pools_[event.pool] = event.classes; }
+  void defined(const ClassDefined& event);
   void submit(const Submit& event, const Submitted& answer, Nanos now);
   void done(const Done& event, const Completion& answer, Nanos now);
   void reply_began(const ReplyBegan& event, bool answer);
@@ -36,7 +46,7 @@ class ReferenceModel {
   void suspended(std::uint32_t servant, bool answer);
   void resumed(std::uint32_t servant, bool answer);
   void expected(bool expected) { expected_ = expected; }
-  void opened(std::uint32_t origin, bool answer);
+  void opened(const OriginOpened& event, bool answer);
   void closed(std::uint32_t origin, bool answer);
   void drain_began() { draining_ = true; }
   void drain_expired() { draining_ = expired_ = true; }
@@ -60,7 +70,9 @@ class ReferenceModel {
   struct Asked {
     RequestId id;
     Submit submit;
-    int origin = 0;  // Number of the opening, not the index.
+    std::uint64_t classes = 1;         // Those that it may belong to now; one without fallbacks.
+    bool doomed_with_servant = false;  // Sticky, and a servant left that may have been its own.
+    int origin = 0;                    // Number of the opening, not the index.
     Nanos submitted = 0;
     Nanos dispatched = 0;
     std::uint32_t backlog = 0;
@@ -85,18 +97,30 @@ class ReferenceModel {
     std::uint32_t outstanding = 0;
     std::uint32_t overruns = 0;
     std::uint32_t weight = 1;
+    std::uint32_t pool = 0;
     std::map<std::uint64_t, Nanos> routes;  // What it holds, and when it was used last.
     std::uint64_t used = 0;                 // Stamp of the last change of its being free or busy.
   };
   struct Opening {
     std::uint32_t index = 0;
     bool open = true;
-    // Since its last turn, or since it had something that must have a turn:
+    bool sticky = false;
+    std::uint32_t servant = kNone;  // sticky: the one that it is known to be bound to.
+  };
+  // What one origin has in one class at one priority. Since its last turn, or since it had
+  // something that must have a turn:
+  struct Turns {
     bool backlogged = false;
     std::size_t turns_ahead = 0;
     std::size_t dispatched_by_others = 0;
   };
+  using TurnKey = std::pair<int, std::uint32_t>;  // Origin, class and priority.
 
+  [[nodiscard]] static std::vector<Asked>::iterator find_in(std::vector<Asked>& list,
+                                                            RequestId id) {
+    return std::find_if(list.begin(), list.end(),
+                        [&](const Asked& asked) { return asked.id == id; });
+  }
   void check(bool holds, const char* what) {
     if (!holds && fault_.empty()) {
       fault_ = what;
@@ -117,16 +141,36 @@ class ReferenceModel {
   [[nodiscard]] static bool free_local(const Server& server) {
     return free(server) && !server.remote;
   }
-  [[nodiscard]] static bool free_remote(const Server& server) {
-    return free(server) && server.remote;
+  [[nodiscard]] bool may_run(const Server& server, std::uint32_t number) const {
+    return (pools_[server.pool] >> number & 1) != 0;
   }
-  [[nodiscard]] bool anybody(bool (*is)(const Server&)) const {
-    return std::any_of(servants_.begin(), servants_.end(), is);
+  // The class of a request, where there are no fallbacks.
+  [[nodiscard]] static std::uint32_t class_of(const Asked& asked) {
+    return static_cast<std::uint32_t>(std::countr_zero(asked.classes));
+  }
+  [[nodiscard]] static std::uint32_t queue_of(const Asked& asked) {
+    return class_of(asked) * kPriorities + asked.submit.priority;
+  }
+  [[nodiscard]] std::uint32_t effective_class(std::uint32_t number) const;
+  void widen_classes();
+  [[nodiscard]] bool sticky(const Asked& asked) const {
+    return openings_[static_cast<std::size_t>(asked.origin)].sticky;
+  }
+  // Routes of different classes have nothing to do with each other.
+  [[nodiscard]] static std::uint64_t route_of(const Asked& asked) {
+    return asked.submit.route == 0 ? 0 : asked.submit.route * kClassesMax + class_of(asked);
+  }
+  [[nodiscard]] bool anybody(std::uint32_t number, bool (*is)(const Server&)) const {
+    return std::any_of(servants_.begin(), servants_.end(),
+                       [&](const Server& server) { return may_run(server, number) && is(server); });
+  }
+  [[nodiscard]] bool anybody_for(const Asked& asked, bool (*is)(const Server&)) const {
+    return anybody(class_of(asked), is);
   }
   void unbarred(Server& server);
   void ended_running(const Asked& asked);
   // When a servant of tier 1 may run something, if no request is being sent again.
-  [[nodiscard]] Nanos remote_due() const;
+  [[nodiscard]] Nanos remote_due(std::uint32_t number) const;
   [[nodiscard]] bool out_of_date(const Server& server, Nanos used, Nanos now) const {
     return server.outstanding == 0 && options_.route_expire != kForever &&
            now - used >= options_.route_expire;
@@ -149,36 +193,45 @@ class ReferenceModel {
   }
   // It is certain to have a turn in the ring: whether the others have depends on who holds what.
   [[nodiscard]] bool sure_of_turn(const Asked& asked) const {
-    return first_time(asked) && !unwanted(asked) &&
+    return first_time(asked) && !unwanted(asked) && !sticky(asked) && !fallbacks_ &&
            (asked.submit.route == 0 || (same_options_ && wait() == 0));
   }
   [[nodiscard]] bool waits_for_busy_holder(const Asked& asked, Nanos now) const;
-  [[nodiscard]] bool pair_ready(Nanos now) const;
+  [[nodiscard]] bool pair_ready(std::uint32_t queue, Nanos now) const;
   [[nodiscard]] std::uint64_t queued_bytes() const;
-  void dispatched(Asked& asked, const Decision& decision, Nanos now, bool forced);
+  void dispatched(Asked& asked, const Decision& decision, Nanos now, bool forced, bool bound);
+  void check_bound(Asked& asked, std::uint32_t chosen);
+  void quiet_sticky(const Asked& asked);
   void check_servant(const Asked& asked, std::uint32_t chosen, Nanos now);
-  void check_remote(std::uint32_t chosen, Nanos now);
+  void check_remote(const Asked& asked, std::uint32_t chosen, Nanos now);
   void check_match(const Asked& asked, std::uint32_t chosen, Nanos now);
-  void check_least(std::uint32_t chosen);
+  void check_least(const Asked& asked, std::uint32_t chosen);
   void check_overrun(Asked& asked, const Decision& decision, Nanos now);
   static void limit(Asked& asked, Nanos timeout, Nanos now) {
     asked.due = asked.late = timeout == kForever ? kForever : now + timeout;
   }
   void take_route(Server& server, std::uint64_t route, Nanos now);
   void count_overtaking(const Asked& sent);
-  void update_turns(int turn_of);
+  void update_turns(const Asked* turn_of);
   void over(RequestId id);
 
   Limits limits_;
   Options options_;
   bool same_options_;
+  bool fallbacks_;
   bool timed_ = false;  // Some request had a limit.
   bool expected_ = true;
   bool draining_ = false;
   bool expired_ = false;
   std::uint64_t stamp_ = 0;
-  std::uint32_t last_used_ = kNone;  // While the policy was even.
-  Nanos remote_since_ = 0;
+  std::vector<std::uint32_t> last_used_ =
+      std::vector<std::uint32_t>(kClassesMax, kNone);  // By class, while the policy was even.
+  std::vector<Nanos> remote_since_ = std::vector<Nanos>(kClassesMax, 0);
+  std::vector<std::uint64_t> pools_ = std::vector<std::uint64_t>(kPoolsMax, 0);  // Their classes.
+  std::vector<std::uint32_t> class_fallback_ = {kNone};  // Of those that are defined.
+  std::map<TurnKey, Turns> turns_;
+  std::map<std::uint32_t, std::uint32_t>
+      passed_by_;  // Class and priority: turns of other priorities.
   std::vector<Server> servants_;
   std::vector<int> origin_of_;
   std::vector<Opening> openings_;
