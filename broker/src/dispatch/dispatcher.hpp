@@ -212,9 +212,8 @@ class Dispatcher {
   [[nodiscard]] std::uint32_t route_of_node(std::uint32_t node) const noexcept {
     return node % static_cast<std::uint32_t>(routes_.size());
   }
-  [[nodiscard]] DeskQueue& queue_of_node(std::uint32_t node) noexcept {
-    return classes_[routes_[route_of_node(node)].class_number]
-        .queues[node / static_cast<std::uint32_t>(routes_.size())];
+  static void set_bit(std::uint8_t& bits, std::uint32_t bit, bool to) noexcept {
+    bits = static_cast<std::uint8_t>((bits & ~(1U << bit)) | std::uint32_t{to} << bit);
   }
   std::uint32_t acquire_route(std::uint64_t key, std::uint32_t class_number) noexcept;
   void release_route(std::uint32_t route) noexcept;

@@ -184,6 +184,10 @@ class DispatcherAudit {
     for (std::uint32_t queue = 0; queue < d_.classes_.size() * kPriorities; ++queue) {
       const DeskQueue& of = d_.classes_[queue / kPriorities].queues[queue % kPriorities];
       const auto ring = members<&Desk::ring>(d_.desks_, of.ring, "ring");
+      const Class& in = d_.classes_[queue / kPriorities];
+      check((in.ringed >> queue % kPriorities & 1) == !ring.empty() &&
+                (in.ready >> queue % kPriorities & 1) == !of.ready.empty(),
+            "class: priorities", queue);
       check(ring.size() == ringed_[queue], "ring", queue);
       check(of.ring_entered - of.ring_left == ring.size(), "ring: numbers", queue);
     }
@@ -436,7 +440,7 @@ class DispatcherAudit {
                            : chosen < d_.servants_.size() && in.policy->contains(chosen),
             "policy: chooses one that is not free", chosen);
       check(in.attached == seen.attached && in.usable == seen.usable && in.local == seen.local &&
-                in.remote == seen.remote && in.free == seen.free,
+                in.remote == seen.remote && in.free == seen.free && in.spare == seen.spare,
             "class: servants", number);
       check((d_.free_classes_ >> number & 1) == (seen.free + seen.spare != 0), "class: free",
             number);

@@ -63,7 +63,7 @@ bool Dispatcher::on(const ClassDefined& event, Nanos now) noexcept {
       defined.unlisted_since = now;
     }
     if (servant.free) {
-      defined.free += servant.remote ? 0 : 1;
+      ++(servant.remote ? defined.spare : defined.free);
       (servant.remote ? defined.spares.get() : defined.policy)->enter(seen_free(at));
       free_classes_ |= std::uint64_t{1} << event.number;
     }

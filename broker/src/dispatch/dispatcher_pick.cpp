@@ -121,22 +121,15 @@ std::uint32_t Dispatcher::class_in_turn(Nanos now) const noexcept {
 // The priority whose turn it is, if it has something that need not wait for a holder; else the
 // highest that has; kNone: none has.
 std::uint32_t Dispatcher::priority_in_turn(const Class& in) const noexcept {
-  const auto has = [&](std::uint32_t priority) {
-    const DeskQueue& queue = in.queues[priority];
-    return !queue.ring.empty() || (options_.policy == Policy::match && !queue.ready.empty());
-  };
+  const std::uint32_t have =
+      options_.policy == Policy::match ? std::uint32_t{in.ringed} | in.ready : in.ringed;
+  if (have == 0) {
+    return kNone;
+  }
   // Every second turn is that of the highest, of the others every second that of the next, ...
   const auto rank = static_cast<std::uint32_t>(std::countr_zero(in.turn + 1));
   const std::uint32_t wanted = kPriorities - 1 - std::min(rank, kPriorities - 1);
-  if (has(wanted)) {
-    return wanted;
-  }
-  for (std::uint32_t priority = kPriorities; priority-- != 0;) {
-    if (has(priority)) {
-      return priority;
-    }
-  }
-  return kNone;
+  return (have >> wanted & 1) != 0 ? wanted : static_cast<std::uint32_t>(std::bit_width(have)) - 1;
 }
 
 Decision Dispatcher::pick(Nanos now) noexcept {
@@ -239,7 +232,7 @@ Decision Dispatcher::pick_remote(const Class& in, Nanos now) noexcept {
 
 // When a servant of tier 1 may run something, unless one of tier 0 becomes free before.
 Nanos Dispatcher::remote_due(const Class& in) const noexcept {
-  if (in.free != 0 || in.spares->choose() == kNone || in.queued == 0) {
+  if (in.free != 0 || in.spare == 0 || in.queued == 0) {
     return kForever;
   }
   if (in.local == 0) {

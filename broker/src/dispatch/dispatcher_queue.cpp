@@ -89,6 +89,8 @@ void Dispatcher::enter_ring(std::uint32_t node) noexcept {
   desks_[node].in_ring = true;
   desks_[node].ring_turn = queue.ring_entered++;
   append<&Desk::ring>(desks_, queue.ring, node);
+  set_bit(classes_[desks_[node].queue / kPriorities].ringed, desks_[node].queue % kPriorities,
+          true);
 }
 
 void Dispatcher::leave_ring(std::uint32_t node) noexcept {
@@ -96,6 +98,8 @@ void Dispatcher::leave_ring(std::uint32_t node) noexcept {
   desks_[node].in_ring = false;
   ++queue.ring_left;
   remove<&Desk::ring>(desks_, queue.ring, node);
+  set_bit(classes_[desks_[node].queue / kPriorities].ringed, desks_[node].queue % kPriorities,
+          !queue.ring.empty());
 }
 
 // Takes the request out of the queue to be dispatched, and uses up its desk's turn. What was not

@@ -55,12 +55,15 @@ void Dispatcher::update_ready(std::uint32_t node) noexcept {
   }
   if (ready != queue.ready) {
     queue.ready = ready;
-    List& list = queue_of_node(node).ready;
+    Class& in = classes_[route.class_number];
+    const std::uint32_t priority = node / static_cast<std::uint32_t>(routes_.size());
+    List& list = in.queues[priority].ready;
     if (ready) {
       append<&RouteQueue::listed>(route_queues_, list, node);
     } else {
       remove<&RouteQueue::listed>(route_queues_, list, node);
     }
+    set_bit(in.ready, priority, !list.empty());
   }
 }
 
@@ -149,7 +152,7 @@ void Dispatcher::enter_free(std::uint32_t index) noexcept {
   update_bound_ready(index);
   const FreeServant seen = seen_free(index);
   for_classes_of(index, [&](Class& in, std::uint32_t number) {
-    in.free += servant.remote ? 0 : 1;
+    ++(servant.remote ? in.spare : in.free);
     (servant.remote ? in.spares.get() : in.policy)->enter(seen);
     free_classes_ |= std::uint64_t{1} << number;
   });
@@ -174,9 +177,9 @@ void Dispatcher::leave_free(std::uint32_t index, bool sent) noexcept {
   servant.free = false;
   update_bound_ready(index);
   for_classes_of(index, [&](Class& in, std::uint32_t number) {
-    in.free -= servant.remote ? 0 : 1;
+    --(servant.remote ? in.spare : in.free);
     (servant.remote ? in.spares.get() : in.policy)->leave(index, sent);
-    if (in.free == 0 && in.spares->choose() == kNone) {
+    if (in.free == 0 && in.spare == 0) {
       free_classes_ &= ~(std::uint64_t{1} << number);
     }
   });

@@ -144,6 +144,7 @@ struct Class {
   std::unique_ptr<ServantPolicy> spares;  ///< Free ones of tier 1.
   std::array<std::unique_ptr<ServantPolicy>, kPolicies> policies;
   std::uint32_t free = 0;      ///< Of tier 0: in `policy`.
+  std::uint32_t spare = 0;     ///< Of tier 1: in `spares`.
   std::uint32_t attached = 0;  ///< Of both tiers.
   std::uint32_t usable = 0;    ///< Attached and not barred, of both tiers.
   std::uint32_t local = 0;     ///< Attached and not barred, of tier 0.
@@ -157,6 +158,8 @@ struct Class {
   std::uint32_t unlisted = 0;  ///< Queued ones that are not in `arrivals`.
   Nanos unlisted_since = 0;    ///< When the first of tier 1 joined: they are as old as that.
   std::uint32_t turn = 0;      ///< Counts turns, for the priorities.
+  std::uint8_t ringed = 0;     ///< Priorities with open requests, a bit each.
+  std::uint8_t ready = 0;      ///< Priorities with ready routes.
   DeskQueue queues[kPriorities];
 };
 
