@@ -205,12 +205,12 @@ class Dispatcher {
     return key ^ class_number * std::uint64_t{0x9E3779B97F4A7C15};
   }
   // The node of what is queued for a route at one priority.
-  [[nodiscard]] std::uint32_t queue_node(std::uint32_t route,
-                                         std::uint32_t priority) const noexcept {
-    return priority * static_cast<std::uint32_t>(routes_.size()) + route;
+  [[nodiscard]] static std::uint32_t queue_node(std::uint32_t route,
+                                                std::uint32_t priority) noexcept {
+    return route * kPriorities + priority;
   }
-  [[nodiscard]] std::uint32_t route_of_node(std::uint32_t node) const noexcept {
-    return node % static_cast<std::uint32_t>(routes_.size());
+  [[nodiscard]] static std::uint32_t route_of_node(std::uint32_t node) noexcept {
+    return node / kPriorities;
   }
   static void set_bit(std::uint8_t& bits, std::uint32_t bit, bool to) noexcept {
     bits = static_cast<std::uint8_t>((bits & ~(1U << bit)) | std::uint32_t{to} << bit);

@@ -260,8 +260,8 @@ class DispatcherAudit {
       }
       const auto lanes = members<&Lane::of_route>(d_.lanes_, queue.lanes, "lanes");
       check(lanes.size() == queue.lane_count, "route: lanes", node);
-      check((route.priorities >> node / d_.routes_.size() & 1) == !lanes.empty(),
-            "route: priorities", node);
+      check((route.priorities >> node % kPriorities & 1) == !lanes.empty(), "route: priorities",
+            node);
       for (const std::uint32_t at : lanes) {
         routed += lane(at, node);
       }

@@ -56,7 +56,7 @@ void Dispatcher::update_ready(std::uint32_t node) noexcept {
   if (ready != queue.ready) {
     queue.ready = ready;
     Class& in = classes_[route.class_number];
-    const std::uint32_t priority = node / static_cast<std::uint32_t>(routes_.size());
+    const std::uint32_t priority = node % kPriorities;
     List& list = in.queues[priority].ready;
     if (ready) {
       append<&RouteQueue::listed>(route_queues_, list, node);
