@@ -35,6 +35,7 @@ void fuzz_object(std::span<const std::byte> bytes, ByteOrder order) {
   for (const char* const rule : {"arg:1", "fn+arg:2", "option:a"}) {
     static_cast<void>(route_of(bytes, *parse_rule(rule), {.options = bytes}));
   }
+  static_cast<void>(call_texts(bytes, 8));
   if (!value) {
     return;
   }

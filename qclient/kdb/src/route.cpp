@@ -199,6 +199,47 @@ Parts parts_of(std::span<const std::byte> object, const RouteRule& rule) {
   }
 }
 
+std::optional<CallTexts> texts_of_call(std::string_view name, std::span<const Value> arguments,
+                                       std::size_t arguments_max) {
+  CallTexts texts{route_of_function(name).text, {}};
+  if (texts.function.empty()) {
+    return std::nullopt;
+  }
+  for (const Value& argument : arguments.first(std::min(arguments.size(), arguments_max))) {
+    texts.arguments.push_back(salted_value("", argument).text);
+  }
+  return texts;
+}
+
+std::optional<CallTexts> texts_of_text(std::span<const std::byte> object,
+                                       std::size_t arguments_max) {
+  const Result<Call, CallError> call = call_of(object);
+  if (call) {
+    return texts_of_call(call->name, call->arguments, arguments_max);
+  }
+  const bool named = call.error().error.code == Errc::nested_evaluation;
+  return named ? texts_of_call(call.error().name, {}, 0) : std::nullopt;
+}
+
+std::optional<CallTexts> texts_of_list(std::span<const std::byte> object,
+                                       std::size_t arguments_max) {
+  Result<ListReader> reader = ListReader::open(object);
+  const std::optional<Element> name = reader ? reader->next() : std::nullopt;
+  if (!name || (name->type != -11 && name->type != -10 && name->type != 10)) {
+    return std::nullopt;
+  }
+  std::optional<CallTexts> texts = texts_of_call(name->text(), {}, 0);
+  while (texts && texts->arguments.size() < arguments_max) {
+    const std::optional<Element> element = reader->next();
+    if (!element) {
+      break;
+    }
+    texts->arguments.push_back(element->in_vector ? route_of_text(element->text()).text
+                                                  : salted_element("", element->bytes).text);
+  }
+  return texts;
+}
+
 void put_hash(std::span<std::byte> out, std::uint64_t hash) noexcept {
   for (unsigned i = 0; i < 8; ++i) {
     out[i] = static_cast<std::byte>(hash >> (8 * i));
@@ -294,6 +335,22 @@ Route route_of(std::span<const std::byte> object, const RouteRule& rule,
     return *std::move(route);
   }
   return joined(parts_of(object, rule), rule);
+}
+
+std::optional<CallTexts> call_texts(std::span<const std::byte> object, std::size_t arguments_max) {
+  if (object.empty()) {
+    return std::nullopt;
+  }
+  switch (static_cast<std::int8_t>(object[0])) {
+    case 10:
+      return texts_of_text(object, arguments_max);
+    case -11: {
+      const Result<std::int8_t> symbol = validate(object);
+      return symbol ? texts_of_call(text_of(object), {}, 0) : std::nullopt;
+    }
+    default:
+      return texts_of_list(object, arguments_max);
+  }
 }
 
 }  // namespace mserve::kdb

@@ -27,6 +27,7 @@ void expect_one_verdict(const Bytes& bytes) {
   for (const char* const rule : {"arg:1", "fn+arg:2", "option:a"}) {
     static_cast<void>(route_of(bytes, *parse_rule(rule), {.options = bytes}));
   }
+  static_cast<void>(call_texts(bytes, 8));
   if (!value) {
     return;
   }

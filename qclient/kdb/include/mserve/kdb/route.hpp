@@ -29,9 +29,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "mserve/kdb/result.hpp"
 #include "mserve/kdb/value.hpp"
@@ -90,5 +92,18 @@ struct Route {
 /// The route that a symbol or string argument with this text gives under `arg:N`; no route for an
 /// empty text.
 [[nodiscard]] Route route_of_text(std::string_view argument);
+
+/// A call as the rules print it: what Route::text is under `fn`, and under `arg:N` for each
+/// argument; empty for one that gives no route.
+struct CallTexts {
+  std::string function;
+  std::vector<std::string> arguments;
+};
+
+/// The texts of an encoded little-endian query, of at most `arguments_max` arguments: those that
+/// are there before its end or the first malformed one; none if the query is a text with one that
+/// is no literal. Nothing where `fn` gives no route.
+[[nodiscard]] std::optional<CallTexts> call_texts(std::span<const std::byte> object,
+                                                  std::size_t arguments_max);
 
 }  // namespace mserve::kdb
