@@ -36,7 +36,8 @@ LENGTH_MAX = 600
 
 # Longest first: qclient/kdb is a module of its own inside qclient's folder.
 MODULES = ("qclient/kdb", "shm", "qclient", "servantshim", "broker", "bench", "tests")
-PUBLIC_NAME = {"shm": "shm", "kdb": "qclient/kdb", "client": "qclient", "servant": "servantshim"}
+PUBLIC_NAME = {"shm": "shm", "kdb": "qclient/kdb", "client": "qclient", "servant": "servantshim",
+               "plugin.h": "broker"}
 MAY_INCLUDE = {
     "shm": {"shm"}, "qclient/kdb": {"qclient/kdb"},
     "qclient": {"qclient", "shm", "qclient/kdb"},

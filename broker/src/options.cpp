@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <bit>
+#include <cstdlib>
 
 #include "mserve/shm/directory.hpp"
 #include "mserve/shm/layout.hpp"
@@ -44,6 +45,10 @@ std::vector<std::string> BrokerOptions::validate() const {
   check(retain_max <= servant_ring / 4, "--retain-max: at most a quarter of --servant-ring");
   check(max_sessions >= 2 && max_sessions <= 16384, "--max-sessions: 2 to 16384");
   check(max_queue >= 1 && max_queue <= 1U << 24, "--max-queue: 1 to 16777216");
+  check(policy != Policy::plugin || !policy_plugin_file.empty(),
+        "--policy plugin: give its file with --policy-plugin");
+  check(route_plugin_file.empty() || gateway.enabled,
+        "--route-plugin: only with -p, whose clients' requests it routes");
   check(routes_per_servant >= 1 && routes_per_servant <= kRoutesPerServantMax,
         "--routes-per-servant: 1 to 64");
   check(queue_timeout > 0 && timeout > 0, "--queue-timeout, --timeout: above 0; inf: no limit");
@@ -72,6 +77,21 @@ std::vector<std::string> BrokerOptions::validate() const {
         "--gateway-thread data: not with --idle spin, whose data thread makes no system call");
   check(gateway.max_gathered >= gather_max, "--max-gathered: at least --gather-max");
   return faults;
+}
+
+void BrokerOptions::load_plugins(std::vector<std::string>& faults) {
+  const char* const q_plugins = std::getenv("MSERVE_PLUGINS");
+  if (q_plugins != nullptr && *q_plugins != '\0') {
+    faults.push_back("MSERVE_PLUGINS='" + std::string(q_plugins) +
+                     "': q plugins are not run here; unset it and use --users and --roles instead "
+                     "of authent.q, --route-plugin or --policy-plugin instead of others");
+  }
+  if (!policy_plugin_file.empty()) {
+    plugins.policy = load_policy_plugin(policy_plugin_file, max_sessions, faults);
+  }
+  if (!route_plugin_file.empty()) {
+    plugins.route = load_route_plugin(route_plugin_file, faults);
+  }
 }
 
 }  // namespace mserve::broker

@@ -9,6 +9,7 @@
 #include "gateway/gateway_options.hpp"
 #include "mserve/kdb/route.hpp"
 #include "mserve/shm/idle.hpp"
+#include "plugin/plugin_file.hpp"
 
 namespace mserve::broker {
 
@@ -23,7 +24,10 @@ struct BrokerOptions {
   shm::IdleStrategy idle = shm::IdleStrategy::automatic;
 
   Policy policy = Policy::match;
-  kdb::RouteRule route;  ///< Told to each peer when it attaches.
+  std::string policy_plugin_file;  ///< Empty: there is no Policy::plugin.
+  kdb::RouteRule route;            ///< Told to each peer when it attaches.
+  std::string route_plugin_file;   ///< Not empty: it takes the place of `route`.
+  Plugins plugins;                 ///< Of these two files, once load_plugins() was called.
   Nanos match_wait = 0;
   Nanos route_expire = 12'000'000'000;
   Nanos spill_after = 1'000'000'000;
@@ -74,6 +78,8 @@ struct BrokerOptions {
   }
   /// Every fault of these options, one line each; empty when there is none.
   [[nodiscard]] std::vector<std::string> validate() const;
+  /// Loads the plugins, of valid options. Adds every fault to `faults`. Before any thread.
+  void load_plugins(std::vector<std::string>& faults);
 };
 
 }  // namespace mserve::broker

@@ -63,14 +63,25 @@ void add_dispatch(CLI::App& app, BrokerOptions& o) {
   add_choice<Policy>(
       app, "--policy", o.policy,
       "What chooses the servant: first free (orig), next free (even), the one that holds the "
-      "route (match), that runs least (least), by the servants' weights (weighted)",
+      "route (match), that runs least (least), by the servants' weights (weighted), what "
+      "--policy-plugin says (plugin, the default with one)",
       {{"orig", Policy::orig},
        {"even", Policy::even},
        {"match", Policy::match},
        {"least", Policy::least},
-       {"weighted", Policy::weighted}})
+       {"weighted", Policy::weighted},
+       {"plugin", Policy::plugin}})
       ->envname("MSERVE_ALGO");
+  app.add_option(
+         "--policy-plugin", o.policy_plugin_file,
+         "Shared object with a policy (mserve/plugin.h), which runs in the broker; only its "
+         "user and root may be able to write the file")
+      ->option_text("FILE [none]");
   add_route(app, o.route);
+  app.add_option("--route-plugin", o.route_plugin_file,
+                 "Shared object that says what the route of a kdb+ client's request is, instead of "
+                 "--route")
+      ->option_text("FILE [none]");
   add_duration(app, "--match-wait", o.match_wait,
                "How long a request waits for the busy servant that holds its route", "0");
   add_duration(app, "--route-expire", o.route_expire, "An unused route is given up after this long",
@@ -350,7 +361,9 @@ class Reading {
   }
 
   /// Throws CLI::ParseError for the command line itself, help and version.
-  void run(int argc, char** argv, std::vector<std::string>& faults) {
+  /// @param running  what holds now: its plugins stay; null: they are loaded.
+  void run(int argc, char** argv, std::vector<std::string>& faults,
+           const BrokerOptions* running = nullptr) {
     app_.parse(argc, argv);
     if (!file_.empty()) {
       apply_file(faults);
@@ -366,9 +379,18 @@ class Reading {
     for (std::string& arg : CLI::detail::split_up(q_args_)) {
       o.q_args.push_back(std::move(arg));
     }
+    if (!o.policy_plugin_file.empty() && app_.count("--policy") == 0) {
+      o.policy = Policy::plugin;
+      app_.get_option("--policy")->default_str("plugin");
+    }
     if (faults.empty()) {
       faults = o.validate();
       o.gateway.read_access(faults);
+    }
+    if (running != nullptr) {
+      o.plugins = running->plugins;
+    } else if (faults.empty()) {
+      o.load_plugins(faults);
     }
     for (const CLI::Option* option : app_.get_options()) {
       if (const std::string key = key_of(*option); !key.empty()) {
@@ -487,7 +509,7 @@ Reloaded reload(int argc, char** argv, CommandLine& current) {
   Reloaded result;
   Reading reading;
   try {
-    reading.run(argc, argv, result.faults);
+    reading.run(argc, argv, result.faults, &current.options);
   } catch (const CLI::ParseError& e) {
     result.faults.emplace_back(e.what());
   }

@@ -78,6 +78,15 @@ void log_start(const BrokerOptions& options, bool seq_cst_wakes, const std::stri
                           " core=" + (options.core < 0 ? "any" : std::to_string(options.core)) +
                           " cores=" + std::to_string(shm::usable_cores()) +
                           " servants=" + std::to_string(options.servant_count));
+  const auto told = [](const char* kind, const char* name, const std::string& file) {
+    log(LogLevel::info, std::string("plugin kind=") + kind + " name=" + name + " file=" + file);
+  };
+  if (options.plugins.policy != nullptr) {
+    told("policy", options.plugins.policy->name, options.policy_plugin_file);
+  }
+  if (options.plugins.route != nullptr) {
+    told("route", options.plugins.route->name, options.route_plugin_file);
+  }
   if (seq_cst_wakes) {
     log(LogLevel::warning, "membarrier is missing here: every commit pays for sleepers");
   }

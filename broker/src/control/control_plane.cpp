@@ -314,10 +314,23 @@ void ControlPlane::tick() {
     watch(listener_.get(), Tag::listener, 0, EPOLLIN);
   }
   look_for_stopped();
+  look_for_policy_faults();
   graveyard_.clear();
   if (now >= clock_sync_at_) {
     links_.data->sync_clock();
     clock_sync_at_ = now + kSecond;
+  }
+}
+
+/// The data thread never logs; it counts.
+void ControlPlane::look_for_policy_faults() {
+  const std::uint64_t faults = links_.data->policy_faults();
+  if (faults != policy_faults_told_) {
+    log(LogLevel::error, "policy_plugin_fault name=" + std::string(options_.plugins.policy->name) +
+                             " count=" + std::to_string(faults - policy_faults_told_) +
+                             " reason=\"chose a servant that is not free; the first free one was "
+                             "taken\"");
+    policy_faults_told_ = faults;
   }
 }
 

@@ -74,6 +74,7 @@ class ControlPlane {
   void take_signals();
   void read_configuration_again();
   void look_for_stopped();
+  void look_for_policy_faults();
   void tell_ready();
   void tick();
   void begin_drain();
@@ -104,6 +105,7 @@ class ControlPlane {
   std::uint64_t deadline_ = 0;  // of the present state
   std::uint64_t tick_at_ = 0;
   std::uint64_t clock_sync_at_ = 0;
+  std::uint64_t policy_faults_told_ = 0;
   LogLimiter refusals_;
 };
 

@@ -11,6 +11,7 @@
 #include "data/request_table.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/parking.hpp"
+#include "plugin/route_plugin.hpp"
 #include "version.hpp"
 
 namespace mserve::broker {
@@ -50,7 +51,9 @@ shm::Welcome SessionMaker::base_welcome() const {
   w.message_bytes_max = options_.max_message;
   (void)shm::set_text(w.counters_name, counters_name_);
   (void)shm::set_text(w.broker_version, kVersion);
-  (void)shm::set_text(w.route_rule, kdb::to_text(options_.route));
+  const bool ruled = options_.plugins.route == nullptr;
+  (void)shm::set_text(w.route_rule,
+                      ruled ? kdb::to_text(options_.route) : std::string(kPluginRule));
   return w;
 }
 

@@ -21,8 +21,9 @@ constexpr std::uint32_t kColdPassMask = 7;
 constexpr std::uint32_t kTimerPassMask = 63;  // the clock is looked at each 64 passes
 constexpr Nanos kTimerInterval = 1'000'000;
 
-Limits limits_of(const BrokerOptions& options) {
+Limits limits_of(const BrokerOptions& options, const PolicySource* plugin) {
   Limits limits;
+  limits.plugin = plugin;
   limits.servants_max = options.max_sessions;
   limits.origins_max = options.max_sessions + options.max_connections;
   limits.requests_max = options.max_queue;
@@ -43,8 +44,8 @@ DataCounters DataCounters::add_to(shm::CountersWriter& w) {
           &w.add("fragments_in"),  &w.add("fragments_out"),  &w.add("kept_replies"),
           &w.add("sessions"),      &w.add("servants"),       &w.add("attached_total"),
           &w.add("closed_total"),  &w.add("queued"),         &w.add("running"),
-          &w.add("affinity_hits"), &w.add("remote"),         &w.add("wakes"),
-          &w.add("sleeps")};
+          &w.add("affinity_hits"), &w.add("remote"),         &w.add("policy_plugin_faults"),
+          &w.add("wakes"),         &w.add("sleeps")};
 }
 
 DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Links& links,
@@ -53,7 +54,11 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
       links_(links),
       counters_(counters),
       idler_(idler),
-      dispatcher_(limits_of(options), options.dispatch()),
+      plugin_(
+          options.plugins.policy != nullptr
+              ? std::make_unique<PluginPolicies>(*options.plugins.policy, *counters.policy_faults)
+              : nullptr),
+      dispatcher_(limits_of(options, plugin_.get()), options.dispatch()),
       store_(options.max_queue_bytes + kept_bytes_max(options)),
       records_(options.max_queue),
       flows_(options.max_sessions * kFlowsPerClient + options.max_connections),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "mserve/shm/idle.hpp"
 #include "mserve/shm/message.hpp"
 #include "options.hpp"
+#include "plugin/policy_plugin.hpp"
 
 namespace mserve::broker {
 
@@ -68,6 +70,10 @@ class DataPlane {
 
   /// The clock's helper side: another thread calls it about once a second.
   void sync_clock() noexcept { (void)clock_.sync(); }
+  /// Wrong answers of the policy plugin so far. Any thread.
+  [[nodiscard]] std::uint64_t policy_faults() const noexcept {
+    return counters_.policy_faults->get();
+  }
 
  private:
   /// What became of the frame at the front of a ring.
@@ -209,6 +215,7 @@ class DataPlane {
   shm::TscClock clock_;
   shm::Idler idler_;
   std::optional<moodycamel::ProducerToken> wake_token_;
+  std::unique_ptr<PluginPolicies> plugin_;  // Null without --policy-plugin.
   Dispatcher dispatcher_;
   PayloadStore store_;
   std::vector<RequestRecord> records_;

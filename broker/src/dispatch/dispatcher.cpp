@@ -52,7 +52,8 @@ Dispatcher::Dispatcher(const Limits& limits, const Options& options)
       lane_index_(limits_.requests_max, limits_.hash_seed) {
   for (Class& each : classes_) {
     for (std::uint32_t at = 0; at < kPolicies; ++at) {
-      each.policies[at] = make_policy(static_cast<Policy>(at), limits_.servants_max);
+      each.policies[at] =
+          make_policy(static_cast<Policy>(at), limits_.servants_max, limits_.plugin);
     }
     each.policy = each.policies[static_cast<std::size_t>(options_.policy)].get();
     each.spares = std::make_unique<LongestIdle>(limits_.servants_max);

@@ -97,7 +97,8 @@ std::uint32_t WeightedPolicy::choose() const noexcept {
   return day != kNone ? days_[day].first : kNone;
 }
 
-std::unique_ptr<ServantPolicy> make_policy(Policy policy, std::uint32_t servants_max) {
+std::unique_ptr<ServantPolicy> make_policy(Policy policy, std::uint32_t servants_max,
+                                           const PolicySource* plugin) {
   switch (policy) {
     case Policy::orig:
       return std::make_unique<OrigPolicy>(servants_max);
@@ -109,6 +110,9 @@ std::unique_ptr<ServantPolicy> make_policy(Policy policy, std::uint32_t servants
       return std::make_unique<LeastPolicy>(servants_max);
     case Policy::weighted:
       return std::make_unique<WeightedPolicy>(servants_max);
+    case Policy::plugin:
+      return plugin != nullptr ? plugin->make(servants_max)
+                               : std::make_unique<OrigPolicy>(servants_max);
   }
   return nullptr;
 }

@@ -182,7 +182,20 @@ class LongestIdle final : public ServantPolicy {
   std::vector<Node> nodes_;
 };
 
+/// Makes policies that are not among those above.
+class PolicySource {
+ public:
+  PolicySource() = default;
+  PolicySource(const PolicySource&) = delete;
+  PolicySource& operator=(const PolicySource&) = delete;
+  virtual ~PolicySource() = default;
+  /// One more instance, over servants below `servants_max`. Not null. @throws std::bad_alloc
+  [[nodiscard]] virtual std::unique_ptr<ServantPolicy> make(std::uint32_t servants_max) const = 0;
+};
+
 /// A policy over servants below `servants_max`. @throws std::bad_alloc
-[[nodiscard]] std::unique_ptr<ServantPolicy> make_policy(Policy policy, std::uint32_t servants_max);
+/// @param plugin  makes Policy::plugin; null: that is `orig`.
+[[nodiscard]] std::unique_ptr<ServantPolicy> make_policy(Policy policy, std::uint32_t servants_max,
+                                                         const PolicySource* plugin = nullptr);
 
 }  // namespace mserve::broker

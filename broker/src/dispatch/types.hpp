@@ -5,8 +5,10 @@
 #include <limits>
 
 // What goes into the Dispatcher and what comes out of it. Everything here is a plain value: ids,
-// counts, hashes and times, never a payload, a pointer or a descriptor.
+// counts, hashes and times, never a payload, a pointer (but Limits::plugin) or a descriptor.
 namespace mserve::broker {
+
+class PolicySource;
 
 /// A point in time or a span, in nanoseconds. The Dispatcher never reads a clock: whoever calls it
 /// passes `now`, which must not go backwards.
@@ -76,6 +78,9 @@ struct Limits {
   /// Scatters the route hashes, which clients choose, over the tables. Give it a random value in
   /// production so that nobody can aim at one slot, and a fixed one in tests.
   std::uint64_t hash_seed = 0x6d73657276650001;
+  /// What makes Policy::plugin; outlives the Dispatcher. Null: there is none, and that policy
+  /// chooses as `orig` does.
+  const PolicySource* plugin = nullptr;
 };
 
 /// What chooses the servant.
@@ -85,8 +90,9 @@ enum class Policy : std::uint8_t {
   match,     ///< A servant that holds the request's route; see Options.
   least,     ///< The one that runs least; of several the least recently used.
   weighted,  ///< In proportion to the servants' weights.
+  plugin,    ///< What Limits::plugin says.
 };
-inline constexpr std::uint32_t kPolicies = 5;
+inline constexpr std::uint32_t kPolicies = 6;
 
 /// What may change while the broker runs.
 struct Options {

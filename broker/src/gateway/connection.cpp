@@ -31,7 +31,8 @@ GatewayCounters GatewayCounters::add_to(shm::CountersWriter& w) {
       &w.add("gateway_connections"), &w.add("gateway_accepted_total"), &w.add("gateway_refused"),
       &w.add("gateway_closed"),      &w.add("gateway_messages"),       &w.add("gateway_requests"),
       &w.add("gateway_answers"),     &w.add("gateway_ambiguous"),      &w.add("gateway_ignored"),
-      &w.add("gateway_pending"),     &w.add("gateway_denied"),         &w.add("gateway_forbidden")};
+      &w.add("gateway_pending"),     &w.add("gateway_denied"),         &w.add("gateway_forbidden"),
+      &w.add("gateway_route_faults")};
 }
 
 Connection::Connection(ConnectionContext& context, int fd, const Peer& peer, OriginId origin)

@@ -152,6 +152,8 @@ class Connection {
   }
   [[nodiscard]] Step submit_judged(const Classified& message);
   [[nodiscard]] Step submit(const Classified& message, const Forwarded& forwarded);
+  [[nodiscard]] kdb::Route route_for(std::span<const std::byte> query,
+                                     std::span<const std::byte> options);
   [[nodiscard]] bool may_ask(Convention convention) noexcept;
   [[nodiscard]] static std::uint8_t flags_of(Convention convention, bool pair,
                                              bool repeatable) noexcept;

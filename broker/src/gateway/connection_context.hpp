@@ -21,6 +21,7 @@
 #include "gateway/query_log.hpp"
 #include "mserve/kdb/route.hpp"
 #include "mserve/kdb/value.hpp"
+#include "mserve/plugin.h"
 #include "mserve/shm/counters.hpp"
 
 namespace mserve::broker {
@@ -30,6 +31,7 @@ struct ConnectionSettings {
   ConventionRules rules;
   ReaderLimits reader;
   kdb::RouteRule route_rule;
+  const mserve_route_table* route_plugin = nullptr;  ///< Not null: it takes the rule's place.
   bool async_reply = true;
   std::uint32_t sync_window = 1;
   std::uint64_t max_pending_bytes = 16ULL << 20;
@@ -52,6 +54,7 @@ struct GatewayCounters {
   shm::Counter* pending;      ///< Messages without an answer now.
   shm::Counter* denied;       ///< Of the refused, those without the right password.
   shm::Counter* forbidden;    ///< Messages that their user's role does not allow.
+  shm::Counter* misrouted;    ///< Wrong answers of the route plugin.
 
   static GatewayCounters add_to(shm::CountersWriter& writer);
 };
@@ -99,6 +102,7 @@ struct ConnectionContext {
   LogLimiter closings;
   LogLimiter oddities;
   LogLimiter denials;
+  LogLimiter misroutes;
 };
 
 }  // namespace mserve::broker

@@ -110,8 +110,7 @@ Connection::Step Connection::take_begin(const MessageReader::Event& event) {
     flow_skip_ = head.payload_offset;
     flow_->request_bytes = event.body_bytes - head.payload_offset;
     // Of a call the first arguments are there, which is all that a route needs; options are not.
-    kdb::Route route = kdb::route_of(event.bytes.subspan(head.payload_offset),
-                                     context_.settings.route_rule, {.user = user_, .options = {}});
+    kdb::Route route = route_for(event.bytes.subspan(head.payload_offset), {});
     flow_->route = route.hash;
     flow_->route_text = std::move(route.text);
     count_request(*flow_);

@@ -5,6 +5,7 @@
 #include "gateway/admin_call.hpp"
 #include "gateway/connection.hpp"
 #include "mserve/kdb/codec.hpp"
+#include "plugin/route_plugin.hpp"
 
 namespace mserve::broker {
 
@@ -133,11 +134,28 @@ Connection::Step Connection::submit_judged(const Classified& message) {
   return step;
 }
 
+/// @param query  perhaps only the beginning of it.
+kdb::Route Connection::route_for(std::span<const std::byte> query,
+                                 std::span<const std::byte> options) {
+  const mserve_route_table* const plugin = context_.settings.route_plugin;
+  if (plugin == nullptr) [[likely]] {
+    return kdb::route_of(query, context_.settings.route_rule, {.user = user_, .options = options});
+  }
+  PluginRoute found = route_of(*plugin, query, user_);
+  if (found.fault) [[unlikely]] {
+    context_.counters.misrouted->add();
+    context_.misroutes.log(LogLevel::error, context_.now_ns,
+                           "route_plugin_fault name=" + std::string(plugin->name) +
+                               " reason=\"gave more bytes than there is room for, or a zero "
+                               "byte; the request has no route\"");
+  }
+  return std::move(found.route);
+}
+
 Connection::Step Connection::submit(const Classified& message, const Forwarded& forwarded) {
   Pending& pending = new_pending(message.convention);
   describe(pending, message);
-  kdb::Route route = kdb::route_of(forwarded.query, context_.settings.route_rule,
-                                   {.user = user_, .options = message.options});
+  kdb::Route route = route_for(forwarded.query, message.options);
   pending.route = route.hash;
   pending.route_text = std::move(route.text);
   pending.request_bytes = forwarded.payload.size();

@@ -55,6 +55,7 @@ ConnectionSettings settings_of(const BrokerOptions& options) {
   settings.max_pending_bytes = options.max_pending_bytes;
   settings.gather_max = options.gather_max;
   settings.max_gathered = gateway.max_gathered;
+  settings.route_plugin = options.plugins.route;
   settings.admin_uids = admin_uids_of(gateway);
   return settings;
 }

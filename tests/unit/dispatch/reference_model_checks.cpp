@@ -225,6 +225,7 @@ void ReferenceModel::check_servant(const Asked& asked, std::uint32_t chosen, Nan
   };
   switch (options_.policy) {
     case Policy::orig:
+    case Policy::plugin:  // There is none.
       for (std::uint32_t at = 0; at < chosen; ++at) {
         check(!eligible(at), "orig: not the first free one");
       }

@@ -60,10 +60,11 @@ class Line : public broker::GatewayDesk {
                          sizeof(setup.send_buffer));
     }
     broker::GatewayCounters counters{};
-    std::array<shm::Counter**, 12> fields{
+    std::array<shm::Counter**, 13> fields{
         &counters.connections, &counters.accepted, &counters.refused, &counters.closed,
         &counters.messages,    &counters.requests, &counters.answers, &counters.ambiguous,
-        &counters.ignored,     &counters.pending,  &counters.denied,  &counters.forbidden};
+        &counters.ignored,     &counters.pending,  &counters.denied,  &counters.forbidden,
+        &counters.misrouted};
     for (std::size_t i = 0; i < fields.size(); ++i) {
       *fields[i] = &counters_[i];
     }
@@ -264,7 +265,7 @@ class Line : public broker::GatewayDesk {
   shm::UniqueFd ours_;
   shm::UniqueFd client_;
   std::size_t unsent_ = 0;
-  std::array<shm::Counter, 12> counters_;
+  std::array<shm::Counter, 13> counters_;
 };
 
 /// (a; b; ...) as a general list.
