@@ -57,6 +57,38 @@ for library in "${libraries[@]}"; do
   echo "  $library"
 done
 
+echo "== plugins"
+# In C alone; their header comes with the broker.
+umask 022  # what others may write is not loaded
+examples=$source_dir/broker/examples/plugins
+broker=$prefix/bin/mserve-broker
+# try_plugins FOLDER: the installed broker takes both that were built there.
+try_plugins() {
+  quiet "$broker" --check -p 0W --policy-plugin "$1/newest.so" --route-plugin "$1/month.so"
+  grep -qxF 'policy = "plugin"' "$temporary/log" || fail "the policy is not the plugin's"
+}
+if [[ -x $broker ]]; then
+  quiet cmake -S "$examples" -B "$temporary/plugins" -G Ninja -DCMAKE_PREFIX_PATH="$prefix"
+  quiet cmake --build "$temporary/plugins"
+  try_plugins "$temporary/plugins"
+  echo "  CMake"
+  mkdir "$temporary/by-hand"
+  for plugin in newest month; do
+    quiet cc -std=c99 -pedantic -Wall -Wextra -Werror -shared -fPIC -I "$prefix/include" "$examples/$plugin.c" \
+      -o "$temporary/by-hand/$plugin.so"
+  done
+  try_plugins "$temporary/by-hand"
+  # As somebody has them who goes on to a later version and keeps what was built.
+  sed 's/^#define MSERVE_PLUGIN_ABI .*/#define MSERVE_PLUGIN_ABI 9U/' "$prefix/include/mserve/plugin.h" >"$temporary/by-hand/plugin.h"
+  sed 's|"mserve/plugin.h"|"plugin.h"|' "$examples/newest.c" >"$temporary/by-hand/newest.c"
+  quiet cc -std=c99 -shared -fPIC "$temporary/by-hand/newest.c" -o "$temporary/by-hand/newest.so"
+  ! "$broker" --check --policy-plugin "$temporary/by-hand/newest.so" >"$temporary/log" 2>&1 ||
+    fail "a plugin of another version is taken"
+  grep -qF "plugin 'newest' is made for plugin version 9, this broker takes version 1" "$temporary/log" ||
+    fail "a plugin of another version is not refused by name: $(cat "$temporary/log")"
+  echo "  compiler alone, and another version"
+fi
+
 echo "== add_subdirectory"
 mkdir "$temporary/parent"
 cat >"$temporary/parent/CMakeLists.txt" <<TEXT
