@@ -44,8 +44,9 @@ struct Query {
 };
 
 /// Encodes q text and computes its route as `route_rule` (SessionInfo::route_rule) says; an unknown
-/// rule gives no route, nor does `option:KEY`, as text has no options. Nothing is evaluated or
-/// checked: what may run is decided where it runs.
+/// rule gives no route (`plugin`, where the broker has a plugin for it: set QueryOptions::route),
+/// nor does `option:KEY`, as text has no options. Nothing is evaluated or checked: what may run is
+/// decided where it runs.
 /// @param user  for the rule `user` (Client::user()).
 [[nodiscard]] Query make_query(std::string_view q_text, std::string_view route_rule,
                                std::string_view user = {});
