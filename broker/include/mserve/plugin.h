@@ -71,7 +71,8 @@ typedef struct mserve_policy_table {
   uint32_t abi;      ///< MSERVE_PLUGIN_ABI; another one is refused.
   const char* name;  ///< For log and messages: 1 to 63 printable ASCII characters, no blanks.
 
-  /// An instance without servants: everything it will ever need, allocated now.
+  /// An instance without servants: everything it will ever need, allocated now. Tried once when the
+  /// plugin is loaded, also by --check, and destroyed again.
   /// @param servants_max  indices of servants are below this; 1 to 16384.
   /// @return its state, which the broker passes to the other functions and does not look into; not
   ///         null. Null means that memory ran out: the broker does not start.
@@ -118,9 +119,10 @@ typedef struct mserve_call {
   uint32_t argument_count;  ///< Of `arguments`: 0 to MSERVE_CALL_ARGUMENTS_MAX.
   mserve_text function;     ///< Its name, 1 to 64 bytes (longer ones are cut).
   /// The arguments as --route arg:N shows them: a symbol or string as it is, other values in q's
-  /// notation on one line (2024.01.01 2024.01.31, `a`b, 1.5), each cut after 64 bytes. Empty for ::
-  /// and for an empty symbol or string. None if one of them is no literal (proc1 .z.d). Of a
-  /// request that streams only those that came with its beginning.
+  /// notation on one line (2024.01.01 2024.01.31, `a`b, 1.5), each cut after 64 bytes (of an
+  /// encoded value above 4096 bytes only its type: type 7). Empty for :: and for an empty symbol or
+  /// string. None if one of them is no literal (proc1 .z.d). Of a request that streams only those
+  /// that came with its beginning.
   const mserve_text* arguments;
   mserve_text user;  ///< Whose request it is, as the client says; empty if it did not.
 } mserve_call;
