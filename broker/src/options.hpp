@@ -9,6 +9,7 @@
 #include "gateway/gateway_options.hpp"
 #include "mserve/kdb/route.hpp"
 #include "mserve/shm/idle.hpp"
+#include "placement/rule.hpp"
 #include "plugin/plugin_file.hpp"
 
 namespace mserve::broker {
@@ -28,6 +29,10 @@ struct BrokerOptions {
   kdb::RouteRule route;            ///< Told to each peer when it attaches.
   std::string route_plugin_file;   ///< Not empty: it takes the place of `route`.
   Plugins plugins;                 ///< Of these two files, once load_plugins() was called.
+  std::vector<std::string> rules;  ///< Text of `placement`, as given.
+  std::vector<Rule> placement;     ///< Which requests go to which servants.
+  bool rules_may_come = false;     ///< There is a configuration file, which may bring some later.
+  bool sticky = false;             ///< What one connection asks stays on one servant.
   Nanos match_wait = 0;
   Nanos route_expire = 12'000'000'000;
   Nanos spill_after = 1'000'000'000;
@@ -72,6 +77,10 @@ struct BrokerOptions {
   /// Whether what is launched are q processes that load a script.
   [[nodiscard]] bool launches_q() const noexcept {
     return servant_command.size() > 2 && servant_command.ends_with(".q");
+  }
+  /// Classes that the Dispatcher has room for.
+  [[nodiscard]] std::uint32_t classes_max() const noexcept {
+    return placement.empty() && !rules_may_come ? 1 : kClassesMax;
   }
   [[nodiscard]] Options dispatch() const noexcept {
     return {policy, match_wait, route_expire, spill_after};

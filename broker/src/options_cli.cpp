@@ -78,6 +78,30 @@ void add_dispatch(CLI::App& app, BrokerOptions& o) {
          "user and root may be able to write the file")
       ->option_text("FILE [none]");
   add_route(app, o.route);
+  app.add_option_function<std::vector<std::string>>(
+         "--rule",
+         [&o](const std::vector<std::string>& texts) {
+           o.rules = texts;
+           o.placement.clear();
+           for (const std::string& text : texts) {
+             std::string fault;
+             std::optional<Rule> rule = parse_rule(text, fault);
+             if (!rule) {
+               throw CLI::ValidationError("--rule", fault + " (in \"" + text + "\")");
+             }
+             o.placement.push_back(std::move(*rule));
+           }
+         },
+         "Which servants a request may go to, the first that fits decides: "
+         "\"[fn=A,B] [user=U] [route=R] [share=10%] -> TAGS [else TAGS]\", where TAGS are tags "
+         "that "
+         "servants attached with (group=hdb), without which they attached (!gpu), or any. May be "
+         "given again")
+      ->allow_extra_args(false)
+      ->option_text("RULE");
+  app.add_flag("--sticky", o.sticky,
+               "What one client or connection asks stays on one servant, in order; if that ends, "
+               "its requests fail, and the next one chooses anew");
   app.add_option("--route-plugin", o.route_plugin_file,
                  "Shared object that says what the route of a kdb+ client's request is, instead of "
                  "--route")
@@ -369,6 +393,7 @@ class Reading {
       apply_file(faults);
     }
     BrokerOptions& o = line_.options;
+    o.rules_may_come = !file_.empty();
     // Defaults that follow from a smaller ring; what was asked for is judged as it is.
     follow("--client-ring", o.client_ring, o.servant_ring);
     follow("--gather-max", o.gather_max, o.servant_ring / 4);
@@ -473,9 +498,9 @@ void print(const CommandLine& line) {
 
 /// What may change while the broker runs.
 bool changeable(const std::string& key) {
-  constexpr std::array<std::string_view, 8> kKeys{"policy",      "match-wait", "route-expire",
-                                                  "spill-after", "retries",    "queue-timeout",
-                                                  "timeout",     "log-level"};
+  constexpr std::array<std::string_view, 9> kKeys{"rule",          "policy",      "match-wait",
+                                                  "route-expire",  "spill-after", "retries",
+                                                  "queue-timeout", "timeout",     "log-level"};
   return std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end();
 }
 

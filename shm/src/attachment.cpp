@@ -102,6 +102,7 @@ SessionInfo info_of(const Welcome& w) {
   info.servant = w.servant;
   info.broker_pid = w.broker_pid;
   info.route_rule = text_of(w.route_rule);
+  info.placement = (w.flags & kWelcomePlacement) != 0;
   info.counters_name = text_of(w.counters_name);
   info.broker_version = text_of(w.broker_version);
   return info;

@@ -11,10 +11,10 @@ bool FlowWriter::step(RingProducer& ring) noexcept {
   }
   const std::uint64_t left = payload_.size() - offset_;
   const std::uint64_t now = std::min(left, fragment_payload_bytes(ring.capacity()));
-  std::byte extensions[ext_bytes_of(sizeof(FlowExt)) + ext_bytes_of(sizeof(DeadlineExt))];
+  std::byte extensions[ext_bytes_of(sizeof(FlowExt)) + RequestTerms::kBytesMax];
   std::byte* end = put_extension(extensions, ExtType::flow, 0, FlowExt{offset_, payload_.size()});
-  if (offset_ == 0 && !deadline_.empty()) {
-    end = put_extension(end, ExtType::deadline, 0, deadline_);
+  if (offset_ == 0) {
+    end = terms_.put(end);
   }
   if (!try_send_whole(ring, header_, {extensions, end}, payload_.subspan(offset_, now))) {
     return false;

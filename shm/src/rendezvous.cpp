@@ -249,9 +249,6 @@ Result<Welcome> parse_welcome(std::span<const std::byte> bytes, Role role) noexc
   if (welcome.wake_mode != WakeMode::membarrier && welcome.wake_mode != WakeMode::seq_cst) {
     return malformed("welcome: wake mode");
   }
-  if (welcome.reserved != 0) {
-    return malformed("welcome: reserved");
-  }
   if (!texts_ok(welcome)) {
     return malformed("welcome: text");
   }

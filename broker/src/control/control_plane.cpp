@@ -74,6 +74,9 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
   }
   launcher_lives_ = servants_expected_ = options_.servant_count > 0;
   command(Command::Kind::servants_expected, nullptr, servants_expected_);
+  if (std::string fault; !apply_rules(options_.placement, fault)) {
+    log(LogLevel::error, "rules_refused reason=\"" + fault + "\"");
+  }
   tell_ready();
 }
 
@@ -271,6 +274,25 @@ void ControlPlane::take_signals() {
 }
 
 /// All of what changed is applied, or nothing.
+/// False: they need too many classes, and those that held before still hold.
+bool ControlPlane::apply_rules(std::span<const Rule> rules, std::string& fault) {
+  auto change = maker_.classes().apply(rules, fault);
+  if (!change) {
+    return false;
+  }
+  for (const ClassDefined& defined : change->classes) {
+    Command define;
+    define.kind = Command::Kind::class_defined;
+    define.defined = defined;
+    tell(*links_.commands, links_.command_fd, define);
+  }
+  Command hold;
+  hold.kind = Command::Kind::placement;
+  hold.placement = std::move(change->placement);
+  tell(*links_.commands, links_.command_fd, hold);
+  return true;
+}
+
 void ControlPlane::read_configuration_again() {
   const Reloaded read = reload_();
   for (const std::string& fault : read.faults) {
@@ -281,6 +303,10 @@ void ControlPlane::read_configuration_again() {
                              " reason=\"needs a restart; nothing was changed\"");
   }
   if (!read.faults.empty() || !read.fixed.empty()) {
+    return;
+  }
+  if (std::string fault; !apply_rules(read.options.placement, fault)) {
+    log(LogLevel::error, "reload_refused key=rule reason=\"" + fault + "\"");
     return;
   }
   std::string line = "reloaded";

@@ -73,6 +73,7 @@ class ControlPlane {
   void expect_servants(bool expected);
   void take_signals();
   void read_configuration_again();
+  [[nodiscard]] bool apply_rules(std::span<const Rule> rules, std::string& fault);
   void look_for_stopped();
   void look_for_policy_faults();
   void tell_ready();

@@ -108,6 +108,12 @@ bool ControlPlane::take_hello(Handshake& handshake, std::span<const std::byte> b
     refusal = {Errc::shutdown, "the broker is shutting down"};
   } else if (maker_.welcome(hello.value(), handshake.who, handshake.socket, handshake.draft,
                             refusal)) {
+    if (handshake.draft.define) {
+      Command define;
+      define.kind = Command::Kind::pool_defined;
+      define.pool = *handshake.draft.define;
+      tell(*links_.commands, links_.command_fd, define);
+    }
     return true;
   }
   refuse(handshake.fd(), refusal, handshake.who);

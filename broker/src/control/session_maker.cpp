@@ -41,7 +41,8 @@ SessionMaker::SessionMaker(const BrokerOptions& options, std::uint64_t epoch, bo
       epoch_(epoch),
       seq_cst_wakes_(seq_cst_wakes),
       counters_name_(std::move(counters_name)),
-      number_used_(options.max_sessions) {}
+      number_used_(options.max_sessions),
+      classes_(options.classes_max()) {}
 
 shm::Welcome SessionMaker::base_welcome() const {
   shm::Welcome w;
@@ -141,6 +142,17 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
                                     ") is reached; raise it or detach other peers"};
     return false;
   }
+  if (servant) {
+    const auto entered = classes_.enter(shm::text_of(hello.tags));
+    if (!entered) {
+      number_used_[session->number] = false;
+      refusal = {Errc::no_memory,
+                 "servants of 64 different sets of tags are attached; no more fit"};
+      return false;
+    }
+    session->pool = entered->pool;
+    draft.define = entered->define;
+  }
   fill(*session, hello, who, shape);
 
   shm::Segment own;
@@ -161,6 +173,10 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
   w.frame_bytes_max = shm::frame_bytes_max(std::min(ring, options_.servant_ring));
   w.credit = servant ? session->credit : 0;
   w.servant = servant ? session->number + 1 : 0;
+  constexpr std::uint16_t kKnowsFlags = 2;
+  if (options_.classes_max() > 1 && hello.protocol_minor >= kKnowsFlags) {
+    w.flags = shm::kWelcomePlacement;
+  }
   const std::array<int, 2> fds{own.fd(), peer.fd()};
   error = shm::send_message(socket.get(), shm::wire_bytes(w), fds, 0);
   if (error.code != Errc::ok) {
@@ -261,6 +277,9 @@ std::uint32_t SessionMaker::next_generation() noexcept {
 }
 
 void SessionMaker::release(const Session& session) {
+  if (session.is_servant()) {
+    classes_.leave(session.pool);
+  }
   number_used_[session.number] = false;
   shared_bytes_ -= session.shared_bytes;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "mserve/shm/segment.hpp"
 #include "mserve/shm/socket.hpp"
 #include "options.hpp"
+#include "placement/class_table.hpp"
 
 namespace mserve::broker {
 
@@ -26,6 +28,8 @@ class SessionMaker {
   struct Draft {
     std::unique_ptr<Session> session;
     shm::Segment peer_segment;  ///< To be sealed once the peer has mapped it.
+    /// The servant's pool is new: the data thread has to be told at once, before anybody joins it.
+    std::optional<PoolDefined> define;
   };
 
   /// What a refusal says.
@@ -47,6 +51,9 @@ class SessionMaker {
 
   /// Gives the number and the bytes of a session back; it is unmapped when `session` dies.
   void release(const Session& session);
+
+  /// Which pools and classes there are.
+  [[nodiscard]] ClassTable& classes() noexcept { return classes_; }
 
   [[nodiscard]] static std::uint64_t wire_number(const Session& session) noexcept {
     return std::uint64_t{session.generation} << 32 | session.number;
@@ -79,6 +86,7 @@ class SessionMaker {
   std::uint32_t next_number_ = 0;
   std::uint32_t generation_ = 0;
   std::uint64_t shared_bytes_ = 0;
+  ClassTable classes_;
 };
 
 }  // namespace mserve::broker

@@ -14,7 +14,7 @@ constexpr std::uint32_t kCancelScanMax = 1024;
 }  // namespace
 
 bool DataPlane::begin_origin(OriginState& origin, Session& session) {
-  if (!dispatcher_.on(OriginOpened{origin.number}, now())) {
+  if (!dispatcher_.on(OriginOpened{.origin = origin.number, .sticky = options_.sticky}, now())) {
     return false;
   }
   origins_.begin(origin, session, session.window_bytes);

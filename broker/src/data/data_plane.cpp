@@ -30,6 +30,7 @@ Limits limits_of(const BrokerOptions& options, const PolicySource* plugin) {
   limits.origin_requests_max = options.max_queue_client != 0 ? options.max_queue_client : kNone;
   limits.queued_bytes_max = options.max_queue_bytes;
   limits.routes_per_servant = options.routes_per_servant;
+  limits.classes_max = options.classes_max();
   std::random_device random;  // clients choose route hashes; none shall be able to aim at one slot
   limits.hash_seed = std::uint64_t{random()} << 32 | random();
   return limits;
@@ -230,6 +231,16 @@ void DataPlane::take_commands() {
         options_.timeout = command.deadline.run_ns;
         dispatcher_.set_options(command.dispatch, now());
         (void)decide();
+        break;
+      case Command::Kind::pool_defined:
+        (void)dispatcher_.on(command.pool, now());
+        break;
+      case Command::Kind::class_defined:
+        (void)dispatcher_.on(command.defined, now());
+        (void)decide();
+        break;
+      case Command::Kind::placement:
+        placement_ = std::move(command.placement);
         break;
       case Command::Kind::lend:
         lending_ = true;

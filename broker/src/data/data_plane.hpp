@@ -32,6 +32,9 @@ namespace mserve::broker {
 ///
 /// Trust: sessions' rings are hostile. Each frame is checked once into locals; a session that
 /// breaks the protocol is closed and touches no other.
+/// What a request's first frame asks for.
+[[nodiscard]] shm::RequestTerms terms_of(const shm::Extensions& extensions) noexcept;
+
 class DataPlane {
  public:
   /// How it talks to the other threads. Queues and counters outlive it.
@@ -135,8 +138,8 @@ class DataPlane {
   bool serve_client(Session& client);
   Taken take_request(Session& client, const shm::FrameView& frame);
   Taken submit_whole(OriginState& origin, const shm::FrameView& frame,
-                     const shm::DeadlineExt& deadline);
-  void set_deadline(Submit& submit, const shm::DeadlineExt& wanted) const noexcept;
+                     const shm::RequestTerms& terms);
+  void set_terms(Submit& submit, const shm::RequestTerms& wanted) const noexcept;
   [[nodiscard]] bool admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,
                            std::uint8_t flags, RequestId& id);
   /// How often a request may be sent again: what its client allows, if its payload can be kept.
@@ -215,7 +218,8 @@ class DataPlane {
   shm::TscClock clock_;
   shm::Idler idler_;
   std::optional<moodycamel::ProducerToken> wake_token_;
-  std::unique_ptr<PluginPolicies> plugin_;  // Null without --policy-plugin.
+  std::unique_ptr<PluginPolicies> plugin_;      // Null without --policy-plugin.
+  std::shared_ptr<const Placement> placement_;  // Null: no rules.
   Dispatcher dispatcher_;
   PayloadStore store_;
   std::vector<RequestRecord> records_;

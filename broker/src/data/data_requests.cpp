@@ -45,6 +45,10 @@ Errc errc_of(FailReason reason) noexcept {
 
 }  // namespace
 
+shm::RequestTerms terms_of(const shm::Extensions& extensions) noexcept {
+  return {extensions.deadline, extensions.placement, extensions.priority};
+}
+
 bool DataPlane::serve_client(Session& client) {
   bool worked = false;
   const bool look_at_control = client.is_gateway() ||
@@ -108,12 +112,12 @@ DataPlane::Taken DataPlane::take_request(Session& client, const shm::FrameView& 
     return abort_flow(*origin, frame.header.id);
   }
   return extensions.has_flow ? take_fragment(*origin, frame, extensions)
-                             : submit_whole(*origin, frame, extensions.deadline);
+                             : submit_whole(*origin, frame, terms_of(extensions));
 }
 
 // hot: the Dispatcher's submit and decision, one record, one copy into the servant's ring.
 DataPlane::Taken DataPlane::submit_whole(OriginState& origin, const shm::FrameView& frame,
-                                         const shm::DeadlineExt& deadline) {
+                                         const shm::RequestTerms& terms) {
   Session& client = *origin.session;
   if (frame.payload.size() > whole_max_) [[unlikely]] {
     answer_status(origin, frame.header.id, Errc::too_large, /*reply_begun=*/false);
@@ -123,7 +127,7 @@ DataPlane::Taken DataPlane::submit_whole(OriginState& origin, const shm::FrameVi
                 .route = frame.header.aux,
                 .bytes = frame.payload.size(),
                 .retries = retries_of(frame.header.flags, frame.payload.size())};
-  set_deadline(submit, deadline);
+  set_terms(submit, terms);
   RequestId id;
   if (!admit(origin, submit, frame.header.id, frame.header.flags, id)) [[unlikely]] {
     return client.attached ? Taken::done : Taken::closed;
@@ -139,13 +143,18 @@ DataPlane::Taken DataPlane::submit_whole(OriginState& origin, const shm::FrameVi
   return client.attached ? Taken::done : Taken::closed;
 }
 
-/// What the request wants, but no more than the broker allows.
-void DataPlane::set_deadline(Submit& submit, const shm::DeadlineExt& wanted) const noexcept {
+/// What the request wants, but no more than the broker allows, and where the rules send it.
+void DataPlane::set_terms(Submit& submit, const shm::RequestTerms& wanted) const noexcept {
   const auto within = [](Nanos wish, Nanos most) {
     return wish == 0 ? most : std::min(wish, most);
   };
-  submit.queue_timeout = within(wanted.queue_ns, options_.queue_timeout);
-  submit.run_timeout = within(wanted.run_ns, options_.timeout);
+  submit.queue_timeout = within(wanted.deadline.queue_ns, options_.queue_timeout);
+  submit.run_timeout = within(wanted.deadline.run_ns, options_.timeout);
+  submit.priority = wanted.priority;
+  if (placement_ != nullptr) {
+    submit.class_number =
+        placement_->class_for({wanted.placement.function, wanted.placement.user, submit.route});
+  }
 }
 
 bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,

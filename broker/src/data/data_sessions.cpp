@@ -28,8 +28,12 @@ void DataPlane::attach(Session& session) {
 bool DataPlane::join(Session& session) {
   bool joined = true;  // a gateway's origins come one by one
   if (session.is_servant()) {
-    joined = dispatcher_.on(
-        ServantJoined{session.number, session.credit, session.remote, session.weight}, now());
+    joined = dispatcher_.on(ServantJoined{.servant = session.number,
+                                          .credit = session.credit,
+                                          .remote = session.remote,
+                                          .weight = session.weight,
+                                          .pool = session.pool},
+                            now());
   } else if (!session.is_gateway()) {
     joined = begin_origin(origins_[session.number], session);
   }

@@ -5,11 +5,13 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <memory>
 
 #include "data/session.hpp"
 #include "dispatch/types.hpp"
 #include "mserve/shm/errc.hpp"
 #include "mserve/shm/frame.hpp"
+#include "placement/placement.hpp"
 
 namespace mserve::broker {
 
@@ -28,6 +30,9 @@ struct Command {
     drain,              ///< Refuse new requests; report `drained` when nothing is left.
     drain_expired,      ///< Fail what is left, report `drained`.
     options,            ///< `dispatch`, `number` retries and `deadline` hold from here on.
+    pool_defined,       ///< `pool`, to the Dispatcher.
+    class_defined,      ///< `defined`, to the Dispatcher.
+    placement,          ///< `placement` holds from here on; null: every request is of class 0.
     lend,               ///< Leave the loop for a while; see DataLoan.
     stop,               ///< Leave the loop.
   };
@@ -38,6 +43,9 @@ struct Command {
   std::uint32_t generation = 0;  ///< and which of its lives.
   Options dispatch;              ///< options only.
   shm::DeadlineExt deadline;     ///< options only; kForever: none.
+  PoolDefined pool{};
+  ClassDefined defined{};
+  std::shared_ptr<const Placement> placement;
 };
 
 /// Data thread to control thread.

@@ -61,7 +61,7 @@ struct RequestFlow {
   std::uint64_t total_bytes = 0;
   std::uint64_t offset = 0;   ///< Bytes taken from the client's ring.
   std::uint64_t granted = 0;  ///< A gateway may send up to here.
-  shm::DeadlineExt deadline;
+  shm::RequestTerms terms;
   PayloadStore::Block block;
   RequestId request;
   Nanos moved_at = 0;

@@ -152,6 +152,7 @@ class Connection {
   }
   [[nodiscard]] Step submit_judged(const Classified& message);
   [[nodiscard]] Step submit(const Classified& message, const Forwarded& forwarded);
+  [[nodiscard]] shm::PlacementExt placement_for(std::span<const std::byte> query) const;
   [[nodiscard]] kdb::Route route_for(std::span<const std::byte> query,
                                      std::span<const std::byte> options);
   [[nodiscard]] bool may_ask(Convention convention) noexcept;

@@ -31,6 +31,7 @@ struct ConnectionSettings {
   ConventionRules rules;
   ReaderLimits reader;
   kdb::RouteRule route_rule;
+  bool placing = false;                              ///< There may be rules of placement.
   const mserve_route_table* route_plugin = nullptr;  ///< Not null: it takes the rule's place.
   bool async_reply = true;
   std::uint32_t sync_window = 1;

@@ -18,6 +18,7 @@ constexpr std::uint32_t kPendingMax = 16384;
 struct Wishes {
   bool repeatable = true;  ///< `repeatable` is 0b: it is not to be run again.
   shm::DeadlineExt deadline;
+  std::uint8_t priority = shm::kPriorityDefault;
 };
 
 /// A time of a client's options: a timespan, or a number of milliseconds as everywhere in LBT's
@@ -44,6 +45,11 @@ Wishes wishes_of(std::span<const std::byte> options) {
   if (const auto value = kdb::decode(options)) {
     wishes.repeatable = value->find("repeatable") != kdb::Value::boolean(false);
     wishes.deadline = {time_of(*value, "queue_timeout"), time_of(*value, "timeout")};
+    const auto priority = value->find("priority");
+    if (const auto number = priority ? priority->number() : std::nullopt; number && *number >= 0) {
+      wishes.priority =
+          static_cast<std::uint8_t>(std::min<double>(*number, double{shm::kPriorityMax}));
+    }
   }
   return wishes;
 }
@@ -152,6 +158,16 @@ kdb::Route Connection::route_for(std::span<const std::byte> query,
   return std::move(found.route);
 }
 
+/// What rules may ask about a query; nothing where there can be no rules.
+shm::PlacementExt Connection::placement_for(std::span<const std::byte> query) const {
+  if (!context_.settings.placing) [[likely]] {
+    return {};
+  }
+  const kdb::RouteRule function{.kind = kdb::RouteRule::Kind::function};
+  const kdb::RouteRule user{.kind = kdb::RouteRule::Kind::user};
+  return {kdb::route_of(query, function).hash, kdb::route_of("", {}, user, {.user = user_}).hash};
+}
+
 Connection::Step Connection::submit(const Classified& message, const Forwarded& forwarded) {
   Pending& pending = new_pending(message.convention);
   describe(pending, message);
@@ -161,7 +177,7 @@ Connection::Step Connection::submit(const Classified& message, const Forwarded& 
   pending.request_bytes = forwarded.payload.size();
   const bool pair = forwarded.payload.size() != forwarded.query.size();
   const Wishes wishes = wishes_of(message.options);
-  pending.deadline = wishes.deadline;
+  pending.terms = {wishes.deadline, placement_for(forwarded.query), wishes.priority};
   const std::uint8_t flags = flags_of(message.convention, pair, wishes.repeatable);
   note_query(message.query, pending.query_head);
   if (forwarded.payload.size() <= context_.link->whole_bytes_max()) [[likely]] {
@@ -194,7 +210,7 @@ std::uint8_t Connection::flags_of(Convention convention, bool pair, bool repeata
 }
 
 RequestHead Connection::head_of(const Pending& pending, std::uint8_t flags) const noexcept {
-  return {pending.id, pending.route, flags, origin_, pending.deadline};
+  return {pending.id, pending.route, flags, origin_, pending.terms};
 }
 
 /// A node in the list where its convention belongs.

@@ -11,14 +11,9 @@ namespace {
 
 constexpr std::uint64_t kOriginExtBytes = shm::ext_bytes_of(sizeof(std::uint64_t));
 constexpr std::uint64_t kFlowExtBytes = shm::ext_bytes_of(sizeof(shm::FlowExt));
-constexpr std::uint64_t kDeadlineExtBytes = shm::ext_bytes_of(sizeof(shm::DeadlineExt));
 
 std::byte* put_origin(std::byte* to, OriginId origin) noexcept {
   return shm::put_extension(to, shm::ExtType::origin, origin.index, origin.generation);
-}
-
-std::byte* put_deadline(std::byte* to, const shm::DeadlineExt& deadline) noexcept {
-  return deadline.empty() ? to : shm::put_extension(to, shm::ExtType::deadline, 0, deadline);
 }
 
 Errc status_of(std::uint64_t aux) noexcept {
@@ -38,7 +33,8 @@ GatewayLink::GatewayLink(std::unique_ptr<GatewaySession> session) noexcept
   const std::uint64_t ring = session_->outgoing().capacity();
   const std::uint64_t frame_max =
       std::min<std::uint64_t>(shm::frame_bytes_max(ring), session_->info().frame_bytes_max);
-  whole_bytes_max_ = frame_max - shm::kFrameHeaderBytes - kOriginExtBytes - kDeadlineExtBytes;
+  whole_bytes_max_ =
+      frame_max - shm::kFrameHeaderBytes - kOriginExtBytes - shm::RequestTerms::kBytesMax;
   fragment_bytes_max_ =
       std::min(whole_bytes_max_ - kFlowExtBytes, shm::fragment_payload_bytes(ring));
 }
@@ -57,19 +53,19 @@ bool GatewayLink::send_request(const RequestHead& head, std::span<const std::byt
 }
 
 bool GatewayLink::try_send(const RequestHead& head, std::span<const std::byte> payload) noexcept {
-  std::array<std::byte, kOriginExtBytes + kDeadlineExtBytes> extensions;
+  std::array<std::byte, kOriginExtBytes + shm::RequestTerms::kBytesMax> extensions;
   std::byte* end = put_origin(extensions.data(), head.origin);
-  end = put_deadline(end, head.deadline);
+  end = head.terms.put(end);
   return send_request(head, {extensions.data(), end}, payload);
 }
 
 bool GatewayLink::try_fragment(const RequestHead& head, const shm::FlowExt& flow,
                                std::span<const std::byte> payload) noexcept {
-  std::array<std::byte, kOriginExtBytes + kFlowExtBytes + kDeadlineExtBytes> extensions;
+  std::array<std::byte, kOriginExtBytes + kFlowExtBytes + shm::RequestTerms::kBytesMax> extensions;
   std::byte* end = put_origin(extensions.data(), head.origin);
   end = shm::put_extension(end, shm::ExtType::flow, 0, flow);
   if (flow.offset == 0) {
-    end = put_deadline(end, head.deadline);
+    end = head.terms.put(end);
   }
   return send_request(head, {extensions.data(), end}, payload);
 }

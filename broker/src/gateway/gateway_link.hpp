@@ -25,7 +25,7 @@ struct RequestHead {
   std::uint64_t route = 0;
   std::uint8_t flags = 0;
   OriginId origin;
-  shm::DeadlineExt deadline{};  ///< Goes with the first frame.
+  shm::RequestTerms terms{};  ///< Go with the first frame.
 };
 
 /// What the data plane tells the gateway, one frame each.

@@ -48,7 +48,7 @@ struct Pending {
   std::string route_text;
   QueryHead query_head{};  ///< For .mserve.queries[].
   std::uint64_t begun_ns = 0;
-  shm::DeadlineExt deadline;
+  shm::RequestTerms terms;
   std::uint64_t request_bytes = 0;
   std::uint64_t sent_bytes = 0;         ///< Of a request in fragments.
   std::uint64_t granted_bytes = 0;      ///< How many of its bytes may be sent, from the first one.

@@ -70,7 +70,7 @@ bool ClientCore::send_copy_again(std::uint64_t id) {
   }
   if (copy.payload.size() > whole_bytes_max(copy.options)) {
     copy.sent_again = true;
-    flow_again_.emplace(request_head(id, copy.options), copy.payload, deadline_of(copy.options));
+    flow_again_.emplace(request_head(id, copy.options), copy.payload, terms_of(copy.options));
     return true;
   }
   if (!send_whole(link_->outgoing(), id, copy.payload, copy.options)) {

@@ -24,21 +24,17 @@ shm::FrameHeader request_head(std::uint64_t id, const SendOptions& options) noex
   return head;
 }
 
-shm::DeadlineExt deadline_of(const SendOptions& options) noexcept {
-  return {options.queue_ns_max, options.run_ns_max};
+shm::RequestTerms terms_of(const SendOptions& options) noexcept {
+  return {{options.queue_ns_max, options.run_ns_max},
+          {options.function, options.user},
+          std::min(options.priority, shm::kPriorityMax)};
 }
 
 bool send_whole(shm::RingProducer& ring, std::uint64_t id, std::span<const std::byte> payload,
                 const SendOptions& options) noexcept {
-  const shm::DeadlineExt deadline = deadline_of(options);
-  std::byte extension[kDeadlineExtBytes];
-  std::size_t extension_bytes = 0;
-  if (!deadline.empty()) [[unlikely]] {
-    (void)shm::put_extension(extension, shm::ExtType::deadline, 0, deadline);
-    extension_bytes = sizeof(extension);
-  }
-  return shm::try_send_whole(ring, request_head(id, options), {extension, extension_bytes},
-                             payload);
+  std::byte extensions[shm::RequestTerms::kBytesMax];
+  return shm::try_send_whole(ring, request_head(id, options),
+                             {extensions, terms_of(options).put(extensions)}, payload);
 }
 
 // hot: one insert into in_flight_, one claim, one copy, one look at `polled`.
@@ -79,13 +75,13 @@ Result<std::uint64_t> ClientCore::try_send(std::span<const std::byte> payload,
   return id;
 }
 
-/// What fits one frame beside the time limits, if there are any.
+/// What fits one frame beside the terms, if there are any.
 std::uint64_t ClientCore::whole_bytes_max(const SendOptions& options) const noexcept {
-  if (deadline_of(options).empty()) [[likely]] {
+  if (terms_of(options).empty()) [[likely]] {
     return whole_bytes_max_;
   }
-  return std::min(whole_bytes_max_,
-                  shm::whole_payload_bytes_max(link_->outgoing().capacity(), kDeadlineExtBytes));
+  return std::min(whole_bytes_max_, shm::whole_payload_bytes_max(link_->outgoing().capacity(),
+                                                                 shm::RequestTerms::kBytesMax));
 }
 
 /// No room: full, or is the session broken?
@@ -136,7 +132,7 @@ Result<std::uint64_t> ClientCore::send_flow(std::span<const std::byte> payload,
   }
   const std::uint64_t id = next_id_++;
   in_flight_.insert(id);
-  shm::FlowWriter writer(request_head(id, options), payload, deadline_of(options));
+  shm::FlowWriter writer(request_head(id, options), payload, terms_of(options));
   bool begun = false;
   while (!writer.done()) {
     if (writer.step(link_->outgoing())) {

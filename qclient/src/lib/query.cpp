@@ -48,8 +48,14 @@ kdb::Value info_of(const Reply& reply, std::string_view route_text) {
   return reply.info ? info_value(*reply.info, route_text, own) : kdb::Value();
 }
 
-SendOptions send_options(const Query& query, const QueryOptions& options) {
+/// @param placing  the broker has rules that go by function and user.
+SendOptions send_options(const Query& query, const QueryOptions& options, bool placing) {
   SendOptions send;
+  send.priority = options.priority;
+  if (placing) {
+    send.function = query.function_hash;
+    send.user = query.user_hash;
+  }
   send.route = options.route.empty() ? query.route_hash : kdb::route_of_text(options.route).hash;
   send.want_info = options.want_info;
   send.repeatable = options.repeatable;
@@ -82,6 +88,9 @@ Query make_query(std::string_view q_text, std::string_view route_rule, std::stri
     query.route_hash = route.hash;
     query.route_text = std::move(route.text);
   }
+  using Kind = kdb::RouteRule::Kind;
+  query.function_hash = kdb::route_of(query.object, {.kind = Kind::function}).hash;
+  query.user_hash = kdb::route_of("", {}, {.kind = Kind::user}, {.user = user, .options = {}}).hash;
   return query;
 }
 
@@ -91,7 +100,8 @@ Query make_query(std::string_view q_text, const Client& client) {
 
 Result<std::uint64_t> send_query(Client& client, const Query& query, const QueryOptions& options,
                                  std::uint64_t deadline_ns) {
-  return client.send(query.object, send_options(query, options), deadline_ns);
+  return client.send(query.object, send_options(query, options, client.session().placement),
+                     deadline_ns);
 }
 
 Result<Answer> answer_of(const Reply& reply, std::string_view route_text) {
@@ -105,7 +115,8 @@ Result<Answer> query(Client& client, std::string_view q_text, const QueryOptions
   if (!options.route.empty()) {
     made.route_text = options.route;
   }
-  const auto reply = client.call(made.object, send_options(made, options), deadline_ns);
+  const auto reply = client.call(
+      made.object, send_options(made, options, client.session().placement), deadline_ns);
   if (!reply) {
     return reply.error();
   }

@@ -13,6 +13,7 @@
 
 #include "demo/api.hpp"
 #include "mserve/servant/servant.hpp"
+#include "servant_tags.hpp"
 
 namespace {
 
@@ -69,6 +70,7 @@ std::string default_name() {
 struct Settings {
   mserve::servant::Options options;
   std::string idle = "auto";
+  std::string group;
   std::uint64_t rows = 3'000'000;
   std::uint64_t seed = 1;
 };
@@ -87,7 +89,9 @@ void describe(CLI::App& app, Settings& s) {
       ->transform(
           [](const std::string& given) { return std::filesystem::absolute(given).string(); });
   app.add_option("--tags", s.options.tags,
-                 "Words for the broker: weight=N, and what .mserve.servants[] shall show");
+                 "What the broker's rules choose by, parted by blanks or commas: gpu,zone=a; and "
+                 "weight=N");
+  app.add_option("--group", s.group, "The same as the tag group=GROUP")->option_text("GROUP");
   app.add_option("--rows", s.rows, "Trades in the table, 16 bytes each")
       ->check(CLI::Range(std::uint64_t{0}, mserve::demo::kRowsMax))
       ->capture_default_str();
@@ -138,6 +142,7 @@ int main(int argc, char** argv) try {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   }
+  settings.options.tags = mserve::servant_tags(std::move(settings.options.tags), settings.group);
   settings.options.idle =
       mserve::shm::parse_idle_strategy(settings.idle).value_or(settings.options.idle);
   if (const std::string faults = settings.options.validate(); !faults.empty()) {

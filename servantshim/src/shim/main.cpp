@@ -10,10 +10,12 @@
 #include <string>
 
 #include "mserve/servant/options.hpp"
+#include "servant_tags.hpp"
 #include "shim/shim.hpp"
 
 namespace {
 
+using mserve::servant_tags;
 using mserve::shim::ServantProtocol;
 using mserve::shim::Shim;
 using mserve::shim::ShimOptions;
@@ -67,6 +69,7 @@ struct Given {
   std::string name;
   std::string idle = "auto";
   std::string tier = "auto";
+  std::string group;
 };
 
 /// An option in seconds for a value in nanoseconds.
@@ -117,7 +120,9 @@ void describe_broker(CLI::App& app, ShimOptions& o, Given& given) {
   app.add_option("--name", given.name, "Name in logs and info dictionaries, at most 31 characters")
       ->option_text("NAME [where q listens, as 127.0.0.1-5001]");
   app.add_option("--tags", o.tags,
-                 "Words for the broker: weight=N, and what .mserve.servants[] shall show");
+                 "What the broker's rules choose by, parted by blanks or commas: gpu,zone=a; and "
+                 "weight=N");
+  app.add_option("--group", given.group, "The same as the tag group=GROUP")->option_text("GROUP");
   app.add_option("--tier", given.tier,
                  "0: serves like any servant; 1: only when those of tier 0 cannot; auto: 1 where q "
                  "is on another host")
@@ -169,6 +174,7 @@ std::string complete(ShimOptions& o, const Given& given) {
   o.credentials = given.user.empty() ? mserve::shim::default_credentials() : given.user;
   o.name = given.name.empty() ? mserve::shim::default_name(o.q, std::getenv("MSERVE_SERVANT"))
                               : given.name;
+  o.tags = servant_tags(std::move(o.tags), given.group);
   if (given.tier != "auto") {
     o.remote = given.tier == "1";
   }

@@ -191,7 +191,6 @@ TEST(Rendezvous, WelcomeWithAnyBadFieldIsRefused) {
       {"servant of others", [](Welcome& w) { w.servant = 1; }, {Role::client, Role::observer}},
       {"pid", [](Welcome& w) { w.broker_pid = 0; }},
       {"pid negative", [](Welcome& w) { w.broker_pid = -1; }},
-      {"reserved", [](Welcome& w) { w.reserved = 1; }},
       {"route", [](Welcome& w) { w.route_rule[1] = ' '; }},
       {"route full", [](Welcome& w) { std::memset(w.route_rule, 'a', sizeof(w.route_rule)); }},
       {"counters", [](Welcome& w) { w.counters_name[0] = '/'; }},

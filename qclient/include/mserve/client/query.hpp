@@ -20,6 +20,7 @@ struct QueryOptions {
   /// Over rings: the route, instead of what the broker's rule says; the same text is the same route
   /// as that argument gives under `arg:N`. Empty: by the rule. A gateway goes by its rule.
   std::string_view route{};
+  std::uint8_t priority = 1;  ///< As SendOptions::priority.
 };
 
 /// What came back for a query.
@@ -40,7 +41,9 @@ struct Answer {
 struct Query {
   std::vector<std::byte> object;
   std::uint64_t route_hash = 0;
-  std::string route_text;  ///< For the info dictionary; empty when the query has no route.
+  std::string route_text;           ///< For the info dictionary; empty when the query has no route.
+  std::uint64_t function_hash = 0;  ///< As SendOptions::function.
+  std::uint64_t user_hash = 0;      ///< As SendOptions::user.
 };
 
 /// Encodes q text and computes its route as `route_rule` (SessionInfo::route_rule) says; an unknown

@@ -30,6 +30,13 @@ struct SendOptions {
   /// How long it may run until its answer begins; then it completes with `timed_out` and may still
   /// run. 0: as long as the broker allows (--timeout), which is also the most. Not over TCP.
   std::uint64_t run_ns_max = 0;
+  /// 0 to 3: requests of a higher one wait less, but every priority has its share. Not over TCP.
+  std::uint8_t priority = 1;
+  /// For the broker's rules of placement (SessionInfo::placement): the hashes of the function's and
+  /// the user's name, those of kdb::route_of() by `fn` and `user`; 0: nobody knows. Hints, as
+  /// `route` is. Not over TCP.
+  std::uint64_t function = 0;
+  std::uint64_t user = 0;
 };
 
 /// One finished request.

@@ -38,6 +38,7 @@ struct SessionInfo {
   std::uint32_t credit = 0;
   std::uint32_t servant = 0;  ///< Servants: number in info; 0 for clients.
   std::int32_t broker_pid = 0;
+  bool placement = false;    ///< The broker has rules: send a PlacementExt with each request.
   bool lock_failed = false;  ///< lock_memory was asked for and refused.
   std::string route_rule;    ///< For qclient/kdb route_of.
   std::string counters_name;

@@ -90,6 +90,9 @@ enum class ExtType : std::uint16_t {
   flow = 2,      ///< FlowExt: this frame is one fragment of a larger message.
   info = 3,      ///< InfoExt: what the broker knows of a finished request (reply, on request).
   deadline = 4,  ///< DeadlineExt: how long a request may take (request; its first frame).
+  /// PlacementExt: what the broker's rules may ask about a request (request; its first frame).
+  /// small = its priority, 0 to 3, plus 1; 0: the default.
+  placement = 5,
 };
 
 /// Head of one extension; `bytes` counts header and value and is a multiple of 8, at least 8.
@@ -126,6 +129,19 @@ struct DeadlineExt {
 };
 static_assert(std::is_trivially_copyable_v<DeadlineExt> && sizeof(DeadlineExt) == 16);
 
+/// Hashes of the function that a request calls and of the user who asks, as those of the routes by
+/// `fn` and `user`; 0: nobody knows. Hints, as the route is: they say where a request runs, never
+/// whether it may.
+struct PlacementExt {
+  std::uint64_t function = 0;
+  std::uint64_t user = 0;
+};
+static_assert(std::is_trivially_copyable_v<PlacementExt> && sizeof(PlacementExt) == 16);
+
+/// Priority of a request that names none; the highest is 3.
+inline constexpr std::uint8_t kPriorityDefault = 1;
+inline constexpr std::uint8_t kPriorityMax = 3;
+
 /// All extensions of a frame that this version knows, parsed once into locals.
 struct Extensions {
   bool has_origin = false;
@@ -136,6 +152,8 @@ struct Extensions {
   FlowExt flow;
   InfoExt info;
   DeadlineExt deadline;
+  PlacementExt placement;
+  std::uint8_t priority = kPriorityDefault;
 };
 
 /// Parses `bytes` (ext_bytes of a frame). Bounded by its length; each byte is read at most once.
@@ -178,6 +196,15 @@ struct Extensions {
         return false;
       }
       std::memcpy(&out.deadline, value, sizeof(DeadlineExt));
+    } else if (header.type == ExtType::placement) {
+      if (value_bytes < sizeof(PlacementExt)) {
+        return false;
+      }
+      std::memcpy(&out.placement, value, sizeof(PlacementExt));
+      if (header.small != 0) {
+        const std::uint32_t most = kPriorityMax;
+        out.priority = static_cast<std::uint8_t>(header.small - 1 < most ? header.small - 1 : most);
+      }
     }
     bytes = bytes.subspan(header.bytes);
   }
@@ -199,5 +226,32 @@ requires(std::is_trivially_copyable_v<T> && sizeof(T) % 8 == 0)
   std::memcpy(to + sizeof(header), &value, sizeof(T));
   return to + header.bytes;
 }
+
+/// What a request may ask of the broker beside being run; goes with its first frame.
+struct RequestTerms {
+  DeadlineExt deadline;
+  PlacementExt placement;
+  std::uint8_t priority = kPriorityDefault;
+
+  static constexpr std::size_t kBytesMax =
+      ext_bytes_of(sizeof(DeadlineExt)) + ext_bytes_of(sizeof(PlacementExt));
+
+  [[nodiscard]] bool empty() const noexcept { return deadline.empty() && !has_placement(); }
+  /// Writes what is not the default, at most kBytesMax bytes, and returns the first byte behind it.
+  [[nodiscard]] std::byte* put(std::byte* to) const noexcept {
+    if (!deadline.empty()) {
+      to = put_extension(to, ExtType::deadline, 0, deadline);
+    }
+    if (has_placement()) {
+      to = put_extension(to, ExtType::placement, priority + 1U, placement);
+    }
+    return to;
+  }
+
+ private:
+  [[nodiscard]] bool has_placement() const noexcept {
+    return placement.function != 0 || placement.user != 0 || priority != kPriorityDefault;
+  }
+};
 
 }  // namespace mserve::shm

@@ -52,10 +52,10 @@ namespace mserve::shm {
 /// caller's and must live until done().
 class FlowWriter {
  public:
-  /// @param deadline  goes with the first fragment, unless it is empty.
+  /// @param terms  go with the first fragment.
   FlowWriter(const FrameHeader& header, std::span<const std::byte> payload,
-             const DeadlineExt& deadline = {}) noexcept
-      : header_(header), payload_(payload), deadline_(deadline) {}
+             const RequestTerms& terms = {}) noexcept
+      : header_(header), payload_(payload), terms_(terms) {}
 
   /// Sends one fragment. @return false when there was no room or nothing is left.
   bool step(RingProducer& ring) noexcept;
@@ -65,7 +65,7 @@ class FlowWriter {
  private:
   FrameHeader header_;
   std::span<const std::byte> payload_;
-  DeadlineExt deadline_;
+  RequestTerms terms_;
   std::uint64_t offset_ = 0;
 };
 

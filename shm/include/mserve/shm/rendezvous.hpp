@@ -26,7 +26,7 @@ namespace mserve::shm {
 
 inline constexpr std::uint32_t kWireMagic = 0x3152534dU;  // "MSR1", little endian
 inline constexpr std::uint16_t kProtocolMajor = 1;
-inline constexpr std::uint16_t kProtocolMinor = 1;
+inline constexpr std::uint16_t kProtocolMinor = 2;
 
 /// Largest message of any minor version; receive into a buffer of this size.
 inline constexpr std::size_t kWireBytesMax = 1024;
@@ -86,6 +86,9 @@ static_assert(offsetof(Hello, credit) == 28 && offsetof(Hello, name) == 32);
 static_assert(offsetof(Hello, tags) == 96 && offsetof(Hello, user) == 352);
 static_assert(offsetof(Hello, password) == 416);
 
+/// Welcome::flags: the broker has rules for placement, so requests should carry a PlacementExt.
+inline constexpr std::uint32_t kWelcomePlacement = 1;
+
 /// Broker to peer: the answer to Hello. With status other than ok it is a refusal: only status,
 /// reason and broker_version are set, no descriptor rides on it, and the socket is closed.
 struct Welcome {
@@ -106,7 +109,8 @@ struct Welcome {
   std::uint32_t credit = 0;                ///< Servants: granted, 1..kCreditMax; 0 for others.
   std::uint32_t servant = 0;               ///< Servants: number in infos, from 1; 0 for others.
   std::int32_t broker_pid = 0;
-  std::uint32_t reserved = 0;
+  std::uint32_t flags =
+      0;  ///< kWelcomePlacement or zero; zero to peers of protocol 1.1 and before.
   char route_rule[64] = {};      ///< Printable ASCII without spaces, such as "arg:1"; may be empty.
   char counters_name[96] = {};   ///< For CountersReader::open(); may be empty.
   char broker_version[32] = {};  ///< Printable ASCII.
@@ -122,7 +126,7 @@ static_assert(offsetof(Welcome, to_peer_ring_bytes) == 56);
 static_assert(offsetof(Welcome, to_broker_ring_bytes) == 60);
 static_assert(offsetof(Welcome, control_bytes) == 64 && offsetof(Welcome, frame_bytes_max) == 68);
 static_assert(offsetof(Welcome, credit) == 72 && offsetof(Welcome, servant) == 76);
-static_assert(offsetof(Welcome, broker_pid) == 80 && offsetof(Welcome, reserved) == 84);
+static_assert(offsetof(Welcome, broker_pid) == 80 && offsetof(Welcome, flags) == 84);
 static_assert(offsetof(Welcome, route_rule) == 88 && offsetof(Welcome, counters_name) == 152);
 static_assert(offsetof(Welcome, broker_version) == 248 && offsetof(Welcome, reason) == 280);
 

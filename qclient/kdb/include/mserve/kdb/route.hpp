@@ -56,7 +56,7 @@ struct RouteRule {
 
   Kind kind = Kind::argument;
   std::uint32_t argument = 1;  ///< Which argument, from 1; of the two kinds that read one.
-  std::string key;             ///< Of option.
+  std::string key{};           ///< Of option.
   friend bool operator==(const RouteRule&, const RouteRule&) = default;
 };
 
