@@ -40,6 +40,8 @@ struct BrokerOptions {
   std::uint32_t retries = 1;       ///< For requests that may be repeated.
   Nanos queue_timeout = kForever;  ///< The most; a request may ask for less.
   Nanos timeout = kForever;        ///< The same for running.
+  /// Servants are told of requests that they run and nobody waits for any more.
+  bool interrupt = false;
 
   std::uint32_t max_sessions = 1024;
   std::uint32_t max_queue = 65536;     ///< Requests queued or running.

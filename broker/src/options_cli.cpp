@@ -128,6 +128,9 @@ void add_dispatch(CLI::App& app, BrokerOptions& o) {
       "The longest that a request runs until its answer begins; then: error 'timeout', and "
       "its servant gets nothing new until it has answered",
       "inf");
+  app.add_flag("--interrupt", o.interrupt,
+               "What runs for nobody any more (--timeout, cancelled, hung up) is stopped: "
+               "mserve-qshim sends SIGINT to its q");
 }
 
 void add_limits(CLI::App& app, BrokerOptions& o) {

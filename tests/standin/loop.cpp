@@ -72,7 +72,7 @@ void Loop::wait(std::uint64_t ms) {
   for (;;) {
     const bool held = held_.load(std::memory_order_acquire);
     const std::uint64_t now = shm::steady_now();
-    if (given_up() || (!held && now >= until)) {
+    if (given_up() || interrupt_.load(std::memory_order_acquire) || (!held && now >= until)) {
       return;
     }
     const std::uint64_t left = until - std::min(now, until);
@@ -108,6 +108,9 @@ void Loop::run() {
     // Not in every round: benchmarks compare with what a query costs here.
     if (set[0].revents != 0) {
       drain_wake();
+      if (interrupt_.load(std::memory_order_acquire)) {
+        break;  // as a q without a console does while it evaluates nothing
+      }
     }
     const std::size_t first = 1 + listeners_.size();
     for (std::size_t i = first; i < set.size(); ++i) {

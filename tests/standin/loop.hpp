@@ -49,6 +49,7 @@ class Loop {
   // --- any thread ---
   void request_stop() noexcept { set(stop_, true); }
   void hold(bool held) noexcept { set(held_, held); }
+  void interrupt() noexcept { set(interrupt_, true); }
   void drop_connections() noexcept { set(drop_, true); }
   [[nodiscard]] const StandinOptions& options() const noexcept { return options_; }
 
@@ -99,6 +100,7 @@ class Loop {
   std::atomic<bool> stop_{false};
   std::atomic<bool> held_{false};
   std::atomic<bool> drop_{false};
+  std::atomic<bool> interrupt_{false};
   Counters counters_;
 };
 

@@ -37,8 +37,12 @@ const std::map<std::string, Die> kDeaths = {{"never", Die::never},
 // What the signal handler stops. Set before the handler is installed, and never changed.
 Standin* g_standin = nullptr;
 
-void on_signal(int) {
-  g_standin->request_stop();
+void on_signal(int number) {
+  if (number == SIGINT) {
+    g_standin->interrupt();
+  } else {
+    g_standin->request_stop();
+  }
 }
 
 void describe(CLI::App& app, mserve::test::StandinOptions& o, bool& servant_of) {

@@ -175,6 +175,9 @@ std::optional<Outcome> Loop::run_query(Connection& connection, const Value& quer
     return std::nullopt;
   }
   Outcome outcome = evaluator_.evaluate(query, {connection.user, options});
+  if (interrupt_.exchange(false, std::memory_order_acq_rel)) {
+    outcome = {Outcome::Kind::done, std::move(outcome.name), Value::error("stop")};
+  }
   return given_up() ? std::nullopt : std::optional(std::move(outcome));
 }
 

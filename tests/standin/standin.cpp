@@ -57,6 +57,10 @@ void Standin::release() noexcept {
   loop_->hold(false);
 }
 
+void Standin::interrupt() noexcept {
+  loop_->interrupt();
+}
+
 void Standin::drop_connections() noexcept {
   loop_->drop_connections();
 }

@@ -48,6 +48,9 @@ class Standin {
   /// Queries that are to run wait from now on, until release(): a q process that is busy.
   void hold() noexcept;
   void release() noexcept;
+  /// As SIGINT for q: what it evaluates ends with the error `stop`; evaluating nothing, it ends
+  /// itself. Also from a signal handler.
+  void interrupt() noexcept;
   /// Closes every connection; a query that runs is given up. New ones are welcome.
   void drop_connections() noexcept;
 

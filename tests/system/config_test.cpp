@@ -74,6 +74,14 @@ TEST_F(Config, TheRouteIsOneOfTheRules) {
             std::string::npos);
 }
 
+TEST_F(Config, InterruptIsAKeyAndOffByDefault) {
+  write("");
+  EXPECT_EQ(value(check({}), "interrupt"), "false");
+  EXPECT_EQ(value(check({"--interrupt"}), "interrupt"), "true");
+  write("interrupt = true\n");
+  EXPECT_EQ(value(check({}), "interrupt"), "true");
+}
+
 TEST_F(Config, WhatCheckPrintsIsAFileThatMeansTheSame) {
   write("servants = 2\ncommand = \"a \\\"b\\\"\"\nclient-ring = 65536\nmatch-wait = \"1000ms\"\n");
   const Output first = check({"-p", "5000"});

@@ -109,6 +109,7 @@ void SessionMaker::fill(Session& session, const shm::Hello& hello, const shm::Cr
   session.running.reserve(session.credit);
   session.undelivered.reserve(session.credit);
   session.aborts.reserve(session.credit);
+  session.interrupts.reserve(session.credit);
   if (gateway) {
     session.origins.places.resize(options_.max_connections);
     session.origins.untold.reserve(options_.max_connections);

@@ -16,6 +16,7 @@ struct DataCounters {
   shm::Counter* retried;         ///< Sent again because their servant died.
   shm::Counter* queue_timeouts;  ///< Waited too long for a servant.
   shm::Counter* overruns;        ///< Ran too long.
+  shm::Counter* interrupts;      ///< Servants told that nobody wants what they run.
   shm::Counter* fragments_in;    ///< Request fragments taken.
   shm::Counter* fragments_out;   ///< Reply fragments sent.
   shm::Counter* kept;            ///< Answers that had to wait for a slow client.

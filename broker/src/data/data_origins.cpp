@@ -98,6 +98,7 @@ void DataPlane::end_origin(OriginState& origin) {
   while (origin.requests_first != kNone) {
     RequestRecord& record = records_[origin.requests_first];
     record.abandoned = true;
+    interrupt(record);
     origin.requests_first = record.next;
     record.next = record.previous = kNone;
   }
@@ -171,6 +172,7 @@ void DataPlane::cancel(OriginState& origin, std::uint64_t client_id) {
     RequestRecord& record = records_[slot];
     if (record.client_id == client_id) {
       record.abandoned = true;
+      interrupt(record);
       (void)dispatcher_.on(Cancel{record.id}, now());
       (void)decide();
       return;

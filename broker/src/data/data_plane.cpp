@@ -39,14 +39,18 @@ Limits limits_of(const BrokerOptions& options, const PolicySource* plugin) {
 }  // namespace
 
 DataCounters DataCounters::add_to(shm::CountersWriter& w) {
-  return {&w.add("requests"),      &w.add("refused"),        &w.add("replies"),
-          &w.add("errors"),        &w.add("discarded"),      &w.add("stale_replies"),
-          &w.add("retried"),       &w.add("queue_timeouts"), &w.add("overruns"),
-          &w.add("fragments_in"),  &w.add("fragments_out"),  &w.add("kept_replies"),
-          &w.add("sessions"),      &w.add("servants"),       &w.add("attached_total"),
-          &w.add("closed_total"),  &w.add("queued"),         &w.add("running"),
-          &w.add("affinity_hits"), &w.add("remote"),         &w.add("policy_plugin_faults"),
-          &w.add("wakes"),         &w.add("sleeps")};
+  return {&w.add("requests"),     &w.add("refused"),
+          &w.add("replies"),      &w.add("errors"),
+          &w.add("discarded"),    &w.add("stale_replies"),
+          &w.add("retried"),      &w.add("queue_timeouts"),
+          &w.add("overruns"),     &w.add("interrupts"),
+          &w.add("fragments_in"), &w.add("fragments_out"),
+          &w.add("kept_replies"), &w.add("sessions"),
+          &w.add("servants"),     &w.add("attached_total"),
+          &w.add("closed_total"), &w.add("queued"),
+          &w.add("running"),      &w.add("affinity_hits"),
+          &w.add("remote"),       &w.add("policy_plugin_faults"),
+          &w.add("wakes"),        &w.add("sleeps")};
 }
 
 DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Links& links,
@@ -331,7 +335,8 @@ Nanos DataPlane::sleep_ns() {
   const bool wants_room = !outbox_list_.empty() || !granting_.empty() ||
                           std::any_of(all_.begin(), all_.end(), [](const Session* s) {
                             return s->blocked_since != 0 || !s->undelivered.empty() ||
-                                   !s->aborts.empty() || !s->origins.untold.empty();
+                                   !s->aborts.empty() || !s->interrupts.empty() ||
+                                   !s->origins.untold.empty();
                           });
   return wants_room || dispatcher_.next_wakeup(now()) != kForever ? kTimerInterval
                                                                   : shm::kSleepNsMax;

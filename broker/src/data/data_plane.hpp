@@ -155,6 +155,8 @@ class DataPlane {
   void leave_servant(RequestRecord& record) noexcept;
   void fail(const Decision& decision);
   void overrun(const Decision& decision);
+  void interrupt(RequestRecord& record);
+  void send_interrupts(Session& servant);
   void discard(RequestId id);
   void release_record(RequestRecord& record) noexcept;
   [[nodiscard]] OriginState* origin_of(const RequestRecord& record) noexcept;

@@ -27,6 +27,9 @@ bool DataPlane::serve_servant(Session& servant) {
   if (!servant.aborts.empty()) [[unlikely]] {
     send_aborts(servant);
   }
+  if (!servant.interrupts.empty()) [[unlikely]] {
+    send_interrupts(servant);
+  }
   bool worked = false;
   for (int i = 0; i < kFramesPerPass; ++i) {
     shm::FrameView frame;
@@ -110,6 +113,9 @@ void DataPlane::finish(Session& servant, RequestRecord& record) {
   }
   if (!servant.aborts.empty()) [[unlikely]] {
     std::erase(servant.aborts, record.id);
+  }
+  if (!servant.interrupts.empty()) [[unlikely]] {
+    std::erase(servant.interrupts, record.id);
   }
   if (!servant.undelivered.empty()) [[unlikely]] {
     std::erase(servant.undelivered, slot);

@@ -296,6 +296,9 @@ void DataPlane::deliver_waiting(Session& servant) {
     }
     store_.give_back(record.block);
     servant.undelivered.erase(servant.undelivered.begin());
+    if (record.abandoned) {
+      interrupt(record);
+    }
   }
 }
 
@@ -307,6 +310,7 @@ void DataPlane::leave_servant(RequestRecord& record) noexcept {
   std::erase(servant.running, record.id.slot);
   std::erase(servant.undelivered, record.id.slot);
   std::erase(servant.aborts, record.id);
+  std::erase(servant.interrupts, record.id);
   record.servant_session = kNone;
 }
 
@@ -342,9 +346,45 @@ void DataPlane::overrun(const Decision& decision) {
   if (std::find(undelivered.begin(), undelivered.end(), record.id.slot) != undelivered.end() &&
       record.id != current_) {
     finish(servant, record);  // its ring had no room: it never got there
+  } else {
+    interrupt(record);
   }
   if (wanted) {
     answer_status(*origin, client_id, Errc::timed_out, /*reply_begun=*/false);
+  }
+}
+
+/// Nobody waits for this request any more: its servant may stop it, if that is wished. One that
+/// knows no `cancel` passes it over.
+void DataPlane::interrupt(RequestRecord& record) {
+  if (!options_.interrupt || record.servant_session == kNone || record.interrupted ||
+      record.reply_begun || record.flow != kNone || record.id == current_) {
+    return;
+  }
+  Session& servant = *sessions_[record.servant_session];
+  const auto& undelivered = servant.undelivered;
+  if (std::find(undelivered.begin(), undelivered.end(), record.id.slot) != undelivered.end()) {
+    return;  // deliver_waiting() comes back to it
+  }
+  if (std::find(servant.aborts.begin(), servant.aborts.end(), record.id) != servant.aborts.end()) {
+    return;  // it never got all of it
+  }
+  record.interrupted = true;
+  counters_.interrupts->add();
+  servant.interrupts.push_back(record.id);
+  send_interrupts(servant);
+}
+
+void DataPlane::send_interrupts(Session& servant) {
+  while (!servant.interrupts.empty()) {
+    shm::FrameHeader head;
+    head.kind = shm::Kind::cancel;
+    head.id = servant.interrupts.back().packed();
+    if (!shm::try_send_whole(servant.out, head, {}, {})) {
+      return;
+    }
+    note_wake(servant);
+    servant.interrupts.pop_back();
   }
 }
 

@@ -140,6 +140,7 @@ void DataPlane::close_servant(Session& servant) {
   servant.running.clear();
   servant.undelivered.clear();
   servant.aborts.clear();
+  servant.interrupts.clear();
 }
 
 void DataPlane::keep_for_repeat(Session& servant) {

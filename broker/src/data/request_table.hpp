@@ -29,6 +29,7 @@ struct RequestRecord {
   bool repeatable = false;        ///< May be sent again; its payload is kept until it is answered.
   bool kept = false;              ///< Payload is still readable at kept_pos.
   bool abandoned = false;         ///< The client needs no answer any more.
+  bool interrupted = false;       ///< Its servant was, or is to be, told that nobody wants it.
   bool reply_begun = false;       ///< Fragments of its answer were taken from the servant.
   std::uint64_t reply_bytes = 0;  ///< Fragment bytes taken from the servant so far.
   std::uint64_t reply_total = 0;

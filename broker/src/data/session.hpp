@@ -77,6 +77,7 @@ struct Session {
   std::vector<std::uint32_t> running;      ///< Slots sent to it; never grows beyond its credit.
   std::vector<std::uint32_t> undelivered;  ///< Of these, slots that its ring had no room for yet.
   std::vector<RequestId> aborts;           ///< Requests whose flow was cut; it must still be told.
+  std::vector<RequestId> interrupts;       ///< Requests that it runs for nobody; likewise.
   std::uint64_t front_done = 0;            ///< Payload bytes of the front frame already forwarded.
 
   [[nodiscard]] bool is_servant() const noexcept { return role == shm::Role::servant; }

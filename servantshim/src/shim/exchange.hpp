@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "mserve/shm/errc.hpp"
@@ -81,6 +82,20 @@ class Exchange {
   }
   /// Something is expected from q.
   [[nodiscard]] bool awaiting() const noexcept { return !questions_.empty() || reader_.busy(); }
+
+  /// The broker's id of the request that q runs and nobody wants any more; nothing when there is
+  /// none, or q has begun its answer.
+  [[nodiscard]] std::optional<std::uint64_t> unwanted() const noexcept {
+    const Question* const oldest = questions_.oldest();
+    const bool runs = oldest != nullptr && oldest->sent && !oldest->orphan && !reader_.busy();
+    return runs && oldest->unwanted ? std::optional(oldest->id) : std::nullopt;
+  }
+  /// What was to be done about it is done: unwanted() names it no more.
+  void forget_unwanted() noexcept {
+    if (Question* const oldest = questions_.oldest()) {
+      oldest->unwanted = false;
+    }
+  }
 
   /// Why step() said broker_broken.
   [[nodiscard]] Errc fault() const noexcept { return fault_; }

@@ -165,6 +165,12 @@ Transfer QSocket::receive(std::span<std::byte> into) noexcept {
   return {later ? Outcome::blocked : Outcome::lost, 0};
 }
 
+bool QSocket::has_something() const noexcept {
+  char byte = 0;
+  const ssize_t got = recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
 bool QSocket::wait(bool writable, std::uint64_t ns, const std::atomic<bool>& stop) const {
   return wait_for(fd_.get(), writable ? POLLOUT : POLLIN, ns, stop);
 }

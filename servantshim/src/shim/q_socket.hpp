@@ -42,6 +42,9 @@ class QSocket final : public QLink {
   [[nodiscard]] Transfer send(std::span<const Piece> pieces) noexcept override;
   [[nodiscard]] Transfer receive(std::span<std::byte> into) noexcept override;
 
+  /// Whether something can be received, or q hung up.
+  [[nodiscard]] bool has_something() const noexcept;
+
   /// Waits until q can be read from (or written to) or hung up. @return false after `ns`, or soon
   /// after `stop`.
   [[nodiscard]] bool wait(bool writable, std::uint64_t ns, const std::atomic<bool>& stop) const;

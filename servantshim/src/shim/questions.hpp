@@ -14,6 +14,7 @@ struct Question {
   std::uint64_t qid = 0;  ///< Ours: what LBT's servants send back. 0: a probe.
   bool probe = false;     ///< Our own health probe: nobody waits for the answer.
   bool orphan = false;    ///< Its session ended: q will answer, and nobody wants to know.
+  bool unwanted = false;  ///< The broker wants no answer; q may be interrupted for that, once.
   bool sent = false;      ///< All of it went to q; an answer before that is no answer.
 };
 
@@ -45,6 +46,17 @@ class Questions {
     if (index < entries_.size()) {
       entries_[index].sent = true;
     }
+  }
+  /// The broker's request `id` is not wanted any more. Nothing happens when q was not asked it.
+  void mark_unwanted(std::uint64_t id) noexcept {
+    for (Question& question : entries_) {
+      question.unwanted = question.unwanted || (question.id == id && !question.probe);
+    }
+  }
+  /// The oldest one, which q runs if it has all of it; nullptr when it was asked nothing.
+  [[nodiscard]] Question* oldest() noexcept { return entries_.empty() ? nullptr : &entries_[0]; }
+  [[nodiscard]] const Question* oldest() const noexcept {
+    return entries_.empty() ? nullptr : &entries_[0];
   }
   void orphan_all() noexcept {
     for (Question& question : entries_) {

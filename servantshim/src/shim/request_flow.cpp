@@ -36,6 +36,9 @@ RequestWriter::Step RequestWriter::take_frame(Rings& rings) {
   if (frame.header.kind == shm::Kind::abort) {
     return take_abort(rings, frame.header.id);
   }
+  if (frame.header.kind == shm::Kind::cancel) {
+    return take_cancel(rings, frame.header.id);
+  }
   rings.in.release();  // other kinds mean nothing to a servant
   return Step::worked;
 }
@@ -204,6 +207,24 @@ RequestWriter::Step RequestWriter::take_abort(Rings& rings, std::uint64_t id) {
     held_bytes_ -= held->total_bytes;
     held_.erase(held);
   }
+  rings.in.release();
+  return Step::worked;
+}
+
+/// Nobody wants this request any more. It stays in the books, since it is to be answered.
+RequestWriter::Step RequestWriter::take_cancel(Rings& rings, std::uint64_t id) {
+  const auto held = std::find_if(held_.begin(), held_.end(), [id](const Held& h) {
+    return h.id == id && h.bytes.size() == h.total_bytes;
+  });
+  if (held != held_.end()) {
+    const Step refused = refuse_frame(rings, id, kRefusedUnwanted);
+    if (refused == Step::worked) {
+      held_bytes_ -= held->total_bytes;
+      held_.erase(held);
+    }
+    return refused;
+  }
+  questions_.mark_unwanted(id);
   rings.in.release();
   return Step::worked;
 }

@@ -103,6 +103,7 @@ class RequestWriter {
                        const shm::FlowExt& flow);
   Step hold(Rings& rings, const shm::FrameView& frame, std::uint64_t total_bytes);
   Step take_abort(Rings& rings, std::uint64_t id);
+  Step take_cancel(Rings& rings, std::uint64_t id);
   Step refuse(Rings& rings, std::uint64_t id, const char* text);
   Step refuse_frame(Rings& rings, std::uint64_t id, const char* text);
   Step cut(Rings& rings, std::uint64_t id, const char* text);

@@ -123,6 +123,8 @@ bool Shim::try_connect(std::uint64_t patience_ns, std::string& why) {
     return false;
   }
   exchange_.connect(identity.form, identity.capability);
+  q_process_ = {};
+  q_process_sought_ = false;
   log_.recovered();
   log_.event("connected: q at " + options_.q.text() + ", capability " +
              std::to_string(identity.capability) + ", servant protocol " + name_of(identity.form));

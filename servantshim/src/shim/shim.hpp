@@ -12,6 +12,7 @@
 #include "shim/backoff.hpp"
 #include "shim/exchange.hpp"
 #include "shim/options.hpp"
+#include "shim/q_process.hpp"
 #include "shim/q_socket.hpp"
 #include "shim/shim_log.hpp"
 
@@ -65,6 +66,7 @@ class Shim {
   void look_after(std::uint64_t now_ns);
   void probe_if_due(std::uint64_t now_ns);
   void sleep_on(bool for_ring, bool for_q_room, std::uint64_t ns);
+  void interrupt_if_due(std::uint64_t now_ns);  // shim_interrupt.cpp
 
   ShimOptions options_;
   ShimLog log_;
@@ -72,6 +74,8 @@ class Shim {
   static_assert(std::atomic<bool>::is_always_lock_free, "stop() must be safe in a signal handler");
 
   QSocket q_;
+  QProcess q_process_;             ///< Of this connection, once it was sought.
+  bool q_process_sought_ = false;  ///< Only when there is something to interrupt.
   Exchange exchange_;
   std::optional<shm::Attachment> attachment_;
   Backoff q_backoff_;
@@ -87,6 +91,8 @@ class Shim {
   std::uint64_t looked_ns_ = 0;  ///< When sockets were last looked at.
   std::uint64_t active_ns_ = 0;  ///< About when something last went through.
   std::uint64_t probed_ns_ = 0;  ///< When the probe went out, or q last had a reason to keep quiet.
+  std::uint64_t unwanted_id_ = 0;  ///< What q was last seen to run for nobody; 0: nothing.
+  std::uint64_t unwanted_ns_ = 0;  ///< Since when.
 };
 
 }  // namespace mserve::shim

@@ -94,6 +94,7 @@ void Shim::look_after(std::uint64_t now_ns) {
     session_over(Errc::disconnected, attachment_->closing_reason());
     return;
   }
+  interrupt_if_due(now_ns);
   probe_if_due(now_ns);
 }
 

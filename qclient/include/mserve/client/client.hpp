@@ -136,7 +136,8 @@ class Client {
                                            std::uint64_t deadline_ns = 0);
 
   /// Gives up on a request: it is completed hereby, its answer will not be seen. A servant that
-  /// runs it is not interrupted. @return false when the id is not in flight, nor kept for poll().
+  /// runs it goes on, unless the broker was started with --interrupt. @return false when the id is
+  /// not in flight, nor kept for poll().
   bool cancel(std::uint64_t id);
 
   // --- receiving

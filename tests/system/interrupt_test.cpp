@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// --interrupt: what runs for nobody any more is stopped. Real broker, shim and stand-in, each a
+// process: the signal has to find the right one.
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "mserve/client/query.hpp"
+#include "support/requests.hpp"
+#include "support/shim_process.hpp"
+#include "system/gateway_setup.hpp"
+
+namespace mserve::test {
+namespace {
+
+constexpr const char* kAnHour = "sleep 3600000";
+constexpr const char* kSaid = "q is interrupted";
+
+/// A q that serves alone: only an interruption makes it answer anything within the hour.
+struct OneQ {
+  explicit OneQ(std::vector<std::string> broker_args, std::vector<std::string> q_args = {},
+                bool by_socket = false)
+      : broker(with_gateway(std::move(broker_args), 0)),
+        q(std::move(q_args)),
+        shim(broker, by_socket ? std::vector<std::string>{"--q-socket", std::to_string(q.port())}
+                               : std::vector<std::string>{"--q", ":" + std::to_string(q.port())}) {
+    broker.wait_for_counter("servants", 1);
+  }
+
+  /// The next one is answered, so q has come back.
+  void expect_back() {
+    RawClient next = connect(broker);
+    EXPECT_EQ(next.query(text("echo 42")), Value::long_atom(42));
+    EXPECT_EQ(shim.count(kSaid), 1U) << shim.log();
+    broker.wait_for_counter("interrupts", 1);
+    EXPECT_FALSE(q.process().ended());
+  }
+
+  Broker broker;
+  StandinProcess q;
+  ShimProcess shim;
+};
+
+TEST(Interrupt, WhatRunsTooLongIsStoppedAndItsServantComesBack) {
+  OneQ one({"--interrupt", "--timeout", "50ms"});
+  RawClient client = connect(one.broker);
+  EXPECT_EQ(client.query(text(kAnHour)), Value::error("timeout"));
+  one.expect_back();
+  one.broker.wait_for_counter("overruns", 1);
+  one.broker.wait_for_counter("discarded", 1);
+}
+
+TEST(Interrupt, TheSameOverAUnixSocketAndWithLbtServants) {
+  OneQ one({"--interrupt", "--timeout", "50ms"}, {"--uds", "--form", "lbt"}, /*by_socket=*/true);
+  RawClient client = connect(one.broker);
+  EXPECT_EQ(client.query(text(kAnHour)), Value::error("timeout"));
+  one.expect_back();
+}
+
+TEST(Interrupt, WhatItsConnectionHungUpOnIsStopped) {
+  OneQ one({"--interrupt"});
+  {
+    RawClient client = RawClient::unix_socket(one.broker.socket_path(), true);
+    ASSERT_TRUE(client.handshake());
+    ASSERT_TRUE(client.send(text(kAnHour), MessageKind::sync));
+    one.broker.wait_for_counter("requests", 1);
+  }
+  one.expect_back();
+}
+
+TEST(Interrupt, WhatAClientOfTheLibraryCancelsOrLeavesIsStopped) {
+  for (const bool leaves : {false, true}) {
+    OneQ one({"--interrupt"});
+    Client client = one.broker.client();
+    const auto id = send_query(client, make_query(kAnHour, ""), {}, watchdog());
+    ASSERT_TRUE(id);
+    one.broker.wait_for_counter("requests", 1);
+    if (leaves) {
+      client = one.broker.client();
+    } else {
+      client.cancel(id.value());
+    }
+    one.expect_back();
+  }
+}
+
+TEST(Interrupt, WithoutTheFlagNobodyIsTold) {
+  const Broker broker(with_gateway({"--timeout", "20ms"}, 0));
+  RawPeer servant = raw_servant(broker, "one");
+  broker.wait_for_counter("servants", 1);
+  RawClient client = connect(broker);
+  EXPECT_EQ(client.query(text(kAnHour)), Value::error("timeout"));
+  const auto request = servant.take();
+  ASSERT_TRUE(request);
+  ASSERT_TRUE(answer(servant, request->header.id, kdb::encode(Value::null())));
+  EXPECT_EQ(client.query(text("echo 1")), Value::error("timeout"));
+  const auto next = servant.take();
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->header.kind, shm::Kind::request) << "and nothing before it";
+  EXPECT_EQ(broker.counter("interrupts"), 0U);
+}
+
+TEST(Interrupt, AServantIsToldOnceAndOnlyOfWhatItRunsAndHasNotBegunToAnswer) {
+  BrokerSetup setup;
+  setup.args = {"--interrupt"};
+  const Broker broker(setup);
+  RawPeer servant = raw_servant(broker, "one", 2);
+  broker.wait_for_counter("servants", 1);
+  RawPeer client = raw_client(broker);
+  for (const std::uint64_t id : {1, 2, 3}) {
+    ASSERT_TRUE(client.request(id, pattern(10)));
+  }
+  const auto first = servant.take();
+  const auto second = servant.take();
+  ASSERT_TRUE(first && second);
+  // Of the first one the answer has begun, the third one waits in the broker.
+  shm::FrameHeader head;
+  head.kind = shm::Kind::reply;
+  head.flags = shm::kFlagOpaque;
+  head.id = first->header.id;
+  ASSERT_TRUE(servant.fragment(head, 0, 20, pattern(10)));
+  ASSERT_TRUE(client.take());
+  const auto cancel = [&client](std::uint64_t id) {
+    shm::FrameHeader cancelled;
+    cancelled.kind = shm::Kind::cancel;
+    cancelled.id = id;
+    return client.send_control(cancelled);
+  };
+  for (const std::uint64_t id : {1, 3, 2, 2}) {
+    ASSERT_TRUE(cancel(id));
+  }
+  const auto told = servant.take();
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->header.kind, shm::Kind::cancel);
+  EXPECT_EQ(told->header.id, second->header.id);
+  client.vanish();
+  broker.wait_for_counter("sessions", 1);
+  // What it does with that is its own affair: it answers, and goes on.
+  ASSERT_TRUE(servant.fragment(head, 10, 20, pattern(10)));
+  ASSERT_TRUE(servant.reply(second->header.id, pattern(10)));
+  RawPeer other = raw_client(broker);
+  ASSERT_TRUE(other.request(7, pattern(10)));
+  const auto next = servant.take();
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->header.kind, shm::Kind::request);
+  EXPECT_EQ(broker.counter("interrupts"), 1U);
+}
+
+TEST(Interrupt, AServantOfTheSdkPassesItOver) {
+  BrokerSetup setup = with_gateway({"--interrupt", "--timeout", "1ms"}, 1);
+  setup.servant_args = "--rows 1000000";
+  const Broker broker(setup);
+  RawClient client = connect(broker);
+  ASSERT_TRUE(wait_until(
+      [&] {
+        (void)client.query(text("proc1 `IBM"));
+        return broker.counter("interrupts").value_or(0) > 1;
+      },
+      "it was told more than once"));
+  EXPECT_EQ(broker.counter("servants"), 1U);
+  EXPECT_EQ(broker.counter("closed_total"), 0U);
+}
+
+TEST(Interrupt, AQThatEndsByItIsWaitedForAsEver) {
+  // The signal that comes too late, made certain: q evaluates nothing when it comes.
+  OneQ one({"--interrupt"});
+  one.q.process().signal(SIGINT);
+  EXPECT_EQ(one.q.process().wait(), 0);
+  one.broker.wait_for_counter("servants", 0);
+  const StandinProcess again({}, one.q.port());
+  one.broker.wait_for_counter("servants", 1);
+  RawClient client = connect(one.broker);
+  EXPECT_EQ(client.query(text("echo 42")), Value::long_atom(42));
+}
+
+}  // namespace
+}  // namespace mserve::test
