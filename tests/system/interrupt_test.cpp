@@ -110,7 +110,7 @@ TEST(Interrupt, AServantIsToldOnceAndOnlyOfWhatItRunsAndHasNotBegunToAnswer) {
   RawPeer servant = raw_servant(broker, "one", 2);
   broker.wait_for_counter("servants", 1);
   RawPeer client = raw_client(broker);
-  for (const std::uint64_t id : {1, 2, 3}) {
+  for (const std::uint64_t id : {1U, 2U, 3U}) {
     ASSERT_TRUE(client.request(id, pattern(10)));
   }
   const auto first = servant.take();
@@ -129,7 +129,7 @@ TEST(Interrupt, AServantIsToldOnceAndOnlyOfWhatItRunsAndHasNotBegunToAnswer) {
     cancelled.id = id;
     return client.send_control(cancelled);
   };
-  for (const std::uint64_t id : {1, 3, 2, 2}) {
+  for (const std::uint64_t id : {1U, 3U, 2U, 2U}) {
     ASSERT_TRUE(cancel(id));
   }
   const auto told = servant.take();

@@ -129,6 +129,17 @@ TEST_F(LaunchQ, ThoseOfAnotherHostServeWhenNoneIsHere) {
   broker.wait_for_counter("remote", 2);
 }
 
+TEST_F(LaunchQ, OneThatRunsForNobodyIsInterrupted) {
+  const Broker broker(setup({"--interrupt", "--timeout", "50ms", "1", script_}));
+  Client client = broker.client();
+  const auto answer = query(client, "sleep 3600000", {}, watchdog());
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, Errc::timed_out);
+  EXPECT_EQ(ask(client, "echo 42"), Value::long_atom(42));
+  EXPECT_EQ(broker.log_lines("q is interrupted").size(), 1U) << broker.log();
+  EXPECT_EQ(broker.log_lines("connected: q at ").size(), 1U) << "it is the same q";
+}
+
 TEST_F(LaunchQ, WhatWaitedTooLongGoesToTier1) {
   const Broker broker(setup({"--spill-after", "1ms"}));
   const StandinProcess q;
