@@ -241,6 +241,11 @@ void add_gateway(CLI::App& app, BrokerOptions& all) {
       ->option_text("FILE [everybody]");
   app.add_option("--roles", o.roles_file, "What they may call: LBT's roles.csv. HUP reads it again")
       ->option_text("FILE [everything]");
+  app.add_option(
+         "--wrap", o.wrap,
+         "Each query goes to its servant as (`FN; `user; query), so that FN can decide in q "
+         "who may ask what")
+      ->option_text("FN [as it is]");
 }
 
 /// Puts the options that `add` adds under a heading of their own.

@@ -46,6 +46,16 @@ Evaluator::Evaluator(std::uint64_t rows, std::function<void(std::uint64_t ms)> s
   add("fail", [](const Value& text) { return Value::error(text.text_view().value_or("type")); });
   add("big", big);
   add("user", [this](const Value&) { return Value::symbol(caller_->user); });
+  functions_.emplace("asked", [](std::span<const Value> arguments) {
+    return Value::list({arguments.begin(), arguments.end()});
+  });
+  functions_.emplace("entitled", [this](std::span<const Value> arguments) {
+    if (arguments.size() != 2) {
+      return Value::error("rank");
+    }
+    return arguments[0] == Value::symbol("eve") ? Value::error("access")
+                                                : plain_answer(evaluate(arguments[1], *caller_));
+  });
   add("options", [this](const Value&) { return caller_->options; });
 }
 

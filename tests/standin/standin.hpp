@@ -6,6 +6,8 @@
 //   sleep ms       its argument, so much later       fail text          the error `text`
 //   big bytes      a byte vector of that count       user[]             who the connection said it
 //   is options[]      the options of an LBT request, `::` without
+//   asked u x      its arguments as a list           entitled u x       what the query x gives, the
+//                                                    error `access` for the user u `eve`
 // Anything else that q would evaluate is the error `nyi`. As in q one thread does everything, one
 // message at a time: while a query runs, nobody is served. The empty query "" (flush, probe) is
 // answered by every form as q would, and is no occasion to die, to be slow or to be counted as a

@@ -82,6 +82,24 @@ TEST_F(Config, InterruptIsAKeyAndOffByDefault) {
   EXPECT_EQ(value(check({}), "interrupt"), "true");
 }
 
+TEST_F(Config, WrapIsAKeyThatTakesNamesOfQ) {
+  write("port = 5000\nwrap = \".gw.run\"\n");
+  EXPECT_EQ(value(check({}), "wrap"), "\".gw.run\"");
+  EXPECT_EQ(value(check({"--wrap", "f_1"}), "wrap"), "\"f_1\"");
+  write("");
+  EXPECT_EQ(check({}).out.find("\nwrap = "), std::string::npos) << "off by default";
+  for (const char* const wrong : {"{x}", "2f", "f g", ".", "f."}) {
+    const Output output = check({"-p", "5000", "--wrap", wrong});
+    EXPECT_EQ(output.exit_code, 2) << wrong;
+    EXPECT_NE(output.err.find("--wrap: '" + std::string(wrong) + "' is not a name of q"),
+              std::string::npos)
+        << output.err;
+  }
+  const Output alone = check({"--wrap", "f"});
+  EXPECT_EQ(alone.exit_code, 2);
+  EXPECT_NE(alone.err.find("--wrap: only with -p"), std::string::npos) << alone.err;
+}
+
 TEST_F(Config, WhatCheckPrintsIsAFileThatMeansTheSame) {
   write("servants = 2\ncommand = \"a \\\"b\\\"\"\nclient-ring = 65536\nmatch-wait = \"1000ms\"\n");
   const Output first = check({"-p", "5000"});

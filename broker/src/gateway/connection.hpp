@@ -89,7 +89,7 @@ class Connection {
   [[nodiscard]] bool idle() const noexcept { return pending_count_ == 0 && output_.waiting() == 0; }
   /// Memory that it takes for messages and answers now, in bytes.
   [[nodiscard]] std::uint64_t held_bytes() const noexcept {
-    return reader_.held_bytes() + parked_.size() + judged_.payload.size() + kept_bytes_ +
+    return reader_.held_bytes() + parked_.size() + anew_.payload.size() + kept_bytes_ +
            output_.waiting() + pending_count_ * sizeof(Pending);
   }
   /// CLOCK_MONOTONIC of the last bytes in either direction.
@@ -116,9 +116,16 @@ class Connection {
   enum class Step : std::uint8_t { done, held };
   /// What goes to a servant in a message's place.
   struct Forwarded {
-    std::span<const std::byte> query;
-    std::span<const std::byte> payload;  ///< The query, and behind it its options, if any.
+    std::span<const std::byte> query;    ///< As its client may ask it: the route is read in it.
+    std::span<const std::byte> payload;  ///< The query, wrapped if wished, and its options, if any.
     std::span<const std::byte> memory;   ///< Where it lies, if it has to be sent in parts.
+    bool pair = false;                   ///< There are options.
+  };
+  /// The same, put together here.
+  struct Anew {
+    std::vector<std::byte> payload{};  ///< Empty: there is none.
+    std::size_t lead_bytes = 0;        ///< Of --wrap.
+    std::size_t query_bytes = 0;
   };
   /// An answer before it is wrapped.
   struct Outcome {
@@ -150,7 +157,9 @@ class Connection {
   [[nodiscard]] bool restricted() const noexcept {
     return role_ != nullptr && !role_->unrestricted;
   }
-  [[nodiscard]] Step submit_judged(const Classified& message);
+  [[nodiscard]] bool wraps() const noexcept { return !context_.settings.wrap.empty(); }
+  [[nodiscard]] bool put_anew(const Classified& message);
+  [[nodiscard]] Step submit_anew(const Classified& message);
   [[nodiscard]] Step submit(const Classified& message, const Forwarded& forwarded);
   [[nodiscard]] shm::PlacementExt placement_for(std::span<const std::byte> query) const;
   [[nodiscard]] kdb::Route route_for(std::span<const std::byte> query,
@@ -170,8 +179,10 @@ class Connection {
 
   // Requests in fragments (connection_flow.cpp).
   [[nodiscard]] std::uint64_t may_send() const noexcept;
+  [[nodiscard]] std::uint64_t first_fragment_bytes_max() const noexcept;
   [[nodiscard]] std::size_t piece_bytes_max() const noexcept;
   [[nodiscard]] bool send_fragment(std::span<const std::byte> bytes);
+  [[nodiscard]] bool send_piece(std::span<const std::byte> bytes);
   [[nodiscard]] Step send_held(std::span<const std::byte> body);
   [[nodiscard]] Step take_begin(const MessageReader::Event& event);
   [[nodiscard]] Step take_piece(const MessageReader::Event& event);
@@ -263,7 +274,7 @@ class Connection {
   std::uint64_t kept_bytes_ = 0;  ///< In buffers of pending messages.
   std::uint64_t ungranted_ = 0;   ///< Fragment bytes taken that the data plane was not told of.
 
-  Admitted judged_;  ///< What goes in a message's place, until all of it is sent.
+  Anew anew_;  ///< What goes in a message's place, until all of it is sent.
 
   // The request that is being sent in fragments, if there is one.
   Pending* flow_ = nullptr;
@@ -272,6 +283,7 @@ class Connection {
   bool flow_held_ = false;       ///< From held_, which is whole; else from pieces of the reader.
   bool swallowing_ = false;      ///< The rest of the pieces goes nowhere.
   std::size_t flow_skip_ = 0;    ///< Bytes of the body in front of the payload still to come.
+  std::size_t flow_lead_ = 0;    ///< Bytes of --wrap that go in front of its first piece.
   std::size_t flow_offset_ = 0;  ///< Place of the payload in held_.
 
   std::uint64_t active_ns_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "gateway/connection.hpp"
+#include "gateway/query_wrap.hpp"
 
 namespace mserve::broker {
 
@@ -22,15 +23,20 @@ bool is_dictionary(std::int8_t type) noexcept {
 
 /// Payload bytes of flow_ that may be sent now.
 std::uint64_t Connection::may_send() const noexcept {
-  const std::uint64_t most = context_.link->fragment_bytes_max();
-  return flow_->sent_bytes == 0 ? std::min(most, kFirstFragmentMax)
-                                : std::min(most, flow_->granted_bytes - flow_->sent_bytes);
+  return flow_->sent_bytes == 0 ? first_fragment_bytes_max()
+                                : std::min(context_.link->fragment_bytes_max(),
+                                           flow_->granted_bytes - flow_->sent_bytes);
+}
+
+std::uint64_t Connection::first_fragment_bytes_max() const noexcept {
+  return std::min(context_.link->fragment_bytes_max(), kFirstFragmentMax);
 }
 
 /// Bytes of the body that can be taken now from a message that comes in pieces.
 std::size_t Connection::piece_bytes_max() const noexcept {
-  return flow_ != nullptr && !flow_held_ ? flow_skip_ + static_cast<std::size_t>(may_send())
-                                         : context_.scratch.size();
+  return flow_ != nullptr && !flow_held_
+             ? flow_skip_ + static_cast<std::size_t>(may_send()) - flow_lead_
+             : context_.scratch.size();
 }
 
 /// Sends the next fragment of flow_. @return false: no room in the ring.
@@ -44,6 +50,20 @@ bool Connection::send_fragment(std::span<const std::byte> bytes) {
   flow_->granted_bytes += flow_->sent_bytes == 0 ? bytes.size() : 0;
   flow_->sent_bytes += bytes.size();
   return true;
+}
+
+/// The same for what came of the message; in front of the first piece goes what wraps the query.
+bool Connection::send_piece(std::span<const std::byte> bytes) {
+  if (flow_lead_ == 0) [[likely]] {
+    return send_fragment(bytes);
+  }
+  std::vector<std::byte> fragment = context_.buffers.take();
+  put_wrap_lead(fragment, context_.settings.wrap, user_);
+  fragment.insert(fragment.end(), bytes.begin(), bytes.end());
+  const bool sent = send_fragment(fragment);
+  context_.buffers.give_back(fragment);
+  flow_lead_ = sent ? 0 : flow_lead_;
+  return sent;
 }
 
 /// Goes on with a request whose whole message is held. @return held until its last byte is sent.
@@ -80,6 +100,11 @@ Connection::Step Connection::take_begin(const MessageReader::Event& event) {
     reader_.hold();  // it is looked at as a whole, and who asks is said behind it
     return Step::done;
   }
+  const std::size_t lead = wraps() ? wrap_lead_bytes(context_.settings.wrap, user_) : 0;
+  if (request && role_ == nullptr && lead > first_fragment_bytes_max() / 2) {
+    reader_.hold();  // a user's name may be longer than what small rings take
+    return Step::done;
+  }
   context_.counters.messages->add();
   if (request && restricted()) {
     Classified message;
@@ -108,7 +133,8 @@ Connection::Step Connection::take_begin(const MessageReader::Event& event) {
     flow_pair_ = head.pair;
     flow_flags_ = flags_of(head.convention, head.pair, false);  // nobody keeps what streams
     flow_skip_ = head.payload_offset;
-    flow_->request_bytes = event.body_bytes - head.payload_offset;
+    flow_lead_ = lead;
+    flow_->request_bytes = lead + event.body_bytes - head.payload_offset;
     // Of a call the first arguments are there, which is all that a route needs; options are not.
     kdb::Route route = route_for(event.bytes.subspan(head.payload_offset), {});
     flow_->route = route.hash;
@@ -130,7 +156,7 @@ Connection::Step Connection::take_piece(const MessageReader::Event& event) {
   }
   const std::size_t skip = std::min(flow_skip_, event.bytes.size());
   const std::span<const std::byte> payload = event.bytes.subspan(skip);
-  if (!payload.empty() && !send_fragment(payload)) {
+  if (!payload.empty() && !send_piece(payload)) {
     return Step::held;
   }
   flow_skip_ -= skip;

@@ -4,6 +4,7 @@
 
 #include "gateway/admin_call.hpp"
 #include "gateway/connection.hpp"
+#include "gateway/query_wrap.hpp"
 #include "mserve/kdb/codec.hpp"
 #include "plugin/route_plugin.hpp"
 
@@ -63,9 +64,9 @@ void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
 // hot: one skip over a list of two or three, the route, one copy into the ring.
 Connection::Step Connection::take_whole(const MessageReader::Event& event) {
   if (flow_held_) {
-    const Step step = send_held(judged_.payload.empty() ? event.bytes : judged_.payload);
+    const Step step = send_held(anew_.payload.empty() ? event.bytes : anew_.payload);
     if (step == Step::done) {
-      judged_ = {};
+      context_.buffers.give_back(anew_.payload);
     }
     return step;
   }
@@ -98,8 +99,9 @@ Connection::Step Connection::take_whole(const MessageReader::Event& event) {
           break;
         }
       }
-      if ((role_ == nullptr ? submit(message, {message.query, message.payload, event.bytes})
-                            : submit_judged(message)) == Step::held) {
+      if ((role_ == nullptr && !wraps() ? submit(message, {message.query, message.payload,
+                                                           event.bytes, !message.options.empty()})
+                                        : submit_anew(message)) == Step::held) {
         return Step::held;
       }
       break;
@@ -122,20 +124,47 @@ bool Connection::may_ask(Convention convention) noexcept {
   return hold_ == Hold::none;
 }
 
-/// Says who asks. Of a restricted user only what was understood goes on, and as it was understood.
-Connection::Step Connection::submit_judged(const Classified& message) {
-  if (judged_.payload.empty()) {  // else it waited for room in the ring
+/// What goes on in a message's place. Says who asks: with --users in its options, and of a
+/// restricted user only what was understood goes on, and as it was understood; with --wrap in front
+/// of the query. @return false: it is answered with what forbids it.
+bool Connection::put_anew(const Classified& message) {
+  Admitted admitted;
+  std::span<const std::byte> payload = message.payload;
+  std::size_t query_bytes = message.query.size();
+  if (role_ != nullptr) {
     auto judged = judge(message.query, message.options, {user_, *role_});
     if (!judged) {
       answer_forbidden(message, judged.error());
-      return Step::done;
+      return false;
     }
-    judged_ = std::move(judged).value();
+    admitted = std::move(judged).value();
+    payload = admitted.payload;
+    query_bytes = admitted.query_bytes;
   }
-  const std::span<const std::byte> payload = judged_.payload;
-  const Step step = submit(message, {payload.first(judged_.query_bytes), payload, payload});
+  anew_ = {.query_bytes = query_bytes};
+  if (!wraps()) {
+    anew_.payload = std::move(admitted.payload);
+    return true;
+  }
+  anew_.lead_bytes = wrap_lead_bytes(context_.settings.wrap, user_);
+  anew_.payload = context_.buffers.take();
+  anew_.payload.reserve(anew_.lead_bytes + payload.size());
+  put_wrap_lead(anew_.payload, context_.settings.wrap, user_);
+  append(anew_.payload, payload);
+  return true;
+}
+
+Connection::Step Connection::submit_anew(const Classified& message) {
+  // If there is one already, it waited for room in the ring.
+  if (anew_.payload.empty() && !put_anew(message)) {
+    return Step::done;
+  }
+  const std::span<const std::byte> payload = anew_.payload;
+  const bool pair = payload.size() != anew_.lead_bytes + anew_.query_bytes;
+  const Step step = submit(
+      message, {payload.subspan(anew_.lead_bytes, anew_.query_bytes), payload, payload, pair});
   if (step == Step::done) {
-    judged_ = {};
+    context_.buffers.give_back(anew_.payload);
   }
   return step;
 }
@@ -175,10 +204,9 @@ Connection::Step Connection::submit(const Classified& message, const Forwarded& 
   pending.route = route.hash;
   pending.route_text = std::move(route.text);
   pending.request_bytes = forwarded.payload.size();
-  const bool pair = forwarded.payload.size() != forwarded.query.size();
   const Wishes wishes = wishes_of(message.options);
   pending.terms = {wishes.deadline, placement_for(forwarded.query), wishes.priority};
-  const std::uint8_t flags = flags_of(message.convention, pair, wishes.repeatable);
+  const std::uint8_t flags = flags_of(message.convention, forwarded.pair, wishes.repeatable);
   note_query(message.query, pending.query_head);
   if (forwarded.payload.size() <= context_.link->whole_bytes_max()) [[likely]] {
     if (!context_.link->try_send(head_of(pending, flags), forwarded.payload)) {

@@ -57,6 +57,7 @@ ConnectionSettings settings_of(const BrokerOptions& options) {
   settings.max_gathered = gateway.max_gathered;
   settings.route_plugin = options.plugins.route;
   settings.placing = options.classes_max() > 1;
+  settings.wrap = gateway.wrap;
   settings.admin_uids = admin_uids_of(gateway);
   return settings;
 }

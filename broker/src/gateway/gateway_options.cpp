@@ -6,6 +6,8 @@
 
 #include <array>
 
+#include "gateway/query_wrap.hpp"
+
 namespace mserve::broker {
 
 namespace {
@@ -43,6 +45,11 @@ void GatewayOptions::validate(std::vector<std::string>& faults) const {
   check(max_gathered >= 1U << 20 && max_gathered <= 1ULL << 40, "--max-gathered: 1 MiB to 1 TiB");
   check(users_file.empty() || enabled, "--users: only with -p, whose clients it lets in");
   check(roles_file.empty() || !users_file.empty(), "--roles: only with --users, who have them");
+  check(wrap.empty() || enabled, "--wrap: only with -p, whose clients' queries it wraps");
+  check(wrap.empty() || is_q_name(wrap),
+        "--wrap: '" + wrap +
+            "' is not a name of q: letters, digits, . and _, beginning with a letter or ., at most "
+            "128");
   for (const std::string& user : admin_users) {
     check(getpwnam(user.c_str()) != nullptr, "--admin-users: there is no user called " + user);
   }
