@@ -87,6 +87,24 @@ TEST(Interrupt, WhatAClientOfTheLibraryCancelsOrLeavesIsStopped) {
   }
 }
 
+TEST(Interrupt, AQThatHasNotBegunIsSignalledOnceItHas) {
+  for (const bool by_socket : {false, true}) {
+    OneQ one({"--interrupt"},
+             by_socket ? std::vector<std::string>{"--uds"} : std::vector<std::string>{}, by_socket);
+    Client client = one.broker.client();
+    one.q.process().signal(SIGSTOP);
+    const auto id = send_query(client, make_query(kAnHour, ""), {}, watchdog());
+    ASSERT_TRUE(id);
+    one.broker.wait_for_counter("requests", 1);
+    client.cancel(id.value());
+    one.broker.wait_for_counter("interrupts", 1);
+    let_pass(100'000'000);
+    EXPECT_EQ(one.shim.count(kSaid), 0U) << "the signal would meet a q that evaluates nothing";
+    one.q.process().signal(SIGCONT);
+    one.expect_back();
+  }
+}
+
 TEST(Interrupt, WithoutTheFlagNobodyIsTold) {
   const Broker broker(with_gateway({"--timeout", "20ms"}, 0));
   RawPeer servant = raw_servant(broker, "one");

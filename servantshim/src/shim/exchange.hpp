@@ -90,6 +90,8 @@ class Exchange {
     const bool runs = oldest != nullptr && oldest->sent && !oldest->orphan && !reader_.busy();
     return runs && oldest->unwanted ? std::optional(oldest->id) : std::nullopt;
   }
+  /// q was asked nothing else.
+  [[nodiscard]] bool asked_one() const noexcept { return questions_.one(); }
   /// What was to be done about it is done: unwanted() names it no more.
   void forget_unwanted() noexcept {
     if (Question* const oldest = questions_.oldest()) {

@@ -2,7 +2,9 @@
 #include "shim/q_process.hpp"
 
 #include <dirent.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -101,8 +103,13 @@ std::string shown_there(const sockaddr_storage& address) {
   return text;
 }
 
-/// `socket:[INODE]` of the connected socket with these two addresses; empty when there is none.
-std::string link_in(const char* table, const std::string& local, const std::string& remote) {
+/// The other end of a TCP connection within this host.
+struct OtherEnd {
+  std::string link;       ///< `socket:[INODE]`, as links in /proc name it; empty: there is none.
+  bool read_all = false;  ///< Its process has taken all that arrived.
+};
+
+OtherEnd end_in(const char* table, const std::string& local, const std::string& remote) {
   std::ifstream file(table);
   for (std::string line; std::getline(file, line);) {
     std::istringstream words(line);
@@ -110,14 +117,13 @@ std::string link_in(const char* table, const std::string& local, const std::stri
     words >> slot >> here >> there >> state >> queues >> timer >> retransmits >> uid >> timeout >>
         inode;
     if (here == local && there == remote && !inode.empty() && inode != "0") {
-      return "socket:[" + inode + "]";
+      return {"socket:[" + inode + "]", queues.ends_with(":00000000")};
     }
   }
   return {};
 }
 
-/// The other end of a TCP connection within this host, as links in /proc name it.
-std::string other_end(int fd) {
+OtherEnd other_end(int fd) {
   sockaddr_storage ours{};
   sockaddr_storage theirs{};
   socklen_t ours_bytes = sizeof(ours);
@@ -129,13 +135,16 @@ std::string other_end(int fd) {
   const std::string local = shown_there(theirs);
   const std::string remote = shown_there(ours);
   if (ours.ss_family == AF_INET6) {
-    return link_in("/proc/net/tcp6", local, remote);
+    return end_in("/proc/net/tcp6", local, remote);
   }
-  const std::string link = link_in("/proc/net/tcp", local, remote);
-  // A listener for both families sees IPv4 addresses as IPv6 ones.
-  const std::string front =
-      std::string(16, '0') + (htonl(0xffff) == 0xffff ? "0000FFFF" : "FFFF0000");
-  return link.empty() ? link_in("/proc/net/tcp6", front + local, front + remote) : link;
+  OtherEnd end = end_in("/proc/net/tcp", local, remote);
+  if (end.link.empty()) {
+    // A listener for both families sees IPv4 addresses as IPv6 ones.
+    const std::string front =
+        std::string(16, '0') + (htonl(0xffff) == 0xffff ? "0000FFFF" : "FFFF0000");
+    end = end_in("/proc/net/tcp6", front + local, front + remote);
+  }
+  return end;
 }
 
 /// The process that holds a socket: of several the one that forked the others. 0: not certain.
@@ -195,7 +204,7 @@ QProcess QProcess::find(int fd, std::string& why) {
   std::string link;
   pid_t pid = 0;
   if (tcp) {
-    link = other_end(fd);
+    link = other_end(fd).link;
     pid = link.empty() ? 0 : holder_of(link);
   } else if (const Result<shm::Credentials> listener = shm::peer_credentials(fd)) {
     pid = listener.value().pid;
@@ -215,6 +224,19 @@ QProcess QProcess::find(int fd, std::string& why) {
     process.pidfd_ = std::move(pidfd).value();
   }
   return process;
+}
+
+bool QProcess::has_read_all(int fd) {
+  sockaddr_storage peer{};
+  socklen_t bytes = sizeof(peer);
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &bytes) != 0) {
+    return false;
+  }
+  if (peer.ss_family != AF_UNIX) {
+    return other_end(fd).read_all;
+  }
+  int unread = 0;  // of a Unix socket what was sent is out of the queue once it is read
+  return ioctl(fd, SIOCOUTQ, &unread) == 0 && unread == 0;
 }
 
 bool QProcess::interrupt() const noexcept {

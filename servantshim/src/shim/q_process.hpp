@@ -18,6 +18,10 @@ class QProcess {
   ///             one itself, one of another namespace, or none that is certain.
   [[nodiscard]] static QProcess find(int fd, std::string& why);
 
+  /// Whether the process at the other end has taken all that was sent to it. A system call, of TCP
+  /// a look through a table of /proc. @param fd  as for find().
+  [[nodiscard]] static bool has_read_all(int fd);
+
   [[nodiscard]] bool found() const noexcept { return static_cast<bool>(pidfd_); }
   /// SIGINT, which makes q end what it evaluates with the error 'stop. @return false when it is
   /// gone.

@@ -53,6 +53,8 @@ class Questions {
       question.unwanted = question.unwanted || (question.id == id && !question.probe);
     }
   }
+  /// q was asked one thing and no more.
+  [[nodiscard]] bool one() const noexcept { return entries_.size() == 1; }
   /// The oldest one, which q runs if it has all of it; nullptr when it was asked nothing.
   [[nodiscard]] Question* oldest() noexcept { return entries_.empty() ? nullptr : &entries_[0]; }
   [[nodiscard]] const Question* oldest() const noexcept {

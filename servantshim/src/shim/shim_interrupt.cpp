@@ -6,8 +6,8 @@ namespace mserve::shim {
 
 namespace {
 
-/// How long a request that nobody wants may go on. q must have begun it before SIGINT comes: one
-/// that is idle may end by it, and what takes less time needs no interruption.
+/// How long a request that nobody wants may go on: what takes less time needs no interruption, and
+/// q should have begun it before SIGINT comes, since one that is idle may end by it.
 constexpr std::uint64_t kGraceNs = 20'000'000;
 
 }  // namespace
@@ -34,6 +34,9 @@ void Shim::interrupt_if_due(std::uint64_t now_ns) {
     if (!q_process_.found()) {
       log_.event("q cannot be interrupted: " + why);
     }
+  }
+  if (q_process_.found() && exchange_.asked_one() && !QProcess::has_read_all(q_.fd())) {
+    return;  // it has not begun: it is stopped, or the host is busy
   }
   // The last look before the signal: what is answered was evaluated.
   if (q_process_.found() && !q_.has_something()) {
