@@ -67,6 +67,8 @@ const char* to_string(Errc code) noexcept {
       return "internal error";
     case Errc::queue_timeout:
       return "queue timeout";
+    case Errc::retired:
+      return "retired";
   }
   return "unknown error";
 }
@@ -133,6 +135,8 @@ const char* advice(Errc code) noexcept {
       return "Report this as a bug, with the log around it.";
     case Errc::queue_timeout:
       return "Try later, allow more time (--queue-timeout), or add servants; it did not run.";
+    case Errc::retired:
+      return "Nothing to do; to serve again, start the program anew.";
   }
   return "Upgrade this side; the other one knows errors that it does not.";
 }

@@ -16,10 +16,12 @@ Error other_version(const char* where) noexcept {
   return {Errc::version_mismatch, 0, where};
 }
 
-// Where both versioned messages carry their major: at one place in every version, ever.
+// Where versioned messages carry their major: at one place in every version, ever.
 constexpr std::size_t kMajorOffset = 8;
 static_assert(offsetof(Hello, protocol_major) == kMajorOffset);
 static_assert(offsetof(Welcome, protocol_major) == kMajorOffset);
+static_assert(offsetof(Control, protocol_major) == kMajorOffset);
+static_assert(offsetof(ControlReply, protocol_major) == kMajorOffset);
 
 bool is_printable_word(char c) noexcept {
   return c > ' ' && c <= '~';
@@ -88,6 +90,7 @@ bool known(Errc code) noexcept {
     case Errc::slow_reader:
     case Errc::internal:
     case Errc::queue_timeout:
+    case Errc::retired:
       return true;
   }
   return false;
@@ -203,6 +206,8 @@ Result<WireType> parse_wire_header(std::span<const std::byte> bytes) noexcept {
     case WireType::mapped:
     case WireType::ready:
     case WireType::closing:
+    case WireType::control:
+    case WireType::control_reply:
       return header.type;
   }
   return malformed("message type");
@@ -296,6 +301,43 @@ Result<Closing> parse_closing(std::span<const std::byte> bytes) noexcept {
   }
   if (!text_ok(closing.reason, is_printable)) {
     return malformed("closing: reason");
+  }
+  return copied;
+}
+
+Result<Control> parse_control(std::span<const std::byte> bytes) noexcept {
+  Result<Control> copied = copy_versioned<Control>(bytes, WireType::control);
+  if (!copied) {
+    return copied;
+  }
+  const Control& control = copied.value();
+  if (control.reserved != 0) {
+    return malformed("control: reserved");
+  }
+  if (!text_ok(control.target, is_printable)) {
+    return malformed("control: text");
+  }
+  return copied;
+}
+
+Result<ControlReply> parse_control_reply(std::span<const std::byte> bytes) noexcept {
+  Result<ControlReply> copied = copy_versioned<ControlReply>(bytes, WireType::control_reply);
+  if (!copied) {
+    return copied;
+  }
+  const ControlReply& reply = copied.value();
+  if (!known(reply.status)) {
+    return malformed("control reply: status");
+  }
+  if (reply.reserved != 0) {
+    return malformed("control reply: reserved");
+  }
+  if (reply.table_bytes > kControlTableBytesMax ||
+      (reply.status != Errc::ok && reply.table_bytes != 0)) {
+    return malformed("control reply: table");
+  }
+  if (!text_ok(reply.text, is_printable)) {
+    return malformed("control reply: text");
   }
   return copied;
 }

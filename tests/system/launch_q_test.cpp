@@ -18,6 +18,7 @@
 #include "support/broker_process.hpp"
 #include "support/shim_process.hpp"
 #include "support/temp_dir.hpp"
+#include "system/ctl_setup.hpp"
 
 namespace mserve::test {
 namespace {
@@ -96,6 +97,22 @@ TEST_F(LaunchQ, TwoOfThemServeAndComeBackWhenKilled) {
                          "both shims have lost their q and found the next"));
   broker.wait_for_counter("servants", 2);
   EXPECT_EQ(ask(client, "echo 43"), Value::long_atom(43));
+}
+
+TEST_F(LaunchQ, ARetiredQAndItsShimEndTogetherAndForGood) {
+  const Broker broker(setup({"2", script_}));
+  ASSERT_EQ(broker.launched().size(), 4U);
+  ctl(broker, "retire", number_of(broker, "mserve-qshim-1"));
+  const auto ends = [&] { return broker.log_lines("servant_ended"); };
+  ASSERT_TRUE(wait_until([&] { return ends().size() == 2; }, "q and shim to end"));
+  const std::vector<std::string> lines = ends();
+  EXPECT_EQ(field_of(lines[0], "launched"), field_of(lines[1], "launched"));
+  for (const std::string& line : lines) {
+    EXPECT_EQ(line.find("restart_ms"), std::string::npos) << line;
+  }
+  EXPECT_EQ(broker.launched().size(), 2U);
+  Client client = broker.client();
+  EXPECT_EQ(ask(client, "echo 42"), Value::long_atom(42));
 }
 
 TEST_F(LaunchQ, ThoseOfAnotherHostServeWhenNoneIsHere) {

@@ -3,15 +3,13 @@
 
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <csignal>
-#include <cstdio>
-#include <cstring>
 
+#include "control/process_stat.hpp"
 #include "gateway/gateway.hpp"
 #include "mserve/shm/clock.hpp"
 
@@ -21,8 +19,6 @@ namespace {
 
 constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr std::uint64_t kTick = kSecond / 10;
-/// A back-off this long tells of several quick ends in a row.
-constexpr std::uint32_t kKeepsEndingMs = 1'600;
 constexpr std::uint64_t kGiveUp = 2 * kSecond;  // for the last answers after the drain time-out
 
 std::uint64_t mark_of(std::uint32_t tag, std::uint32_t number) {
@@ -32,23 +28,6 @@ std::uint64_t mark_of(std::uint32_t tag, std::uint32_t number) {
 std::string describe(const Session& s) {
   return std::string(s.is_servant() ? "servant=" : "client=") + s.name +
          " session=" + std::to_string(s.number + 1) + " pid=" + std::to_string(s.pid);
-}
-
-/// The state letter of /proc/PID/stat; '?' when it cannot be read.
-char process_state(pid_t pid) {
-  char path[32];
-  (void)std::snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-  std::FILE* const file = std::fopen(path, "re");
-  if (file == nullptr) {
-    return '?';
-  }
-  char text[512];
-  const std::size_t got = std::fread(text, 1, sizeof(text) - 1, file);
-  (void)std::fclose(file);
-  text[got] = '\0';
-  // The name, in parentheses, may hold anything; the state follows the last one.
-  const char* const end = std::strrchr(text, ')');
-  return end != nullptr && end[1] == ' ' ? end[2] : '?';
 }
 
 }  // namespace
@@ -64,7 +43,8 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       sessions_(options.max_sessions),
       detaching_(options.max_sessions),
-      stopped_(options.max_sessions) {
+      servants_(options.max_sessions),
+      launched_pids_(launcher_.programs().size()) {
   watch(listener_.get(), Tag::listener, 0, EPOLLIN);
   watch(links_.signal_fd, Tag::signals, 0, EPOLLIN);
   watch(links_.report_fd, Tag::reports, 0, EPOLLIN);
@@ -84,8 +64,9 @@ void ControlPlane::run() {
   while (state_ != State::done) {
     std::array<epoll_event, 64> events;
     constexpr int kTickMs = static_cast<int>(kTick / 1'000'000);
-    const int count =
-        epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), kTickMs);
+    constexpr int kLookMs = 5;  // how late an operator learns that a servant ran dry
+    const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                                 operations_.empty() ? kTickMs : kLookMs);
     for (int i = 0; i < count; ++i) {
       const epoll_event& event = events[static_cast<std::size_t>(i)];
       handle(event.data.u64, event.events);
@@ -93,6 +74,7 @@ void ControlPlane::run() {
     if (shm::steady_now() >= tick_at_) {
       tick();
     }
+    advance_operations();
     if (state_ != State::serving) {
       advance_shutdown();
     }
@@ -131,6 +113,9 @@ void ControlPlane::handle(std::uint64_t mark, std::uint32_t events) {
     case Tag::socket:
     case Tag::pidfd:
       peer_gone(number);
+      break;
+    case Tag::operation:
+      operations_.erase(number);  // nobody waits for it any more; what was paused stays so
       break;
   }
 }
@@ -180,17 +165,20 @@ void ControlPlane::take_reports() {
     if (report.kind == Report::Kind::drained) {
       drained_ = true;
     } else {
-      retire(report.session, report.code, report.where);
+      end_session(report.session, report.code, report.where);
     }
   }
 }
 
-void ControlPlane::retire(Session* session, Errc code, const char* where) {
+void ControlPlane::end_session(Session* session, Errc code, const char* where) {
   const std::uint32_t number = session->number;
   if (code == Errc::disconnected) {
     log(LogLevel::info, "detached " + describe(*session));
   } else {
-    log(LogLevel::warning,
+    if (code == Errc::retired) {
+      retire_launched(servants_[number].launched);  // first: it ends as soon as it is told
+    }
+    log(code == Errc::retired ? LogLevel::info : LogLevel::warning,
         "closed " + describe(*session) + " reason=\"" + to_string(code) + ": " + where + "\"");
     shm::Closing closing;
     closing.status = code;
@@ -202,53 +190,15 @@ void ControlPlane::retire(Session* session, Errc code, const char* where) {
   }
   links_.board->detached(number + 1);
   detaching_[number] = false;
-  stopped_[number] = false;
+  if (code == Errc::retired) {
+    remember_retired(*session);
+  }
+  servants_[number] = {};
   session->socket.reset();
   session->pidfd.reset();
   maker_.release(*session);
   // Unmapping interrupts every core that runs one of our threads: several at once, and later.
   graveyard_.push_back(std::move(sessions_[number]));
-}
-
-void ControlPlane::take_launch_events() {
-  LaunchEvent event;
-  while (launcher_.next(event)) {
-    const std::vector<Program>& programs = launcher_.programs();
-    if (event.program >= programs.size()) {
-      continue;
-    }
-    const Program& program = programs[event.program];
-    std::string line = "launched=" + std::to_string(program.servant) + " program=" + program.name;
-    line += " pid=" + std::to_string(event.pid);
-    LogLevel level = LogLevel::warning;
-    if (event.kind == LaunchEvent::Kind::started) {
-      level = LogLevel::info;
-      line.insert(0, "servant_started ");
-    } else if (event.kind == LaunchEvent::Kind::failed) {
-      level = LogLevel::error;
-      line.insert(0, "servant_not_started ")
-          .append(" error=\"")
-          .append(std::strerror(event.status))
-          .append("\"");
-    } else if (WIFSIGNALED(event.status)) {
-      line.insert(0, "servant_ended ")
-          .append(" signal=")
-          .append(std::to_string(WTERMSIG(event.status)));
-    } else {
-      line.insert(0, "servant_ended ")
-          .append(" exit=")
-          .append(std::to_string(WEXITSTATUS(event.status)));
-    }
-    if (event.restart_ms > 0) {
-      line.append(" restart_ms=").append(std::to_string(event.restart_ms));
-    }
-    log(level, line);
-    if (event.restart_ms >= kKeepsEndingMs && servants_attached_ == 0 && servants_expected_) {
-      log(LogLevel::error,
-          "no_servants those launched keep ending: requests are refused until one attaches");
-      expect_servants(false);
-    }
-  }
 }
 
 /// Whether requests wait for servants that are on their way, when none is attached.
@@ -342,6 +292,7 @@ void ControlPlane::tick() {
   look_for_stopped();
   look_for_policy_faults();
   graveyard_.clear();
+  std::erase_if(retired_, [this](const Retired& one) { return !was_retired(one.pid); });
   if (now >= clock_sync_at_) {
     links_.data->sync_clock();
     clock_sync_at_ = now + kSecond;
@@ -365,20 +316,18 @@ void ControlPlane::look_for_stopped() {
     if (session == nullptr || !session->is_servant() || detaching_[session->number]) {
       continue;
     }
-    const char letter = process_state(session->pid);
+    const char letter = process_stat(session->pid).state;
     const bool stopped = letter == 'T' || letter == 't';
-    if (stopped != stopped_[session->number]) {
-      stopped_[session->number] = stopped;
+    if (stopped != servants_[session->number].hold.has(ServantHold::Reason::stopped)) {
       log(stopped ? LogLevel::warning : LogLevel::info,
           (stopped ? "suspect " : "resumed ") + describe(*session));
-      links_.board->suspended(session->number + 1, stopped);
-      command(stopped ? Command::Kind::suspend : Command::Kind::resume, session.get());
+      hold(*session, ServantHold::Reason::stopped, stopped);
     }
   }
 }
 
 void ControlPlane::tell_ready() {
-  if (ready_told_ || servants_attached_ < options_.servant_count) {
+  if (ready_told_ || servants_attached_ + launched_retired_.size() < options_.servant_count) {
     return;
   }
   ready_told_ = true;
@@ -396,6 +345,7 @@ void ControlPlane::begin_drain() {
                                     ? "inf"
                                     : std::to_string(options_.drain_timeout / 1'000'000)));
   state_ = State::draining;
+  call_off_operations();
   deadline_ = shm::add_capped(shm::steady_now(), options_.drain_timeout);
   unwatch(listener_.get());
   listener_.reset();

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "control/launcher.hpp"
 #include "control/log.hpp"
+#include "control/servant_hold.hpp"
 #include "control/session_maker.hpp"
 #include "data/data_plane.hpp"
 #include "gateway/admin_view.hpp"
@@ -19,8 +21,11 @@ namespace mserve::broker {
 
 class Gateway;
 
-/// The control thread: rendezvous, hang-ups, signals, launched servants, the log. It does whatever
-/// may take a system call, so that the data thread does not have to.
+/// The control thread: rendezvous, hang-ups, signals, operators, launched servants, the log. It
+/// does whatever may take a system call, so that the data thread does not have to.
+///
+/// Split by what it does: control_plane.cpp the loop and its end, handshake.cpp strangers become
+/// sessions, operations.cpp what operators ask for, launched.cpp what the launcher tells.
 class ControlPlane {
  public:
   struct Links {
@@ -45,7 +50,16 @@ class ControlPlane {
 
  private:
   enum class State : std::uint8_t { serving, draining, giving_up, done };
-  enum class Tag : std::uint32_t { listener, signals, reports, launcher, handshake, socket, pidfd };
+  enum class Tag : std::uint32_t {
+    listener,
+    signals,
+    reports,
+    launcher,
+    handshake,
+    socket,
+    pidfd,
+    operation
+  };
   struct Handshake {
     shm::UniqueFd socket;  ///< Until Hello; the draft's session has it then.
     shm::Credentials who;
@@ -54,6 +68,30 @@ class ControlPlane {
     [[nodiscard]] int fd() const noexcept {
       return draft.session ? draft.session->socket.get() : socket.get();
     }
+  };
+
+  /// An operator's request that waits until the data thread did its part or servants run dry.
+  struct Operation {
+    struct Part {
+      std::uint32_t number = 0;
+      std::uint32_t generation = 0;
+      std::uint32_t launched = 0;  ///< As in Servant.
+      bool told = false;           ///< The data thread was told to close it.
+    };
+    shm::UniqueFd socket;
+    shm::Verb verb = shm::Verb::drain;
+    std::uint64_t deadline = 0;
+    std::vector<Part> parts;
+  };
+  /// What is kept of an attached servant.
+  struct Servant {
+    ServantHold hold;
+    std::uint32_t launched = 0;  ///< What the launcher calls it (Program::servant); 0: not ours.
+  };
+  /// A process that is not to attach as a servant again, for as long as it lives.
+  struct Retired {
+    pid_t pid = 0;
+    shm::UniqueFd pidfd;
   };
 
   void handle(std::uint64_t mark, std::uint32_t events);
@@ -68,8 +106,28 @@ class ControlPlane {
   void expire_handshakes();
   void peer_gone(std::uint32_t number);
   void take_reports();
-  void retire(Session* session, Errc code, const char* where);
+  void end_session(Session* session, Errc code, const char* where);
+
+  // What operators ask for (operations.cpp).
+  void take_control(Handshake& handshake, std::span<const std::byte> bytes);
+  void operate(Handshake& handshake, const shm::Control& control);
+  void begin_operation(Handshake& handshake, const shm::Control& control,
+                       std::vector<Operation::Part> parts);
+  void advance_operations();
+  [[nodiscard]] bool advance(Operation& operation, std::uint64_t now);
+  void call_off_operations();
+  void hold(const Session& servant, ServantHold::Reason reason, bool there);
+  [[nodiscard]] Session* session_of(const Operation::Part& part) const noexcept;
+  [[nodiscard]] std::string state_of(const Session& servant) const;
+  [[nodiscard]] kdb::Value servant_states() const;
+  void remember_retired(Session& session);
+  [[nodiscard]] bool was_retired(pid_t pid) const noexcept;
+
+  // What the launcher tells (launched.cpp).
   void take_launch_events();
+  void tell_launch_event(const LaunchEvent& event);
+  [[nodiscard]] std::uint32_t launched_servant_of(pid_t pid) const noexcept;
+  void retire_launched(std::uint32_t servant);
   void expect_servants(bool expected);
   void take_signals();
   void read_configuration_again();
@@ -94,9 +152,14 @@ class ControlPlane {
   std::uint32_t next_handshake_ = 0;
   std::vector<std::unique_ptr<Session>> sessions_;   // by number
   std::vector<bool> detaching_;                      // by number
-  std::vector<bool> stopped_;                        // by number: servant's process is stopped
+  std::vector<Servant> servants_;                    // by number
   std::vector<std::unique_ptr<Session>> graveyard_;  // to be unmapped, several at once
   bool listener_rests_ = false;  // out of descriptors; watched again at the next tick
+  std::unordered_map<std::uint32_t, Operation> operations_;
+  std::uint32_t next_operation_ = 0;
+  std::vector<Retired> retired_;
+  std::vector<pid_t> launched_pids_;          // by program; 0: it does not run
+  std::set<std::uint32_t> launched_retired_;  // Program::servant
   std::uint32_t servants_attached_ = 0;
   bool launcher_lives_ = false;     // there is one, and it restarts servants
   bool servants_expected_ = false;  // some are on their way, as far as we know

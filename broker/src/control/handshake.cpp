@@ -89,6 +89,11 @@ void ControlPlane::read_handshake(std::uint32_t key) {
 }
 
 bool ControlPlane::take_hello(Handshake& handshake, std::span<const std::byte> bytes) {
+  if (const auto type = shm::parse_wire_header(bytes);
+      type && type.value() == shm::WireType::control) {
+    take_control(handshake, bytes);
+    return false;  // answered, or moved to where it waits for its answer
+  }
   const auto hello = shm::parse_hello(bytes);
   if (!hello) {
     const bool version = hello.error().code == Errc::version_mismatch;
@@ -106,6 +111,9 @@ bool ControlPlane::take_hello(Handshake& handshake, std::span<const std::byte> b
   SessionMaker::Refusal refusal;
   if (state_ != State::serving) {
     refusal = {Errc::shutdown, "the broker is shutting down"};
+  } else if (hello.value().role == shm::Role::servant && was_retired(handshake.who.pid)) {
+    // `access`, because servants of older versions take no other word for the last one.
+    refusal = {Errc::access, "an operator retired this servant; start its program anew"};
   } else if (maker_.welcome(hello.value(), handshake.who, handshake.socket, handshake.draft,
                             refusal)) {
     if (handshake.draft.define) {
@@ -165,7 +173,6 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
   if (!session.is_gateway()) {
     links_.board->attached({.number = number + 1,
                             .servant = servant,
-                            .suspended = false,
                             .remote = session.remote,
                             .credit = session.credit,
                             .pid = session.pid,

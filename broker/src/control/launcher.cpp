@@ -27,13 +27,21 @@ constexpr std::uint64_t kBackoffMin = 100 * kMs;
 constexpr std::uint64_t kBackoffMax = 10'000 * kMs;
 constexpr std::uint64_t kLivedLong = 10'000 * kMs;
 constexpr std::uint64_t kTermGrace = 2'000 * kMs;
-constexpr char kStart = 's';
+
+/// What the broker orders, one datagram each. A hang-up orders the end.
+struct LaunchOrder {
+  enum class Kind : std::uint32_t { start = 1, retire = 2 };
+  Kind kind = Kind::start;
+  std::uint32_t servant = 0;  ///< retire: Program::servant.
+};
 
 struct Child {
   pid_t pid = -1;
   std::uint64_t started_at = 0;
   std::uint64_t start_again_at = 0;
   std::uint64_t backoff = kBackoffMin;
+  bool retired = false;       ///< It is not started again.
+  std::uint64_t kill_at = 0;  ///< Retired and still there then: SIGKILL. 0: not to be killed.
 };
 
 /// The launcher process. Single-threaded; its only input are the socket and SIGCHLD.
@@ -53,11 +61,14 @@ class Supervisor {
         start_due();
         std::array<pollfd, 2> fds{{{socket_, POLLIN, 0}, {signals.get(), POLLIN, 0}}};
         (void)poll(fds.data(), fds.size(), next_timeout_ms());
-        broker_gone_ = fds[0].revents != 0;  // its only message was the start: anything now ends us
+        if (fds[0].revents != 0) {
+          take_orders();
+        }
         signalfd_siginfo info;
         while (read(signals.get(), &info, sizeof(info)) > 0) {
         }
         reap();
+        kill_overdue();
       }
     }
     end_all(signals.get());
@@ -65,18 +76,53 @@ class Supervisor {
 
  private:
   bool wait_for_start() const {
-    char word = 0;
+    LaunchOrder order;
     ssize_t got = 0;
     do {
-      got = read(socket_, &word, 1);
+      got = recv(socket_, &order, sizeof(order), 0);
     } while (got < 0 && errno == EINTR);
-    return got == 1 && word == kStart;
+    return got == static_cast<ssize_t>(sizeof(order)) && order.kind == LaunchOrder::Kind::start;
+  }
+
+  void take_orders() {
+    LaunchOrder order;
+    ssize_t got = 0;
+    while ((got = recv(socket_, &order, sizeof(order), MSG_DONTWAIT)) ==
+           static_cast<ssize_t>(sizeof(order))) {
+      if (order.kind == LaunchOrder::Kind::retire) {
+        retire(order.servant);
+      }
+    }
+    broker_gone_ = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+  }
+
+  void retire(std::uint32_t servant) {
+    for (std::size_t i = 0; i < children_.size(); ++i) {
+      Child& child = children_[i];
+      if (options_.programs[i].servant == servant && !child.retired) {
+        child.retired = true;
+        if (child.pid > 0) {
+          (void)kill(child.pid, SIGTERM);
+          child.kill_at = shm::steady_now() + kTermGrace;
+        }
+      }
+    }
+  }
+
+  void kill_overdue() {
+    const std::uint64_t now = shm::steady_now();
+    for (Child& child : children_) {
+      if (child.pid > 0 && child.kill_at != 0 && child.kill_at <= now) {
+        (void)kill(child.pid, SIGKILL);
+        child.kill_at = 0;
+      }
+    }
   }
 
   void start_due() {
     const std::uint64_t now = shm::steady_now();
     for (std::size_t i = 0; i < children_.size(); ++i) {
-      if (children_[i].pid < 0 && children_[i].start_again_at <= now) {
+      if (children_[i].pid < 0 && !children_[i].retired && children_[i].start_again_at <= now) {
         start_child(i);
       }
     }
@@ -146,7 +192,7 @@ class Supervisor {
         if (children_[i].pid == pid) {
           children_[i].pid = -1;
           tell({LaunchEvent::Kind::ended, static_cast<std::uint32_t>(i), pid, status,
-                broker_gone_ ? 0 : plan_restart(children_[i])});
+                broker_gone_ || children_[i].retired ? 0 : plan_restart(children_[i])});
         }
       }
     }
@@ -156,9 +202,13 @@ class Supervisor {
     const std::uint64_t now = shm::steady_now();
     std::uint64_t wait = 1'000 * kMs;
     for (const Child& child : children_) {
+      std::uint64_t due = 0;
       if (child.pid < 0) {
-        wait = std::min(wait, child.start_again_at > now ? child.start_again_at - now : 0);
+        due = child.retired ? UINT64_MAX : child.start_again_at;
+      } else {
+        due = child.kill_at != 0 ? child.kill_at : UINT64_MAX;
       }
+      wait = std::min(wait, due > now ? due - now : 0);
     }
     return static_cast<int>((wait + kMs - 1) / kMs);
   }
@@ -242,7 +292,13 @@ Launcher& Launcher::operator=(Launcher&& other) noexcept {
 }
 
 void Launcher::start() noexcept {
-  (void)!send(socket_.get(), &kStart, 1, MSG_NOSIGNAL);
+  const LaunchOrder order;
+  (void)!send(socket_.get(), &order, sizeof(order), MSG_NOSIGNAL);
+}
+
+void Launcher::retire(std::uint32_t servant) noexcept {
+  const LaunchOrder order{LaunchOrder::Kind::retire, servant};
+  (void)!send(socket_.get(), &order, sizeof(order), MSG_NOSIGNAL);
 }
 
 bool Launcher::next(LaunchEvent& event) noexcept {

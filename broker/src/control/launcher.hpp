@@ -18,9 +18,10 @@ namespace mserve::broker {
 // the data thread.
 //
 // It restarts a servant that ends, after a back-off that doubles from 100 ms to 10 s and starts
-// over once a servant has lived for 10 s. It ends all of them, SIGTERM first and SIGKILL after two
-// seconds, when the broker tells it to or is gone, however it went. It runs in a session of its
-// own, so that Ctrl-C reaches the broker alone, which then drains.
+// over once a servant has lived for 10 s, unless the broker retired that one. It ends all of them,
+// SIGTERM first and SIGKILL after two seconds, when the broker tells it to or is gone, however it
+// went. It runs in a session of its own, so that Ctrl-C reaches the broker alone, which then
+// drains.
 
 struct LaunchOptions {
   std::vector<Program> programs;
@@ -46,6 +47,9 @@ class Launcher {
 
   /// Starts all programs.
   void start() noexcept;
+  /// Ends the programs of one servant, SIGTERM first and SIGKILL after two seconds, and starts them
+  /// no more. @param servant  Program::servant.
+  void retire(std::uint32_t servant) noexcept;
   /// What is launched; empty without a launcher.
   [[nodiscard]] const std::vector<Program>& programs() const noexcept { return programs_; }
   /// Takes the next event; never blocks. @return false when there is none.

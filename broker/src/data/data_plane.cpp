@@ -217,6 +217,11 @@ void DataPlane::take_commands() {
           suspend(*session, command.kind == Command::Kind::suspend);
         }
         break;
+      case Command::Kind::retire:
+        if (Session* const session = find(command)) {
+          close(*session, Errc::retired, "retired by an operator");
+        }
+        break;
       case Command::Kind::servants_expected:
         dispatcher_.on(ServantsExpected{command.flag}, now());
         (void)decide();

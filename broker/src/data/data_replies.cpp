@@ -111,6 +111,7 @@ void DataPlane::finish(Session& servant, RequestRecord& record) {
   } else {
     std::erase(servant.running, slot);
   }
+  servant.tell_load();
   if (!servant.aborts.empty()) [[unlikely]] {
     std::erase(servant.aborts, record.id);
   }

@@ -242,6 +242,7 @@ void DataPlane::deliver(const Decision& decision) {
   record.servant_session = servant.number;
   record.dispatched_at = now();
   servant.running.push_back(decision.request.slot);
+  servant.tell_load();
   heat(servant);
   if (record.flow != kNone) {
     begin_stream(record.flow);
@@ -308,6 +309,7 @@ void DataPlane::leave_servant(RequestRecord& record) noexcept {
   }
   Session& servant = *sessions_[record.servant_session];
   std::erase(servant.running, record.id.slot);
+  servant.tell_load();
   std::erase(servant.undelivered, record.id.slot);
   std::erase(servant.aborts, record.id);
   std::erase(servant.interrupts, record.id);

@@ -70,12 +70,13 @@ Session* DataPlane::find(const Command& command) noexcept {
 
 void DataPlane::suspend(Session& session, bool suspended) {
   session.suspended = suspended;
-  if (!session.attached || !session.is_servant()) {
-    return;  // join() looks again
+  if (session.attached && session.is_servant()) {  // else join() looks again
+    (void)(suspended ? dispatcher_.on(ServantSuspended{session.number}, now())
+                     : dispatcher_.on(ServantResumed{session.number}, now()));
+    (void)decide();
   }
-  (void)(suspended ? dispatcher_.on(ServantSuspended{session.number}, now())
-                   : dispatcher_.on(ServantResumed{session.number}, now()));
-  (void)decide();
+  ++session.orders;  // after it: whoever sees this may rely on what was ordered
+  session.tell_load();
 }
 
 void DataPlane::close(Session& session, Errc code, const char* where) {
@@ -97,7 +98,7 @@ void DataPlane::close(Session& session, Errc code, const char* where) {
   erase_unordered(hot_, &session);
   erase_unordered(wake_list_, &session);
   counters_.sessions->set(all_.size());
-  if (code != Errc::disconnected) {
+  if (code != Errc::disconnected && code != Errc::retired) {
     counters_.closed->add();
   }
   // Told at the end of the pass: until then callers up the stack may still look at the session.

@@ -24,8 +24,9 @@ struct Command {
   enum class Kind : std::uint8_t {
     attach,   ///< `session` is the data thread's from here on.
     detach,   ///< Its peer is gone: close it, if that did not happen already.
-    suspend,  ///< Its process is stopped (or goes on: resume).
+    suspend,  ///< It gets nothing new (until resume): see ServantHold for the reasons.
     resume,
+    retire,             ///< It is suspended and runs nothing: close it for good.
     servants_expected,  ///< `flag`: launched servants are on their way.
     drain,              ///< Refuse new requests; report `drained` when nothing is left.
     drain_expired,      ///< Fail what is left, report `drained`.
@@ -39,7 +40,7 @@ struct Command {
   Kind kind = Kind::attach;
   bool flag = false;
   Session* session = nullptr;    ///< attach only.
-  std::uint32_t number = 0;      ///< detach, suspend, resume: which session,
+  std::uint32_t number = 0;      ///< detach, suspend, resume, retire: which session,
   std::uint32_t generation = 0;  ///< and which of its lives.
   Options dispatch;              ///< options only.
   shm::DeadlineExt deadline;     ///< options only; kForever: none.

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -60,7 +61,7 @@ struct Session {
   bool hot = false;
   bool attached = false;     ///< Between attach and detach on the data thread.
   bool closing = false;      ///< close() is at work on it.
-  bool suspended = false;    ///< Servant: its process is stopped.
+  bool suspended = false;    ///< Servant: it gets nothing new.
   Nanos wake_until = 0;      ///< A wake that finds nobody is not repeated beyond this.
   bool wake_listed = false;  ///< In this pass's list of peers to wake.
   Nanos active_at = 0;       ///< Last frame from the peer.
@@ -79,6 +80,19 @@ struct Session {
   std::vector<RequestId> aborts;           ///< Requests whose flow was cut; it must still be told.
   std::vector<RequestId> interrupts;       ///< Requests that it runs for nobody; likewise.
   std::uint64_t front_done = 0;            ///< Payload bytes of the front frame already forwarded.
+  std::uint32_t orders = 0;                ///< suspend and resume commands that were carried out.
+
+  /// Orders carried out (high half) and requests that it runs (low half). Stored by the data thread
+  /// alone, read by the control thread, which so knows when a servant that it suspended runs dry:
+  /// the halves belong together, and nothing else is published with them.
+  std::atomic<std::uint64_t> load{0};
+  static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+
+  /// To be called after each change of `orders` or `running`. hot: one store to a line of ours.
+  void tell_load() noexcept {
+    load.store(std::uint64_t{orders} << 32 | running.size(),
+               std::memory_order_relaxed);  // one word
+  }
 
   [[nodiscard]] bool is_servant() const noexcept { return role == shm::Role::servant; }
   [[nodiscard]] bool is_gateway() const noexcept { return role == shm::Role::gateway; }

@@ -80,13 +80,14 @@ Value servants_table(std::span<const SessionRow> sessions) {
   std::copy_if(sessions.begin(), sessions.end(), std::back_inserter(rows),
                [](const SessionRow& s) { return s.servant; });
   return Value::table(
-      {"qsvr", "session", "pid", "uid", "credit", "suspended", "tier", "tags", "since"},
+      {"qsvr", "session", "pid", "uid", "credit", "suspended", "paused", "tier", "tags", "since"},
       {symbols_of(rows, [](const SessionRow& s) { return s.name; }),
        longs_of(rows, [](const SessionRow& s) { return s.number; }),
        Value::ints(column<std::int32_t>(rows, [](const SessionRow& s) { return s.pid; })),
        longs_of(rows, [](const SessionRow& s) { return s.uid; }),
        longs_of(rows, [](const SessionRow& s) { return s.credit; }),
        Value::booleans(column<std::uint8_t>(rows, [](const SessionRow& s) { return s.suspended; })),
+       Value::booleans(column<std::uint8_t>(rows, [](const SessionRow& s) { return s.paused; })),
        longs_of(rows, [](const SessionRow& s) { return s.remote ? 1 : 0; }),
        symbols_of(rows, [](const SessionRow& s) { return s.tags; }),
        Value::timestamps(column<std::int64_t>(rows, [](const SessionRow& s) { return s.since; }))});

@@ -11,7 +11,8 @@ namespace mserve::broker {
 
 // The answers to .mserve.NAME[] as q values.
 
-/// qsvr session pid uid credit suspended since: a table, one row per attached servant.
+/// qsvr session pid uid credit suspended paused tier tags since: a table, one row per attached
+/// servant.
 [[nodiscard]] kdb::Value servants_table(std::span<const SessionRow> sessions);
 
 /// user address handle since requests pending sent waiting: a table, kdb+ connections first, then

@@ -10,11 +10,12 @@ void SessionBoard::attached(const SessionRow& row) {
   rows_.push_back(row);
 }
 
-void SessionBoard::suspended(std::uint32_t number, bool is) {
+void SessionBoard::held(std::uint32_t number, bool suspended, bool paused) {
   const std::scoped_lock lock(mutex_);
   for (SessionRow& row : rows_) {
     if (row.number == number) {
-      row.suspended = is;
+      row.suspended = suspended;
+      row.paused = paused;
     }
   }
 }

@@ -15,6 +15,7 @@ struct SessionRow {
   std::uint32_t number = 0;  ///< From 1, as in logs and info.
   bool servant = false;
   bool suspended = false;  ///< Its process is stopped.
+  bool paused = false;     ///< An operator paused, drains or retires it.
   bool remote = false;     ///< Of tier 1.
   std::uint32_t credit = 0;
   pid_t pid = 0;
@@ -29,7 +30,7 @@ struct SessionRow {
 class SessionBoard {
  public:
   void attached(const SessionRow& row);
-  void suspended(std::uint32_t number, bool is);
+  void held(std::uint32_t number, bool suspended, bool paused);
   void detached(std::uint32_t number);
   /// In order of attaching.
   [[nodiscard]] std::vector<SessionRow> rows() const;

@@ -39,9 +39,9 @@ constexpr const char* kExample =
     "\n"
     "It waits for a broker that is not there yet and comes back to one that was restarted. SIGTERM "
     "and\n"
-    "SIGINT: answers the request that runs, detaches, exits with 0. Exit codes: 0 stopped, 1 "
-    "refused by\n"
-    "the broker or out of memory, 2 wrong options.";
+    "SIGINT: answers the request that runs, detaches, exits with 0. Exit codes: 0 stopped, or "
+    "retired\n"
+    "by an operator, 1 refused by the broker or out of memory, 2 wrong options.";
 
 // What the signal handler stops. Set before the handler is installed, and never changed.
 Servant* g_servant = nullptr;

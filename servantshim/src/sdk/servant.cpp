@@ -31,7 +31,7 @@ void nap(std::uint64_t ns) {
 /// Failures that another attempt would only repeat.
 bool hopeless(Errc code) noexcept {
   return code == Errc::invalid || code == Errc::access || code == Errc::version_mismatch ||
-         code == Errc::unsafe_directory;
+         code == Errc::unsafe_directory || code == Errc::retired;
 }
 
 }  // namespace
@@ -44,6 +44,7 @@ struct Servant::Parts {
   Errc attach_failed(Error error, const std::string& reason);
   void attached_now();
   Errc session_ended(Errc code, std::string_view text);
+  Errc broker_ended();
   Errc look_after_broker();
   void retry_later(std::uint64_t now_ns);
   void report(Event event, const std::string& text) const;
@@ -151,7 +152,13 @@ Errc Servant::Parts::session_ended(Errc code, std::string_view text) {
   report(Event::detached, line);
   last_error = {code, 0, "session"};
   retry_later(shm::steady_now());
-  return options.reconnect ? Errc::not_attached : code;
+  return options.reconnect && !hopeless(code) ? Errc::not_attached : code;
+}
+
+/// The broker is gone, or said why it ended the session.
+Errc Servant::Parts::broker_ended() {
+  const bool retired = attachment->closing_code() == Errc::retired;
+  return session_ended(retired ? Errc::retired : Errc::disconnected, attachment->closing_reason());
 }
 
 /// Cheap on most calls; about once a millisecond it asks the socket.
@@ -208,7 +215,7 @@ Errc Servant::poll_once() {
     return p.session_ended(p.engine.fault(), "the broker broke the protocol");
   }
   if (p.look_after_broker() != Errc::ok) {
-    return p.session_ended(Errc::disconnected, p.attachment->closing_reason());
+    return p.broker_ended();
   }
   return progress == Progress::blocked ? Errc::full : Errc::empty;
 }
@@ -218,8 +225,7 @@ Errc Servant::Parts::idle_or_park() {
     return Errc::ok;
   }
   const Errc woken = attachment->wait(shm::steady_now() + shm::kSleepNsMax, shm::SleepOn::futex);
-  return woken == Errc::disconnected ? session_ended(woken, attachment->closing_reason())
-                                     : Errc::ok;
+  return woken == Errc::disconnected ? broker_ended() : Errc::ok;
 }
 
 void Servant::Parts::wait_for_room() {
@@ -249,6 +255,8 @@ Error Servant::run() {
       p.wait_for_room();
     } else if (done == Errc::not_attached) {
       p.wait_for_broker();
+    } else if (done == Errc::retired) {
+      return {};
     } else if (done != Errc::ok) {
       return p.last_error;
     }

@@ -37,7 +37,9 @@ constexpr const char* kExample =
     "\n"
     "It is attached while q is connected, and only then: when q goes, the broker sends requests\n"
     "elsewhere; q and the broker are waited for as long as it takes. SIGTERM and SIGINT: finishes\n"
-    "what runs, detaches, exits with 0.\n"
+    "what runs, detaches, exits with 0. An operator who retires it (mserve-stat ctl retire) ends "
+    "it\n"
+    "with 0, too.\n"
     "\n"
     "Times are seconds, fractions allowed; sizes take a unit (64k, 1m). A password given with\n"
     "--user can be seen by other users of this host; one in the environment cannot.\n"
@@ -45,7 +47,8 @@ constexpr const char* kExample =
     "MSERVE_Q_USER\n"
     "of --user; MSERVE_SERVANT=N, set by a broker for what it starts, makes the name\n"
     "mserve-qshim-N; QUDSPATH is where --q-socket PORT looks, instead of /tmp.\n"
-    "Exit status: 0 stopped by a signal, 1 refused by the broker or out of memory, 2 wrong usage.";
+    "Exit status: 0 stopped by a signal or retired, 1 refused by the broker or out of memory, 2 "
+    "wrong usage.";
 
 // What the signal handler stops. Set before the handler is installed, and never changed.
 Shim* g_shim = nullptr;

@@ -201,11 +201,16 @@ Errc Shim::attach() {
 /// The broker went, or sent us away.
 void Shim::session_over(Errc code, std::string_view text) {
   // Put together first: `text` may lie in the attachment.
+  const bool retired = attachment_->closing_code() == Errc::retired;
+  code = retired ? Errc::retired : code;
   const std::string line =
       std::string("detached: ") + to_string(code) + (text.empty() ? "" : ": ") + std::string(text);
   leave_session();
   log_.event(line);
   failed_after(broker_backoff_, attached_ns_, options_.retry_ns_max);
+  if (retired) {
+    stop();  // an operator wants no more of it
+  }
 }
 
 void Shim::leave_session() {

@@ -33,7 +33,8 @@ class Shim {
   Shim& operator=(const Shim&) = delete;
 
   /// Serves until stop(), then finishes what runs (at most ShimOptions::stop_ns_max) and detaches.
-  /// @return code ok after stop(); else why going on is pointless: `access`, `version_mismatch`,
+  /// @return code ok after stop(), and after an operator retired it; else why going on is
+  /// pointless: `access`, `version_mismatch`,
   ///         `invalid` or `unsafe_directory`, all of them the broker's.
   Error run();
 

@@ -344,7 +344,7 @@ TEST(GatewayAdmin, TablesHoldWhatTheirRowsSay) {
                   .uid = 1000,
                   .since = 7,
                   .name = "q2"});
-  board.suspended(3, true);
+  board.held(3, true, false);
   board.detached(5);
   const kdb::Value servants = broker::servants_table(board.rows());
   ASSERT_EQ(servants.count(), 1U);

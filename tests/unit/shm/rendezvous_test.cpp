@@ -264,6 +264,54 @@ TEST(Rendezvous, EveryTruncationIsRefused) {
   refuse_all(Mapped{.session = kSession}, [](Bytes b) { return code(parse_mapped(b, kSession)); });
   refuse_all(Ready{.session = kSession}, [](Bytes b) { return code(parse_ready(b, kSession)); });
   refuse_all(Closing{}, [](Bytes b) { return code(parse_closing(b)); });
+  refuse_all(Control{}, [](Bytes b) { return code(parse_control(b)); });
+  refuse_all(ControlReply{}, [](Bytes b) { return code(parse_control_reply(b)); });
+}
+
+TEST(Rendezvous, ControlRequestsAreHeldToTheirBounds) {
+  Control control;
+  control.verb = Verb::drain;
+  control.count = UINT32_MAX;
+  ASSERT_TRUE(set_text(control.target, "tag:version=1"));
+  const auto parse_it = [&] { return code(parse_control(wire_bytes(control))); };
+  EXPECT_EQ(parse_it(), Errc::ok);
+  control.verb = static_cast<Verb>(99);
+  EXPECT_EQ(parse_it(), Errc::ok) << "of a later minor, perhaps: the broker refuses it in words";
+  control.reserved = 1;
+  EXPECT_EQ(parse_it(), Errc::protocol);
+  control = Control{};
+  control.protocol_major = 2;
+  EXPECT_EQ(parse_it(), Errc::version_mismatch);
+  control = Control{};
+  control.target[3] = 'x';
+  EXPECT_EQ(parse_it(), Errc::protocol) << "behind the end";
+  control = Control{};
+  std::memset(control.target, 'x', sizeof(control.target));
+  EXPECT_EQ(parse_it(), Errc::protocol) << "without an end";
+  control = Control{};
+  control.target[0] = '\n';
+  EXPECT_EQ(parse_it(), Errc::protocol) << "it goes to the log";
+  const Hello hello = good_hello(Role::client);
+  EXPECT_EQ(code(parse_control(wire_bytes(hello))), Errc::protocol);
+  EXPECT_EQ(code(parse_hello(wire_bytes(Control{}))), Errc::protocol);
+}
+
+TEST(Rendezvous, ControlRepliesAreHeldToTheirBounds) {
+  ControlReply reply;
+  reply.table_bytes = kControlTableBytesMax;
+  const auto parse_it = [&] { return code(parse_control_reply(wire_bytes(reply))); };
+  EXPECT_EQ(parse_it(), Errc::ok);
+  reply.status = Errc::busy;
+  EXPECT_EQ(parse_it(), Errc::protocol) << "a refusal has no table";
+  reply.status = Errc::ok;
+  reply.table_bytes += 1;
+  EXPECT_EQ(parse_it(), Errc::protocol);
+  reply = ControlReply{};
+  reply.status = static_cast<Errc>(999);
+  EXPECT_EQ(parse_it(), Errc::protocol);
+  reply = ControlReply{};
+  reply.text[0] = '\x1b';
+  EXPECT_EQ(parse_it(), Errc::protocol) << "it goes to a terminal";
 }
 
 TEST(Rendezvous, AcknowledgementsOfAnotherSessionAreRefused) {
@@ -315,6 +363,8 @@ TEST(Rendezvous, RandomBytesAreNeverAccepted) {
     ASSERT_FALSE(parse_mapped(message, kSession));
     ASSERT_FALSE(parse_ready(message, kSession));
     ASSERT_FALSE(parse_closing(message));
+    ASSERT_FALSE(parse_control(message));
+    ASSERT_FALSE(parse_control_reply(message));
   }
 }
 

@@ -53,7 +53,9 @@ class Servant {
 
   /// Attaches, serves, and attaches again whenever the broker comes back. Blocks until stop(), then
   /// finishes the request that runs, sends its reply (at most Options::stop_ns_max) and detaches.
-  /// @return code ok after stop(); else the reason why going on is pointless:
+  /// @return code ok after stop(), and after an operator retired this servant (the event `detached`
+  ///         says so): end the program, do not attach again. Else the reason why going on is
+  ///         pointless:
   ///         `invalid` (Options::validate() says what), `access`, `version_mismatch`,
   ///         `unsafe_directory`; with Options::reconnect off also whatever ended the attempt or the
   ///         session, such as `no_broker` or `disconnected`.
@@ -68,7 +70,8 @@ class Servant {
   /// (Options::attach_ns_max).
   /// @return `ok` something was done, call again at once; `empty` nothing to do; `full` a reply
   /// waits for room, call
-  ///         again soon; `not_attached` no broker now, a later call will try again; else as run().
+  ///         again soon; `not_attached` no broker now, a later call will try again; `retired` an
+  ///         operator wants no more of this servant: call it no more; else as run().
   [[nodiscard]] Errc poll_once();
 
   /// Sends what is pending (at most Options::stop_ns_max) and detaches. run() does it by itself.

@@ -45,6 +45,7 @@ enum class Errc : std::uint16_t {
   slow_reader = 67,    ///< Answers were not read; the session was closed.
   internal = 68,       ///< A bug of ours; please report it.
   queue_timeout = 69,  ///< No servant was free for it in the time it could wait; it did not run.
+  retired = 70,        ///< An operator retired this servant: do not attach again.
 };
 
 /// The short text used in logs and as a kdb+ error; never empty, a literal.

@@ -21,6 +21,14 @@ namespace mserve::shm {
 //         ◄────── Ready  from here on one-byte datagrams are bells, both ways
 //         ◄──── Closing  any time after Ready: why the broker ends the session
 //
+//   operator  Control ──►  broker           instead of Hello, since 1.2
+//             ◄── ControlReply  once it is done, for Control::timeout_ns at most; then the socket
+//             is
+//                               closed. With a table, its memory rides on it as a descriptor.
+//
+// A broker of protocol 1.1 or less answers Control as it answers any first message that it does not
+// know: with a Welcome that refuses, status `protocol`.
+//
 // Layout is ABI. Fields are checked by the parse functions; a field may be used only after that.
 // Texts are NUL-terminated, and zero from the NUL to the end.
 
@@ -35,7 +43,28 @@ inline constexpr std::size_t kWireBytesMax = 1024;
 inline constexpr std::uint32_t kCreditMax = 4096;                            ///< Requests.
 inline constexpr std::uint64_t kMessageBytesLimit = std::uint64_t{1} << 40;  ///< Any message.
 
-enum class WireType : std::uint16_t { hello = 1, welcome = 2, mapped = 3, ready = 4, closing = 5 };
+/// Most bytes of a table that comes with a ControlReply.
+inline constexpr std::uint64_t kControlTableBytesMax = std::uint64_t{1} << 28;
+
+enum class WireType : std::uint16_t {
+  hello = 1,
+  welcome = 2,
+  mapped = 3,
+  ready = 4,
+  closing = 5,
+  control = 6,
+  control_reply = 7,
+};
+
+/// What an operator asks for. A broker refuses those that it does not know with `invalid`.
+enum class Verb : std::uint32_t {
+  pause = 1,     ///< The target gets no new requests.
+  resume = 2,    ///< Takes back what pause or drain did.
+  drain = 3,     ///< As pause; answered when the target runs nothing any more.
+  retire = 4,    ///< As drain; then the sessions are ended for good.
+  servants = 5,  ///< A table of the servants that are attached.
+  queries = 6,   ///< A table of the newest queries that kdb+ clients had answered.
+};
 
 enum class Role : std::uint32_t {
   client = 1,    ///< Sends requests; has a control ring.
@@ -157,6 +186,42 @@ static_assert(std::is_trivially_copyable_v<Closing> && std::is_standard_layout_v
 static_assert(sizeof(Closing) == 144 && offsetof(Closing, status) == 8);
 static_assert(offsetof(Closing, reserved) == 10 && offsetof(Closing, reason) == 16);
 
+/// Operator to broker, first and only message. Only the broker's own user and root may send it.
+struct Control {
+  WireHeader header{kWireMagic, WireType::control, 288};
+  std::uint16_t protocol_major = kProtocolMajor;
+  std::uint16_t protocol_minor = kProtocolMinor;
+  Verb verb = Verb::servants;
+  std::uint64_t timeout_ns = UINT64_MAX;  ///< drain, retire: how long to wait; UINT64_MAX: forever.
+  std::uint32_t count = 0;                ///< queries: how many at most.
+  std::uint32_t reserved = 0;
+  char target[256] = {};  ///< Printable ASCII: "all", a servant's number, "group:NAME", "tag:WORD".
+};
+static_assert(std::is_trivially_copyable_v<Control> && std::is_standard_layout_v<Control>);
+static_assert(sizeof(Control) == 288 && offsetof(Control, protocol_major) == 8);
+static_assert(offsetof(Control, protocol_minor) == 10 && offsetof(Control, verb) == 12);
+static_assert(offsetof(Control, timeout_ns) == 16 && offsetof(Control, count) == 24);
+static_assert(offsetof(Control, reserved) == 28 && offsetof(Control, target) == 32);
+
+/// Broker to operator, once. A table is a whole kdb+ object, encoded little endian, in a memfd that
+/// nobody can write to any more; its descriptor rides on the message.
+struct ControlReply {
+  WireHeader header{kWireMagic, WireType::control_reply, 288};
+  std::uint16_t protocol_major = kProtocolMajor;
+  std::uint16_t protocol_minor = kProtocolMinor;
+  Errc status = Errc::ok;
+  std::uint16_t reserved = 0;
+  std::uint64_t table_bytes = 0;  ///< 0: no table, and no descriptor.
+  std::uint64_t count = 0;        ///< Servants that it was done to, or rows.
+  char text[256] = {};            ///< Printable ASCII: one sentence, what was done or why not.
+};
+static_assert(std::is_trivially_copyable_v<ControlReply> &&
+              std::is_standard_layout_v<ControlReply>);
+static_assert(sizeof(ControlReply) == 288 && offsetof(ControlReply, protocol_major) == 8);
+static_assert(offsetof(ControlReply, protocol_minor) == 10 && offsetof(ControlReply, status) == 12);
+static_assert(offsetof(ControlReply, reserved) == 14 && offsetof(ControlReply, table_bytes) == 16);
+static_assert(offsetof(ControlReply, count) == 24 && offsetof(ControlReply, text) == 32);
+
 /// What kind of message a datagram claims to be. @return `protocol` when it is too short, carries
 /// another magic, lies about its length or has an unknown type: close the session.
 [[nodiscard]] Result<WireType> parse_wire_header(std::span<const std::byte> bytes) noexcept;
@@ -176,6 +241,10 @@ static_assert(offsetof(Closing, reserved) == 10 && offsetof(Closing, reason) == 
 [[nodiscard]] Result<Ready> parse_ready(std::span<const std::byte> bytes,
                                         std::uint64_t session) noexcept;
 [[nodiscard]] Result<Closing> parse_closing(std::span<const std::byte> bytes) noexcept;
+
+/// Any verb parses well: whoever serves it refuses those that it does not know.
+[[nodiscard]] Result<Control> parse_control(std::span<const std::byte> bytes) noexcept;
+[[nodiscard]] Result<ControlReply> parse_control_reply(std::span<const std::byte> bytes) noexcept;
 
 /// A message as the bytes to send; the struct must outlive the span.
 template <class Message>

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control plane and what the launcher started.
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "control/control_plane.hpp"
+#include "control/process_stat.hpp"
+
+namespace mserve::broker {
+
+namespace {
+
+/// A back-off this long tells of several quick ends in a row.
+constexpr std::uint32_t kKeepsEndingMs = 1'600;
+/// Scripts that start scripts: as deep as a servant is looked for below a launched program.
+constexpr int kAncestorsMax = 16;
+
+}  // namespace
+
+void ControlPlane::take_launch_events() {
+  LaunchEvent event;
+  while (launcher_.next(event)) {
+    if (event.program >= launcher_.programs().size()) {
+      continue;
+    }
+    launched_pids_[event.program] = event.kind == LaunchEvent::Kind::started ? event.pid : 0;
+    tell_launch_event(event);
+    if (event.restart_ms >= kKeepsEndingMs && servants_attached_ == 0 && servants_expected_) {
+      log(LogLevel::error,
+          "no_servants those launched keep ending: requests are refused until one attaches");
+      expect_servants(false);
+    }
+  }
+}
+
+void ControlPlane::tell_launch_event(const LaunchEvent& event) {
+  const Program& program = launcher_.programs()[event.program];
+  std::string line = "launched=" + std::to_string(program.servant) + " program=" + program.name;
+  line += " pid=" + std::to_string(event.pid);
+  LogLevel level = launched_retired_.contains(program.servant) ? LogLevel::info : LogLevel::warning;
+  if (event.kind == LaunchEvent::Kind::started) {
+    level = LogLevel::info;
+    line.insert(0, "servant_started ");
+  } else if (event.kind == LaunchEvent::Kind::failed) {
+    level = LogLevel::error;
+    line.insert(0, "servant_not_started ")
+        .append(" error=\"")
+        .append(std::strerror(event.status))
+        .append("\"");
+  } else if (WIFSIGNALED(event.status)) {
+    line.insert(0, "servant_ended ")
+        .append(" signal=")
+        .append(std::to_string(WTERMSIG(event.status)));
+  } else {
+    line.insert(0, "servant_ended ")
+        .append(" exit=")
+        .append(std::to_string(WEXITSTATUS(event.status)));
+  }
+  if (event.restart_ms > 0) {
+    line.append(" restart_ms=").append(std::to_string(event.restart_ms));
+  }
+  log(level, line);
+}
+
+/// Which launched servant a process is, or was started by; 0: none.
+std::uint32_t ControlPlane::launched_servant_of(pid_t pid) const noexcept {
+  for (int i = 0; i < kAncestorsMax && pid > 1; ++i) {
+    const auto found = std::find(launched_pids_.begin(), launched_pids_.end(), pid);
+    if (found != launched_pids_.end()) {
+      return launcher_.programs()[static_cast<std::size_t>(found - launched_pids_.begin())].servant;
+    }
+    pid = process_stat(pid).parent;
+  }
+  return 0;
+}
+
+/// Its programs end and are not started again. @param servant  0: none.
+void ControlPlane::retire_launched(std::uint32_t servant) {
+  if (servant == 0 || !launched_retired_.insert(servant).second) {
+    return;
+  }
+  launcher_.retire(servant);
+  if (launched_retired_.size() == options_.servant_count) {
+    launcher_lives_ = false;  // nobody is started any more
+    expect_servants(false);
+  }
+}
+
+}  // namespace mserve::broker

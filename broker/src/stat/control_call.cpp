@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stat/control_call.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <span>
+#include <vector>
+
+#include "mserve/kdb/codec.hpp"
+#include "mserve/shm/clock.hpp"
+#include "mserve/shm/directory.hpp"
+#include "mserve/shm/socket.hpp"
+
+namespace mserve::stat {
+
+namespace {
+
+constexpr std::uint64_t kAnswerNs = 10'000'000'000;
+
+Result<shm::UniqueFd> connect_to(const BrokerName& broker, std::uint64_t deadline_ns,
+                                 std::string& reason) {
+  const bool by_rule = broker.directory.empty();
+  const std::string directory = by_rule ? shm::default_directory() : broker.directory;
+  const auto owner = by_rule ? shm::DirectoryOwner::self_or_root : shm::DirectoryOwner::anybody;
+  if (const Error e = shm::check_directory(directory, owner, /*group_allowed=*/true, &reason);
+      e.code != Errc::ok) {
+    return e;
+  }
+  auto path = shm::socket_path(directory, broker.name, &reason);
+  if (!path) {
+    return path.error();
+  }
+  auto connected = shm::connect_to(path.value(), deadline_ns);
+  if (!connected) {
+    reason = "no broker '" + broker.name + "' listens at " + path.value();
+  }
+  return connected;
+}
+
+/// All of a table's memory. A broker of ours sealed it; whatever it is, it is read once, by copy.
+bool read_table(int fd, std::uint64_t size, std::vector<std::byte>& bytes) {
+  struct stat found {};
+  if (fstat(fd, &found) != 0 || static_cast<std::uint64_t>(found.st_size) != size) {
+    return false;
+  }
+  bytes.resize(static_cast<std::size_t>(size));
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got =
+        pread(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
+    if (got <= 0 && errno != EINTR) {
+      return false;
+    }
+    done += got > 0 ? static_cast<std::size_t>(got) : 0;
+  }
+  return true;
+}
+
+/// The reply in a datagram; or why the broker did not take the request at all.
+Result<shm::ControlReply> reply_in(std::span<const std::byte> bytes, std::string& reason) {
+  if (const auto refusal = shm::parse_welcome(bytes, shm::Role::observer)) {
+    const Errc status = refusal.value().status;
+    reason = status == Errc::access ? "only the broker's own user and root may"
+                                    : std::string(shm::text_of(refusal.value().reason));
+    if (status == Errc::protocol) {
+      reason = "that broker (" + std::string(shm::text_of(refusal.value().broker_version)) +
+               ") is too old for mserve-stat; upgrade and restart it";
+      return Error{Errc::version_mismatch, 0, "control"};
+    }
+    return Error{status == Errc::ok ? Errc::protocol : status, 0, "control"};
+  }
+  auto reply = shm::parse_control_reply(bytes);
+  if (!reply) {
+    reason = "the broker's answer does not follow the protocol";
+  }
+  return reply;
+}
+
+Result<ControlAnswer> answer_of(const shm::ControlReply& reply,
+                                const shm::ReceivedMessage& received, std::string& reason) {
+  ControlAnswer answer{reply.status, reply.count, std::string(shm::text_of(reply.text)), {}};
+  if (reply.table_bytes == 0) {
+    return answer;
+  }
+  std::vector<std::byte> bytes;
+  if (received.fd_count == 1 && read_table(received.fds[0].get(), reply.table_bytes, bytes)) {
+    if (auto table = kdb::decode(bytes)) {
+      answer.table = std::move(*table);
+      return answer;
+    }
+  }
+  reason = "the broker's table cannot be read";
+  return Error{Errc::protocol, 0, "control"};
+}
+
+}  // namespace
+
+Result<ControlAnswer> call_control(const BrokerName& broker, const shm::Control& request,
+                                   std::string& reason) {
+  const bool waits = request.verb == shm::Verb::drain || request.verb == shm::Verb::retire;
+  const std::uint64_t deadline_ns = shm::add_capped(shm::steady_now(), kAnswerNs);
+  auto socket = connect_to(broker, deadline_ns, reason);
+  if (!socket) {
+    return socket.error();
+  }
+  const int fd = socket.value().get();
+  // A broker that does not take this user says so and hangs up before it reads anything.
+  const Error sent = shm::send_message(fd, shm::wire_bytes(request), {}, deadline_ns);
+  if (sent.code != Errc::ok && sent.code != Errc::disconnected) {
+    return sent;
+  }
+  std::array<std::byte, shm::kWireBytesMax> buffer;
+  auto received = shm::receive_message(fd, buffer, 1, waits ? shm::kNoDeadline : deadline_ns);
+  if (!received) {
+    reason = "the broker went away, or takes no requests";
+    return received.error();
+  }
+  auto reply = reply_in(std::span(buffer).first(received.value().bytes), reason);
+  return reply ? answer_of(reply.value(), received.value(), reason)
+               : Result<ControlAnswer>(reply.error());
+}
+
+}  // namespace mserve::stat

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "mserve/kdb/value.hpp"
+#include "mserve/shm/errc.hpp"
+#include "mserve/shm/rendezvous.hpp"
+
+namespace mserve::stat {
+
+/// Which broker.
+struct BrokerName {
+  std::string name = "default";
+  std::string directory;  ///< Empty: the rule of shm/directory.hpp.
+};
+
+/// What a broker answered.
+struct ControlAnswer {
+  Errc status = Errc::ok;
+  std::uint64_t count = 0;  ///< Servants that it was done to, or rows.
+  std::string text;         ///< One sentence.
+  std::optional<kdb::Value> table;
+};
+
+/// Sends one request and waits for its answer: a few seconds, or for a request that may take its
+/// time (drain, retire) until the broker answers or goes.
+/// @param reason  one sentence when there is no answer.
+/// @return the answer, whatever its status; `no_broker`, `access`, `unsafe_directory`,
+///         `disconnected`, `timed_out`, `version_mismatch` (the broker knows no control requests),
+///         `protocol`, `invalid` (name), `os`.
+[[nodiscard]] Result<ControlAnswer> call_control(const BrokerName& broker,
+                                                 const shm::Control& request, std::string& reason);
+
+}  // namespace mserve::stat

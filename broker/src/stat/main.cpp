@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// mserve-stat: what a running broker does, and the orders of whoever operates it.
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "mserve/kdb/json.hpp"
+#include "mserve/kdb/print.hpp"
+#include "stat/control_call.hpp"
+#include "version.hpp"
+
+namespace {
+
+using mserve::Errc;
+using mserve::shm::Verb;
+using mserve::stat::ControlAnswer;
+
+constexpr const char* kAbout =
+    "Shows what a running broker does, and tells it what to do with its servants.\n\n"
+    "  mserve-stat servants                  who serves, in which state, how much each runs\n"
+    "  mserve-stat ctl drain 3               servant 3 gets nothing new; returns when it runs dry\n"
+    "  mserve-stat ctl resume 3              and serves again\n"
+    "  mserve-stat ctl retire group:old      the whole group ends when it has run dry, for good";
+
+constexpr const char* kFooter =
+    "Only the user who runs the broker and root may ask.\n"
+    "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --name and --dir.\n"
+    "Exit status: 0 done, 1 the broker refused (nothing matched, resumed meanwhile, shutting "
+    "down),\n"
+    "2 wrong usage, 3 no broker there, it does not take this user, or it went away, 4 --timeout "
+    "passed.";
+
+constexpr const char* kCtlAbout =
+    "Takes servants out of service and back, without losing a request.\n\n"
+    "  pause   the target gets no new requests; what it runs goes on, what waits goes to others\n"
+    "  resume  takes pause and drain back\n"
+    "  drain   pauses, and returns when the target runs nothing any more: then it can be updated,\n"
+    "          reloaded, or killed\n"
+    "  retire  drains and ends the target for good: its session is closed, its program ends by\n"
+    "          itself, and a broker that launched it does not start it again (q and shim "
+    "likewise)\n\n"
+    "The target is the number in `mserve-stat servants`, or all, or group:NAME or tag:NAME=VALUE "
+    "for\n"
+    "those with that word among their --tags (group:NAME is tag:group=NAME).";
+
+constexpr const char* kCtlFooter =
+    "A pause belongs to the session: a servant that attaches later, or again, serves. It does not\n"
+    "undo that a stopped process (SIGSTOP) gets nothing, nor is it undone when that goes on.\n"
+    "With nobody left to serve, requests wait, as far as --queue-timeout lets them.\n"
+    "After --timeout, or Ctrl-C, the servants stay paused, and those of a retire that did not run\n"
+    "dry are not ended: ask again, or resume them.";
+
+/// Scripts test these; --help lists them.
+enum class ExitCode : int { ok = 0, refused = 1, usage = 2, no_broker = 3, timed_out = 4 };
+
+struct Settings {
+  mserve::stat::BrokerName broker;
+  mserve::shm::Control request;
+  std::string target;
+  double timeout_s = 0;
+  bool json = false;
+};
+
+void describe_ctl(CLI::App& app, Settings& s) {
+  const std::map<std::string, Verb> verbs{{"pause", Verb::pause},
+                                          {"resume", Verb::resume},
+                                          {"drain", Verb::drain},
+                                          {"retire", Verb::retire}};
+  CLI::App* const ctl = app.add_subcommand("ctl", kCtlAbout);
+  ctl->footer(kCtlFooter);
+  ctl->add_option("verb", s.request.verb, "What to do")
+      ->required()
+      ->transform(CLI::CheckedTransformer(verbs))
+      ->option_text("pause|resume|drain|retire");
+  ctl->add_option("target", s.target, "To which servants")
+      ->required()
+      ->option_text("all|NUMBER|group:NAME|tag:NAME=VALUE");
+  constexpr double kSecondsMax = 1e9;
+  ctl->add_option("--timeout", s.timeout_s, "drain, retire: the longest to wait")
+      ->check(CLI::Range(0.0, kSecondsMax))
+      ->option_text("SECONDS [for ever]");
+}
+
+void describe(CLI::App& app, Settings& s) {
+  app.footer(kFooter);
+  app.set_version_flag("--version", std::string("mserve-stat ") + mserve::broker::kVersion);
+  app.require_subcommand(1);
+  app.fallthrough();  // --name, --dir and --json may stand behind the subcommand
+  app.add_option("--name", s.broker.name, "The broker's --name")
+      ->envname("MSERVE_NAME")
+      ->option_text("NAME [$MSERVE_NAME, else default]");
+  app.add_option("--dir", s.broker.directory, "Rendezvous directory of the broker")
+      ->transform([](const std::string& dir) { return std::filesystem::absolute(dir).string(); })
+      ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
+  app.add_flag("--json", s.json, "One line of JSON: an array of rows, or an object for ctl");
+  describe_ctl(app, s);
+  app.add_subcommand(
+         "servants",
+         "The servants that are attached: number, name, pid, state (attached, paused, draining,\n"
+         "stopped), requests that run, credit, tier, tags, uid, and since when (UTC).")
+      ->callback([&s] { s.request.verb = Verb::servants; });
+}
+
+/// Completes the request. @return false: the target is too long.
+bool complete(Settings& s, const CLI::App& app) {
+  const CLI::App* const ctl = app.get_subcommand("ctl");
+  if (ctl->count() > 0 && ctl->get_option("--timeout")->count() > 0) {
+    constexpr double kNsPerSecond = 1e9;
+    s.request.timeout_ns = static_cast<std::uint64_t>(s.timeout_s * kNsPerSecond);
+  }
+  return mserve::shm::set_text(s.request.target, s.target);
+}
+
+ExitCode exit_code_of(Errc status) noexcept {
+  switch (status) {
+    case Errc::ok:
+      return ExitCode::ok;
+    case Errc::timed_out:
+      return ExitCode::timed_out;
+    case Errc::access:
+      return ExitCode::no_broker;
+    default:
+      return ExitCode::refused;
+  }
+}
+
+/// As wide as the terminal; into files and pipes, whole lines.
+mserve::kdb::Console console() noexcept {
+  constexpr std::size_t kWhole = 2000;
+  mserve::kdb::Console console;
+  console.height = console.width = kWhole;
+  winsize size{};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+    console.width = size.ws_col;
+  }
+  return console;
+}
+
+void show(const ControlAnswer& answer, bool json) {
+  using mserve::kdb::Value;
+  if (answer.table) {
+    const std::string text = json ? mserve::kdb::to_json(*answer.table) + "\n"
+                                  : mserve::kdb::show(*answer.table, console());
+    (void)std::fwrite(text.data(), 1, text.size(), stdout);
+  } else if (json) {
+    (void)std::printf("{\"status\":%s,\"count\":%llu,\"text\":%s}\n",
+                      mserve::kdb::to_json(Value::chars(to_string(answer.status))).c_str(),
+                      static_cast<unsigned long long>(answer.count),
+                      mserve::kdb::to_json(Value::chars(answer.text)).c_str());
+  } else if (answer.status == Errc::ok) {
+    (void)std::printf("%s\n", answer.text.c_str());
+  }
+  if (answer.status != Errc::ok) {
+    (void)std::fprintf(stderr, "mserve-stat: %s: %s\n", to_string(answer.status),
+                       answer.text.c_str());
+  }
+}
+
+ExitCode run(const Settings& settings) {
+  std::string reason;
+  const auto answer = call_control(settings.broker, settings.request, reason);
+  if (!answer) {
+    const Errc code = answer.error().code;
+    (void)std::fprintf(stderr, "mserve-stat: %s: %s\n", to_string(code),
+                       reason.empty() ? advice(code) : reason.c_str());
+    return code == Errc::invalid ? ExitCode::usage : ExitCode::no_broker;
+  }
+  show(answer.value(), settings.json);
+  return exit_code_of(answer.value().status);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  Settings settings;
+  CLI::App app(kAbout, "mserve-stat");
+  describe(app, settings);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  }
+  if (!complete(settings, app)) {
+    (void)std::fprintf(stderr, "mserve-stat: the target is too long\n");
+    return static_cast<int>(ExitCode::usage);
+  }
+  return static_cast<int>(run(settings));
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "mserve-stat: %s\n", e.what());
+  return 1;
+}

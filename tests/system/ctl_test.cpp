@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operators take servants out of service and back, and no request suffers.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <csignal>
+#include <optional>
+#include <set>
+#include <thread>
+
+#include "mserve/shm/attachment.hpp"
+#include "support/requests.hpp"
+#include "support/temp_dir.hpp"
+#include "system/ctl_setup.hpp"
+
+namespace mserve::test {
+namespace {
+
+/// Clients that ask all the time, and count who answers. What is no answer fails the test.
+class Load {
+ public:
+  explicit Load(const Broker& broker) {
+    for (int i = 0; i < kClients; ++i) {
+      threads_.emplace_back([this, &broker] { ask(broker); });
+    }
+  }
+  ~Load() { stop(); }
+  Load(const Load&) = delete;
+  Load& operator=(const Load&) = delete;
+
+  void stop() {
+    stop_.store(true, std::memory_order_release);
+    for (std::thread& thread : threads_) {
+      thread.join();
+    }
+    threads_.clear();
+  }
+  /// Waits until `count` more were answered.
+  void wait_for(std::uint64_t count) {
+    const std::uint64_t from = answered();
+    EXPECT_TRUE(wait_until([&] { return answered() >= from + count; }, "answers"));
+  }
+  [[nodiscard]] std::uint64_t answered() const { return answered_.load(std::memory_order_acquire); }
+
+ private:
+  static constexpr int kClients = 4;
+  static constexpr int kWindow = 8;
+
+  void ask(const Broker& broker) {
+    Client client = broker.client();
+    while (!stop_.load(std::memory_order_acquire)) {
+      std::vector<std::uint64_t> ids;
+      for (int i = 0; i < kWindow; ++i) {
+        ids.push_back(send_opaque(client, pattern(50), {.want_info = true}));
+      }
+      for (const std::uint64_t id : ids) {
+        const mserve::Reply reply = await(client, id);
+        EXPECT_EQ(reply.status, Errc::ok) << to_string(reply.status);
+        answered_.fetch_add(1, std::memory_order_release);
+      }
+    }
+  }
+
+  std::atomic<bool> stop_{false};
+  std::atomic<std::uint64_t> answered_{0};
+  std::vector<std::thread> threads_;
+};
+
+/// A broker with two servants that this test started, "first" and "second".
+class TwoServants : public ::testing::Test {
+ protected:
+  TwoServants() : broker_(BrokerSetup{.args = {"--policy", "orig"}}) {
+    first_ = start("first", "group=blue version=1");
+    broker_.wait_for_counter("servants", 1);
+    second_ = start("second", "group=green version=1");
+    broker_.wait_for_counter("servants", 2);
+    client_.emplace(broker_.client());
+  }
+  [[nodiscard]] Process start(const std::string& name, const std::string& tags) const {
+    return broker_.spawn_servant(name, {"--rows", "0", "--tags", tags});
+  }
+  [[nodiscard]] std::string who() {
+    return servant_of(await(*client_, send_opaque(*client_, pattern(10), {.want_info = true})));
+  }
+  /// Who answers each of several requests.
+  [[nodiscard]] std::set<std::string> servants() {
+    std::set<std::string> names;
+    for (int i = 0; i < 20; ++i) {
+      names.insert(who());
+    }
+    return names;
+  }
+
+  const std::set<std::string> just_first_{"first"};
+  const std::set<std::string> just_second_{"second"};
+  Broker broker_;
+  Process first_;
+  Process second_;
+  std::optional<Client> client_;
+};
+
+TEST_F(TwoServants, PausedUnderLoadItGetsNothingAndThenServesAgain) {
+  Load load(broker_);
+  load.wait_for(100);
+  ctl(broker_, "pause", number_of(broker_, "first"));
+  EXPECT_EQ(state_in(broker_, "first"), "paused");
+  EXPECT_EQ(state_in(broker_, "second"), "attached");
+  load.wait_for(100);
+  load.stop();
+  EXPECT_EQ(servants(), just_second_);
+  ctl(broker_, "resume", number_of(broker_, "first"));
+  EXPECT_EQ(state_in(broker_, "first"), "attached");
+  EXPECT_EQ(servants(), just_first_) << "the policy prefers it";
+  EXPECT_EQ(broker_.counter("errors"), 0U);
+  EXPECT_EQ(broker_.counter("requests"), broker_.counter("replies"));
+}
+
+TEST_F(TwoServants, WithAllPausedRequestsWaitForTheFirstThatIsResumed) {
+  ctl(broker_, "pause", "all");
+  const std::uint64_t id = send_opaque(*client_, pattern(10), {.want_info = true});
+  broker_.wait_for_counter("queued", 1);
+  ctl(broker_, "resume", "group:green");
+  EXPECT_EQ(servant_of(await(*client_, id)), "second");
+}
+
+TEST_F(TwoServants, AreNamedByTagAndGroup) {
+  ctl(broker_, "pause", "group:blue");
+  EXPECT_EQ(state_in(broker_, "first"), "paused");
+  EXPECT_EQ(state_in(broker_, "second"), "attached");
+  ctl(broker_, "pause", "tag:version=1");
+  EXPECT_EQ(state_in(broker_, "second"), "paused");
+  ctl(broker_, "resume", "tag:group=blue");
+  EXPECT_EQ(state_in(broker_, "first"), "attached");
+}
+
+TEST_F(TwoServants, StoppedAndPausedDoNotUndoEachOther) {
+  ctl(broker_, "pause", "group:blue");
+  first_.signal(SIGSTOP);
+  wait_for_state(broker_, "first", "stopped+paused");
+  first_.signal(SIGCONT);
+  wait_for_state(broker_, "first", "paused");
+  EXPECT_EQ(servants(), just_second_) << "it goes on, and is paused all the same";
+  first_.signal(SIGSTOP);
+  wait_for_state(broker_, "first", "stopped+paused");
+  ctl(broker_, "resume", "group:blue");
+  EXPECT_EQ(state_in(broker_, "first"), "stopped");
+  EXPECT_EQ(servants(), just_second_) << "nothing pauses it, but its process is stopped";
+  first_.signal(SIGCONT);
+  wait_for_state(broker_, "first", "attached");
+  EXPECT_TRUE(wait_until([&] { return who() == "first"; }, "the first servant to serve again"));
+}
+
+TEST_F(TwoServants, WhatMatchesNobodyIsRefusedWithAWord) {
+  for (const char* const target : {"77", "group:red", "tag:blue", "tag:version="}) {
+    const Output output = stat(broker_, {"ctl", "pause", target});
+    EXPECT_EQ(output.exit_code, 1) << target;
+    EXPECT_NE(output.err.find("no attached servant is"), std::string::npos) << output.err;
+  }
+  for (const char* const target : {"first", "0", "group:", "-1", "all of them", "1 "}) {
+    const Output output = stat(broker_, {"ctl", "pause", target});
+    EXPECT_NE(output.exit_code, 0) << target;
+  }
+  EXPECT_EQ(stat(broker_, {"ctl", "explode", "all"}).exit_code, 2);
+  EXPECT_EQ(stat(broker_, {"ctl", "pause", std::string(300, '1')}).exit_code, 2);
+  EXPECT_EQ(stat(broker_, {"--name", "nobody-here", "servants"}).exit_code, 3);
+  EXPECT_EQ(state_in(broker_, "first"), "attached");
+  const Output json = stat(broker_, {"ctl", "pause", "77", "--json"});
+  EXPECT_EQ(boost::json::parse(json.out).at("status"), "no servant");
+}
+
+/// A servant by hand that holds a request, and a client that waits for it.
+class HeldRequest : public ::testing::Test {
+ protected:
+  HeldRequest() : servant_(raw_servant(broker_, "held")), client_(broker_.client()) {
+    broker_.wait_for_counter("servants", 1);
+    id_ = send_opaque(client_, pattern(10));
+    const auto frame = servant_.take();
+    held_ = frame ? frame->header.id : 0;
+  }
+  /// `mserve-stat ctl VERB all`, which waits.
+  [[nodiscard]] Process begin(const std::string& verb) {
+    Spawn spawn;
+    spawn.argv = {program("mserve-stat"), "ctl", verb, "all"};
+    spawn.env = broker_.env();
+    spawn.stdout_path = dir_.file("out");
+    spawn.stderr_path = dir_.file("err");
+    Process process(spawn);
+    wait_for_state(broker_, "held", "draining");
+    return process;
+  }
+  void answer() { EXPECT_TRUE(servant_.reply(held_, pattern(10))); }
+
+  TempDir dir_;
+  Broker broker_;
+  RawPeer servant_;
+  Client client_;
+  std::uint64_t id_ = 0;
+  std::uint64_t held_ = 0;
+};
+
+TEST_F(HeldRequest, ADrainReturnsWhenItIsAnsweredAndNotBefore) {
+  Process drain = begin("drain");
+  const boost::json::value row = servant_row(broker_, "held");
+  EXPECT_EQ(row.at("running").as_int64(), 1);
+  EXPECT_FALSE(drain.ended());
+  const std::uint64_t next = send_opaque(client_, pattern(20));
+  broker_.wait_for_counter("queued", 1);
+  EXPECT_FALSE(drain.ended());
+  answer();
+  EXPECT_EQ(await(client_, id_).status, Errc::ok);
+  EXPECT_EQ(drain.wait(), 0);
+  EXPECT_EQ(read_file(dir_.file("out")), "1 servant drained\n");
+  EXPECT_EQ(state_in(broker_, "held"), "paused");
+  EXPECT_FALSE(servant_.poll()) << "what is queued waits";
+  ctl(broker_, "resume", "all");
+  const auto frame = servant_.take();
+  ASSERT_TRUE(frame);
+  EXPECT_TRUE(servant_.reply(frame->header.id, pattern(20)));
+  EXPECT_EQ(await(client_, next).status, Errc::ok);
+}
+
+TEST_F(HeldRequest, ADrainGivesUpAfterItsTimeoutAndTheServantStaysPaused) {
+  const Output output = stat(broker_, {"ctl", "drain", "all", "--timeout", "0"});
+  EXPECT_EQ(output.exit_code, 4);
+  EXPECT_NE(output.err.find("1 of 1 servant not done yet"), std::string::npos) << output.err;
+  EXPECT_EQ(state_in(broker_, "held"), "paused");
+  answer();
+  EXPECT_EQ(await(client_, id_).status, Errc::ok);
+  ctl(broker_, "drain", "all");
+}
+
+TEST_F(HeldRequest, AResumeCallsADrainOff) {
+  Process retire = begin("retire");
+  ctl(broker_, "resume", "all");
+  EXPECT_EQ(retire.wait(), 1);
+  EXPECT_NE(read_file(dir_.file("err")).find("resumed meanwhile"), std::string::npos);
+  answer();
+  EXPECT_EQ(await(client_, id_).status, Errc::ok);
+  EXPECT_EQ(state_in(broker_, "held"), "attached");
+}
+
+TEST_F(HeldRequest, WhoeverAskedMayGoAndTheServantStaysPaused) {
+  begin("retire").end();
+  wait_for_state(broker_, "held", "paused");
+  answer();
+  EXPECT_EQ(await(client_, id_).status, Errc::ok);
+  EXPECT_EQ(state_in(broker_, "held"), "paused");
+  EXPECT_FALSE(servant_.closed());
+}
+
+TEST_F(HeldRequest, ADrainEndsWithTheBroker) {
+  Process drain = begin("drain");
+  broker_.process().signal(SIGTERM);
+  EXPECT_EQ(drain.wait(), 1);
+  EXPECT_NE(read_file(dir_.file("err")).find("shutting down"), std::string::npos);
+  answer();
+  EXPECT_EQ(await(client_, id_).status, Errc::ok);
+  EXPECT_EQ(broker_.process().wait(), 0);
+}
+
+TEST_F(HeldRequest, TheRetiredOneIsToldAndItsProcessMayNotComeBack) {
+  Process retire = begin("retire");
+  answer();
+  EXPECT_EQ(await(client_, id_).status, Errc::ok);
+  EXPECT_EQ(servant_.wait_closed().status, Errc::retired);
+  EXPECT_EQ(retire.wait(), 0);
+  EXPECT_EQ(state_in(broker_, "held"), "gone");
+  shm::AttachOptions options;
+  options.broker = broker_.name();
+  options.directory = broker_.directory();
+  options.role = shm::Role::servant;
+  std::string reason;
+  const auto again = shm::Attachment::open(options, &reason);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, Errc::access);
+  EXPECT_NE(reason.find("retired"), std::string::npos) << reason;
+  EXPECT_EQ(status_of(call_opaque(client_, pattern(10))), Errc::no_servant)
+      << "a client of the same process is welcome";
+  EXPECT_EQ(broker_.counter("closed_total"), 0U) << "it did nothing wrong";
+}
+
+TEST(RetiredServant, OneOfTwoLaunchedEndsForGoodUnderLoadAndNothingIsLost) {
+  BrokerSetup setup;
+  setup.servants = 2;
+  setup.servant_args = "--rows 0";
+  const Broker broker(setup);
+  const std::string name = "mserve-servant-1";
+  const boost::json::value row = servant_row(broker, name);
+  const auto pid = static_cast<pid_t>(row.at("pid").as_int64());
+  {
+    Load load(broker);
+    load.wait_for(100);
+    ctl(broker, "retire", number_of(broker, name));
+    load.wait_for(100);
+  }
+  const std::string end = broker.wait_for_log("servant_ended launched=1 ");
+  EXPECT_EQ(field_of(end, "exit"), "0") << end;
+  EXPECT_EQ(end.find("restart_ms"), std::string::npos) << end;
+  EXPECT_TRUE(gone(pid));
+  EXPECT_EQ(state_in(broker, name), "gone");
+  EXPECT_EQ(broker.launched().size(), 1U);
+  EXPECT_EQ(broker.log_lines("servant_started").size(), 2U);
+  EXPECT_EQ(broker.counter("errors"), 0U);
+  EXPECT_EQ(broker.counter("retried"), 0U);
+  ctl(broker, "retire", "all");
+  Client client = broker.client();
+  EXPECT_EQ(status_of(call_opaque(client, pattern(10))), Errc::no_servant)
+      << "nobody is on its way, so nobody waits";
+}
+
+TEST(RetiredServant, AStoppedOneIsKilledAfterAWhile) {
+  // Goal: what cannot end by itself ends all the same. It runs nothing, so nothing is lost.
+  BrokerSetup setup;
+  setup.servants = 1;
+  setup.servant_args = "--rows 0";
+  const Broker broker(setup);
+  ASSERT_EQ(broker.launched().size(), 1U);
+  ASSERT_EQ(kill(broker.launched()[0], SIGSTOP), 0);
+  wait_for_state(broker, "mserve-servant-1", "stopped");
+  ctl(broker, "retire", "all");
+  const std::string end = broker.wait_for_log("servant_ended launched=1 ");
+  EXPECT_EQ(field_of(end, "signal"), "9") << end;
+  EXPECT_EQ(end.find("restart_ms"), std::string::npos) << end;
+}
+
+TEST(RetiredServant, OneThatDiesWhileItIsDrainedIsNotStartedAgain) {
+  BrokerSetup setup;
+  setup.servants = 1;
+  setup.servant_args = "--rows 1000000";
+  const Broker broker(setup);
+  ASSERT_EQ(broker.launched().size(), 1U);
+  const pid_t pid = broker.launched()[0];
+  Client client = broker.client();
+  const auto id = send_query(client, make_query("proc2 `GS`AAPL`BA`VOD`MSFT`GOOG`IBM`UBS", ""),
+                             {.repeatable = false}, watchdog());
+  ASSERT_TRUE(id);
+  broker.wait_for_counter("running", 1);
+  ASSERT_EQ(kill(pid, SIGSTOP), 0);  // in the middle of it: this takes seconds
+  Spawn spawn;
+  spawn.argv = {program("mserve-stat"), "ctl", "retire", "all"};
+  spawn.env = broker.env();
+  Process retire(spawn);
+  wait_for_state(broker, "mserve-servant-1", "stopped+draining");
+  ASSERT_EQ(kill(pid, SIGKILL), 0);
+  EXPECT_EQ(retire.wait(), 0);
+  EXPECT_EQ(await(client, id.value()).status, Errc::servant_died);
+  const std::string end = broker.wait_for_log("servant_ended launched=1 ");
+  EXPECT_TRUE(
+      wait_until([&] { return status_of(call_opaque(client, pattern(10))) == Errc::no_servant; },
+                 "nobody to be expected any more"));
+  EXPECT_EQ(broker.log_lines("servant_started").size(), 1U);
+}
+
+}  // namespace
+}  // namespace mserve::test
