@@ -29,7 +29,7 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "Times take a unit (500us, 20ms, 12s, 1m) or are 0 or inf; sizes take one too (64k, 1m, 2g).\n"
     "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --name and --dir, MSERVE_ALGO of "
-    "--policy, MSERVE_ROUTING of --route, MSERVE_CONFIG of --config.\n"
+    "--policy, MSERVE_ROUTING of --route, MSERVE_PURGE of --purge, MSERVE_CONFIG of --config.\n"
     "QBIN: the q to start [q on PATH]; Q_PLUGINS is handed to it.\n"
     "QUDSPATH: where the Unix sockets of -p lie instead of /tmp; set but empty: none.\n"
     "Signals: TERM and INT drain and stop (a second one waits for no running request). HUP reads "
@@ -162,6 +162,36 @@ void add_limits(CLI::App& app, BrokerOptions& o) {
                "100ms");
 }
 
+/// A time, or a bare number of minutes, as in LBT's variable.
+bool parse_minutes(const std::string& given, Nanos& value) {
+  constexpr Nanos kMinute = 60'000'000'000;
+  std::uint32_t minutes = 0;
+  const char* const end = given.data() + given.size();
+  const auto [rest, error] = std::from_chars(given.data(), end, minutes);
+  if (error == std::errc{} && rest == end) {
+    value = minutes * kMinute;
+    return true;
+  }
+  return parse_duration(given, value);
+}
+
+void add_purge(CLI::App& app, Nanos& value) {
+  app.add_option_function<std::string>(
+         "--purge",
+         [&value](const std::string& given) {
+           if (!parse_minutes(given, value)) {
+             throw CLI::ValidationError("--purge", "'" + given +
+                                                       "' is neither a number of minutes nor a "
+                                                       "time such as 12s, 0 or inf");
+           }
+         },
+         "An answered query is forgotten (.mserve.queries[], mserve-stat queries) after this long; "
+         "a bare number is minutes")
+      ->envname("MSERVE_PURGE")
+      ->default_str(shown_time(value))
+      ->option_text("TIME [$MSERVE_PURGE, else " + shown_time(value) + "]");
+}
+
 bool parse_port(const std::string& text, GatewayOptions& o) {
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), o.port);
   const bool number = error == std::errc{} && rest == text.data() + text.size() && o.port != 0;
@@ -231,6 +261,10 @@ void add_gateway(CLI::App& app, BrokerOptions& all) {
   add_size(app, "--max-gathered", o.max_gathered,
            "Largest message that is held in memory because it must be: compressed, big endian, or "
            "an answer with a servant's own info");
+  add_purge(app, o.purge);
+  app.add_option("--query-log", o.query_log,
+                 "How many answered queries are remembered, the newest; 0: none")
+      ->capture_default_str();
   app.add_option("--admin-users", o.admin_users,
                  "Who may call .mserve.servants, clients, queries and stats, over the Unix socket")
       ->delimiter(',')
@@ -354,7 +388,9 @@ std::string spelling_of(const CLI::Option& option, const std::string& value) {
     return error == std::errc{} && rest == value.data() + value.size() ? shown_size(bytes) : value;
   }
   Nanos ns = 0;
-  if (option.get_option_text().starts_with("TIME") && parse_duration(value, ns)) {
+  const bool minutes = option.check_lname("purge");
+  if (option.get_option_text().starts_with("TIME") &&
+      (minutes ? parse_minutes(value, ns) : parse_duration(value, ns))) {
     return shown_time(ns);
   }
   return value;

@@ -100,6 +100,24 @@ TEST_F(Config, WrapIsAKeyThatTakesNamesOfQ) {
   EXPECT_NE(alone.err.find("--wrap: only with -p"), std::string::npos) << alone.err;
 }
 
+TEST_F(Config, PurgeIsATimeOrAsLbtsVariableMinutes) {
+  write("");
+  EXPECT_EQ(value(check({}), "purge"), "\"30m\"");
+  EXPECT_EQ(value(check({}, {{"MSERVE_PURGE", "45"}}), "purge"), "\"45m\"");
+  EXPECT_EQ(value(check({"--purge", "12s"}, {{"MSERVE_PURGE", "45"}}), "purge"), "\"12s\"");
+  EXPECT_EQ(value(check({"--purge", "inf"}), "purge"), "\"inf\"");
+  EXPECT_EQ(value(check({"--purge", "0"}), "purge"), "0");
+  write("purge = 2\nquery-log = 7\n");
+  EXPECT_EQ(value(check({}), "purge"), "\"2m\"");
+  EXPECT_EQ(value(check({}), "query-log"), "7");
+  for (const char* const wrong : {"soon", "-1", "1.5", "99999999999"}) {
+    const Output output = check({}, {{"MSERVE_PURGE", wrong}});
+    EXPECT_EQ(output.exit_code, 2) << wrong;
+    EXPECT_NE(output.err.find("is neither a number of minutes"), std::string::npos) << output.err;
+  }
+  EXPECT_EQ(check({"--query-log", "100001"}).exit_code, 2);
+}
+
 TEST_F(Config, WhatCheckPrintsIsAFileThatMeansTheSame) {
   write("servants = 2\ncommand = \"a \\\"b\\\"\"\nclient-ring = 65536\nmatch-wait = \"1000ms\"\n");
   const Output first = check({"-p", "5000"});

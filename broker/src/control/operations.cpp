@@ -88,7 +88,14 @@ void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte>
       reply_with_table(socket, servant_states());
       return;
     case shm::Verb::queries:
-      break;
+      if (links_.gateway != nullptr) {
+        unwatch(socket);
+        links_.gateway->show_queries(std::move(handshake.socket), control.value().count);
+      } else {
+        reply_to_operator(socket, Errc::invalid, 0,
+                          "this broker has no gateway (-p), whose queries these are");
+      }
+      return;
   }
   refuse_it(Errc::invalid, "this broker does not know that request; upgrade it");
 }

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "mserve/kdb/codec.hpp"
+
 namespace mserve::broker {
 
 namespace {
@@ -73,6 +75,18 @@ Value queries_of(std::span<const QueryRecord> records) {
   return Value::list(std::move(texts));
 }
 
+/// LBT's options, as the client gave them; `::` without any, or when they were too long to keep.
+Value options_of(std::span<const QueryRecord> records) {
+  std::vector<Value> options;
+  options.reserve(records.size());
+  for (const QueryRecord& record : records) {
+    const auto bytes = std::span(record.options).first(record.options_bytes);
+    auto value = kdb::decode(bytes);
+    options.push_back(value ? std::move(*value) : Value());
+  }
+  return Value::list(std::move(options));
+}
+
 }  // namespace
 
 Value servants_table(std::span<const SessionRow> sessions) {
@@ -120,32 +134,48 @@ Value clients_table(std::span<const ClientRow> connections, std::span<const Sess
 }
 
 Value queries_table(std::span<const QueryRecord> records, std::span<const SessionRow> sessions) {
-  const auto status = [](const QueryRecord& r) { return to_string(r.status); };
+  const auto longs = [records](auto get) { return longs_of(records, get); };
+  const auto times = [records](auto get) {
+    return Value::timestamps(column<std::int64_t>(records, get));
+  };
+  const auto spans = [records](auto get) {
+    return Value::timespans(column<std::int64_t>(records, get));
+  };
+  const auto ints = [records](auto get) { return Value::ints(column<std::int32_t>(records, get)); };
+  const auto symbols = [records](auto get) { return symbols_of(records, get); };
+  using Q = const QueryRecord&;
   return Value::table(
-      {"qid", "time", "user", "handle", "protocol", "route", "qsvr", "request", "answer", "status",
-       "elapsed", "execution", "query"},
-      {longs_of(records, [](const QueryRecord& r) { return r.qid; }),
-       Value::timestamps(
-           column<std::int64_t>(records, [](const QueryRecord& r) { return r.time; })),
-       symbols_of(records, [](const QueryRecord& r) { return r.user.data(); }),
-       Value::ints(column<std::int32_t>(records, [](const QueryRecord& r) { return r.handle; })),
-       symbols_of(records, [](const QueryRecord& r) { return name_of(r.convention); }),
-       symbols_of(records, [](const QueryRecord& r) { return r.route.data(); }),
-       symbols_of(records,
-                  [sessions](const QueryRecord& r) { return servant_name(sessions, r.servant); }),
-       longs_of(records, [](const QueryRecord& r) { return r.request_bytes; }),
-       longs_of(records, [](const QueryRecord& r) { return r.answer_bytes; }),
-       symbols_of(records, status),
-       Value::timespans(
-           column<std::int64_t>(records, [](const QueryRecord& r) { return r.elapsed_ns; })),
-       Value::timespans(column<std::int64_t>(records,
-                                             [](const QueryRecord& r) {
-                                               return r.execution_ns != 0
-                                                          ? static_cast<std::int64_t>(
-                                                                r.execution_ns)
-                                                          : kdb::kNullLong;
-                                             })),
-       queries_of(records)});
+      {"qid",           "query",     "client_qid",    "client_options", "client_handle",
+       "time_received", "time_sent", "time_returned", "route",          "backlog",
+       "slave_handle",  "location",  "user",          "protocol",       "qsvr",
+       "status",        "elapsed",   "execution",     "request",        "answer"},
+      {longs([](Q r) { return r.qid; }),
+       queries_of(records),
+       longs([](Q r) { return r.client_qid; }),
+       options_of(records),
+       ints([](Q r) { return r.handle; }),
+       times([](Q r) { return r.time - static_cast<std::int64_t>(r.elapsed_ns); }),
+       times([](Q r) {
+         return r.execution_ns != 0 ? r.time - static_cast<std::int64_t>(r.execution_ns)
+                                    : kdb::kNullLong;
+       }),
+       times([](Q r) { return r.time; }),
+       symbols([](Q r) { return r.route.data(); }),
+       ints([](Q r) { return r.backlog; }),
+       ints([](Q r) {
+         return r.servant != 0 ? static_cast<std::int32_t>(r.servant) : kdb::kNullInt;
+       }),
+       symbols([](Q) { return "client"; }),
+       symbols([](Q r) { return r.user.data(); }),
+       symbols([](Q r) { return name_of(r.convention); }),
+       symbols([sessions](Q r) { return servant_name(sessions, r.servant); }),
+       symbols([](Q r) { return to_string(r.status); }),
+       spans([](Q r) { return r.elapsed_ns; }),
+       spans([](Q r) {
+         return r.execution_ns != 0 ? static_cast<std::int64_t>(r.execution_ns) : kdb::kNullLong;
+       }),
+       longs([](Q r) { return r.request_bytes; }),
+       longs([](Q r) { return r.answer_bytes; })});
 }
 
 Value stats_dict(std::span<const CounterRow> counters) {

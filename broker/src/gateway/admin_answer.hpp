@@ -20,8 +20,12 @@ namespace mserve::broker {
 [[nodiscard]] kdb::Value clients_table(std::span<const ClientRow> connections,
                                        std::span<const SessionRow> sessions);
 
-/// qid time user handle protocol route qsvr request answer status elapsed execution: a table,
-/// oldest first. @param sessions  to name the servants that are still there.
+/// LBT's columns, qid query client_qid client_options client_handle time_received time_sent
+/// time_returned route backlog slave_handle location, and behind them user protocol qsvr status
+/// elapsed execution request answer: a table, oldest first. time_sent, backlog and execution are
+/// null but for lbt queries, which ask for it; slave_handle is the servant's number, null when the
+/// broker answered; location is always `client, because unanswered queries are not listed.
+/// @param sessions  to name the servants that are still there.
 [[nodiscard]] kdb::Value queries_table(std::span<const QueryRecord> records,
                                        std::span<const SessionRow> sessions);
 

@@ -2,6 +2,7 @@
 // Answers that are whole: wrapped as their convention wants it, and sent when it is their turn.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "gateway/connection.hpp"
 #include "mserve/kdb/codec.hpp"
@@ -18,6 +19,27 @@ void copy_text(std::array<char, N>& to, std::string_view text) noexcept {
   const std::size_t bytes = std::min(text.size(), N - 1);
   std::memcpy(to.data(), text.data(), bytes);
   to[bytes] = '\0';
+}
+
+template <class T>
+std::int64_t widened(std::span<const std::byte> atom) noexcept {
+  T value;
+  std::memcpy(&value, atom.data() + 1, sizeof(value));
+  return value == std::numeric_limits<T>::min() ? kdb::kNullLong : std::int64_t{value};
+}
+
+/// The number in a client's id: an encoded atom, a byte to a long, which the conventions checked.
+std::int64_t integer_in(std::span<const std::byte> atom) noexcept {
+  switch (atom.size() - 1) {
+    case sizeof(std::int16_t):
+      return widened<std::int16_t>(atom);
+    case sizeof(std::int32_t):
+      return widened<std::int32_t>(atom);
+    case sizeof(std::int64_t):
+      return widened<std::int64_t>(atom);
+    default:
+      return std::to_integer<std::int64_t>(atom[atom.size() - 1]);
+  }
 }
 
 }  // namespace
@@ -297,13 +319,20 @@ void Connection::remember(const Pending& pending) {
   if (pending.request_bytes == 0) {
     return;
   }
-  QueryRecord& record = context_.queries.add();
+  QueryRecord& record = context_.queries.add(context_.now_ns);
   record.qid = pending.qid;
   record.time = timestamp_now();
   record.request_bytes = pending.request_bytes;
   record.answer_bytes = pending.answer_bytes;
   record.elapsed_ns = context_.now_ns - pending.begun_ns;
-  record.execution_ns = pending.has_info ? pending.info.execution_ns : 0;
+  if (pending.has_info) {
+    record.execution_ns = pending.info.execution_ns;
+    record.backlog =
+        static_cast<std::int32_t>(std::min<std::uint32_t>(pending.info.backlog, INT32_MAX));
+  }
+  record.client_qid = pending.id_size != 0 ? integer_in(pending.client_id()) : kdb::kNullLong;
+  record.options = pending.options_head;
+  record.options_bytes = pending.options_bytes;
   record.handle = origin_.index;
   record.servant = pending.servant;
   record.convention = pending.convention;

@@ -12,6 +12,7 @@
 
 #include "access/rules.hpp"
 #include "control/log.hpp"
+#include "dispatch/types.hpp"
 #include "gateway/admin_call.hpp"
 #include "gateway/buffer_pool.hpp"
 #include "gateway/conventions.hpp"
@@ -40,6 +41,8 @@ struct ConnectionSettings {
   std::uint64_t gather_max = 256U << 10;     ///< Largest answer that is gathered to be compressed.
   std::uint64_t max_gathered = 64ULL << 20;  ///< Largest answer that is gathered because it must.
   std::vector<uid_t> admin_uids;
+  std::size_t query_log = 1024;       ///< Answered queries to remember.
+  std::uint64_t purge_ns = kForever;  ///< How long each is remembered.
 };
 
 /// Shown by mserve-stat and .mserve.stats[]; stored to by the gateway thread alone.
@@ -87,6 +90,7 @@ struct ConnectionContext {
       : settings(std::move(connection_settings)),
         counters(gateway_counters),
         desk(gateway_desk),
+        queries(settings.query_log, settings.purge_ns),
         scratch(kScratchBytes) {}
 
   ConnectionSettings settings;

@@ -208,6 +208,10 @@ Connection::Step Connection::submit(const Classified& message, const Forwarded& 
   pending.terms = {wishes.deadline, placement_for(forwarded.query), wishes.priority};
   const std::uint8_t flags = flags_of(message.convention, forwarded.pair, wishes.repeatable);
   note_query(message.query, pending.query_head);
+  if (message.options.size() <= pending.options_head.size()) {
+    std::copy(message.options.begin(), message.options.end(), pending.options_head.begin());
+    pending.options_bytes = static_cast<std::uint8_t>(message.options.size());
+  }
   if (forwarded.payload.size() <= context_.link->whole_bytes_max()) [[likely]] {
     if (!context_.link->try_send(head_of(pending, flags), forwarded.payload)) {
       release(pending);

@@ -36,5 +36,8 @@ void Gateway::stop() noexcept {
 void Gateway::set_access(std::shared_ptr<const AccessRules> access) {
   loop_->set_access(std::move(access));
 }
+void Gateway::show_queries(shm::UniqueFd socket, std::size_t count) {
+  loop_->show_queries(std::move(socket), count);
+}
 
 }  // namespace mserve::broker

@@ -8,6 +8,7 @@
 #include "gateway/admin_view.hpp"
 #include "gateway/connection_context.hpp"
 #include "mserve/shm/errc.hpp"
+#include "mserve/shm/unique_fd.hpp"
 #include "options.hpp"
 
 namespace mserve::broker {
@@ -42,6 +43,8 @@ class Gateway {
   void stop() noexcept;
   /// Any thread. Who may connect from now on; not null where --users was given.
   void set_access(std::shared_ptr<const AccessRules> access);
+  /// Any thread. Answers an operator with the newest `count` queries, and closes the socket.
+  void show_queries(shm::UniqueFd socket, std::size_t count);
 
  private:
   class Loop;

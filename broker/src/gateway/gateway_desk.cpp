@@ -4,9 +4,11 @@
 
 #include <algorithm>
 
+#include "control/operator_protocol.hpp"
 #include "gateway/admin_answer.hpp"
 #include "gateway/gateway_loop.hpp"
 #include "gateway/http_page.hpp"
+#include "mserve/shm/clock.hpp"
 #include "mserve/shm/counters.hpp"
 
 namespace mserve::broker {
@@ -41,14 +43,35 @@ kdb::Value Gateway::Loop::admin_answer(const AdminCall& call) {
       return clients_table(rows, sessions);
     }
     case AdminCall::Name::queries: {
-      const auto count = static_cast<std::size_t>(
-          call.argument.value_or(static_cast<std::int64_t>(QueryLog::kRecords)));
-      return queries_table(context_.queries.last(count), sessions);
+      const auto count = static_cast<std::size_t>(call.argument.value_or(INT64_MAX));
+      return queries_table(context_.queries.last(count, context_.now_ns), sessions);
     }
     case AdminCall::Name::stats:
       break;
   }
   return stats_dict(read_counters(setup_.counters_name));
+}
+
+void Gateway::Loop::show_queries(shm::UniqueFd socket, std::size_t count) {
+  {
+    const std::lock_guard lock(question_mutex_);
+    questions_.push_back({std::move(socket), count});
+  }
+  wake();
+}
+
+/// What operators asked the control thread, which cannot look into the log of queries itself.
+void Gateway::Loop::answer_operators() {
+  std::vector<Question> questions;
+  {
+    const std::lock_guard lock(question_mutex_);
+    questions.swap(questions_);
+  }
+  for (const Question& question : questions) {
+    reply_with_table(question.socket.get(),
+                     queries_table(context_.queries.last(question.count, shm::steady_now()),
+                                   setup_.board->rows()));
+  }
 }
 
 std::string Gateway::Loop::http_answer(std::string_view method) {

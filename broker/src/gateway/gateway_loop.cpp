@@ -59,6 +59,8 @@ ConnectionSettings settings_of(const BrokerOptions& options) {
   settings.placing = options.classes_max() > 1;
   settings.wrap = gateway.wrap;
   settings.admin_uids = admin_uids_of(gateway);
+  settings.query_log = gateway.query_log;
+  settings.purge_ns = gateway.purge;
   return settings;
 }
 
@@ -441,6 +443,7 @@ void Gateway::Loop::take_signals() {
   (void)!read(signal_fd_.get(), &ignored, sizeof(ignored));
   ready_.watch(*signal_watch_, Readiness::What::readable);
   take_access();
+  answer_operators();
   if (drain_.load(std::memory_order_relaxed) && !draining_) {  // set before the descriptor told
     begin_drain();
   }
@@ -496,6 +499,7 @@ void Gateway::Loop::tick() {
   tick_at_ = context_.now_ns + kTickNs;
   expire_openings();
   expire_idle();
+  context_.queries.purge(context_.now_ns);
   if (accept_paused_) {
     accept_paused_ = false;
     for (const Readiness::Handle& listener : listener_watches_) {

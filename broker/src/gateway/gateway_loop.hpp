@@ -23,8 +23,10 @@ namespace mserve::broker {
 // What the gateway's thread does: looks at sockets and rings in turn, lets connections act, sleeps
 // when there is nothing. Split by what it does: gateway_loop.cpp the loop, gateway_clients.cpp
 // connections come and go, gateway_desk.cpp what is asked of the gateway itself.
-//   Threads   all of it belongs to the gateway's thread, but for the two flags, the access rules to
-//             come, the descriptor that wakes it, and the checker, which locks for itself
+//   Threads   all of it belongs to the gateway's thread, but for the two flags, the access rules
+//   and
+//             operators' questions to come, the descriptor that wakes it, and the checker, which
+//             locks for itself
 //   Sleep     sockets, the session's descriptor and that one wake it, and what wakes the data plane
 //             while that is lent; while requests are under way or it is lent, it looks after
 //             kSleepNsMax anyway
@@ -37,6 +39,7 @@ class Gateway::Loop final : public GatewayDesk {
   void drain() noexcept;
   void stop() noexcept;
   void set_access(std::shared_ptr<const AccessRules> access);
+  void show_queries(shm::UniqueFd socket, std::size_t count);
 
   // GatewayDesk.
   [[nodiscard]] kdb::Value admin_answer(const AdminCall& call) override;
@@ -68,6 +71,14 @@ class Gateway::Loop final : public GatewayDesk {
     std::uint32_t index;
     std::uint64_t generation;
   };
+
+  /// An operator who wants to see the last queries.
+  struct Question {
+    shm::UniqueFd socket;
+    std::size_t count = 0;
+  };
+
+  void answer_operators();  // gateway_desk.cpp
 
   // The loop (gateway_loop.cpp).
   void run();
@@ -119,6 +130,8 @@ class Gateway::Loop final : public GatewayDesk {
   shm::UniqueFd signal_fd_;  ///< eventfd: drain_ or stop_ was set.
   std::atomic<bool> drain_{false};
   std::atomic<bool> stop_{false};
+  std::mutex question_mutex_;
+  std::vector<Question> questions_;  ///< Under question_mutex_.
   std::mutex access_mutex_;
   std::shared_ptr<const AccessRules> next_access_;  ///< Under access_mutex_; null: none to come.
   std::unique_ptr<PasswordChecker> checker_;        ///< Null without --users.

@@ -34,6 +34,8 @@ struct GatewayOptions {
   Nanos tcp_user_timeout = 10'000'000'000;  ///< 0: the system's rule.
   GatewayThread thread = GatewayThread::automatic;
   std::uint64_t max_gathered = 64ULL << 20;
+  std::uint32_t query_log = 1024;        ///< Answered queries that are remembered.
+  Nanos purge = 30ULL * 60'000'000'000;  ///< How long each is.
   std::vector<std::string> admin_users;  ///< Names; empty: the broker's own user.
   std::string users_file;                ///< Empty: everybody may connect.
   std::string roles_file;                ///< Empty: who may connect may call everything.

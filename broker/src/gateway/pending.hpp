@@ -46,7 +46,9 @@ struct Pending {
   // The request.
   std::uint64_t route = 0;
   std::string route_text;
-  QueryHead query_head{};  ///< For .mserve.queries[].
+  QueryHead query_head{};  ///< For .mserve.queries[], as the two below.
+  QueryOptionsHead options_head{};
+  std::uint8_t options_bytes = 0;
   std::uint64_t begun_ns = 0;
   shm::RequestTerms terms;
   std::uint64_t request_bytes = 0;

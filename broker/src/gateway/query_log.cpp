@@ -32,14 +32,29 @@ void note_query(std::span<const std::byte> query, QueryHead& head) noexcept {
   }
 }
 
-std::vector<QueryRecord> QueryLog::last(std::size_t count) const {
-  const std::size_t wanted = std::min({count, count_, kRecords});
+std::vector<QueryRecord> QueryLog::last(std::size_t count, std::uint64_t now_ns) const {
+  const std::size_t kept = std::min(count_ - purged_, records_.size());
   std::vector<QueryRecord> found;
-  found.reserve(wanted);
-  for (std::size_t i = count_ - wanted; i < count_; ++i) {
-    found.push_back(records_[i % kRecords]);
+  for (std::size_t i = count_ - std::min({count, kept, most_}); i < count_; ++i) {
+    const QueryRecord& record = records_[i % records_.size()];
+    if (!expired(record, now_ns)) {
+      found.push_back(record);
+    }
   }
   return found;
+}
+
+void QueryLog::purge(std::uint64_t now_ns) noexcept {
+  constexpr std::size_t kPerCall = 1024;
+  purged_ = std::max(purged_, count_ - std::min(count_, records_.size()));
+  for (std::size_t i = 0; i < kPerCall && purged_ < count_; ++i) {
+    QueryRecord& oldest = records_[purged_ % records_.size()];
+    if (!expired(oldest, now_ns)) {
+      return;
+    }
+    oldest = QueryRecord{};
+    ++purged_;
+  }
 }
 
 std::int64_t timestamp_now() noexcept {

@@ -24,6 +24,7 @@ using mserve::stat::ControlAnswer;
 constexpr const char* kAbout =
     "Shows what a running broker does, and tells it what to do with its servants.\n\n"
     "  mserve-stat servants                  who serves, in which state, how much each runs\n"
+    "  mserve-stat queries -n 50             the last queries of kdb+ clients, with LBT's columns\n"
     "  mserve-stat ctl drain 3               servant 3 gets nothing new; returns when it runs dry\n"
     "  mserve-stat ctl resume 3              and serves again\n"
     "  mserve-stat ctl retire group:old      the whole group ends when it has run dry, for good";
@@ -87,6 +88,21 @@ void describe_ctl(CLI::App& app, Settings& s) {
       ->option_text("SECONDS [for ever]");
 }
 
+void describe_queries(CLI::App& app, Settings& s) {
+  constexpr std::uint32_t kShown = 20;
+  s.request.count = kShown;
+  CLI::App* const queries = app.add_subcommand(
+      "queries",
+      "The last queries of kdb+ clients (of a broker with -p) that were answered, oldest first, "
+      "as\n"
+      "far as its --query-log and --purge remember them. LBT's columns come first; slave_handle "
+      "is\n"
+      "the servant's number. time_sent, backlog and execution are known of lbt queries only.\n"
+      "On a terminal lines are cut at its width, and 2000 lines are the most: --json has it all.");
+  queries->add_option("-n", s.request.count, "How many at most")->option_text("N [20]");
+  queries->callback([&s] { s.request.verb = Verb::queries; });
+}
+
 void describe(CLI::App& app, Settings& s) {
   app.footer(kFooter);
   app.set_version_flag("--version", std::string("mserve-stat ") + mserve::broker::kVersion);
@@ -105,6 +121,7 @@ void describe(CLI::App& app, Settings& s) {
          "The servants that are attached: number, name, pid, state (attached, paused, draining,\n"
          "stopped), requests that run, credit, tier, tags, uid, and since when (UTC).")
       ->callback([&s] { s.request.verb = Verb::servants; });
+  describe_queries(app, s);
 }
 
 /// Completes the request. @return false: the target is too long.

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "gateway/admin_answer.hpp"
 #include "line.hpp"
 
 namespace mserve::test {
@@ -111,7 +112,8 @@ TEST(GatewayNp, AnswersWithCallbackCountedIdQueryAndResult) {
     EXPECT_EQ(got.value, list({callback, Value::long_atom(before), kQuery, Value::long_atom(5)}));
   }
   line.async(list({kQuery, Value::symbol("cb")}));
-  ASSERT_TRUE(line.plane.answer(line.plane.take().head.id, {}, {.status = Errc::no_servant}));
+  ASSERT_TRUE(
+      line.plane.answer(line.plane.take().head.id, {}, {.status = Errc::no_servant, .servant = 0}));
   EXPECT_EQ(line.read_one().value.at(3), text("Error: no servant"));
 }
 
@@ -259,14 +261,16 @@ TEST(GatewayCompression, IsForRemoteClientsThatKnowItAndOnlyWhereItPays) {
 TEST(GatewayQueryLog, RemembersWhatWentThrough) {
   Line line;
   const shm::InfoExt info = info_ext();
-  line.async(list({Value::int_atom(7), kQuery}));
+  const Value options = Value::dict(Value::symbols({"user"}), Value::symbols({"ken"}));
+  line.async(list({Value::int_atom(7), kQuery, options}));
   ASSERT_TRUE(line.plane.answer(line.plane.take().head.id, kdb::encode(Value::long_atom(1)),
                                 {.info = &info, .servant = 4}));
   (void)line.read();
   line.sync("nope");
-  ASSERT_TRUE(line.plane.answer(line.plane.take().head.id, {}, {.status = Errc::no_servant}));
+  ASSERT_TRUE(
+      line.plane.answer(line.plane.take().head.id, {}, {.status = Errc::no_servant, .servant = 0}));
   (void)line.read();
-  const auto records = line.context->queries.last(10);
+  const auto records = line.context->queries.last(10, line.context->now_ns);
   ASSERT_EQ(records.size(), 2U);
   EXPECT_STREQ(records[0].user.data(), "bob");
   EXPECT_STREQ(records[0].route.data(), "IBM");
@@ -275,6 +279,86 @@ TEST(GatewayQueryLog, RemembersWhatWentThrough) {
   EXPECT_EQ(records[0].answer_bytes, 9U);
   EXPECT_EQ(records[1].status, Errc::no_servant);
   EXPECT_GT(records[1].qid, records[0].qid);
+
+  const Value table = broker::queries_table(records, {});
+  const auto longs = [&table](const char* name) {
+    return table.column(name)->items<std::int64_t>();
+  };
+  EXPECT_EQ(longs("client_qid")[0], 7);
+  EXPECT_EQ(longs("client_qid")[1], kdb::kNullLong) << "a sync query has none";
+  EXPECT_EQ(table.column("client_options")->list_items()[0], options);
+  EXPECT_EQ(table.column("client_options")->list_items()[1], Value());
+  EXPECT_EQ(longs("time_returned")[0] - longs("time_sent")[0],
+            static_cast<std::int64_t>(info.execution_ns));
+  EXPECT_LE(longs("time_received")[0], longs("time_returned")[0]);
+  EXPECT_EQ(longs("time_sent")[1], kdb::kNullLong);
+  const auto ints = [&table](const char* name) {
+    return table.column(name)->items<std::int32_t>();
+  };
+  EXPECT_EQ(ints("backlog")[0], static_cast<std::int32_t>(info.backlog));
+  EXPECT_EQ(ints("backlog")[1], kdb::kNullInt);
+  EXPECT_EQ(ints("slave_handle")[0], 4);
+  EXPECT_EQ(ints("slave_handle")[1], kdb::kNullInt) << "the broker answered";
+  EXPECT_EQ(table.column("location")->items<std::string>()[0], "client");
+}
+
+TEST(GatewayQueryLog, KnowsTheClientsNumberWhateverItsTypeAndNoOptionsThatAreTooLong) {
+  Line line;
+  const auto ask = [&line](const Value& id, const Value& options) {
+    line.async(list({id, kQuery, options}));
+    ASSERT_TRUE(line.plane.answer(line.plane.take().head.id, kdb::encode(Value::long_atom(1))));
+    (void)line.read();
+  };
+  const auto with = [](std::size_t bytes) {
+    return Value::dict(Value::symbols({"note"}), Value::symbols({std::string(bytes, 'x')}));
+  };
+  ask(Value::long_atom(-5'000'000'000), with(10));
+  ask(Value::int_atom(kdb::kNullInt), with(200));
+  const Value table =
+      broker::queries_table(line.context->queries.last(10, line.context->now_ns), {});
+  const auto ids = table.column("client_qid")->items<std::int64_t>();
+  ASSERT_EQ(ids.size(), 2U);
+  EXPECT_EQ(ids[0], -5'000'000'000);
+  EXPECT_EQ(ids[1], kdb::kNullLong);
+  EXPECT_EQ(table.column("client_options")->list_items()[0], with(10));
+  EXPECT_EQ(table.column("client_options")->list_items()[1], Value());
+}
+
+TEST(GatewayQueryLog, ForgetsByAge) {
+  constexpr std::uint64_t kKeep = 100;
+  broker::QueryLog log(4, kKeep);
+  const auto qids = [&log](std::uint64_t now) {
+    std::vector<std::int64_t> found;
+    for (const broker::QueryRecord& record : log.last(10, now)) {
+      found.push_back(record.qid);
+    }
+    return found;
+  };
+  using Qids = std::vector<std::int64_t>;
+  for (std::int64_t i = 1; i <= 3; ++i) {
+    log.add(static_cast<std::uint64_t>(1000 + 10 * i)).qid = i;
+  }
+  EXPECT_EQ(qids(1109), (Qids{1, 2, 3}));
+  EXPECT_EQ(qids(1110), (Qids{2, 3})) << "before anything was purged";
+  log.purge(1120);
+  EXPECT_EQ(qids(1120), (Qids{3}));
+  log.purge(1200);
+  EXPECT_EQ(qids(1200), Qids{});
+  for (std::int64_t i = 4; i <= 9; ++i) {
+    log.add(1200).qid = i;
+  }
+  log.purge(1250);
+  EXPECT_EQ(qids(1250), (Qids{6, 7, 8, 9})) << "by number, too";
+}
+
+TEST(GatewayQueryLog, MayRememberNothing) {
+  broker::QueryLog none(0, broker::kForever);
+  none.add(1).qid = 1;
+  EXPECT_TRUE(none.last(10, 1).empty());
+  none.purge(2);
+  broker::QueryLog at_once(4, 0);
+  at_once.add(1).qid = 1;
+  EXPECT_TRUE(at_once.last(10, 1).empty());
 }
 
 }  // namespace

@@ -363,14 +363,14 @@ TEST(GatewayAdmin, TablesHoldWhatTheirRowsSay) {
   EXPECT_EQ(clients.column("handle")->items<std::int32_t>()[0], 9);
   EXPECT_EQ(clients.column("handle")->items<std::int32_t>()[1], kdb::kNullInt);
   EXPECT_EQ(clients.column("address")->items<std::string>()[1], "pid:78");
-  broker::QueryLog log;
+  broker::QueryLog log(1024, broker::kForever);
   for (std::int64_t i = 0; i < 1500; ++i) {
-    log.add().qid = i;
+    log.add(7).qid = i;
   }
-  EXPECT_EQ(log.last(5000).size(), broker::QueryLog::kRecords);
-  EXPECT_EQ(log.last(2)[0].qid, 1498);
-  EXPECT_TRUE(log.last(0).empty());
-  const kdb::Value queries = broker::queries_table(log.last(2), board.rows());
+  EXPECT_EQ(log.last(5000, 7).size(), 1024U);
+  EXPECT_EQ(log.last(2, 7)[0].qid, 1498);
+  EXPECT_TRUE(log.last(0, 7).empty());
+  const kdb::Value queries = broker::queries_table(log.last(2, 7), board.rows());
   EXPECT_EQ(queries.column("qid")->items<std::int64_t>()[1], 1499);
   EXPECT_EQ(queries.column("execution")->items<std::int64_t>()[1], kdb::kNullLong);
   const std::array<broker::CounterRow, 1> counters{{{"a", 5}}};
