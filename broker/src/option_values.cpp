@@ -53,6 +53,18 @@ bool parse_duration(std::string_view text, Nanos& out) {
   return false;
 }
 
+bool parse_minutes(const std::string& given, Nanos& value) {
+  constexpr Nanos kMinute = 60'000'000'000;
+  std::uint32_t minutes = 0;
+  const char* const end = given.data() + given.size();
+  const auto [rest, error] = std::from_chars(given.data(), end, minutes);
+  if (error == std::errc{} && rest == end) {
+    value = minutes * kMinute;
+    return true;
+  }
+  return parse_duration(given, value);
+}
+
 std::string shown_size(std::uint64_t bytes) {
   constexpr std::array<char, 4> kSuffixes{'\0', 'k', 'm', 'g'};
   std::size_t suffix = 0;

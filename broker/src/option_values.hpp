@@ -25,6 +25,9 @@ namespace mserve::broker {
 /// Reads a time such as 500us, 12s, 0 or inf (kForever). @return false when it is none.
 [[nodiscard]] bool parse_duration(std::string_view text, Nanos& out);
 
+/// The same; a bare number is minutes, as in LBT's variable.
+[[nodiscard]] bool parse_minutes(const std::string& given, Nanos& value);
+
 /// A size as --help shows defaults: 64k, 1m, 2g where it comes out even.
 [[nodiscard]] std::string shown_size(std::uint64_t bytes);
 
