@@ -156,8 +156,9 @@ Value queries_table(std::span<const QueryRecord> records, std::span<const Sessio
        ints([](Q r) { return r.handle; }),
        times([](Q r) { return r.time - static_cast<std::int64_t>(r.elapsed_ns); }),
        times([](Q r) {
-         return r.execution_ns != 0 ? r.time - static_cast<std::int64_t>(r.execution_ns)
-                                    : kdb::kNullLong;
+         // The clocks of broker and gateway are read at different moments.
+         const auto ran = static_cast<std::int64_t>(std::min(r.execution_ns, r.elapsed_ns));
+         return r.execution_ns != 0 ? r.time - ran : kdb::kNullLong;
        }),
        times([](Q r) { return r.time; }),
        symbols([](Q r) { return r.route.data(); }),
