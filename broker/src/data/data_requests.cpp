@@ -46,7 +46,8 @@ Errc errc_of(FailReason reason) noexcept {
 }  // namespace
 
 shm::RequestTerms terms_of(const shm::Extensions& extensions) noexcept {
-  return {extensions.deadline, extensions.placement, extensions.priority};
+  return {extensions.deadline, extensions.placement, extensions.priority, extensions.broadcast,
+          extensions.broadcast_to};
 }
 
 bool DataPlane::serve_client(Session& client) {

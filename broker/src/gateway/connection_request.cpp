@@ -205,7 +205,9 @@ Connection::Step Connection::submit(const Classified& message, const Forwarded& 
   pending.route_text = std::move(route.text);
   pending.request_bytes = forwarded.payload.size();
   const Wishes wishes = wishes_of(message.options);
-  pending.terms = {wishes.deadline, placement_for(forwarded.query), wishes.priority};
+  pending.terms.deadline = wishes.deadline;
+  pending.terms.placement = placement_for(forwarded.query);
+  pending.terms.priority = wishes.priority;
   const std::uint8_t flags = flags_of(message.convention, forwarded.pair, wishes.repeatable);
   note_query(message.query, pending.query_head);
   if (message.options.size() <= pending.options_head.size()) {

@@ -25,9 +25,11 @@ shm::FrameHeader request_head(std::uint64_t id, const SendOptions& options) noex
 }
 
 shm::RequestTerms terms_of(const SendOptions& options) noexcept {
-  return {{options.queue_ns_max, options.run_ns_max},
-          {options.function, options.user},
-          std::min(options.priority, shm::kPriorityMax)};
+  shm::RequestTerms terms;
+  terms.deadline = {options.queue_ns_max, options.run_ns_max};
+  terms.placement = {options.function, options.user};
+  terms.priority = std::min(options.priority, shm::kPriorityMax);
+  return terms;
 }
 
 bool send_whole(shm::RingProducer& ring, std::uint64_t id, std::span<const std::byte> payload,

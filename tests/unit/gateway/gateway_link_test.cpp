@@ -51,8 +51,8 @@ TEST(GatewayLink, TakesWhatFitsAFrameOfTheSmallerBound) {
   setup.frame_bytes_max = 1000;
   FakeDataPlane plane(setup);
   GatewayLink link(plane.session());
-  EXPECT_EQ(link.whole_bytes_max(), 1000U - 24 - 16 - 48);
-  EXPECT_EQ(link.fragment_bytes_max(), 1000U - 24 - 16 - 48 - 24);
+  EXPECT_EQ(link.whole_bytes_max(), 1000U - 24 - 16 - 64);
+  EXPECT_EQ(link.fragment_bytes_max(), 1000U - 24 - 16 - 64 - 24);
   EXPECT_TRUE(link.try_send(head(1), pattern(link.whole_bytes_max())));
   EXPECT_TRUE(link.try_fragment(head(2), {0, 5000}, pattern(link.fragment_bytes_max())));
 }

@@ -94,6 +94,9 @@ enum class ExtType : std::uint16_t {
   /// PlacementExt: what the broker's rules may ask about a request (request; its first frame).
   /// small = its priority, 0 to 3, plus 1; 0: the default.
   placement = 5,
+  /// One request of a broadcast: small = index of the servant's session, value = BroadcastExt. From
+  /// gateways only (request; its first frame).
+  broadcast = 6,
 };
 
 /// Head of one extension; `bytes` counts header and value and is a multiple of 8, at least 8.
@@ -139,6 +142,14 @@ struct PlacementExt {
 };
 static_assert(std::is_trivially_copyable_v<PlacementExt> && sizeof(PlacementExt) == 16);
 
+/// A request for one servant, which is one of `count` that make a broadcast. From the first of them
+/// on none of their servants runs anything else, until all of them are over. The gateway sends them
+/// all, and does not begin another broadcast before.
+struct BroadcastExt {
+  std::uint64_t count = 0;  ///< 0: it is no broadcast.
+};
+static_assert(std::is_trivially_copyable_v<BroadcastExt> && sizeof(BroadcastExt) == 8);
+
 /// Priority of a request that names none; the highest is 3.
 inline constexpr std::uint8_t kPriorityDefault = 1;
 inline constexpr std::uint8_t kPriorityMax = 3;
@@ -155,6 +166,8 @@ struct Extensions {
   DeadlineExt deadline;
   PlacementExt placement;
   std::uint8_t priority = kPriorityDefault;
+  BroadcastExt broadcast;
+  std::uint32_t broadcast_to = 0;  ///< Index of the servant's session.
 };
 
 /// Parses `bytes` (ext_bytes of a frame). Bounded by its length; each byte is read at most once.
@@ -206,6 +219,12 @@ struct Extensions {
         const std::uint32_t most = kPriorityMax;
         out.priority = static_cast<std::uint8_t>(header.small - 1 < most ? header.small - 1 : most);
       }
+    } else if (header.type == ExtType::broadcast) {
+      if (value_bytes < sizeof(BroadcastExt)) {
+        return false;
+      }
+      std::memcpy(&out.broadcast, value, sizeof(BroadcastExt));
+      out.broadcast_to = header.small;
     }
     bytes = bytes.subspan(header.bytes);
   }
@@ -233,11 +252,16 @@ struct RequestTerms {
   DeadlineExt deadline;
   PlacementExt placement;
   std::uint8_t priority = kPriorityDefault;
+  BroadcastExt broadcast;
+  std::uint32_t broadcast_to = 0;
 
-  static constexpr std::size_t kBytesMax =
-      ext_bytes_of(sizeof(DeadlineExt)) + ext_bytes_of(sizeof(PlacementExt));
+  static constexpr std::size_t kBytesMax = ext_bytes_of(sizeof(DeadlineExt)) +
+                                           ext_bytes_of(sizeof(PlacementExt)) +
+                                           ext_bytes_of(sizeof(BroadcastExt));
 
-  [[nodiscard]] bool empty() const noexcept { return deadline.empty() && !has_placement(); }
+  [[nodiscard]] bool empty() const noexcept {
+    return deadline.empty() && !has_placement() && broadcast.count == 0;
+  }
   /// Writes what is not the default, at most kBytesMax bytes, and returns the first byte behind it.
   [[nodiscard]] std::byte* put(std::byte* to) const noexcept {
     if (!deadline.empty()) {
@@ -245,6 +269,9 @@ struct RequestTerms {
     }
     if (has_placement()) {
       to = put_extension(to, ExtType::placement, priority + 1U, placement);
+    }
+    if (broadcast.count != 0) {
+      to = put_extension(to, ExtType::broadcast, broadcast_to, broadcast);
     }
     return to;
   }
