@@ -82,6 +82,17 @@ Dispatcher::Dispatcher(const Limits& limits, const Options& options)
 }
 
 Submitted Dispatcher::on(const Submit& event, Nanos now) noexcept {
+  if (event.broadcast != 0) [[unlikely]] {
+    return accept_broadcast(event, now);
+  }
+  const Submitted answer = accept(event, now);
+  if (pending_ != kNone && origins_[requests_[pending_].owner].sticky) [[unlikely]] {
+    place_bound(pending_);
+  }
+  return answer;
+}
+
+Submitted Dispatcher::accept(const Submit& event, Nanos now) noexcept {
   const std::uint32_t backlog = queued_ + running_;
   const auto refuse = [&](Refusal refusal) {
     ++counters_.refused;
@@ -134,9 +145,6 @@ Submitted Dispatcher::on(const Submit& event, Nanos now) noexcept {
   ++counters_.submitted;
   counters_.fallbacks += number != event.class_number ? 1 : 0;
   pending_ = slot;
-  if (origin.sticky) [[unlikely]] {
-    place_bound(slot);
-  }
   return {{slot, request.generation}, Refusal::none, backlog};
 }
 
@@ -242,7 +250,11 @@ bool Dispatcher::on(const ServantLeft& event, Nanos now) noexcept {
     count_usable(event.servant, false);
   }
   count_servant(event.servant, false, now);
-  if (!servant.running.empty() || !servant.bound.empty()) {
+  if (servant.held) {
+    servant.held = false;
+    remove<&Servant::of_barrier>(servants_, held_, event.servant);
+  }
+  if (!servant.running.empty() || !servant.bound.empty() || servant.broadcast != kNone) {
     servant.state = Servant::State::leaving;
     append<&Servant::use>(servants_, leaving_, event.servant);
   }
@@ -260,6 +272,9 @@ bool Dispatcher::on(const ServantSuspended& event, Nanos /*now*/) noexcept {
     bar(event.servant);
   }
   servant.suspended = true;
+  if (event.release_sticky) {
+    release_sticky(event.servant);
+  }
   return true;
 }
 
@@ -316,6 +331,7 @@ bool Dispatcher::on(const OriginClosed& event, Nanos /*now*/) noexcept {
   if (is_bound(origin)) {
     --servants_[origin.servant].stuck;
   }
+  end_broadcast_of(node);
   origin.state = Origin::State::closing;
   append<&Origin::links>(origins_, closing_, node);
   chores_ = true;

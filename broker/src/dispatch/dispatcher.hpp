@@ -127,6 +127,20 @@ class Dispatcher {
            requests_[id.slot].servant == servant && attached(servant);
   }
 
+  Submitted accept(const Submit& event, Nanos now) noexcept;
+
+  // dispatcher_broadcast.cpp: one query to many servants behind a barrier.
+  Submitted accept_broadcast(const Submit& event, Nanos now) noexcept;
+  [[nodiscard]] bool is_broadcast(std::uint32_t slot) const noexcept {
+    const std::uint32_t servant = requests_[slot].servant;
+    return barrier_left_ != 0 && servant < servants_.size() && servants_[servant].broadcast == slot;
+  }
+  void hold_back(std::uint32_t servant) noexcept;
+  void let_go(std::uint32_t servant) noexcept;
+  void end_broadcast_part() noexcept;
+  void end_broadcast_of(std::uint32_t origin) noexcept;
+  [[nodiscard]] std::uint32_t next_broadcast_part(bool idle_only) const noexcept;
+
   // dispatcher_queue.cpp: requests in and out of the queue.
   [[nodiscard]] std::uint32_t origin_of(const Request& request) const noexcept {
     return request.state == RequestState::queued ? desks_[request.owner].origin : request.owner;
@@ -179,6 +193,7 @@ class Dispatcher {
   Decision sweep_unbound() noexcept;
   void vacate(std::uint32_t servant) noexcept;
   void bind(std::uint32_t origin, std::uint32_t class_number) noexcept;
+  void release_sticky(std::uint32_t servant) noexcept;
   [[nodiscard]] bool is_bound(const Origin& origin) const noexcept;
   void place_bound(std::uint32_t slot) noexcept;
   void leave_bound(std::uint32_t slot) noexcept;
@@ -320,9 +335,14 @@ class Dispatcher {
   List unbound_;   // Sticky origins whose requests wait for a servant to be bound to.
   List bound_ready_;  // Free servants that bound requests wait for, in turn.
   std::uint32_t unbound_count_ = 0;
-  std::uint32_t unbound_left_ = 0;  // How many of these are still to be looked at.
-  std::uint32_t joinings_ = 0;      // Numbers given to servants that joined.
-  std::uint32_t clear_cursor_ = 0;  // DrainExpired: slots below this are cleared.
+  std::uint32_t unbound_left_ = 0;        // How many of these are still to be looked at.
+  std::uint32_t joinings_ = 0;            // Numbers given to servants that joined.
+  List held_;                             // Servants of the present broadcast.
+  std::uint32_t barrier_left_ = 0;        // Its requests that are not over; 0: there is none.
+  std::uint32_t barrier_unsent_ = 0;      // How many of these were not submitted yet.
+  std::uint32_t barrier_origin_ = kNone;  // Node.
+  bool barrier_ready_ = false;            // One of them may be for a servant that runs nothing.
+  std::uint32_t clear_cursor_ = 0;        // DrainExpired: slots below this are cleared.
 
   Counters counters_;
 };

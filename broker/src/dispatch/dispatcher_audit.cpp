@@ -177,7 +177,7 @@ class DispatcherAudit {
     }
     check(waiting_ + opened_ == in_state(RequestState::queued), "waiting: count", waiting_);
     check(retries == in_state(RequestState::retry), "origin: retries", retries);
-    check(bound == in_state(RequestState::bound), "origin: bound", bound);
+    bound_ = bound;
     check(closing == members<&Origin::links>(d_.origins_, d_.closing_, "closing").size(), "closing",
           closing);
     check(closing == 0 || d_.chores_, "closing: forgotten", closing);
@@ -392,6 +392,19 @@ class DispatcherAudit {
       });
       check(servant.state == Servant::State::vacant || overran == servant.overruns,
             "servant: overruns", index);
+      held_ += servant.held;
+      check(!servant.held || attached, "servant: held and gone", index);
+      if (servant.broadcast != kNone) {
+        const Request& part = d_.requests_[servant.broadcast];
+        ++parts_;
+        check(part.servant == index && d_.barrier_left_ != 0 &&
+                  part.state != RequestState::vacant && part.state != RequestState::queued,
+              "servant: part of a broadcast", index);
+        parts_bound_ += part.state == RequestState::bound;
+        check(part.state != RequestState::bound || servant.outstanding != 0 || !attached ||
+                  d_.barrier_ready_,
+              "broadcast: forgotten", index);
+      }
       const bool can = attached && !servant.barred() && servant.outstanding < servant.credit;
       check(servant.free == can, "servant: free", index);
       std::size_t routes = 0;
@@ -445,6 +458,10 @@ class DispatcherAudit {
       check((d_.free_classes_ >> number & 1) == (seen.free + seen.spare != 0), "class: free",
             number);
     }
+    check(bound_ + parts_bound_ == in_state(RequestState::bound), "bound: count", bound_);
+    check(parts_ + d_.barrier_unsent_ == d_.barrier_left_, "broadcast: parts", parts_);
+    check(held_ == members<&Servant::of_barrier>(d_.servants_, d_.held_, "held").size(), "held",
+          held_);
     check(bound_ready == members<&Servant::ready>(d_.servants_, d_.bound_ready_, "bound").size(),
           "bound: ready", bound_ready);
     check(bound_origins == bound_origins_, "bound: origins", bound_origins);
@@ -507,6 +524,10 @@ class DispatcherAudit {
   std::size_t ringed_[kClassesMax * kPriorities] = {};
   std::vector<std::uint32_t> stuck_ = std::vector<std::uint32_t>(d_.servants_.size(), 0);
   std::size_t waiting_ = 0;
+  std::size_t bound_ = 0;
+  std::size_t held_ = 0;
+  std::size_t parts_ = 0;
+  std::size_t parts_bound_ = 0;
   std::size_t bound_origins_ = 0;
   std::size_t unbound_origins_ = 0;
   std::size_t in_state_[7] = {};

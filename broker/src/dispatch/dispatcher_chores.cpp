@@ -117,8 +117,11 @@ void Dispatcher::stop_timer(std::uint32_t slot) noexcept {
 Decision Dispatcher::clear_servant(Nanos now) noexcept {
   const std::uint32_t index = leaving_.first;
   if (servants_[index].running.empty()) {
-    // What its sticky origins have asked it.
-    return give_up(origins_[servants_[index].bound.first].bound.first, FailReason::servant_died);
+    // What its sticky origins have asked it, or its part of a broadcast.
+    const std::uint32_t waits = !servants_[index].bound.empty()
+                                    ? origins_[servants_[index].bound.first].bound.first
+                                    : servants_[index].broadcast;
+    return give_up(waits, FailReason::servant_died);
   }
   const std::uint32_t slot = servants_[index].running.first;
   Request& request = requests_[slot];
@@ -149,6 +152,12 @@ Decision Dispatcher::clear_origin() noexcept {
   }
   if (!origin.bound.empty()) {
     return discard(origin.bound.first);
+  }
+  if (barrier_left_ != 0 && barrier_origin_ == node) {
+    const std::uint32_t slot = next_broadcast_part(/*idle_only=*/false);
+    if (slot != kNone) {
+      return discard(slot);
+    }
   }
   if (!origin.retry.empty()) {
     return discard(origin.retry.first);
@@ -203,6 +212,7 @@ void Dispatcher::stop_running(std::uint32_t slot) noexcept {
   --servant.outstanding;
   const bool overran = (requests_[slot].flags & Request::kOverran) != 0;
   servant.overruns -= overran ? 1 : 0;
+  barrier_ready_ = barrier_ready_ || servant.held;
   if (servant.state == Servant::State::attached) {
     if (overran && !servant.barred()) {
       unbar(index);

@@ -178,6 +178,22 @@ void Dispatcher::bind(std::uint32_t node, std::uint32_t class_number) noexcept {
   }
 }
 
+// Whoever is bound to it chooses anew. O(sticky origins that have something waiting for it).
+void Dispatcher::release_sticky(std::uint32_t index) noexcept {
+  Servant& servant = servants_[index];
+  servant.joined = ++joinings_;  // No origin knows this number.
+  servant.stuck = 0;
+  while (!servant.bound.empty()) {
+    const std::uint32_t node = servant.bound.first;
+    remove<&Origin::of_servant>(origins_, servant.bound, node);
+    origins_[node].servant = kNone;
+    append<&Origin::of_servant>(origins_, unbound_, node);
+    ++unbound_count_;
+  }
+  update_bound_ready(index);
+  look_at_unbound();
+}
+
 // A pending request of a sticky origin. It stays pending if it is an ordinary one all the same.
 void Dispatcher::place_bound(std::uint32_t slot) noexcept {
   Request& request = requests_[slot];
@@ -209,6 +225,9 @@ void Dispatcher::place_bound(std::uint32_t slot) noexcept {
 }
 
 void Dispatcher::leave_bound(std::uint32_t slot) noexcept {
+  if (is_broadcast(slot)) {
+    return;  // Its servant knows it until it is over.
+  }
   const std::uint32_t node = requests_[slot].owner;
   Origin& origin = origins_[node];
   remove<&Request::order>(requests_, origin.bound, slot);
@@ -230,7 +249,7 @@ void Dispatcher::leave_bound(std::uint32_t slot) noexcept {
 void Dispatcher::vacate(std::uint32_t index) noexcept {
   Servant& servant = servants_[index];
   if (servant.state == Servant::State::leaving && servant.running.empty() &&
-      servant.bound.empty()) {
+      servant.bound.empty() && servant.broadcast == kNone) {
     remove<&Servant::use>(servants_, leaving_, index);
     servant.state = Servant::State::vacant;
   }

@@ -3,9 +3,10 @@
 
 #include "dispatch/dispatcher.hpp"
 
-// Who runs what next. Requests that are bound to one servant and all others take turns, and of the
-// others the classes that have a free servant. Within a class, as long as a servant of tier 0 is
-// free, in this order:
+// Who runs what next. What a broadcast sends goes first, to each of its servants as soon as that
+// runs nothing; nothing else goes there then. Requests that are bound to one servant and all others
+// take turns, and of the others the classes that have a free servant. Within a class, as long as a
+// servant of tier 0 is free, in this order:
 //   1. A request to be sent again.
 //   2. Of the priority whose turn it is, match: a route that has queued requests and a free holder
 //      (in turn), and of its desks the next in turn. But never so that the desk at the front of the
@@ -138,6 +139,13 @@ Decision Dispatcher::pick(Nanos now) noexcept {
   }
   for (std::uint32_t step = 0; step < kStepsMax; ++step) {
     Decision decision;
+    if (barrier_ready_) [[unlikely]] {
+      const std::uint32_t slot = next_broadcast_part(/*idle_only=*/true);
+      barrier_ready_ = slot != kNone;
+      if (slot != kNone) {
+        return unwanted(requests_[slot]) ? discard(slot) : send(slot, requests_[slot].servant, now);
+      }
+    }
     const std::uint32_t number = class_in_turn(now);
     if (!bound_ready_.empty() && (bound_turn_ || number == kNone)) {
       decision = pick_bound(now);
@@ -330,15 +338,20 @@ Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) no
   Request& request = requests_[slot];
   Servant& servant = servants_[index];
   const std::uint32_t route = route_of(request);
-  forget_expired(index, now);
+  const bool free = servant.free;  // Else it is held by a broadcast, and this is its part.
+  if (free) [[likely]] {
+    forget_expired(index, now);
+  }
   note_affinity(request, index);
-  leave_free(index, true);
+  if (free) [[likely]] {
+    leave_free(index, true);
+  }
   ++servant.outstanding;
   if (route != kNone && !servant.remote && request.state != RequestState::bound) {
     // Before the request leaves its lane: the next of the lane then has a holder to wait for.
     hold(index, route, now);
   }
-  if (servant.outstanding < servant.credit) {
+  if (servant.outstanding < servant.credit && free) {
     enter_free(index);
   }
   if (slot == pending_) {

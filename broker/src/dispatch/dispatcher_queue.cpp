@@ -312,6 +312,11 @@ std::uint32_t Dispatcher::next_in_turn(const Class& in) const noexcept {
 // The request is over and in no list any more.
 void Dispatcher::finish(std::uint32_t slot) noexcept {
   Request& request = requests_[slot];
+  if (is_broadcast(slot)) [[unlikely]] {
+    servants_[request.servant].broadcast = kNone;
+    vacate(request.servant);
+    end_broadcast_part();
+  }
   stop_timer(slot);
   --(request.state == RequestState::running ? running_ : queued_);
   if (request.state != RequestState::running) {

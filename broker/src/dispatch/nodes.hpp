@@ -19,7 +19,7 @@ enum class RequestState : std::uint8_t {
   vacant,   ///< Slot not in use; chained through order.next.
   pending,  ///< Just submitted; Dispatcher::pending_ names it, no list does.
   queued,   ///< In its lane if it has a route; kOpen and kAged say what else.
-  bound,    ///< In the list of its sticky origin: waits for one servant.
+  bound,    ///< Waits for one servant: in the list of its sticky origin, or Servant::broadcast.
   retry,    ///< Its servant left: in its class's and its origin's retry lists.
   doomed,   ///< Cancelled while queued: its discard decision is due.
   running,  ///< In its servant's running list.
@@ -50,7 +50,7 @@ struct alignas(64) Request {
   std::uint32_t place;  ///< queued: its lane; else its route; kNone: it has no route.
   union {
     std::uint32_t sequence;  ///< open: its number in the desk's open list
-    std::uint32_t servant;   ///< running
+    std::uint32_t servant;   ///< running; of a broadcast from the start
   };
   std::uint32_t generation;
   std::uint32_t backlog;
@@ -184,10 +184,13 @@ struct alignas(64) Origin {
 struct Servant {
   enum class State : std::uint8_t { vacant, attached, leaving };
 
-  List running;         ///< By Request::order, oldest first.
-  Links use;            ///< While leaving, that list.
-  List bound;           ///< Sticky origins with requests that wait for it, by Origin::of_servant.
-  Links ready;          ///< Dispatcher::bound_ready_: free, and with such origins.
+  List running;      ///< By Request::order, oldest first.
+  Links use;         ///< While leaving, that list.
+  List bound;        ///< Sticky origins with requests that wait for it, by Origin::of_servant.
+  Links ready;       ///< Dispatcher::bound_ready_: free, and with such origins.
+  Links of_barrier;  ///< Dispatcher::held_.
+  /// The request of the present broadcast that it has to run, until that is over.
+  std::uint32_t broadcast = kNone;
   std::uint32_t stuck;  ///< Open sticky origins that are bound to it.
   std::uint32_t
       joined;  ///< Number of the joining, so that an origin knows whether it is still the same.
@@ -198,13 +201,14 @@ struct Servant {
   std::uint16_t weight;
   State state;
   bool suspended;
+  bool held;         ///< By the present broadcast: in Dispatcher::held_.
   bool remote;       ///< Of tier 1: when free, in Class::spares and unknown to the policy.
   bool free;         ///< attached, not barred, outstanding < credit: the policy may choose it.
   bool bound_ready;  ///< In Dispatcher::bound_ready_.
   std::uint8_t pool;
 
   /// Gets nothing new, and nobody waits for it.
-  [[nodiscard]] bool barred() const noexcept { return suspended || overruns != 0; }
+  [[nodiscard]] bool barred() const noexcept { return suspended || held || overruns != 0; }
 };
 
 /// A place for a route that a servant holds: its data is warm there. Each servant has

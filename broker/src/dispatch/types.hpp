@@ -142,6 +142,8 @@ struct ServantLeft {
 /// Give this servant nothing new (stopped process, drain); what it runs goes on.
 struct ServantSuspended {
   std::uint32_t servant;
+  /// Its sticky origins choose anew, and what they have waiting goes there. Else they wait for it.
+  bool release_sticky = false;
 };
 /// The suspended servant may be given requests again.
 struct ServantResumed {
@@ -184,6 +186,13 @@ struct Submit {
   Nanos queue_timeout = kForever;
   /// How long it may run until its answer begins; after that an `overrun` decision says so.
   Nanos run_timeout = kForever;
+  /// Above 0: it is one of so many requests that make a broadcast, for the servant `target`, which
+  /// is sent it once it runs nothing. From then on until all of them are over (answered, failed,
+  /// discarded or refused) none of their servants is sent anything else. There is one broadcast at
+  /// a time: requests of another origin are `busy` meanwhile, and so is a second one for a servant.
+  /// A target that is not attached or suspended is refused with `no_servant`. Never sent again.
+  std::uint32_t broadcast = 0;
+  std::uint32_t target = kNone;
 };
 /// Its origin no longer wants this request.
 struct Cancel {
@@ -207,7 +216,9 @@ struct DrainExpired {};
 /// Why a request was not accepted.
 enum class Refusal : std::uint8_t {
   none,  ///< Accepted.
-  busy,  ///< Limits::requests_max, origin_requests_max or queued_bytes_max reached: try later.
+  /// Limits::requests_max, origin_requests_max or queued_bytes_max reached, or there is another
+  /// broadcast: try later.
+  busy,
   no_servant,      ///< None of its class attached and none expected.
   shutting_down,   ///< DrainBegan was seen.
   unknown_origin,  ///< Index out of range or not open: the caller's mistake.
@@ -293,7 +304,7 @@ struct Counters {
   std::uint64_t remote = 0;         ///< Sent to a servant of tier 1.
   std::uint64_t overtakes = 0;  ///< Dispatches that went ahead of an older request of their origin.
   std::uint64_t forced = 0;     ///< Affinity refused because somebody was overtaken often enough.
-  std::uint64_t bound = 0;      ///< Sent to the servant of their sticky origin.
+  std::uint64_t bound = 0;      ///< Sent to the servant of their sticky origin, or of a broadcast.
   std::uint64_t fallbacks =
       0;  ///< Requests that changed to, or began in, the fallback of their class.
   std::uint64_t routes_dropped = 0;  ///< Route table crowded: a request was queued without route.

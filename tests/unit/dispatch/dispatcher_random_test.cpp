@@ -38,6 +38,7 @@ class Schedule {
         fallbacks_(limits_.classes_max > 1 && below(4) == 0),
         priorities_(below(2) == 0 ? 1 : kPriorities + 1),
         // Which of their requests are ordinary ones would depend on who was chosen.
+        broadcasts_(below(3) == 0 && barring()),
         stickies_(limits_.classes_max == 1 ? below(3) * below(2) : 0),
         dispatcher_(limits_, options_),
         model_(limits_, options_, same_options_, fallbacks_) {}
@@ -156,6 +157,27 @@ class Schedule {
     model_.submit(event, dispatcher_.on(event, now_), now_);
   }
 
+  // Parts for servants in turn; sometimes fewer than were announced, so that the rest comes later
+  // or, if the origin closes, never.
+  void broadcast() {
+    const std::uint32_t origin = below(limits_.origins_max);
+    const std::uint32_t count = 1 + below(limits_.servants_max);
+    for (std::uint32_t at = below(2); at < count; ++at) {
+      const Submit event{.origin = origin,
+                         .bytes = below(100),
+                         .retries = static_cast<std::uint8_t>(below(3)),
+                         .queue_timeout = random_timeout(),
+                         .run_timeout = random_timeout(),
+                         .broadcast = count,
+                         .target = below(5) == 0 ? below(limits_.servants_max + 1) : at};
+      model_.submit(event, dispatcher_.on(event, now_), now_);
+    }
+  }
+
+  void suspend(const ServantSuspended& event) {
+    model_.suspended(event, dispatcher_.on(event, now_));
+  }
+
   void done(const Done& event) {
     model_.done(event, dispatcher_.on(event, now_), now_);
     tick();
@@ -186,7 +208,9 @@ class Schedule {
   void event() {
     now_ += below(3) == 0 ? below(20) : 0;
     const std::uint32_t kind = below(100);
-    if (kind < 50) {
+    if (kind < 3 && broadcasts_) {
+      broadcast();
+    } else if (kind < 50) {
       for (std::uint32_t count = 1 + (below(5) == 0 ? below(20) : 0); count != 0; --count) {
         submit();
       }
@@ -220,7 +244,7 @@ class Schedule {
         if (!barring()) {
           return;
         }
-        return model_.suspended(servant, dispatcher_.on(ServantSuspended{servant}, now_));
+        return suspend({servant, below(2) == 0});
       case 5:
         return model_.resumed(servant, dispatcher_.on(ServantResumed{servant}, now_));
       case 6:
@@ -283,6 +307,10 @@ class Schedule {
         model_.resumed(at, dispatcher_.on(ServantResumed{at}, now_));
       }
     }
+    // Else a broadcast whose rest never comes would hold its servants for ever.
+    for (std::uint32_t at = 0; at < limits_.origins_max && broadcasts_; ++at) {
+      model_.closed(at, dispatcher_.on(OriginClosed{at}, now_));
+    }
     take(1'000'000);
     for (int round = 0; round < 1000 && model_.live() != 0 && healthy(); ++round) {
       // So that every class has somebody, if not by itself, then by its pools.
@@ -329,6 +357,7 @@ class Schedule {
   std::uint32_t pools_;
   bool fallbacks_;
   std::uint32_t priorities_;
+  bool broadcasts_;
   std::uint32_t stickies_;     // Of four origins that open.
   std::uint32_t classes_ = 1;  // Defined.
   Dispatcher dispatcher_;

@@ -86,13 +86,22 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
              (bytes != 0 && queued_bytes() + bytes > limits_.queued_bytes_max)) {
     refusal = Refusal::busy;
   }
+  if (event.broadcast != 0 && refusal != Refusal::unknown_origin) {
+    const Refusal part = refusal_of_part(event);
+    refusal = part != Refusal::none ? part : refusal;
+  }
   // What is in limbo may be queued again already, with its bytes.
   const bool may_differ = limbo && (refusal == Refusal::none || refusal == Refusal::busy) &&
                           (answer.refusal == Refusal::none || answer.refusal == Refusal::busy);
   check(answer.refusal == refusal || may_differ, "submit: wrong refusal");
   check(answer.backlog == live_.size(), "submit: wrong backlog");
   check((answer.refusal == Refusal::none) == static_cast<bool>(answer.id), "submit: id");
+  const bool counted = event.broadcast != 0 && refusal != Refusal::unknown_origin &&
+                       barrier_origin_ == origin_of_[event.origin] && counted_;
   if (answer.refusal != Refusal::none) {
+    if (counted) {
+      end_part();
+    }
     return;
   }
   check(answer.id.slot < limits_.requests_max, "submit: slot out of range");
@@ -109,13 +118,57 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
   timed_ = timed_ || event.queue_timeout != kForever || event.run_timeout != kForever;
   asked.listed =
       anybody(number, [](const Server& server) { return server.attached && server.remote; });
+  if (event.broadcast != 0) {
+    asked.broadcast = true;
+    asked.servant = event.target;
+    asked.submit.retries = 0;
+    servants_[event.target].held = true;
+    held_.push_back(event.target);
+  }
   asked.backlog = answer.backlog;
   // Behind what its origin asked of a servant that left, as long as that has not failed yet.
   asked.doomed_with_servant = std::any_of(live_.begin(), live_.end(), [&](const Asked& other) {
-    return other.origin == asked.origin && other.doomed_with_servant;
+    return other.origin == asked.origin && other.doomed_with_servant && !other.broadcast &&
+           !asked.broadcast;
   });
   live_.push_back(asked);
   update_turns(nullptr);
+}
+
+// Why a part of a broadcast is refused, and whether it counts as a part that is over then.
+Refusal ReferenceModel::refusal_of_part(const Submit& event) {
+  const int origin = origin_of_[event.origin];
+  counted_ = false;
+  if (barrier_left_ == 0) {
+    barrier_left_ = barrier_unsent_ = event.broadcast;
+    barrier_origin_ = origin;
+  } else if (barrier_origin_ != origin || barrier_unsent_ == 0) {
+    return Refusal::busy;
+  }
+  counted_ = true;
+  --barrier_unsent_;
+  if (!attached(event.target) || servants_[event.target].suspended) {
+    return Refusal::no_servant;
+  }
+  const bool twice = std::any_of(live_.begin(), live_.end(), [&](const Asked& asked) {
+    return asked.broadcast && asked.servant == event.target;
+  });
+  return twice ? Refusal::busy : Refusal::none;
+}
+
+void ReferenceModel::end_part() {
+  if (--barrier_left_ != 0) {
+    return;
+  }
+  barrier_unsent_ = 0;
+  barrier_origin_ = -1;
+  for (const std::uint32_t at : held_) {
+    if (servants_[at].held) {
+      servants_[at].held = false;
+      unbarred(servants_[at]);
+    }
+  }
+  held_.clear();
 }
 
 void ReferenceModel::done(const Done& event, const Completion& answer, Nanos now) {
@@ -202,8 +255,8 @@ void ReferenceModel::left(std::uint32_t servant, bool answer, Nanos now) {
   }
   for (Asked& asked : live_) {
     asked.doomed_with_servant =
-        asked.doomed_with_servant ||
-        (!asked.running && sticky(asked) &&
+        asked.doomed_with_servant || (asked.broadcast && asked.servant == servant) ||
+        (!asked.running && sticky(asked) && !asked.broadcast &&
          openings_[static_cast<std::size_t>(asked.origin)].servant == kNone);
     if (asked.running && !asked.limbo && asked.servant == servant) {
       asked.limbo = true;
@@ -212,10 +265,15 @@ void ReferenceModel::left(std::uint32_t servant, bool answer, Nanos now) {
   }
 }
 
-void ReferenceModel::suspended(std::uint32_t servant, bool answer) {
+void ReferenceModel::suspended(const ServantSuspended& event, bool answer) {
+  const std::uint32_t servant = event.servant;
   check(answer == attached(servant), "suspended: answer");
   if (answer) {
     servants_[servant].suspended = true;
+    for (Opening& opening : openings_) {
+      opening.servant =
+          event.release_sticky && opening.servant == servant ? kNone : opening.servant;
+    }
   }
 }
 
@@ -282,13 +340,25 @@ void ReferenceModel::closed(std::uint32_t origin, bool answer) {
   check(answer == open, "closed: answer");
   if (answer) {
     openings_[static_cast<std::size_t>(origin_of_[origin])].open = false;
+    if (barrier_left_ != 0 && barrier_origin_ == origin_of_[origin]) {
+      barrier_left_ -= barrier_unsent_;
+      if (barrier_unsent_ != 0 && barrier_left_ == 0) {
+        barrier_left_ = 1;
+        end_part();
+      }
+      barrier_unsent_ = 0;
+    }
     origin_of_[origin] = -1;
     update_turns(nullptr);
   }
 }
 
 void ReferenceModel::over(RequestId id) {
+  const bool part = find_in(live_, id)->broadcast;
   live_.erase(find_in(live_, id));
+  if (part) {
+    end_part();
+  }
   past_.push_back(id);
 }
 

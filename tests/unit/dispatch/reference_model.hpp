@@ -43,7 +43,7 @@ class ReferenceModel {
   void cancel(RequestId id, Cancelled answer);
   void joined(const ServantJoined& event, bool answer, Nanos now);
   void left(std::uint32_t servant, bool answer, Nanos now);
-  void suspended(std::uint32_t servant, bool answer);
+  void suspended(const ServantSuspended& event, bool answer);
   void resumed(std::uint32_t servant, bool answer);
   void expected(bool expected) { expected_ = expected; }
   void opened(const OriginOpened& event, bool answer);
@@ -71,6 +71,7 @@ class ReferenceModel {
     RequestId id;
     Submit submit;
     std::uint64_t classes = 1;         // Those that it may belong to now; one without fallbacks.
+    bool broadcast = false;            // A part of the present broadcast, for `servant`.
     bool doomed_with_servant = false;  // Sticky, and a servant left that may have been its own.
     int origin = 0;                    // Number of the opening, not the index.
     Nanos submitted = 0;
@@ -92,6 +93,7 @@ class ReferenceModel {
   struct Server {
     bool attached = false;
     bool suspended = false;
+    bool held = false;  // By the present broadcast.
     bool remote = false;
     std::uint32_t credit = 0;
     std::uint32_t outstanding = 0;
@@ -133,7 +135,7 @@ class ReferenceModel {
     return !asked.running && asked.sent == 0;
   }
   [[nodiscard]] static bool barred(const Server& server) {
-    return server.suspended || server.overruns != 0;
+    return server.suspended || server.held || server.overruns != 0;
   }
   [[nodiscard]] static bool free(const Server& server) {
     return server.attached && !barred(server) && server.outstanding < server.credit;
@@ -153,8 +155,9 @@ class ReferenceModel {
   }
   [[nodiscard]] std::uint32_t effective_class(std::uint32_t number) const;
   void widen_classes();
+  // It waits for one servant.
   [[nodiscard]] bool sticky(const Asked& asked) const {
-    return openings_[static_cast<std::size_t>(asked.origin)].sticky;
+    return asked.broadcast || openings_[static_cast<std::size_t>(asked.origin)].sticky;
   }
   // Routes of different classes have nothing to do with each other.
   [[nodiscard]] static std::uint64_t route_of(const Asked& asked) {
@@ -201,6 +204,9 @@ class ReferenceModel {
   [[nodiscard]] std::uint64_t queued_bytes() const;
   void dispatched(Asked& asked, const Decision& decision, Nanos now, bool forced, bool bound);
   void check_bound(Asked& asked, std::uint32_t chosen);
+  [[nodiscard]] Refusal refusal_of_part(const Submit& event);
+  void check_part(Asked& asked, std::uint32_t chosen);
+  void end_part();
   void quiet_sticky(const Asked& asked);
   void check_servant(const Asked& asked, std::uint32_t chosen, Nanos now);
   void check_remote(const Asked& asked, std::uint32_t chosen, Nanos now);
@@ -227,6 +233,11 @@ class ReferenceModel {
   std::vector<std::uint32_t> last_used_ =
       std::vector<std::uint32_t>(kClassesMax, kNone);  // By class, while the policy was even.
   std::vector<Nanos> remote_since_ = std::vector<Nanos>(kClassesMax, 0);
+  std::uint64_t barrier_left_ = 0;    // Parts of the present broadcast that are not over.
+  std::uint64_t barrier_unsent_ = 0;  // Of these, not submitted yet.
+  int barrier_origin_ = -1;
+  std::vector<std::uint32_t> held_;  // In the order in which they came to be.
+  bool counted_ = false;  // The last part counts, even if it was refused.
   std::vector<std::uint64_t> pools_ = std::vector<std::uint64_t>(kPoolsMax, 0);  // Their classes.
   std::vector<std::uint32_t> class_fallback_ = {kNone};  // Of those that are defined.
   std::map<TurnKey, Turns> turns_;

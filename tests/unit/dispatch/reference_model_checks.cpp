@@ -88,6 +88,14 @@ void ReferenceModel::decided(const Decision& decision, Nanos now, const Counters
   update_turns(nullptr);
 }
 
+// To the servant that it is for, which is held and runs nothing.
+void ReferenceModel::check_part(Asked& asked, std::uint32_t chosen) {
+  const Server& server = servants_[chosen];
+  check(chosen == asked.servant, "broadcast: to another servant");
+  check(server.attached && server.held && server.outstanding == 0,
+        "broadcast: its servant is not held, or runs something");
+}
+
 // To the servant of its sticky origin, and to no other.
 void ReferenceModel::check_bound(Asked& asked, std::uint32_t chosen) {
   Opening& opening = openings_[static_cast<std::size_t>(asked.origin)];
@@ -98,7 +106,7 @@ void ReferenceModel::check_bound(Asked& asked, std::uint32_t chosen) {
     if (other.id == asked.id) {
       break;
     }
-    check(!first_time(other) || other.origin != asked.origin || unwanted(other),
+    check(!first_time(other) || other.origin != asked.origin || unwanted(other) || other.broadcast,
           "bound: not in order");
   }
   opening.servant = chosen;
@@ -111,15 +119,18 @@ void ReferenceModel::dispatched(Asked& asked, const Decision& decision, Nanos no
   check(!asked.running || asked.limbo, "dispatch: runs already");
   check(!unwanted(asked), "dispatch: nobody wants it");
   check(decision.again == (asked.sent != 0), "dispatch: again");
-  check(decision.servant < servants_.size() && free(servants_[decision.servant]),
-        "dispatch: servant not free");
+  check(
+      decision.servant < servants_.size() && (asked.broadcast || free(servants_[decision.servant])),
+      "dispatch: servant not free");
   if (!fault_.empty()) {
     return;
   }
-  check((pools_[servants_[decision.servant].pool] & asked.classes) != 0,
+  check(asked.broadcast || (pools_[servants_[decision.servant].pool] & asked.classes) != 0,
         "dispatch: to a servant of another class");
   check(bound == sticky(asked), "dispatch: sticky and not bound, or the other way round");
-  if (bound) {
+  if (asked.broadcast) {
+    check_part(asked, decision.servant);
+  } else if (bound) {
     check_bound(asked, decision.servant);
   } else if (fallbacks_) {
   } else if (asked.sent != 0) {
@@ -129,8 +140,9 @@ void ReferenceModel::dispatched(Asked& asked, const Decision& decision, Nanos no
       if (other.id == asked.id) {
         break;
       }
-      check(!(first_time(other) && other.origin == asked.origin && !unwanted(other) &&
-              queue_of(other) == queue_of(asked) && other.submit.route == asked.submit.route),
+      check(!(first_time(other) && !other.broadcast && other.origin == asked.origin &&
+              !unwanted(other) && queue_of(other) == queue_of(asked) &&
+              other.submit.route == asked.submit.route),
             "dispatch: not in order within origin and route");
     }
     check(options_.policy != Policy::match || forced || !pair_ready(queue_of(asked), now) ||
@@ -157,7 +169,8 @@ void ReferenceModel::dispatched(Asked& asked, const Decision& decision, Nanos no
     take_route(server, route_of(asked), now);
   }
   for (std::uint32_t number = 0; number < class_fallback_.size(); ++number) {
-    if (options_.policy == Policy::even && !server.remote && may_run(server, number)) {
+    if (options_.policy == Policy::even && !server.remote && !asked.broadcast &&
+        may_run(server, number)) {
       last_used_[number] = decision.servant;
     }
   }
@@ -382,6 +395,11 @@ void ReferenceModel::observe(const Dispatcher& dispatcher) {
 
 // It must not wait for a servant that is free.
 void ReferenceModel::quiet_sticky(const Asked& asked) {
+  if (asked.broadcast) {
+    check(servants_[asked.servant].attached && servants_[asked.servant].outstanding != 0,
+          "quiet: a part of a broadcast waits for nothing");
+    return;
+  }
   const std::uint32_t servant = openings_[static_cast<std::size_t>(asked.origin)].servant;
   if (servant != kNone) {
     check(!free(servants_[servant]), "quiet: a bound request's servant idles");
@@ -418,6 +436,10 @@ void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
       asked.classes &= ~(std::uint64_t{effective_class(number) != number} << number);
     }
     check(asked.classes != 0, "quiet: stays in a class that has a fallback");
+    if (asked.broadcast) {
+      quiet_sticky(asked);
+      continue;
+    }
     if (fallbacks_) {
       const bool settled = std::has_single_bit(asked.classes);
       check(!settled || !anybody_for(asked, free_local) || wait() != 0,
