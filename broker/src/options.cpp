@@ -8,6 +8,7 @@
 
 #include "mserve/shm/directory.hpp"
 #include "mserve/shm/layout.hpp"
+#include "placement/class_table.hpp"
 
 namespace mserve::broker {
 
@@ -36,6 +37,9 @@ std::vector<std::string> BrokerOptions::validate() const {
   check(shm::valid_broker_name(name),
         "--name: 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot");
   check(placement.size() <= kRulesMax, "--rule: at most 64 rules");
+  if (std::string fault; !ClassTable(kClassesMax).apply(placement, fault)) {
+    faults.push_back("--rule: " + fault);
+  }
   check(core == -1 || (core >= 0 && core_usable(core)),
         "--core: not a core that this process may use (see taskset -p $$)");
   check(ring_size_ok(servant_ring, kServantRingMax),

@@ -223,7 +223,6 @@ void ControlPlane::take_signals() {
   }
 }
 
-/// All of what changed is applied, or nothing.
 /// False: they need too many classes, and those that held before still hold.
 bool ControlPlane::apply_rules(std::span<const Rule> rules, std::string& fault) {
   auto change = maker_.classes().apply(rules, fault);
@@ -243,6 +242,7 @@ bool ControlPlane::apply_rules(std::span<const Rule> rules, std::string& fault) 
   return true;
 }
 
+/// All of what changed is applied, or nothing.
 void ControlPlane::read_configuration_again() {
   const Reloaded read = reload_();
   for (const std::string& fault : read.faults) {

@@ -229,7 +229,7 @@ void ControlPlane::hold(const Session& servant, ServantHold::Reason reason, bool
                      hold.has(ServantHold::Reason::paused));
   if (suspended) {
     command(*suspended ? Command::Kind::suspend : Command::Kind::resume,
-            sessions_[servant.number].get());
+            sessions_[servant.number].get(), /*flag=*/reason == ServantHold::Reason::paused);
   }
 }
 

@@ -143,7 +143,7 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
                                     ") is reached; raise it or detach other peers"};
     return false;
   }
-  if (servant) {
+  if (servant && options_.classes_max() > 1) {
     const auto entered = classes_.enter(shm::text_of(hello.tags));
     if (!entered) {
       number_used_[session->number] = false;
@@ -175,7 +175,7 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
   w.credit = servant ? session->credit : 0;
   w.servant = servant ? session->number + 1 : 0;
   constexpr std::uint16_t kKnowsFlags = 2;
-  if (options_.classes_max() > 1 && hello.protocol_minor >= kKnowsFlags) {
+  if (classes_.any_rules() && hello.protocol_minor >= kKnowsFlags) {
     w.flags = shm::kWelcomePlacement;
   }
   const std::array<int, 2> fds{own.fd(), peer.fd()};
@@ -278,7 +278,7 @@ std::uint32_t SessionMaker::next_generation() noexcept {
 }
 
 void SessionMaker::release(const Session& session) {
-  if (session.is_servant()) {
+  if (session.is_servant() && options_.classes_max() > 1) {
     classes_.leave(session.pool);
   }
   number_used_[session.number] = false;

@@ -115,7 +115,7 @@ void DataPlane::submit_flow(OriginState& origin, std::uint32_t index) {
                 .bytes = flow.total_bytes,
                 .retries = 0,
                 .flow = true};
-  set_terms(submit, flow.terms);
+  set_terms(submit, flow.terms, *origin.session);
   RequestId id;
   if (!admit(origin, submit, flow.client_id, flow.flags, id)) {
     drop_early(origin, index);
@@ -262,7 +262,7 @@ DataPlane::Taken DataPlane::gather(OriginState& origin, std::uint32_t index,
                 .route = flow.route,
                 .bytes = flow.total_bytes,
                 .retries = retries_of(flow.flags, flow.total_bytes)};
-  set_terms(submit, flow.terms);
+  set_terms(submit, flow.terms, *origin.session);
   const std::uint64_t client_id = flow.client_id;
   const std::uint8_t flags = flow.flags;
   PayloadStore::Block block = flow.block;

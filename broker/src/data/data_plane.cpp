@@ -214,7 +214,7 @@ void DataPlane::take_commands() {
       case Command::Kind::suspend:
       case Command::Kind::resume:
         if (Session* const session = find(command)) {
-          suspend(*session, command.kind == Command::Kind::suspend);
+          suspend(*session, command.kind == Command::Kind::suspend, command.flag);
         }
         break;
       case Command::Kind::retire:

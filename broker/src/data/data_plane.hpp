@@ -22,8 +22,12 @@
 
 namespace mserve::broker {
 
+/// What a request's first frame asks for.
+[[nodiscard]] shm::RequestTerms terms_of(const shm::Extensions& extensions) noexcept;
+
 /// The broker's data thread: moves requests from clients' rings to the servants that the Dispatcher
-/// chooses, and answers back. One thread runs it; everything it owns is allocated at construction.
+/// chooses, and answers back. One thread runs it; everything it owns is allocated at construction,
+/// except for the rules of placement, which the control thread makes and it lets go.
 ///
 /// Split by what it does: data_plane.cpp the loop, data_sessions.cpp attach and detach,
 /// data_origins.cpp who asks within a session, data_requests.cpp client to servant, data_flows.cpp
@@ -32,9 +36,6 @@ namespace mserve::broker {
 ///
 /// Trust: sessions' rings are hostile. Each frame is checked once into locals; a session that
 /// breaks the protocol is closed and touches no other.
-/// What a request's first frame asks for.
-[[nodiscard]] shm::RequestTerms terms_of(const shm::Extensions& extensions) noexcept;
-
 class DataPlane {
  public:
   /// How it talks to the other threads. Queues and counters outlive it.
@@ -113,7 +114,7 @@ class DataPlane {
   void attach(Session& session);
   [[nodiscard]] bool join(Session& session);
   [[nodiscard]] Session* find(const Command& command) noexcept;
-  void suspend(Session& session, bool suspended);
+  void suspend(Session& session, bool suspended, bool release_sticky);
   void close(Session& session, Errc code, const char* where);
   void close_client(Session& session);
   void close_servant(Session& session);
@@ -139,7 +140,8 @@ class DataPlane {
   Taken take_request(Session& client, const shm::FrameView& frame);
   Taken submit_whole(OriginState& origin, const shm::FrameView& frame,
                      const shm::RequestTerms& terms);
-  void set_terms(Submit& submit, const shm::RequestTerms& wanted) const noexcept;
+  void set_terms(Submit& submit, const shm::RequestTerms& wanted,
+                 const Session& from) const noexcept;
   [[nodiscard]] bool admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,
                            std::uint8_t flags, RequestId& id);
   /// How often a request may be sent again: what its client allows, if its payload can be kept.

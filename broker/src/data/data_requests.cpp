@@ -128,7 +128,7 @@ DataPlane::Taken DataPlane::submit_whole(OriginState& origin, const shm::FrameVi
                 .route = frame.header.aux,
                 .bytes = frame.payload.size(),
                 .retries = retries_of(frame.header.flags, frame.payload.size())};
-  set_terms(submit, terms);
+  set_terms(submit, terms, client);
   RequestId id;
   if (!admit(origin, submit, frame.header.id, frame.header.flags, id)) [[unlikely]] {
     return client.attached ? Taken::done : Taken::closed;
@@ -145,13 +145,20 @@ DataPlane::Taken DataPlane::submit_whole(OriginState& origin, const shm::FrameVi
 }
 
 /// What the request wants, but no more than the broker allows, and where the rules send it.
-void DataPlane::set_terms(Submit& submit, const shm::RequestTerms& wanted) const noexcept {
+void DataPlane::set_terms(Submit& submit, const shm::RequestTerms& wanted,
+                          const Session& from) const noexcept {
   const auto within = [](Nanos wish, Nanos most) {
     return wish == 0 ? most : std::min(wish, most);
   };
   submit.queue_timeout = within(wanted.deadline.queue_ns, options_.queue_timeout);
   submit.run_timeout = within(wanted.deadline.run_ns, options_.timeout);
   submit.priority = wanted.priority;
+  if (wanted.broadcast.count != 0 && from.is_gateway()) [[unlikely]] {
+    submit.broadcast =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted.broadcast.count, kNone));
+    submit.target = wanted.broadcast_to;
+    return;
+  }
   if (placement_ != nullptr) {
     submit.class_number =
         placement_->class_for({wanted.placement.function, wanted.placement.user, submit.route});

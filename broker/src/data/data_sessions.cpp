@@ -68,10 +68,10 @@ Session* DataPlane::find(const Command& command) noexcept {
   return joining != joining_.end() ? *joining : nullptr;
 }
 
-void DataPlane::suspend(Session& session, bool suspended) {
+void DataPlane::suspend(Session& session, bool suspended, bool release_sticky) {
   session.suspended = suspended;
   if (session.attached && session.is_servant()) {  // else join() looks again
-    (void)(suspended ? dispatcher_.on(ServantSuspended{session.number}, now())
+    (void)(suspended ? dispatcher_.on(ServantSuspended{session.number, release_sticky}, now())
                      : dispatcher_.on(ServantResumed{session.number}, now()));
     (void)decide();
   }

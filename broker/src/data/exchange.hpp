@@ -22,9 +22,11 @@ namespace mserve::broker {
 /// Control thread to data thread.
 struct Command {
   enum class Kind : std::uint8_t {
-    attach,   ///< `session` is the data thread's from here on.
-    detach,   ///< Its peer is gone: close it, if that did not happen already.
-    suspend,  ///< It gets nothing new (until resume): see ServantHold for the reasons.
+    attach,  ///< `session` is the data thread's from here on.
+    detach,  ///< Its peer is gone: close it, if that did not happen already.
+    /// It gets nothing new (until resume). `flag`: an operator said so, so what is bound to it
+    /// (--sticky) goes elsewhere; else its process is stopped.
+    suspend,
     resume,
     retire,             ///< It is suspended and runs nothing: close it for good.
     servants_expected,  ///< `flag`: launched servants are on their way.

@@ -156,6 +156,9 @@ Completion Dispatcher::on(const Done& event, Nanos now) noexcept {
     return completion;
   }
   Request& request = requests_[slot];
+  if ((request.flags & Request::kOverran) != 0 || servants_[event.servant].held) [[unlikely]] {
+    settle();  // Its servant comes back: what is pending may belong to another class then.
+  }
   const Origin& origin = origins_[request.owner];
   completion.valid = true;
   completion.deliver = !unwanted(request);

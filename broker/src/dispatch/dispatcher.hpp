@@ -21,7 +21,9 @@ namespace mserve::broker {
 /// state machine: no I/O, clock, thread or global; the same calls give the same decisions.
 ///
 /// Events are told with on(), which records in O(1); what follows from them comes out of next(),
-/// one decision at a time, O(1) amortised each in queued requests, servants and origins:
+/// one decision at a time, O(1) amortised each in queued requests, servants and origins (it is
+/// proportional to the classes that a servant belongs to, and a sticky origin that looks for a
+/// servant looks at all of them):
 ///
 ///     dispatcher.on(Submit{...}, now);
 ///     for (int n = 0; n < decisions_per_pass; ++n) {
@@ -152,7 +154,9 @@ class Dispatcher {
     return classes_[queue / kPriorities].queues[queue % kPriorities];
   }
   void settle() noexcept;
-  void place(std::uint32_t slot) noexcept;
+  void place(std::uint32_t slot, bool moved = false) noexcept;
+  void age(std::uint32_t slot) noexcept;
+  void leave_aged(std::uint32_t slot) noexcept;
   void open(std::uint32_t slot) noexcept;
   void open_waiting(std::uint32_t slot) noexcept;
   void leave_open(std::uint32_t slot) noexcept;
@@ -190,6 +194,7 @@ class Dispatcher {
   Decision clear_class(std::uint32_t number) noexcept;
   void change_class(std::uint32_t slot, std::uint32_t to) noexcept;
   void look_at_unbound() noexcept;
+  void enter_bound(std::uint32_t origin) noexcept;
   Decision sweep_unbound() noexcept;
   void vacate(std::uint32_t servant) noexcept;
   void bind(std::uint32_t origin, std::uint32_t class_number) noexcept;
@@ -212,12 +217,14 @@ class Dispatcher {
   [[nodiscard]] bool holds(std::uint32_t servant, std::uint32_t route) noexcept {
     return warmth_of(servant, route) != nullptr;
   }
+  // Each class has keys of its own. Which they are nobody outside knows, or one could make a route
+  // of one class look like one of another.
   [[nodiscard]] std::uint64_t index_key(std::uint32_t route) const noexcept {
     return index_key(routes_[route].key, routes_[route].class_number);
   }
-  [[nodiscard]] static std::uint64_t index_key(std::uint64_t key,
-                                               std::uint32_t class_number) noexcept {
-    return key ^ class_number * std::uint64_t{0x9E3779B97F4A7C15};
+  [[nodiscard]] std::uint64_t index_key(std::uint64_t key,
+                                        std::uint32_t class_number) const noexcept {
+    return key ^ class_number * (limits_.hash_seed * 0x9E3779B97F4A7C15 | 1);
   }
   // The node of what is queued for a route at one priority.
   [[nodiscard]] static std::uint32_t queue_node(std::uint32_t route,
@@ -265,7 +272,7 @@ class Dispatcher {
   Decision pick_fair(std::uint32_t desk, Nanos now) noexcept;
   Decision pick_remote(const Class& in, Nanos now) noexcept;
   [[nodiscard]] std::uint32_t priority_in_turn(const Class& in) const noexcept;
-  [[nodiscard]] std::uint32_t class_in_turn(Nanos now) const noexcept;
+  [[nodiscard]] std::uint32_t class_in_turn(std::uint64_t among, Nanos now) const noexcept;
   [[nodiscard]] Nanos remote_due(const Class& in) const noexcept;
 
   // dispatcher_chores.cpp: what remains to be done after deaths, closings and shutdown.
@@ -304,8 +311,8 @@ class Dispatcher {
   Nanos timer_due_ = kForever;      // No timer expires before this.
   std::uint64_t busy_classes_ = 0;  // Those with something queued, a bit each.
   std::uint64_t free_classes_ = 0;  // Those with a free servant of either tier.
-  std::uint32_t class_turn_ = 0;    // The class that had the last turn.
-  bool bound_turn_ = true;          // Bound requests and classes take turns.
+  std::uint64_t aged_classes_ = 0;  // Those with something in Class::aged.
+  std::uint64_t dispatches_ = 0;    // Of classes.
 
   std::vector<Class> classes_;
   std::array<std::uint64_t, kPoolsMax> pools_ = {};  // The classes of each.

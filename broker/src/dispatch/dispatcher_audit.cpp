@@ -114,6 +114,7 @@ class DispatcherAudit {
       }
       const auto aged = members<&Request::age>(d_.requests_, in.aged, "aged");
       check(aged.size() == seen.aged, "aged: count", number);
+      check((d_.aged_classes_ >> number & 1) == !aged.empty(), "class: aged", number);
       for (const std::uint32_t slot : aged) {
         check(flag(slot, Request::kAged) && d_.requests_[slot].class_number() == number,
               "aged: stranger", slot);

@@ -15,17 +15,15 @@ bool Dispatcher::unwanted(const Request& request) const noexcept {
 // Opens what has waited long enough for its holder. False: there may be more of it.
 bool Dispatcher::let_go_overdue(Nanos now) noexcept {
   std::uint32_t steps = 0;
-  for (std::uint64_t left = busy_classes_; left != 0; left &= left - 1) {
-    List& aged = classes_[static_cast<std::uint32_t>(std::countr_zero(left))].aged;
+  for (std::uint64_t left = aged_classes_; left != 0; left &= left - 1) {
+    const List& aged = classes_[static_cast<std::uint32_t>(std::countr_zero(left))].aged;
     while (!aged.empty() && overdue(requests_[aged.first], now)) {
       if (steps++ == kStepsMax) {
         return false;
       }
       const std::uint32_t slot = aged.first;
-      Request& request = requests_[slot];
-      remove<&Request::age>(requests_, aged, slot);
-      request.flags &= static_cast<std::uint8_t>(~Request::kAged);
-      if ((request.flags & Request::kOpen) == 0) {
+      leave_aged(slot);
+      if ((requests_[slot].flags & Request::kOpen) == 0) {
         open_waiting(slot);
       }
     }
@@ -51,6 +49,9 @@ Decision Dispatcher::chore(Nanos now) noexcept {
       decision = clear_slots();
     } else if (unbound_left_ != 0) {
       decision = sweep_unbound();
+      if (decision.kind == Decision::Kind::none) {
+        break;  // It looked at all servants: enough for once.
+      }
     } else if (const std::uint32_t lost = lost_class(); lost != kNone) {
       decision = clear_class(lost);
     } else {

@@ -136,7 +136,7 @@ Decision Dispatcher::clear_class(std::uint32_t number) noexcept {
   if (again) {
     put_back(slot);
   } else {
-    place(slot);
+    place(slot, /*moved=*/true);
   }
   return {};
 }
@@ -163,6 +163,9 @@ bool Dispatcher::is_bound(const Origin& origin) const noexcept {
 void Dispatcher::bind(std::uint32_t node, std::uint32_t class_number) noexcept {
   Origin& origin = origins_[node];
   origin.servant = kNone;
+  if (classes_[class_number].usable == 0) {
+    return;
+  }
   const auto rank = [&](std::uint32_t at) {
     return (servants_[at].remote ? std::uint64_t{1} << 32 : 0) + servants_[at].stuck;
   };
@@ -212,12 +215,19 @@ void Dispatcher::place_bound(std::uint32_t slot) noexcept {
       append<&Origin::of_servant>(origins_, unbound_, node);
       ++unbound_count_;
     }
-  } else if (is_bound(origin) && !may_run(origin.servant, request.class_number())) {
-    return;
+  } else if (is_bound(origin)) {
+    if (!may_run(origin.servant, request.class_number())) {
+      return;
+    }
+  } else if (origin.servant == kNone) {
+    // What it asked before finds nobody; perhaps this one does, and it is bound by that.
+    bind(node, request.class_number());
+    if (origin.servant != kNone) {
+      enter_bound(node);
+    }
   }
   pending_ = kNone;
   request.state = RequestState::bound;
-  request.retries = 0;
   append<&Request::order>(requests_, origin.bound, slot);
   if (origin.servant != kNone) {
     update_bound_ready(origin.servant);
@@ -274,6 +284,16 @@ void Dispatcher::look_at_unbound() noexcept {
   chores_ = chores_ || unbound_left_ != 0;
 }
 
+// An origin that waited for a servant has one.
+void Dispatcher::enter_bound(std::uint32_t node) noexcept {
+  const std::uint32_t servant = origins_[node].servant;
+  remove<&Origin::of_servant>(origins_, unbound_, node);
+  --unbound_count_;
+  unbound_left_ = std::min(unbound_left_, unbound_count_);
+  append<&Origin::of_servant>(origins_, servants_[servant].bound, node);
+  update_bound_ready(servant);
+}
+
 // One origin that waits for a servant to be bound to.
 Decision Dispatcher::sweep_unbound() noexcept {
   --unbound_left_;
@@ -283,10 +303,7 @@ Decision Dispatcher::sweep_unbound() noexcept {
   bind(node, number);
   Origin& origin = origins_[node];
   if (origin.servant != kNone) {
-    remove<&Origin::of_servant>(origins_, unbound_, node);
-    --unbound_count_;
-    append<&Origin::of_servant>(origins_, servants_[origin.servant].bound, node);
-    update_bound_ready(origin.servant);
+    enter_bound(node);
     return {};
   }
   if (classes_[number].attached == 0 && !expected_) {
@@ -309,12 +326,17 @@ Decision Dispatcher::pick_bound(Nanos now) noexcept {
   const std::uint32_t to = effective_class(number);
   if (!may_run(index, to)) {  // It came before the servant was chosen.
     leave_bound(slot);
-    place(slot);
+    if (to != number) {
+      change_class(slot, to);
+    }
+    place(slot, /*moved=*/true);
     return {};
   }
   if (to != number) {
     change_class(slot, to);
   }
+  requests_[slot].retries = 0;
+  servants_[index].bound_turn = false;
   make_last<&Origin::of_servant>(origins_, servants_[index].bound, node);
   return send(slot, index, now);
 }

@@ -103,20 +103,21 @@ Decision Dispatcher::next_slow(Nanos now) noexcept {
   return decision;
 }
 
-// The first class after the one that had the last turn that has something to send; kNone: none has.
-std::uint32_t Dispatcher::class_in_turn(Nanos now) const noexcept {
-  const std::uint64_t busy = busy_classes_ & free_classes_;
-  const std::uint32_t from = (class_turn_ + 1) % kClassesMax;
-  for (std::uint64_t left = std::rotr(busy, static_cast<int>(from)); left != 0; left &= left - 1) {
-    const std::uint32_t number =
-        (from + static_cast<std::uint32_t>(std::countr_zero(left))) % kClassesMax;
+// Of these classes the one that was served longest ago and has something to send; kNone: none has.
+std::uint32_t Dispatcher::class_in_turn(std::uint64_t among, Nanos now) const noexcept {
+  std::uint32_t found = kNone;
+  for (std::uint64_t left = busy_classes_ & free_classes_ & among; left != 0; left &= left - 1) {
+    const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
     const Class& in = classes_[number];
+    if (found != kNone && in.served >= classes_[found].served) {
+      continue;
+    }
     if (in.free == 0 ? remote_due(in) <= now && next_in_turn(in) != kNone
                      : !in.retry.empty() || priority_in_turn(in) != kNone) {
-      return number;
+      found = number;
     }
   }
-  return kNone;
+  return found;
 }
 
 // The priority whose turn it is, if it has something that need not wait for a holder; else the
@@ -146,13 +147,17 @@ Decision Dispatcher::pick(Nanos now) noexcept {
         return unwanted(requests_[slot]) ? discard(slot) : send(slot, requests_[slot].servant, now);
       }
     }
-    const std::uint32_t number = class_in_turn(now);
-    if (!bound_ready_.empty() && (bound_turn_ || number == kNone)) {
-      decision = pick_bound(now);
-      bound_turn_ = false;
-    } else if (number != kNone) {
+    const std::uint32_t bound = bound_ready_.first;
+    const std::uint64_t among = bound == kNone ? ~std::uint64_t{0} : pools_[servants_[bound].pool];
+    const bool others_turn = bound == kNone || !servants_[bound].bound_turn;
+    const std::uint32_t number = others_turn ? class_in_turn(among, now) : kNone;
+    if (number != kNone) {
+      if (bound != kNone) {
+        servants_[bound].bound_turn = true;  // Whoever it went to: once is enough.
+      }
       decision = pick_class(number, now);
-      bound_turn_ = true;
+    } else if (bound != kNone) {
+      decision = pick_bound(now);
     } else {
       return {};
     }
@@ -182,7 +187,7 @@ Decision Dispatcher::pick_class(std::uint32_t number, Nanos now) noexcept {
                    : pick_fair(queue.ring.first, now);
   }
   if (decision.kind == Decision::Kind::dispatch) {
-    class_turn_ = number;
+    in.served = ++dispatches_;
   }
   return decision;
 }

@@ -26,7 +26,8 @@ void Dispatcher::settle() noexcept {
   }
 }
 
-void Dispatcher::place(std::uint32_t slot) noexcept {
+// @param moved  it comes from another class, where it has waited enough
+void Dispatcher::place(std::uint32_t slot, bool moved) noexcept {
   Request& request = requests_[slot];
   const std::uint32_t route = request.place;
   request.owner = desk_for(request.owner, request.queue);
@@ -46,15 +47,33 @@ void Dispatcher::place(std::uint32_t slot) noexcept {
   }
   append<&Request::lane>(requests_, lanes_[lane].requests, slot);
   // While older ones are still being let go (the wait was shortened), newer ones queue behind them.
-  List& aged = class_of(request).aged;
-  if (wait() == 0 && aged.empty()) {
+  const std::uint32_t before = request.lane.prev;
+  const bool may_open = before == kNone || (requests_[before].flags & Request::kOpen) != 0;
+  if ((wait() == 0 && class_of(request).aged.empty()) || (moved && may_open)) {
     open(slot);
     return;
   }
-  request.flags |= Request::kAged;
-  append<&Request::age>(requests_, aged, slot);
+  age(slot);
   append<&Request::order>(requests_, desks_[request.owner].waiting, slot);
   offer(lane);
+}
+
+// It may have to wait for a holder.
+void Dispatcher::age(std::uint32_t slot) noexcept {
+  Request& request = requests_[slot];
+  request.flags |= Request::kAged;
+  append<&Request::age>(requests_, class_of(request).aged, slot);
+  aged_classes_ |= std::uint64_t{1} << request.class_number();
+}
+
+void Dispatcher::leave_aged(std::uint32_t slot) noexcept {
+  Request& request = requests_[slot];
+  List& aged = class_of(request).aged;
+  remove<&Request::age>(requests_, aged, slot);
+  request.flags &= static_cast<std::uint8_t>(~Request::kAged);
+  if (aged.empty()) {
+    aged_classes_ &= ~(std::uint64_t{1} << request.class_number());
+  }
 }
 
 void Dispatcher::open(std::uint32_t slot) noexcept {
@@ -145,8 +164,7 @@ void Dispatcher::unqueue(std::uint32_t slot) noexcept {
   }
   const std::uint32_t desk = request.owner;
   if ((request.flags & Request::kAged) != 0) {
-    remove<&Request::age>(requests_, class_of(request).aged, slot);
-    request.flags &= static_cast<std::uint8_t>(~Request::kAged);
+    leave_aged(slot);
   }
   if ((request.flags & Request::kOpen) != 0) {
     leave_open(slot);

@@ -158,6 +158,7 @@ struct Class {
   std::uint32_t unlisted = 0;  ///< Queued ones that are not in `arrivals`.
   Nanos unlisted_since = 0;    ///< When the first of tier 1 joined: they are as old as that.
   std::uint32_t turn = 0;      ///< Counts turns, for the priorities.
+  std::uint64_t served = 0;    ///< Dispatcher::dispatches_ when it was served last.
   std::uint8_t ringed = 0;     ///< Priorities with open requests, a bit each.
   std::uint8_t ready = 0;      ///< Priorities with ready routes.
   DeskQueue queues[kPriorities];
@@ -205,6 +206,7 @@ struct Servant {
   bool remote;       ///< Of tier 1: when free, in Class::spares and unknown to the policy.
   bool free;         ///< attached, not barred, outstanding < credit: the policy may choose it.
   bool bound_ready;  ///< In Dispatcher::bound_ready_.
+  bool bound_turn;   ///< What is bound to it goes next.
   std::uint8_t pool;
 
   /// Gets nothing new, and nobody waits for it.

@@ -84,8 +84,12 @@ void WeightedPolicy::leave(std::uint32_t servant, bool sent) noexcept {
   }
   if (sent) {
     constexpr std::uint64_t kDay = std::uint64_t{1} << kDayBits;
-    today_ = std::max(today_, node.turn / kDay * kDay);
-    node.turn += (kDays - 1) * kDay / node.weight;
+    // It may have been sent something by another policy, before its turn here: whoever has an
+    // earlier one keeps it.
+    const std::uint32_t next = choose();
+    const std::uint64_t first = next != kNone ? std::min(nodes_[next].turn, node.turn) : node.turn;
+    today_ = std::max(today_, first / kDay * kDay);
+    node.turn = std::min(node.turn + (kDays - 1) * kDay / node.weight, today_ + (kDays - 1) * kDay);
   }
 }
 

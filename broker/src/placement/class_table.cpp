@@ -73,6 +73,7 @@ std::optional<ClassTable::Change> ClassTable::apply(std::span<const Rule> rules,
     change.classes.push_back({static_cast<std::uint32_t>(number), pools, wanted[number].fallback});
   }
   classes_ = std::move(wanted);
+  any_rules_ = !rules.empty();
   if (!rules.empty()) {
     change.placement = std::make_shared<const Placement>(rules, numbers);
   }

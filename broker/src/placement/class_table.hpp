@@ -30,6 +30,9 @@ class ClassTable {
   /// changed then.
   [[nodiscard]] std::optional<Change> apply(std::span<const Rule> rules, std::string& fault);
 
+  /// Whether rules hold that may ask about a request.
+  [[nodiscard]] bool any_rules() const noexcept { return any_rules_; }
+
   struct Entry {
     std::uint32_t pool = 0;
     std::optional<PoolDefined> define;  ///< To be told to the data thread before the servant joins.
@@ -55,6 +58,7 @@ class ClassTable {
   std::uint32_t classes_max_;
   std::vector<Class> classes_;
   std::vector<Pool> pools_;
+  bool any_rules_ = false;
 };
 
 }  // namespace mserve::broker

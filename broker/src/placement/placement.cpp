@@ -24,7 +24,7 @@ std::vector<std::uint64_t> hashes_of(const std::vector<std::string>& texts, cons
 }
 
 bool fits(const std::vector<std::uint64_t>& wanted, std::uint64_t given) noexcept {
-  return wanted.empty() || std::binary_search(wanted.begin(), wanted.end(), given);
+  return wanted.empty() || (given != 0 && std::binary_search(wanted.begin(), wanted.end(), given));
 }
 
 }  // namespace

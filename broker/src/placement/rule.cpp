@@ -49,6 +49,16 @@ std::optional<std::uint32_t> share_of(std::string_view text) {
   return static_cast<std::uint32_t>(percent * 100 + 0.5);
 }
 
+/// Letters, digits, dots and underscores, not beginning with a digit or an underscore.
+bool is_name_of_q(std::string_view name) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  const auto inner = [&](char c) {
+    return letter(c) || (c >= '0' && c <= '9') || c == '.' || c == '_';
+  };
+  return (letter(name.front()) || name.front() == '.') &&
+         std::all_of(name.begin(), name.end(), inner);
+}
+
 std::string quoted(std::string_view word) {
   return "'" + std::string(word) + "'";
 }
@@ -64,14 +74,28 @@ bool add_condition(Rule& rule, std::string_view word, std::string& fault) {
                                          : key == "route" ? &rule.routes
                                                           : nullptr;
   if (list != nullptr) {
-    if (split(value, *list)) {
-      return true;
+    if (!list->empty()) {
+      fault = "'" + std::string(key) + "=' stands in a rule once; part names by commas";
+      return false;
     }
-    fault = quoted(word) + ": names parted by commas are needed behind '='";
-    return false;
+    if (!split(value, *list)) {
+      fault = quoted(word) + ": names parted by commas are needed behind '='";
+      return false;
+    }
+    for (const std::string& name : *list) {
+      if (list == &rule.functions && !is_name_of_q(name)) {
+        fault = quoted(name) + " is no name that a function of q has";
+        return false;
+      }
+    }
+    return true;
   }
   if (key != "share") {
     fault = quoted(word) + " is none of fn=, user=, route=, share=, ->";
+    return false;
+  }
+  if (rule.share != Rule::kAll) {
+    fault = "'share=' stands in a rule once";
     return false;
   }
   const std::optional<std::uint32_t> share = share_of(value);
@@ -96,7 +120,7 @@ bool read_selector(const std::vector<std::string_view>& words, Selector& selecto
         fault = "'any' stands alone";
         return false;
       }
-    } else if (word == "!" || word == "->" || word.starts_with("weight=") ||
+    } else if (word == "!" || word == "->" || word == "else" || word.starts_with("weight=") ||
                word.starts_with("!weight=")) {
       fault = quoted(word) + " is no tag that servants are chosen by";
       return false;
@@ -109,6 +133,12 @@ bool read_selector(const std::vector<std::string_view>& words, Selector& selecto
   for (std::vector<std::string>* const list : {&selector.with, &selector.without}) {
     std::sort(list->begin(), list->end());
     list->erase(std::unique(list->begin(), list->end()), list->end());
+  }
+  for (const std::string& tag : selector.with) {
+    if (std::binary_search(selector.without.begin(), selector.without.end(), tag)) {
+      fault = quoted(tag) + " and " + quoted("!" + tag) + ": no servant has and has not a tag";
+      return false;
+    }
   }
   return true;
 }

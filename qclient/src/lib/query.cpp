@@ -88,14 +88,20 @@ Query make_query(std::string_view q_text, std::string_view route_rule, std::stri
     query.route_hash = route.hash;
     query.route_text = std::move(route.text);
   }
-  using Kind = kdb::RouteRule::Kind;
-  query.function_hash = kdb::route_of(query.object, {.kind = Kind::function}).hash;
-  query.user_hash = kdb::route_of("", {}, {.kind = Kind::user}, {.user = user, .options = {}}).hash;
   return query;
 }
 
 Query make_query(std::string_view q_text, const Client& client) {
-  return make_query(q_text, client.session().route_rule, client.user());
+  const shm::SessionInfo& session = client.session();
+  Query query = make_query(q_text, session.route_rule, client.user());
+  if (!session.placement) {
+    return query;
+  }
+  using Kind = kdb::RouteRule::Kind;
+  query.function_hash = kdb::route_of(query.object, {.kind = Kind::function}).hash;
+  query.user_hash =
+      kdb::route_of("", {}, {.kind = Kind::user}, {.user = client.user(), .options = {}}).hash;
+  return query;
 }
 
 Result<std::uint64_t> send_query(Client& client, const Query& query, const QueryOptions& options,

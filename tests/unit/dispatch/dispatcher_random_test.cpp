@@ -37,11 +37,12 @@ class Schedule {
         pools_(limits_.classes_max == 1 ? 1 : 1 + below(5)),
         fallbacks_(limits_.classes_max > 1 && below(4) == 0),
         priorities_(below(2) == 0 ? 1 : kPriorities + 1),
-        // Which of their requests are ordinary ones would depend on who was chosen.
         broadcasts_(below(3) == 0 && barring()),
-        stickies_(limits_.classes_max == 1 ? below(3) * below(2) : 0),
+        stickies_(below(3) * below(2)),
         dispatcher_(limits_, options_),
-        model_(limits_, options_, same_options_, fallbacks_) {}
+        // Which requests of sticky origins are ordinary ones depends on who was chosen for them.
+        model_(limits_, options_, same_options_,
+               fallbacks_ || (stickies_ != 0 && limits_.classes_max > 1)) {}
 
   // "" or what went wrong.
   std::string run() {

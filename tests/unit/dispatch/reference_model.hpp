@@ -19,8 +19,9 @@ namespace mserve::broker::test {
 
 class ReferenceModel {
  public:
-  // With fallbacks the model does not know which requests have moved to theirs already, so it
-  // checks less about the order and about who is chosen.
+  // With fallbacks the model does not know which requests have moved to theirs already, nor, with
+  // sticky origins and several classes, which are ordinary ones, so it checks less about the order
+  // and about who is chosen.
   ReferenceModel(const Limits& limits, const Options& options, bool always_same_options,
                  bool with_fallbacks)
       : limits_(limits),
@@ -237,7 +238,7 @@ class ReferenceModel {
   std::uint64_t barrier_unsent_ = 0;  // Of these, not submitted yet.
   int barrier_origin_ = -1;
   std::vector<std::uint32_t> held_;  // In the order in which they came to be.
-  bool counted_ = false;  // The last part counts, even if it was refused.
+  bool counted_ = false;             // The last part counts, even if it was refused.
   std::vector<std::uint64_t> pools_ = std::vector<std::uint64_t>(kPoolsMax, 0);  // Their classes.
   std::vector<std::uint32_t> class_fallback_ = {kNone};  // Of those that are defined.
   std::map<TurnKey, Turns> turns_;

@@ -106,7 +106,8 @@ void ReferenceModel::check_bound(Asked& asked, std::uint32_t chosen) {
     if (other.id == asked.id) {
       break;
     }
-    check(!first_time(other) || other.origin != asked.origin || unwanted(other) || other.broadcast,
+    check(fallbacks_ || !first_time(other) || other.origin != asked.origin || unwanted(other) ||
+              other.broadcast,
           "bound: not in order");
   }
   opening.servant = chosen;
@@ -127,7 +128,8 @@ void ReferenceModel::dispatched(Asked& asked, const Decision& decision, Nanos no
   }
   check(asked.broadcast || (pools_[servants_[decision.servant].pool] & asked.classes) != 0,
         "dispatch: to a servant of another class");
-  check(bound == sticky(asked), "dispatch: sticky and not bound, or the other way round");
+  check(bound ? sticky(asked) : !sticky(asked) || fallbacks_,
+        "dispatch: sticky and not bound, or the other way round");
   if (asked.broadcast) {
     check_part(asked, decision.servant);
   } else if (bound) {
@@ -438,6 +440,13 @@ void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
     check(asked.classes != 0, "quiet: stays in a class that has a fallback");
     if (asked.broadcast) {
       quiet_sticky(asked);
+      continue;
+    }
+    if (fallbacks_ && sticky(asked)) {
+      const auto runs = [](const Server& server) { return server.outstanding != 0; };
+      const bool any = std::any_of(servants_.begin(), servants_.end(), runs);
+      check(any || !std::has_single_bit(asked.classes) || !anybody_for(asked, free_local),
+            "quiet: what is sticky waits while nobody runs anything");
       continue;
     }
     if (fallbacks_) {

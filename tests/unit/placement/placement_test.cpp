@@ -73,6 +73,13 @@ TEST(Rule, WhatIsWrongIsNamed) {
       {"-> !", "'!'"},
       {"-> a -> b", "'->'"},
       {"-> weight=3", "'weight=3'"},
+      {"fn=get-trades -> hdb", "'get-trades'"},
+      {"fn=f[] -> hdb", "'f[]'"},
+      {"fn=2f -> hdb", "'2f'"},
+      {"fn=a fn=b -> hdb", "'fn='"},
+      {"share=1% share=2% -> hdb", "'share='"},
+      {"-> gpu !gpu", "'!gpu'"},
+      {"-> a else b else c", "'else'"},
   };
   for (const auto& [text, what] : cases) {
     std::string fault;
@@ -101,6 +108,13 @@ TEST(Placement, TheFirstRuleThatFitsDecides) {
   EXPECT_EQ(p.class_for({function("h"), user("ken"), kdb::route_of_text("IBM").hash}), 4U);
   EXPECT_EQ(p.class_for({function("h"), user("ken"), kdb::route_of_text("MSFT").hash}), 0U);
   EXPECT_EQ(p.class_for({}), 0U);
+}
+
+TEST(Placement, WhatNobodyKnowsFitsNoName) {
+  Rule strange;
+  strange.functions = {"no name"};
+  const std::vector<std::uint32_t> classes = {1};
+  EXPECT_EQ(Placement({&strange, 1}, classes).class_for({}), 0U);
 }
 
 TEST(Placement, AShareIsThatShareOfUsersAndAlwaysTheSameOnes) {

@@ -41,9 +41,10 @@ struct Answer {
 struct Query {
   std::vector<std::byte> object;
   std::uint64_t route_hash = 0;
-  std::string route_text;           ///< For the info dictionary; empty when the query has no route.
-  std::uint64_t function_hash = 0;  ///< As SendOptions::function.
-  std::uint64_t user_hash = 0;      ///< As SendOptions::user.
+  std::string route_text;  ///< For the info dictionary; empty when the query has no route.
+  /// As SendOptions::function and user; 0 unless made for a client whose broker has rules.
+  std::uint64_t function_hash = 0;
+  std::uint64_t user_hash = 0;
 };
 
 /// Encodes q text and computes its route as `route_rule` (SessionInfo::route_rule) says; an unknown
