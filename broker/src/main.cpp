@@ -44,7 +44,10 @@ int run(int argc, char** argv) {
       return 2;
     }
     auto forked =
-        mserve::broker::Launcher::fork_off({std::move(programs), options.name, options.directory});
+        mserve::broker::Launcher::fork_off({.programs = std::move(programs),
+                                            .broker_name = options.name,
+                                            .directory = options.directory,
+                                            .started = options.servant_count - options.reserve});
     if (!forked) {
       (void)std::fprintf(stderr, "mserve-broker: cannot start the launcher: %s\n",
                          to_string(forked.error().code));

@@ -65,6 +65,12 @@ std::vector<std::string> BrokerOptions::validate() const {
   check(retries <= 255, "--retries: 0 to 255");
   check(servant_count == 0 || !servant_command.empty(),
         "a number of servants needs the command that starts one");
+  check(reserve <= servant_count, "--reserve: at most N, the number of servants to launch");
+  check(reserve == 0 || !sticky,
+        "--reserve: not with --sticky, whose clients stay with their servant, which so is never "
+        "idle for good");
+  check(reserve_after > 0 && reserve_after != kForever, "--reserve-after: above 0, and not inf");
+  check(reserve_idle > 0, "--reserve-idle: above 0; inf: they stay");
   check(servant_args.empty() || !launches_q(),
         "--servant-args is for programs; a q script's arguments go into --q-args");
   check(q_args.empty() || launches_q(),

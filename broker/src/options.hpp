@@ -67,6 +67,9 @@ struct BrokerOptions {
   GatewayOptions gateway;  ///< kdb+ clients over TCP and Unix sockets.
 
   std::uint32_t servant_count = 0;  ///< Servants to launch.
+  std::uint32_t reserve = 0;  ///< Of these, how many are started only for spikes: the last ones.
+  Nanos reserve_after = 1'000'000'000;  ///< Once the oldest queued request has waited that long.
+  Nanos reserve_idle = 60'000'000'000;  ///< They are stopped after that long without a request.
   std::string servant_command;
   std::vector<std::string> servant_args;
   std::vector<std::string> q_args;  ///< For q, where the command is a q script.

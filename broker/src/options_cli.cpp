@@ -212,6 +212,15 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std
                  "Command that starts q on another HOST; {host}, {port}, {script} and {command} "
                  "(all of q's command line) are filled in")
       ->capture_default_str();
+  app.add_option("--reserve", o.reserve,
+                 "How many of the N servants are started only when requests wait, the last ones")
+      ->capture_default_str();
+  add_duration(app, "--reserve-after", o.reserve_after,
+               "One of them is started when the oldest queued request has waited for this long, "
+               "another each time that this passes and the queue is still as old",
+               "1s");
+  add_duration(app, "--reserve-idle", o.reserve_idle,
+               "One that has run nothing for this long is stopped", "60s");
   app.add_option("--ready-fd", o.ready_fd,
                  "Descriptor that gets the line \"ready\" once the launched servants are attached");
   add_choice<std::string>(app, "--log-level", o.log_level, "What is written to stderr",

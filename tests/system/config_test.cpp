@@ -82,6 +82,30 @@ TEST_F(Config, InterruptIsAKeyAndOffByDefault) {
   EXPECT_EQ(value(check({}), "interrupt"), "true");
 }
 
+TEST_F(Config, TheReserveIsPartOfTheLaunchedServants) {
+  write("");
+  EXPECT_EQ(value(check({}), "reserve"), "0");
+  EXPECT_EQ(value(check({}), "reserve-after"), "\"1s\"");
+  EXPECT_EQ(value(check({}), "reserve-idle"), "\"1m\"");
+  write("servants = 4\ncommand = \"mine\"\nreserve = 4\nreserve-after = \"20ms\"\n");
+  const Output all = check({"--reserve-idle", "inf"});
+  EXPECT_EQ(all.exit_code, 0) << all.err;
+  EXPECT_EQ(value(all, "reserve"), "4");
+  EXPECT_EQ(value(all, "reserve-after"), "\"20ms\"");
+  EXPECT_EQ(value(all, "reserve-idle"), "\"inf\"");
+  const std::pair<std::vector<std::string>, const char*> faults[] = {
+      {{"--reserve", "5"}, "--reserve: at most N"},
+      {{"--sticky"}, "--reserve: not with --sticky"},
+      {{"--reserve-after", "0"}, "--reserve-after: above 0"},
+      {{"--reserve-after", "inf"}, "--reserve-after: above 0"},
+      {{"--reserve-idle", "0"}, "--reserve-idle: above 0"}};
+  for (const auto& [args, fault] : faults) {
+    const Output output = check(args);
+    EXPECT_EQ(output.exit_code, 2) << fault;
+    EXPECT_NE(output.err.find(fault), std::string::npos) << output.err;
+  }
+}
+
 TEST_F(Config, WrapIsAKeyThatTakesNamesOfQ) {
   write("port = 5000\nwrap = \".gw.run\"\n");
   EXPECT_EQ(value(check({}), "wrap"), "\".gw.run\"");

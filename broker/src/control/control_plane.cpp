@@ -44,7 +44,11 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
       sessions_(options.max_sessions),
       detaching_(options.max_sessions),
       servants_(options.max_sessions),
-      launched_pids_(launcher_.programs().size()) {
+      launched_pids_(launcher_.programs().size()),
+      reserve_({.first = options.servant_count - options.reserve + 1,
+                .count = options.reserve,
+                .after = options.reserve_after,
+                .idle = options.reserve_idle}) {
   watch(listener_.get(), Tag::listener, 0, EPOLLIN);
   watch(links_.signal_fd, Tag::signals, 0, EPOLLIN);
   watch(links_.report_fd, Tag::reports, 0, EPOLLIN);
@@ -63,10 +67,11 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
 void ControlPlane::run() {
   while (state_ != State::done) {
     std::array<epoll_event, 64> events;
-    constexpr int kTickMs = static_cast<int>(kTick / 1'000'000);
-    constexpr int kLookMs = 5;  // how late an operator learns that a servant ran dry
+    constexpr std::uint64_t kLook = kSecond / 200;  // how late an operator learns of a dry servant
+    const std::uint64_t wait =
+        std::min({kTick, reserve_look_ns(), operations_.empty() ? kTick : kLook});
     const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
-                                 operations_.empty() ? kTickMs : kLookMs);
+                                 static_cast<int>(wait / 1'000'000));
     for (int i = 0; i < count; ++i) {
       const epoll_event& event = events[static_cast<std::size_t>(i)];
       handle(event.data.u64, event.events);
@@ -75,7 +80,9 @@ void ControlPlane::run() {
       tick();
     }
     advance_operations();
-    if (state_ != State::serving) {
+    if (state_ == State::serving) {
+      advance_reserve();
+    } else {
       advance_shutdown();
     }
   }
@@ -104,6 +111,7 @@ void ControlPlane::handle(std::uint64_t mark, std::uint32_t events) {
         log(LogLevel::error,
             "launcher_gone servants are not restarted any more; restart the broker");
         launcher_lives_ = false;
+        call_off_reserve();
         expect_servants(false);
       }
       break;
@@ -327,7 +335,8 @@ void ControlPlane::look_for_stopped() {
 }
 
 void ControlPlane::tell_ready() {
-  if (ready_told_ || servants_attached_ + launched_retired_.size() < options_.servant_count) {
+  if (ready_told_ ||
+      servants_attached_ + launched_retired_.size() < options_.servant_count - options_.reserve) {
     return;
   }
   ready_told_ = true;
@@ -346,6 +355,7 @@ void ControlPlane::begin_drain() {
                                     : std::to_string(options_.drain_timeout / 1'000'000)));
   state_ = State::draining;
   call_off_operations();
+  call_off_reserve();
   deadline_ = shm::add_capped(shm::steady_now(), options_.drain_timeout);
   unwatch(listener_.get());
   listener_.reset();

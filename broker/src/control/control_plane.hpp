@@ -10,6 +10,7 @@
 
 #include "control/launcher.hpp"
 #include "control/log.hpp"
+#include "control/reserve.hpp"
 #include "control/servant_hold.hpp"
 #include "control/session_maker.hpp"
 #include "data/data_plane.hpp"
@@ -25,7 +26,8 @@ class Gateway;
 /// does whatever may take a system call, so that the data thread does not have to.
 ///
 /// Split by what it does: control_plane.cpp the loop and its end, handshake.cpp strangers become
-/// sessions, operations.cpp what operators ask for, launched.cpp what the launcher tells.
+/// sessions, operations.cpp what operators ask for, launched.cpp what the launcher tells,
+/// spikes.cpp when the reserve serves.
 class ControlPlane {
  public:
   struct Links {
@@ -87,6 +89,7 @@ class ControlPlane {
   struct Servant {
     ServantHold hold;
     std::uint32_t launched = 0;  ///< What the launcher calls it (Program::servant); 0: not ours.
+    std::uint64_t told = 0;      ///< Session::told at the last look, of the reserve.
   };
   /// A process that is not to attach as a servant again, for as long as it lives.
   struct Retired {
@@ -129,6 +132,27 @@ class ControlPlane {
   [[nodiscard]] std::uint32_t launched_servant_of(pid_t pid) const noexcept;
   void retire_launched(std::uint32_t servant);
   void expect_servants(bool expected);
+
+  // The reserve (spikes.cpp).
+  template <class Do>
+  void for_servants(const Do& act) {
+    for (const auto& session : sessions_) {
+      if (session != nullptr && session->is_servant() && !detaching_[session->number]) {
+        act(*session, servants_[session->number]);
+      }
+    }
+  }
+  [[nodiscard]] Nanos reserve_look_ns() const noexcept;
+  void advance_reserve();
+  void look_at_use(Nanos now);
+  [[nodiscard]] static bool is_aside(const Servant& servant) noexcept;
+  void advance_leaving(std::uint32_t number, Nanos now, Nanos age);
+  [[nodiscard]] bool gone(std::uint32_t number) const;
+  void call_off_reserve();
+  void hold_launched(std::uint32_t number, bool there);
+  [[nodiscard]] bool join_reserve(const Session& session);
+  void find_reserve_sessions();
+
   void take_signals();
   void read_configuration_again();
   [[nodiscard]] bool apply_rules(std::span<const Rule> rules, std::string& fault);
@@ -160,6 +184,8 @@ class ControlPlane {
   std::vector<Retired> retired_;
   std::vector<pid_t> launched_pids_;          // by program; 0: it does not run
   std::set<std::uint32_t> launched_retired_;  // Program::servant
+  Reserve reserve_;
+  Nanos reserve_look_at_ = 0;
   std::uint32_t servants_attached_ = 0;
   bool launcher_lives_ = false;     // there is one, and it restarts servants
   bool servants_expected_ = false;  // some are on their way, as far as we know

@@ -181,7 +181,12 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
                             .name = session.name,
                             .tags = session.tags});
   }
+  const bool leaving = servant && join_reserve(session);
+  session.suspended = leaving;  // from the first moment: nothing may be sent to it any more
   command(Command::Kind::attach, &session);
+  if (leaving) {
+    hold(session, ServantHold::Reason::spare, true);
+  }
   if (servant) {
     ++servants_attached_;
     expect_servants(launcher_lives_);

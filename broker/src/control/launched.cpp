@@ -27,7 +27,11 @@ void ControlPlane::take_launch_events() {
     }
     launched_pids_[event.program] = event.kind == LaunchEvent::Kind::started ? event.pid : 0;
     tell_launch_event(event);
-    if (event.restart_ms >= kKeepsEndingMs && servants_attached_ == 0 && servants_expected_) {
+    if (event.kind == LaunchEvent::Kind::started) {
+      find_reserve_sessions();
+    }
+    if (event.restart_ms >= kKeepsEndingMs && servants_attached_ == 0 && servants_expected_ &&
+        !reserve_.can_start()) {
       log(LogLevel::error,
           "no_servants those launched keep ending: requests are refused until one attaches");
       expect_servants(false);
@@ -39,7 +43,10 @@ void ControlPlane::tell_launch_event(const LaunchEvent& event) {
   const Program& program = launcher_.programs()[event.program];
   std::string line = "launched=" + std::to_string(program.servant) + " program=" + program.name;
   line += " pid=" + std::to_string(event.pid);
-  LogLevel level = launched_retired_.contains(program.servant) ? LogLevel::info : LogLevel::warning;
+  const bool wanted = !launched_retired_.contains(program.servant) &&
+                      (!reserve_.covers(program.servant) ||
+                       reserve_.state(program.servant) != Reserve::State::ending);
+  LogLevel level = wanted ? LogLevel::warning : LogLevel::info;
   if (event.kind == LaunchEvent::Kind::started) {
     level = LogLevel::info;
     line.insert(0, "servant_started ");
@@ -82,6 +89,9 @@ void ControlPlane::retire_launched(std::uint32_t servant) {
     return;
   }
   launcher_.retire(servant);
+  if (reserve_.covers(servant)) {
+    reserve_.retire(servant);
+  }
   if (launched_retired_.size() == options_.servant_count) {
     launcher_lives_ = false;  // nobody is started any more
     expect_servants(false);

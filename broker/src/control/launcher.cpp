@@ -30,9 +30,9 @@ constexpr std::uint64_t kTermGrace = 2'000 * kMs;
 
 /// What the broker orders, one datagram each. A hang-up orders the end.
 struct LaunchOrder {
-  enum class Kind : std::uint32_t { start = 1, retire = 2 };
-  Kind kind = Kind::start;
-  std::uint32_t servant = 0;  ///< retire: Program::servant.
+  enum class Kind : std::uint32_t { begin = 1, retire = 2, start = 3, rest = 4 };
+  Kind kind = Kind::begin;
+  std::uint32_t servant = 0;  ///< All but begin: Program::servant.
 };
 
 struct Child {
@@ -41,14 +41,21 @@ struct Child {
   std::uint64_t start_again_at = 0;
   std::uint64_t backoff = kBackoffMin;
   bool retired = false;       ///< It is not started again.
-  std::uint64_t kill_at = 0;  ///< Retired and still there then: SIGKILL. 0: not to be killed.
+  bool rests = false;         ///< It is not started until it is ordered.
+  std::uint64_t kill_at = 0;  ///< Told to end and still there then: SIGKILL. 0: not to be killed.
+
+  [[nodiscard]] bool wanted() const noexcept { return !retired && !rests; }
 };
 
 /// The launcher process. Single-threaded; its only input are the socket and SIGCHLD.
 class Supervisor {
  public:
   Supervisor(const LaunchOptions& options, int socket)
-      : options_(options), socket_(socket), children_(options.programs.size()) {}
+      : options_(options), socket_(socket), children_(options.programs.size()) {
+    for (std::size_t i = 0; i < children_.size(); ++i) {
+      children_[i].rests = options.programs[i].servant > options.started;
+    }
+  }
 
   void run() {
     sigset_t set;
@@ -81,7 +88,7 @@ class Supervisor {
     do {
       got = recv(socket_, &order, sizeof(order), 0);
     } while (got < 0 && errno == EINTR);
-    return got == static_cast<ssize_t>(sizeof(order)) && order.kind == LaunchOrder::Kind::start;
+    return got == static_cast<ssize_t>(sizeof(order)) && order.kind == LaunchOrder::Kind::begin;
   }
 
   void take_orders() {
@@ -89,23 +96,27 @@ class Supervisor {
     ssize_t got = 0;
     while ((got = recv(socket_, &order, sizeof(order), MSG_DONTWAIT)) ==
            static_cast<ssize_t>(sizeof(order))) {
-      if (order.kind == LaunchOrder::Kind::retire) {
-        retire(order.servant);
+      for (std::size_t i = 0; i < children_.size(); ++i) {
+        if (options_.programs[i].servant == order.servant && !children_[i].retired) {
+          carry_out(order.kind, children_[i]);
+        }
       }
     }
     broker_gone_ = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
   }
 
-  void retire(std::uint32_t servant) {
-    for (std::size_t i = 0; i < children_.size(); ++i) {
-      Child& child = children_[i];
-      if (options_.programs[i].servant == servant && !child.retired) {
-        child.retired = true;
-        if (child.pid > 0) {
-          (void)kill(child.pid, SIGTERM);
-          child.kill_at = shm::steady_now() + kTermGrace;
-        }
-      }
+  static void carry_out(LaunchOrder::Kind order, Child& child) {
+    if (order == LaunchOrder::Kind::start) {
+      child.rests = false;
+      child.backoff = kBackoffMin;
+      child.start_again_at = 0;
+      return;
+    }
+    child.retired = order == LaunchOrder::Kind::retire;
+    child.rests = true;
+    if (child.pid > 0 && child.kill_at == 0) {
+      (void)kill(child.pid, SIGTERM);
+      child.kill_at = shm::steady_now() + kTermGrace;
     }
   }
 
@@ -122,7 +133,7 @@ class Supervisor {
   void start_due() {
     const std::uint64_t now = shm::steady_now();
     for (std::size_t i = 0; i < children_.size(); ++i) {
-      if (children_[i].pid < 0 && !children_[i].retired && children_[i].start_again_at <= now) {
+      if (children_[i].pid < 0 && children_[i].wanted() && children_[i].start_again_at <= now) {
         start_child(i);
       }
     }
@@ -191,8 +202,9 @@ class Supervisor {
       for (std::size_t i = 0; i < children_.size(); ++i) {
         if (children_[i].pid == pid) {
           children_[i].pid = -1;
+          children_[i].kill_at = 0;  // it was for that process; the next one is wanted
           tell({LaunchEvent::Kind::ended, static_cast<std::uint32_t>(i), pid, status,
-                broker_gone_ || children_[i].retired ? 0 : plan_restart(children_[i])});
+                broker_gone_ || !children_[i].wanted() ? 0 : plan_restart(children_[i])});
         }
       }
     }
@@ -204,7 +216,7 @@ class Supervisor {
     for (const Child& child : children_) {
       std::uint64_t due = 0;
       if (child.pid < 0) {
-        due = child.retired ? UINT64_MAX : child.start_again_at;
+        due = child.wanted() ? child.start_again_at : UINT64_MAX;
       } else {
         due = child.kill_at != 0 ? child.kill_at : UINT64_MAX;
       }
@@ -247,6 +259,10 @@ class Supervisor {
   sigset_t inherited_mask_{};
   bool broker_gone_ = false;
 };
+
+void order(int socket, const LaunchOrder& what) noexcept {
+  (void)!send(socket, &what, sizeof(what), MSG_NOSIGNAL);
+}
 
 }  // namespace
 
@@ -292,13 +308,19 @@ Launcher& Launcher::operator=(Launcher&& other) noexcept {
 }
 
 void Launcher::start() noexcept {
-  const LaunchOrder order;
-  (void)!send(socket_.get(), &order, sizeof(order), MSG_NOSIGNAL);
+  order(socket_.get(), {});
+}
+
+void Launcher::start(std::uint32_t servant) noexcept {
+  order(socket_.get(), {LaunchOrder::Kind::start, servant});
+}
+
+void Launcher::rest(std::uint32_t servant) noexcept {
+  order(socket_.get(), {LaunchOrder::Kind::rest, servant});
 }
 
 void Launcher::retire(std::uint32_t servant) noexcept {
-  const LaunchOrder order{LaunchOrder::Kind::retire, servant};
-  (void)!send(socket_.get(), &order, sizeof(order), MSG_NOSIGNAL);
+  order(socket_.get(), {LaunchOrder::Kind::retire, servant});
 }
 
 bool Launcher::next(LaunchEvent& event) noexcept {

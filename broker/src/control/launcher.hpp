@@ -18,15 +18,17 @@ namespace mserve::broker {
 // the data thread.
 //
 // It restarts a servant that ends, after a back-off that doubles from 100 ms to 10 s and starts
-// over once a servant has lived for 10 s, unless the broker retired that one. It ends all of them,
-// SIGTERM first and SIGKILL after two seconds, when the broker tells it to or is gone, however it
-// went. It runs in a session of its own, so that Ctrl-C reaches the broker alone, which then
-// drains.
+// over once a servant has lived for 10 s, unless the broker retired that one or lets it rest. It
+// ends all of them, SIGTERM first and SIGKILL after two seconds, when the broker tells it to or is
+// gone, however it went. It runs in a session of its own, so that Ctrl-C reaches the broker alone,
+// which then drains.
 
 struct LaunchOptions {
   std::vector<Program> programs;
   std::string broker_name;  ///< Passed on as MSERVE_NAME.
   std::string directory;    ///< Passed on as MSERVE_DIR.
+  /// Programs of servants above this number rest until start(servant).
+  std::uint32_t started = UINT32_MAX;
 };
 
 /// What the launcher tells, one datagram each.
@@ -45,8 +47,13 @@ class Launcher {
   /// Forks the launcher; it waits for start(). To be called before any thread exists.
   [[nodiscard]] static Result<Launcher> fork_off(const LaunchOptions& options);
 
-  /// Starts all programs.
+  /// Starts all programs but those that rest.
   void start() noexcept;
+  /// Starts the programs of one servant that rest, from here on again and again as any others. One
+  /// that is ending starts once it has ended. @param servant  Program::servant.
+  void start(std::uint32_t servant) noexcept;
+  /// Ends the programs of one servant as retire() does; start() may start them again.
+  void rest(std::uint32_t servant) noexcept;
   /// Ends the programs of one servant, SIGTERM first and SIGKILL after two seconds, and starts them
   /// no more. @param servant  Program::servant.
   void retire(std::uint32_t servant) noexcept;

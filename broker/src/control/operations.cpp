@@ -254,7 +254,11 @@ std::string ControlPlane::state_of(const Session& servant) const {
     state += state.empty() ? "" : "+";
     state += drains ? "draining" : "paused";
   }
-  return state.empty() ? "attached" : state;
+  if (hold.has(ServantHold::Reason::spare)) {
+    state += state.empty() ? "ending" : "+ending";
+  }
+  const bool spare = reserve_.covers(servants_[servant.number].launched);
+  return state.empty() ? (spare ? "reserve" : "attached") : state;
 }
 
 /// number name pid state running credit tier tags uid since: one row per attached servant.

@@ -13,6 +13,7 @@ class ServantHold {
   enum class Reason : std::uint8_t {
     stopped = 1,  ///< Its process is stopped, as the kernel says.
     paused = 2,   ///< An operator said so.
+    spare = 4,    ///< It is of the reserve, and about to be stopped.
   };
 
   /// Notes that a reason appeared or went.

@@ -31,6 +31,7 @@ Limits limits_of(const BrokerOptions& options, const PolicySource* plugin) {
   limits.queued_bytes_max = options.max_queue_bytes;
   limits.routes_per_servant = options.routes_per_servant;
   limits.classes_max = options.classes_max();
+  limits.list_arrivals = options.reserve > 0;
   std::random_device random;  // clients choose route hashes; none shall be able to aim at one slot
   limits.hash_seed = std::uint64_t{random()} << 32 | random();
   return limits;
@@ -194,8 +195,17 @@ void DataPlane::timers() {
   counters_.retried->set(dispatcher_.counters().retried);
   counters_.queue_timeouts->set(dispatcher_.counters().failed_queued);
   counters_.overruns->set(dispatcher_.counters().overruns);
+  tell_oldest();
   if (draining_) {
     check_drained();
+  }
+}
+
+/// For whoever starts the reserve, which there is only if somebody launches it.
+void DataPlane::tell_oldest() noexcept {
+  if (options_.reserve > 0) {
+    oldest_queued_.store(dispatcher_.oldest_submitted(),
+                         std::memory_order_relaxed);  // as oldest_queued()
   }
 }
 
@@ -364,6 +374,7 @@ bool DataPlane::prepare_sleep() {
     return false;
   }
   counters_.sleeps->add();
+  tell_oldest();  // nothing changes it while this thread sleeps
   return true;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -79,6 +80,12 @@ class DataPlane {
     return counters_.policy_faults->get();
   }
 
+  /// When the oldest of the queued requests was submitted, as steady_now() counts, a millisecond
+  /// ago or so; kForever: none was queued, or there is no reserve to need it. Any thread.
+  [[nodiscard]] Nanos oldest_queued() const noexcept {
+    return oldest_queued_.load(std::memory_order_relaxed);  // a number, and nothing comes with it
+  }
+
  private:
   /// What became of the frame at the front of a ring.
   enum class Taken : std::uint8_t {
@@ -99,6 +106,7 @@ class DataPlane {
   bool serve(Session& session);
   bool probe_cold();
   void timers();
+  void tell_oldest() noexcept;
   void cool_sessions();
   void idle();
   void sleep();
@@ -257,6 +265,7 @@ class DataPlane {
   bool lending_ = false;
   std::uint32_t pass_count_ = 0;
   std::size_t cold_cursor_ = 0;
+  std::atomic<Nanos> oldest_queued_{kForever};
   Nanos timers_at_ = 0;
 };
 

@@ -88,8 +88,13 @@ struct Session {
   std::atomic<std::uint64_t> load{0};
   static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
-  /// To be called after each change of `orders` or `running`. hot: one store to a line of ours.
+  /// How often `load` was told, so that whoever looks seldom sees that something ran in between.
+  std::atomic<std::uint64_t> told{0};
+
+  /// To be called after each change of `orders` or `running`. hot: two stores to a line of ours.
   void tell_load() noexcept {
+    told.store(told.load(std::memory_order_relaxed) + 1,
+               std::memory_order_relaxed);  // only this thread stores it
     load.store(std::uint64_t{orders} << 32 | running.size(),
                std::memory_order_relaxed);  // one word
   }

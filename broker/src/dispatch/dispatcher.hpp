@@ -98,6 +98,11 @@ class Dispatcher {
   [[nodiscard]] std::uint32_t queued() const noexcept { return queued_; }
   [[nodiscard]] std::uint32_t running() const noexcept { return running_; }
   [[nodiscard]] std::uint64_t queued_bytes() const noexcept { return queued_bytes_; }
+  /// When the oldest of the queued requests was submitted; kForever: none is queued. Those that
+  /// wait for the servant of their sticky origin do not count, as nobody else may run them. One
+  /// that is sent again counts from its submission once it is the first of its class. Needs
+  /// Limits::list_arrivals. O(classes with something queued).
+  [[nodiscard]] Nanos oldest_submitted() const noexcept;
   /// Attached, suspended ones included.
   [[nodiscard]] std::uint32_t servants() const noexcept { return attached_; }
   /// Servants of tier 0 that could be given a request now.

@@ -108,6 +108,7 @@ class DispatcherAudit {
       const auto arrivals = members<&Arrival::by_arrival>(d_.arrived_, in.arrivals, "arrivals");
       check(arrivals.size() == seen.arrived, "arrivals: count", number);
       check(in.unlisted + seen.arrived == in.queued, "arrivals: not listed", number);
+      check(in.unlisted == 0 || !d_.limits_.list_arrivals, "arrivals: forgotten", number);
       for (const std::uint32_t slot : arrivals) {
         check(flag(slot, Request::kArrived) && d_.requests_[slot].class_number() == number,
               "arrivals: stranger", slot);

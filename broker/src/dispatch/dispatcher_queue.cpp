@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "dispatch/dispatcher.hpp"
 
 // Requests in and out of the queue.
@@ -281,13 +283,14 @@ void Dispatcher::offer(std::uint32_t lane) noexcept {
   }
 }
 
-// How old the queue is matters only for servants of tier 1. Without any of them nothing is listed.
+// How old the queue is matters only for servants of tier 1, or if the caller asks for it. Otherwise
+// nothing is listed.
 void Dispatcher::note_queued(std::uint32_t slot) noexcept {
   Class& in = class_of(requests_[slot]);
   if (in.queued++ == 0) {
     busy_classes_ |= std::uint64_t{1} << requests_[slot].class_number();
   }
-  if (in.remote == 0) {
+  if (in.remote == 0 && !limits_.list_arrivals) {
     ++in.unlisted;
     return;
   }
@@ -307,6 +310,17 @@ void Dispatcher::forget_queued(std::uint32_t slot) noexcept {
   }
   request.flags &= static_cast<std::uint8_t>(~Request::kArrived);
   remove<&Arrival::by_arrival>(arrived_, in.arrivals, slot);
+}
+
+Nanos Dispatcher::oldest_submitted() const noexcept {
+  Nanos oldest = kForever;
+  for (std::uint64_t left = busy_classes_; left != 0; left &= left - 1) {
+    const Class& in = classes_[static_cast<std::size_t>(std::countr_zero(left))];
+    if (!in.arrivals.empty()) {
+      oldest = std::min(oldest, requests_[in.arrivals.first].submitted);
+    }
+  }
+  return oldest;
 }
 
 // Whoever would be next if every servant were alike, also if it waits for a holder. kNone: nothing

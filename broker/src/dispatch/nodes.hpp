@@ -32,7 +32,7 @@ struct alignas(64) Request {
   static constexpr std::uint8_t kBegan = 4;  ///< Its answer began.
   static constexpr std::uint8_t kCancelled = 8;  ///< Nobody wants its answer.
   static constexpr std::uint8_t kAgain = 16;     ///< It was sent before.
-  static constexpr std::uint8_t kArrived = 32;   ///< In the list by arrival that tier 1 needs.
+  static constexpr std::uint8_t kArrived = 32;   ///< In the list by arrival.
   static constexpr std::uint8_t kTimed = 64;     ///< It has a Term, and perhaps a timer.
   static constexpr std::uint8_t kOverran = 128;  ///< Runs longer than it may; its origin knows.
 
@@ -69,7 +69,8 @@ static_assert(sizeof(Request) == 64);
 static_assert(kClassesMax * kPriorities <= 256);
 
 /// The queued requests, retries too, in the order in which they were queued. Apart from the
-/// requests themselves, since it is kept only while there are servants of tier 1.
+/// requests themselves, since it is kept only while there are servants of tier 1, unless
+/// Limits::list_arrivals asks for it.
 struct Arrival {
   Links by_arrival;
 };
@@ -154,7 +155,7 @@ struct Class {
   std::uint32_t queued = 0;    ///< In one of the lists below or waiting at a desk.
   List retry;                  ///< To be sent again, before anything else.
   List aged;                   ///< Those that may still have to wait for a holder, oldest first.
-  List arrivals;               ///< Those queued while it had a servant of tier 1, in that order.
+  List arrivals;               ///< Those queued while it was kept, in that order; see Arrival.
   std::uint32_t unlisted = 0;  ///< Queued ones that are not in `arrivals`.
   Nanos unlisted_since = 0;    ///< When the first of tier 1 joined: they are as old as that.
   std::uint32_t turn = 0;      ///< Counts turns, for the priorities.

@@ -75,6 +75,9 @@ struct Limits {
   /// Deadlines are kept to 2^tick_bits nanoseconds: never early, at most that much late. At
   /// most 32.
   std::uint32_t tick_bits = 16;
+  /// Whether the order of arrival is kept all the time, for oldest_submitted(), and not just while
+  /// there are servants of tier 1.
+  bool list_arrivals = false;
   /// Scatters the route hashes, which clients choose, over the tables. Give it a random value in
   /// production so that nobody can aim at one slot, and a fixed one in tests.
   std::uint64_t hash_seed = 0x6d73657276650001;
@@ -105,7 +108,7 @@ struct Options {
   Nanos route_expire = 12'000'000'000;
   /// How long a request waits for a servant of tier 0 before one of tier 1 may run it. kForever:
   /// only while no servant of tier 0 is there. Requests that were queued when the first servant of
-  /// tier 1 joined count as submitted then.
+  /// tier 1 joined count as submitted then, but with Limits::list_arrivals.
   Nanos spill_after = 1'000'000'000;
 };
 

@@ -119,7 +119,8 @@ void describe(CLI::App& app, Settings& s) {
   app.add_subcommand(
          "servants",
          "The servants that are attached: number, name, pid, state (attached, paused, draining,\n"
-         "stopped), requests that run, credit, tier, tags, uid, and since when (UTC).")
+         "stopped; reserve, ending: of mserve-broker --reserve), requests that run, credit, tier, "
+         "tags, uid, and since when (UTC).")
       ->callback([&s] { s.request.verb = Verb::servants; });
   describe_queries(app, s);
 }

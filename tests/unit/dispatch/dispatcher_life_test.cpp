@@ -333,5 +333,57 @@ TEST(DispatcherMass, SixteenThousandServantsMayDieAtOnce) {
   EXPECT_EQ(desk.it.counters().failed_none, kMany / 2);
 }
 
+Limits listing() {
+  Limits limits = Desk::small();
+  limits.list_arrivals = true;
+  return limits;
+}
+
+TEST(DispatcherAge, TheOldestQueuedRequestIsTold) {
+  Desk desk({}, listing());
+  desk.join(1);
+  EXPECT_EQ(desk.it.oldest_submitted(), kForever);
+  EXPECT_EQ(desk.run(), 0U);
+  EXPECT_EQ(desk.it.oldest_submitted(), kForever) << "it runs";
+  const Nanos first = ++desk.now;
+  const RequestId oldest = desk.submit();
+  desk.expect_none();
+  const Nanos second = ++desk.now;
+  desk.submit();
+  desk.expect_none();
+  EXPECT_EQ(desk.it.oldest_submitted(), first);
+  EXPECT_EQ(desk.it.on(Cancel{oldest}, desk.now), Cancelled::queued);
+  desk.expect_over(Decision::Kind::discard, oldest);
+  EXPECT_EQ(desk.it.oldest_submitted(), second);
+  desk.done(0);
+  desk.sent();
+  EXPECT_EQ(desk.it.oldest_submitted(), kForever);
+}
+
+TEST(DispatcherAge, ARequestToBeSentAgainIsAsOldAsItsSubmission) {
+  Desk desk({}, listing());
+  desk.join(1);
+  const Nanos submitted = desk.now;
+  EXPECT_EQ(desk.run(0, 0, 1), 0U);
+  desk.now += kSecond;
+  EXPECT_TRUE(desk.it.on(ServantLeft{0}, desk.now));
+  desk.expect_none();
+  EXPECT_EQ(desk.it.oldest_submitted(), submitted);
+}
+
+TEST(DispatcherAge, OfAllClassesTheOldestCounts) {
+  Limits limits = listing();
+  limits.classes_max = 2;
+  Desk desk({}, limits);
+  EXPECT_TRUE(desk.it.on(ClassDefined{.number = 1, .pools = 2}, desk.now));
+  const Nanos first = desk.now;
+  EXPECT_EQ(desk.it.on(Submit{.origin = 0, .class_number = 1}, desk.now).refusal, Refusal::none);
+  desk.expect_none();
+  ++desk.now;
+  desk.submit();
+  desk.expect_none();
+  EXPECT_EQ(desk.it.oldest_submitted(), first);
+}
+
 }  // namespace
 }  // namespace mserve::broker::test

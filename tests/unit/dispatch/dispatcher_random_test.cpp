@@ -83,6 +83,7 @@ class Schedule {
     limits.routes_per_servant = below(2) == 0 ? 1 : 1 + below(4);
     limits.classes_max = below(2) == 0 ? 1 : 1 + below(5);
     limits.tick_bits = 0;
+    limits.list_arrivals = below(2) == 0;
     limits.hash_seed = random_();
     return limits;
   }

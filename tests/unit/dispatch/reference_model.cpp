@@ -116,8 +116,9 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
   asked.submitted = now;
   limit(asked, event.queue_timeout, now);
   timed_ = timed_ || event.queue_timeout != kForever || event.run_timeout != kForever;
-  asked.listed =
-      anybody(number, [](const Server& server) { return server.attached && server.remote; });
+  asked.listed = limits_.list_arrivals || anybody(number, [](const Server& server) {
+                   return server.attached && server.remote;
+                 });
   if (event.broadcast != 0) {
     asked.broadcast = true;
     asked.servant = event.target;

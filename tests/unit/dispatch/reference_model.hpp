@@ -81,7 +81,7 @@ class ReferenceModel {
     bool running = false;
     std::uint32_t servant = 0;
     std::uint32_t sent = 0;
-    bool listed = false;  // A servant of tier 1 was there when it came.
+    bool listed = false;  // Its arrival is known: always, or tier 1 was there when it came.
     std::uint32_t overtaken = 0;
     bool began = false;
     bool cancelled = false;
@@ -209,6 +209,7 @@ class ReferenceModel {
   void check_part(Asked& asked, std::uint32_t chosen);
   void end_part();
   void quiet_sticky(const Asked& asked);
+  void check_oldest(const Dispatcher& dispatcher);
   void check_servant(const Asked& asked, std::uint32_t chosen, Nanos now);
   void check_remote(const Asked& asked, std::uint32_t chosen, Nanos now);
   void check_match(const Asked& asked, std::uint32_t chosen, Nanos now);

@@ -412,6 +412,26 @@ void ReferenceModel::quiet_sticky(const Asked& asked) {
   check(anybody_for(asked, busy) || !anybody_for(asked, free), "quiet: nobody runs what is bound");
 }
 
+// Once nothing is left to be taken away. What is sent again or fell back stands further behind than
+// its age says, so only the others are certain not to be older than what is told.
+void ReferenceModel::check_oldest(const Dispatcher& dispatcher) {
+  if (!limits_.list_arrivals) {
+    return;
+  }
+  const Nanos told = dispatcher.oldest_submitted();
+  bool anybody_asks = false;
+  bool is_one_of_them = false;
+  for (const Asked& asked : live_) {
+    if (!asked.running && !sticky(asked)) {
+      anybody_asks = true;
+      is_one_of_them = is_one_of_them || asked.submitted == told;
+      check(asked.sent != 0 || fallbacks_ || told <= asked.submitted, "oldest: one is older");
+    }
+  }
+  check(is_one_of_them == anybody_asks && (anybody_asks || told == kForever),
+        "oldest: not one of those that are queued");
+}
+
 void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
   widen_classes();
   bool waiting_for_tier_1 = false;
@@ -484,6 +504,7 @@ void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
           "quiet: wrong time to look again");
   }
   check(dispatcher.queued_bytes() == queued_bytes(), "quiet: queued bytes");
+  check_oldest(dispatcher);
 }
 
 }  // namespace mserve::broker::test
