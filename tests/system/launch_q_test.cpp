@@ -99,6 +99,22 @@ TEST_F(LaunchQ, TwoOfThemServeAndComeBackWhenKilled) {
   EXPECT_EQ(ask(client, "echo 43"), Value::long_atom(43));
 }
 
+TEST_F(LaunchQ, AReserveOfQAndItsShimIsStartedStoppedAndStartedAgain) {
+  const Broker broker(
+      setup({"2", script_, "--reserve", "2", "--reserve-after", "20ms", "--reserve-idle", "50ms"}));
+  EXPECT_TRUE(broker.launched().empty());
+  Client client = broker.client();
+  for (std::int64_t round = 1; round <= 2; ++round) {
+    EXPECT_EQ(ask(client, "echo " + std::to_string(round)), Value::long_atom(round));
+    EXPECT_TRUE(wait_until([&] { return broker.launched().empty(); }, "all of them to end"));
+  }
+  EXPECT_FALSE(broker.log_lines("servant_ended ").empty());
+  for (const std::string& line : broker.log_lines("servant_ended ")) {
+    EXPECT_EQ(line.find("restart_ms"), std::string::npos) << line;
+  }
+  EXPECT_EQ(broker.counter("errors"), 0U);
+}
+
 TEST_F(LaunchQ, ARetiredQAndItsShimEndTogetherAndForGood) {
   const Broker broker(setup({"2", script_}));
   ASSERT_EQ(broker.launched().size(), 4U);

@@ -188,6 +188,20 @@ TEST(ReserveServant, WithNobodyElseRequestsWaitForIt) {
   expect_nothing_lost(broker);
 }
 
+TEST(ReserveServant, WhatComesJustWhenItIsStoppedIsAnsweredAllTheSame) {
+  // Goal: it is about to be stopped almost all the time, so requests meet every step of that.
+  const Broker broker(with_reserve(1, 1, "1ms"));
+  Client client = broker.client();
+  for (int i = 0; i < 5; ++i) {
+    for (int burst = 0; burst < 200; ++burst) {
+      expect_echo(client, pattern(10));
+    }
+    wait_for_lines(broker, "reserve_stopped ", static_cast<std::size_t>(i) + 1);
+    expect_echo(client, pattern(10));
+  }
+  expect_nothing_lost(broker);
+}
+
 TEST(ReserveServant, TakesOverFromAllThatAreRetired) {
   const Broker broker(with_reserve(2, 1, "inf"));
   Client client = broker.client();
