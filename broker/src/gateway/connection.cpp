@@ -52,6 +52,7 @@ Connection::~Connection() {
   if (known_) {
     context_.link->gone(origin_);
   }
+  drop_broadcast();
   if (wire_ != nullptr && wire_->list == nullptr) {
     release(*wire_);
   }

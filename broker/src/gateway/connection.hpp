@@ -36,7 +36,8 @@ namespace mserve::broker {
 //             lbt and np as they come. An answer in fragments streams through when it is its turn
 //             and nothing else is on the wire; otherwise it is gathered.
 //   Lists     a Pending is in exactly one of ordered_, unordered_, ready_, dropped_, but for an
-//             unordered one whose answer streams, which is wire_ alone
+//             unordered one whose answer streams, which is wire_ alone, and the requests of a
+//             broadcast, which are the broadcast's
 //   Ends      hang-up or a fault of the client: at once, its origin is gone. Half-close, drain,
 //             malformed message: no more requests, the rest is answered first.
 class Connection {
@@ -90,7 +91,8 @@ class Connection {
   /// Memory that it takes for messages and answers now, in bytes.
   [[nodiscard]] std::uint64_t held_bytes() const noexcept {
     return reader_.held_bytes() + parked_.size() + anew_.payload.size() + kept_bytes_ +
-           output_.waiting() + pending_count_ * sizeof(Pending);
+           output_.waiting() + pending_count_ * sizeof(Pending) +
+           (owns_broadcast() ? context_.broadcast->table.results_bytes() : 0);
   }
   /// CLOCK_MONOTONIC of the last bytes in either direction.
   [[nodiscard]] std::uint64_t active_ns() const noexcept { return active_ns_; }
@@ -173,9 +175,23 @@ class Connection {
   void describe(Pending& pending, const Classified& message);
   void answer_refused(const Classified& message);
   void answer_forbidden(const Classified& message, std::string_view reason);
+  [[nodiscard]] bool may_administer() const noexcept;
   void answer_admin(const AdminCall& call, const Classified& message);
+  void note(Pending& pending, const Classified& message) noexcept;
+  [[nodiscard]] Step begin_broadcast(const BroadcastCall& call, const Classified& message);
+  void refuse_broadcast(const Classified& message, std::string_view error);
   void note_ignored(const kdb::Header& header);
   void note_ambiguous();
+
+  // Broadcasts (connection_broadcast.cpp).
+  [[nodiscard]] bool owns_broadcast() const noexcept {
+    return context_.broadcast != nullptr && context_.broadcast->owner == this;
+  }
+  [[nodiscard]] bool may_broadcast() const noexcept;
+  [[nodiscard]] Step send_broadcast();
+  void end_part(Pending& part, const Outcome& outcome);
+  void release_part(Pending& part);
+  void drop_broadcast();
 
   // Requests in fragments (connection_flow.cpp).
   [[nodiscard]] std::uint64_t may_send() const noexcept;
@@ -222,6 +238,7 @@ class Connection {
   void end_of_wire(Pending& pending);
   void take_abort(Pending& pending, Errc status);
   void drop_rest(Pending& pending, std::string_view error);
+  void end_dropped(Pending& pending);
   void leave_ready(Pending& pending) noexcept;
   [[nodiscard]] bool owes_grant() const noexcept;
   void grant();
@@ -273,6 +290,8 @@ class Connection {
   std::uint64_t sequence_ = 0;
   std::uint64_t kept_bytes_ = 0;  ///< In buffers of pending messages.
   std::uint64_t ungranted_ = 0;   ///< Fragment bytes taken that the data plane was not told of.
+
+  bool sends_broadcast_ = false;  ///< Not all requests of its broadcast are sent.
 
   Anew anew_;  ///< What goes in a message's place, until all of it is sent.
 

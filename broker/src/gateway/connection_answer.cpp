@@ -72,7 +72,7 @@ void Connection::take_reply(Pending& pending, const LinkEvent& event) {
     return;
   }
   if (pending.state == AnswerState::dropped) {
-    release(pending);
+    end_dropped(pending);
     return;
   }
   drop_buffer(pending);
@@ -130,6 +130,10 @@ void Connection::answer_error(Pending& pending, std::string_view text) {
 }
 
 void Connection::answer(Pending& pending, const Outcome& outcome) {
+  if (pending.broadcast != nullptr) [[unlikely]] {
+    end_part(pending, outcome);
+    return;
+  }
   remember(pending);
   if (pending.silent) {
     release(pending);

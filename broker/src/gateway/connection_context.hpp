@@ -14,6 +14,8 @@
 #include "control/log.hpp"
 #include "dispatch/types.hpp"
 #include "gateway/admin_call.hpp"
+#include "gateway/admin_view.hpp"
+#include "gateway/broadcast.hpp"
 #include "gateway/buffer_pool.hpp"
 #include "gateway/conventions.hpp"
 #include "gateway/gateway_link.hpp"
@@ -73,6 +75,8 @@ class GatewayDesk {
   virtual ~GatewayDesk() = default;
   /// The answer to a call of .mserve.NAME[] that is well formed and allowed.
   [[nodiscard]] virtual kdb::Value admin_answer(const AdminCall& call) = 0;
+  /// Who is attached now.
+  [[nodiscard]] virtual std::vector<SessionRow> sessions() const = 0;
   /// The page that answers an HTTP request: head and body.
   [[nodiscard]] virtual std::string http_answer(std::string_view method) = 0;
   /// Has a password checked; Connection::on_login() hears of it later.
@@ -101,6 +105,8 @@ struct ConnectionContext {
   PendingTable pendings;
   BufferPool buffers;
   QueryLog queries;
+  std::unique_ptr<Broadcast> broadcast;  ///< Null: none is under way.
+  OriginId broadcast_left;               ///< Closed in the middle of the last one that had to end.
   std::vector<std::byte> scratch;  ///< Received bytes, until the connection is done with them.
   std::vector<std::byte> message;  ///< A message that is put together to be compressed.
   std::int64_t next_qid = 1;
@@ -109,6 +115,11 @@ struct ConnectionContext {
   LogLimiter oddities;
   LogLimiter denials;
   LogLimiter misroutes;
+
+  /// No other broadcast may begin: the data plane must have heard of the end of the one before.
+  [[nodiscard]] bool broadcasts() const noexcept {
+    return broadcast != nullptr || link->gone_waits(broadcast_left);
+  }
 };
 
 }  // namespace mserve::broker

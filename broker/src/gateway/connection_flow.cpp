@@ -106,11 +106,16 @@ Connection::Step Connection::take_begin(const MessageReader::Event& event) {
     return Step::done;
   }
   context_.counters.messages->add();
-  if (request && restricted()) {
+  const bool broadcast = request && names_broadcast(event.bytes.subspan(head.payload_offset));
+  if (request && (restricted() || broadcast)) {
     Classified message;
     message.convention = head.convention;
     message.id = head.id;
-    answer_forbidden(message, "limit");
+    if (restricted()) {
+      answer_forbidden(message, "limit");
+    } else {
+      refuse_broadcast(message, may_broadcast() ? "limit" : "access");
+    }
     swallowing_ = true;
     return Step::done;
   }

@@ -210,7 +210,7 @@ void Connection::pump() {
   pumping_ = true;
   hold_ = Hold::none;
   for (int i = 0; !closed_ && !input_over_; ++i) {
-    if (draining_ && flow_ == nullptr) {
+    if (draining_ && flow_ == nullptr && !sends_broadcast_) {
       end_input();
       break;
     }

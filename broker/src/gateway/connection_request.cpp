@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages become requests, or are answered here.
 #include <algorithm>
+#include <utility>
 
 #include "gateway/admin_call.hpp"
 #include "gateway/connection.hpp"
@@ -59,10 +60,22 @@ void append(std::vector<std::byte>& to, std::span<const std::byte> bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
+std::vector<std::uint32_t> numbers_of(std::span<const SessionRow> sessions) {
+  std::vector<std::uint32_t> numbers;
+  numbers.reserve(sessions.size());
+  for (const SessionRow& session : sessions) {
+    numbers.push_back(session.number);
+  }
+  return numbers;
+}
+
 }  // namespace
 
 // hot: one skip over a list of two or three, the route, one copy into the ring.
 Connection::Step Connection::take_whole(const MessageReader::Event& event) {
+  if (sends_broadcast_) [[unlikely]] {
+    return send_broadcast();
+  }
   if (flow_held_) {
     const Step step = send_held(anew_.payload.empty() ? event.bytes : anew_.payload);
     if (step == Step::done) {
@@ -97,6 +110,11 @@ Connection::Step Connection::take_whole(const MessageReader::Event& event) {
         if (const std::optional<AdminCall> call = parse_admin_call(message.query)) {
           answer_admin(*call, message);
           break;
+        }
+        if (const std::optional<BroadcastCall> call =
+                parse_broadcast_call(message.query, context_.link->whole_bytes_max())) {
+          context_.counters.messages->add();  // once, however often it is held
+          return begin_broadcast(*call, message);
         }
       }
       if ((role_ == nullptr && !wraps() ? submit(message, {message.query, message.payload,
@@ -209,11 +227,7 @@ Connection::Step Connection::submit(const Classified& message, const Forwarded& 
   pending.terms.placement = placement_for(forwarded.query);
   pending.terms.priority = wishes.priority;
   const std::uint8_t flags = flags_of(message.convention, forwarded.pair, wishes.repeatable);
-  note_query(message.query, pending.query_head);
-  if (message.options.size() <= pending.options_head.size()) {
-    std::copy(message.options.begin(), message.options.end(), pending.options_head.begin());
-    pending.options_bytes = static_cast<std::uint8_t>(message.options.size());
-  }
+  note(pending, message);
   if (forwarded.payload.size() <= context_.link->whole_bytes_max()) [[likely]] {
     if (!context_.link->try_send(head_of(pending, flags), forwarded.payload)) {
       release(pending);
@@ -286,6 +300,15 @@ void Connection::describe(Pending& pending, const Classified& message) {
   }
 }
 
+/// What .mserve.queries[] will tell of the message.
+void Connection::note(Pending& pending, const Classified& message) noexcept {
+  note_query(message.query, pending.query_head);
+  if (message.options.size() <= pending.options_head.size()) {
+    std::copy(message.options.begin(), message.options.end(), pending.options_head.begin());
+    pending.options_bytes = static_cast<std::uint8_t>(message.options.size());
+  }
+}
+
 void Connection::answer_refused(const Classified& message) {
   Pending& pending = new_pending(message.refused_as);
   if (message.refused_as == Convention::lbt) {
@@ -305,20 +328,75 @@ void Connection::answer_forbidden(const Classified& message, std::string_view re
   answer_error(pending, reason);
 }
 
-/// For whoever is one of --admin-users, as the kernel says: the name that a client gives counts for
+/// Whether it is one of --admin-users, as the kernel says: the name that a client gives counts for
 /// nothing.
+bool Connection::may_administer() const noexcept {
+  const std::vector<uid_t>& admins = context_.settings.admin_uids;
+  return !restricted() && peer_.kind == Peer::Kind::unix_socket &&
+         std::find(admins.begin(), admins.end(), peer_.uid) != admins.end();
+}
+
 void Connection::answer_admin(const AdminCall& call, const Classified& message) {
   Pending& pending = new_pending(message.convention);
   describe(pending, message);
-  const std::vector<uid_t>& admins = context_.settings.admin_uids;
-  const bool allowed = !restricted() && peer_.kind == Peer::Kind::unix_socket &&
-                       std::find(admins.begin(), admins.end(), peer_.uid) != admins.end();
+  const bool allowed = may_administer();
   if (!allowed || !call.fault.empty()) {
     answer_error(pending, allowed ? call.fault : "access");
     return;
   }
   const std::vector<std::byte> result = kdb::encode(context_.desk.admin_answer(call));
   answer(pending, {.result = result, .servant_info = {}, .error = {}});
+}
+
+/// @return held until all of its requests are sent.
+Connection::Step Connection::begin_broadcast(const BroadcastCall& call, const Classified& message) {
+  if (!may_broadcast() || !call.fault.empty()) {
+    refuse_broadcast(message, may_broadcast() ? call.fault : "access");
+    return Step::done;
+  }
+  const std::vector<SessionRow> servants = broadcast_targets(context_.desk.sessions(), call.group);
+  if (servants.empty() || context_.broadcasts()) {
+    refuse_broadcast(message, to_string(servants.empty() ? Errc::no_servant : Errc::busy));
+    return Step::done;
+  }
+  std::vector<std::byte> payload = call.query;
+  append(payload, message.options);
+  bool pair = !message.options.empty();
+  if (role_ != nullptr || wraps()) {
+    Classified inner = message;
+    inner.payload = payload;
+    inner.query = inner.payload.first(call.query.size());
+    if (!put_anew(inner)) {
+      return Step::done;
+    }
+    payload = std::exchange(anew_.payload, {});
+    pair = payload.size() != anew_.lead_bytes + anew_.query_bytes;
+  }
+  if (payload.size() > context_.link->whole_bytes_max()) {
+    refuse_broadcast(message, "limit");
+    return Step::done;
+  }
+  Pending& caller = new_pending(message.convention);
+  describe(caller, message);
+  note(caller, message);
+  caller.request_bytes = caller.sent_bytes = payload.size();
+  count_request(caller);
+  context_.broadcast = std::make_unique<Broadcast>(Broadcast{
+      .owner = this,
+      .caller = caller.id,
+      .servants = numbers_of(servants),
+      .payload = std::move(payload),
+      .flags = flags_of(Convention::sync, pair, false),  // each is for one servant, or for none
+      .deadline = wishes_of(message.options).deadline,
+      .table = BroadcastTable(servants, context_.settings.max_gathered)});
+  sends_broadcast_ = true;
+  return send_broadcast();
+}
+
+void Connection::refuse_broadcast(const Classified& message, std::string_view error) {
+  Pending& pending = new_pending(message.convention);
+  describe(pending, message);
+  answer_error(pending, error);
 }
 
 void Connection::note_ignored(const kdb::Header& header) {

@@ -49,7 +49,7 @@ void Connection::take_fragment(Pending& pending, const LinkEvent& event) {
       end_of_wire(pending);
       break;
     case AnswerState::dropped:
-      release(pending);
+      end_dropped(pending);
       break;
     case AnswerState::awaited:
     case AnswerState::complete:
@@ -69,11 +69,14 @@ void Connection::begin_answer(Pending& pending, const LinkEvent& event) {
   }
   // A servant's own info lies behind the result, an error is never large, a console shows a part.
   const bool must_be_whole = (event.flags & (shm::kFlagPair | shm::kFlagOpaque)) != 0 ||
-                             event.status != Errc::ok || mode_ == Mode::console;
+                             event.status != Errc::ok || mode_ == Mode::console ||
+                             pending.broadcast != nullptr;
   const bool compressible =
       peer_.remote && capability_ >= 1 && pending.answer_total <= context_.settings.gather_max;
   pending.streamable = !must_be_whole && !compressible;
-  const bool too_large = must_be_whole
+  const bool too_large = pending.broadcast != nullptr
+                             ? !pending.broadcast->table.reserve(pending.row, pending.answer_total)
+                         : must_be_whole
                              ? pending.answer_total > context_.settings.max_gathered
                              : too_long(wrap(pending, pending.answer_total, {}).message_bytes);
   if (too_large) {
@@ -136,7 +139,7 @@ void Connection::take_abort(Pending& pending, Errc status) {
       close(std::string("an answer broke off: ") + to_string(status));
       break;
     case AnswerState::dropped:
-      release(pending);
+      end_dropped(pending);
       break;
     case AnswerState::awaited:
     case AnswerState::gathering:
@@ -152,6 +155,10 @@ void Connection::take_abort(Pending& pending, Errc status) {
 /// node, which therefore leaves its place in the order of answers to another one.
 void Connection::drop_rest(Pending& pending, std::string_view error) {
   drop_buffer(pending);
+  if (pending.broadcast != nullptr) {
+    pending.state = AnswerState::dropped;  // its row waits: its servant is not done yet
+    return;
+  }
   if (pending.silent) {
     remember(pending);
     unordered_.remove(pending);
@@ -175,6 +182,15 @@ void Connection::drop_rest(Pending& pending, std::string_view error) {
   pending.state = AnswerState::dropped;
   dropped_.add(pending);
   advance();
+}
+
+/// All of it was swallowed.
+void Connection::end_dropped(Pending& pending) {
+  if (pending.broadcast != nullptr) {
+    end_part(pending, {.result = {}, .servant_info = {}, .error = "limit"});
+  } else {
+    release(pending);
+  }
 }
 
 /// Back to where an answer of its convention waits.

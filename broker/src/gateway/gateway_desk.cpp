@@ -52,6 +52,10 @@ kdb::Value Gateway::Loop::admin_answer(const AdminCall& call) {
   return stats_dict(read_counters(setup_.counters_name));
 }
 
+std::vector<SessionRow> Gateway::Loop::sessions() const {
+  return setup_.board->rows();
+}
+
 void Gateway::Loop::show_queries(shm::UniqueFd socket, std::size_t count) {
   {
     const std::lock_guard lock(question_mutex_);

@@ -92,6 +92,12 @@ void GatewayLink::gone(OriginId origin) {
   gones_.push_back({origin, session_->outgoing().position()});
 }
 
+bool GatewayLink::gone_waits(OriginId origin) const noexcept {
+  return std::any_of(gones_.begin(), gones_.end(), [origin](const Waiting& gone) {
+    return gone.origin.generation == origin.generation;
+  });
+}
+
 void GatewayLink::grant(OriginId origin, std::uint64_t bytes) {
   grants_.push_back({origin, bytes});
 }

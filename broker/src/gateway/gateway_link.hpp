@@ -78,6 +78,8 @@ class GatewayLink {
   /// The connection is no more: what it asked for is dropped. Waits here until the data plane has
   /// read all that was sent before, since it goes another way and would otherwise overtake it.
   void gone(OriginId origin);
+  /// Whether a gone() of that origin waits here still.
+  [[nodiscard]] bool gone_waits(OriginId origin) const noexcept;
   /// `bytes` of answers in fragments have found their place. Waits here while there is no room.
   void grant(OriginId origin, std::uint64_t bytes);
   /// Sends what had no room before, and wakes the data thread if it sleeps and something was sent

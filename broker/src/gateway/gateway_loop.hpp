@@ -43,6 +43,7 @@ class Gateway::Loop final : public GatewayDesk {
 
   // GatewayDesk.
   [[nodiscard]] kdb::Value admin_answer(const AdminCall& call) override;
+  [[nodiscard]] std::vector<SessionRow> sessions() const override;
   [[nodiscard]] std::string http_answer(std::string_view method) override;
   [[nodiscard]] bool check_login(OriginId origin, const std::string& user,
                                  Secret password) override;

@@ -18,6 +18,7 @@ namespace mserve::broker {
 
 class Connection;
 class PendingList;
+struct Broadcast;
 
 /// How far the answer to one message of a client has come.
 enum class AnswerState : std::uint8_t {
@@ -28,8 +29,8 @@ enum class AnswerState : std::uint8_t {
   dropped,    ///< The client has its answer (an error); fragments still to come are swallowed.
 };
 
-/// One message of a client that has no answer yet. Nodes belong to the PendingTable; a connection
-/// strings those of its own together.
+/// One message of a client that has no answer yet, or one request of a broadcast. Nodes belong to
+/// the PendingTable; a connection strings those of its own together.
 struct Pending {
   // Who it is.
   std::uint64_t id = 0;  ///< Of the request, as the data plane knows it.
@@ -42,6 +43,9 @@ struct Pending {
   bool silent = false;   ///< Its answer goes nowhere (`--async-reply none`).
   bool refused = false;  ///< The message broke the fixed convention: aw is told so in words.
   bool counted = false;  ///< Among the owner's unanswered sync requests.
+  /// Not null: it is no message but a request of this broadcast, in none of the owner's lists.
+  Broadcast* broadcast = nullptr;
+  std::size_t row = 0;  ///< Of the broadcast's table.
 
   // The request.
   std::uint64_t route = 0;

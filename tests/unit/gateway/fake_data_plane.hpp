@@ -54,6 +54,9 @@ class FakeDataPlane {
     bool fragment = false;
     shm::FlowExt flow;
     Bytes payload;
+    std::uint64_t broadcast = 0;  ///< How many make one; 0: it is none.
+    std::uint32_t broadcast_to = 0;
+    shm::DeadlineExt deadline{};
   };
   struct Grant {
     broker::OriginId origin;
@@ -70,7 +73,8 @@ class FakeDataPlane {
         aborts.push_back(frame.header.id);
       } else {
         requests.push_back({frame.header, origin, ext.has_flow, ext.flow,
-                            Bytes(frame.payload.begin(), frame.payload.end())});
+                            Bytes(frame.payload.begin(), frame.payload.end()), ext.broadcast.count,
+                            ext.broadcast_to, ext.deadline});
       }
       in_.release();
     }

@@ -222,6 +222,7 @@ class Line : public broker::GatewayDesk {
     admin_calls.push_back(call.name);
     return Value::symbol("admin");
   }
+  std::vector<broker::SessionRow> sessions() const override { return attached; }
   std::string http_answer(std::string_view method) override {
     return "HTTP/1.1 200 OK\r\n\r\n" + std::string(method);
   }
@@ -242,6 +243,7 @@ class Line : public broker::GatewayDesk {
   std::optional<broker::ConnectionContext> context;
   std::unique_ptr<broker::Connection> connection;
   std::vector<broker::AdminCall::Name> admin_calls;
+  std::vector<broker::SessionRow> attached;
   std::vector<std::string> logins;  ///< USER:PASSWORD that were to be checked.
   bool logins_full = false;         ///< The next one is not taken.
   bool saw_end = false;
