@@ -68,6 +68,7 @@ RawPeer::RawPeer(const Broker& broker, const RawSetup& setup) {
   hello.credit = setup.role == shm::Role::servant ? setup.credit : 0;
   hello.ring_bytes = setup.ring_bytes;
   (void)shm::set_text(hello.name, setup.name);
+  (void)shm::set_text(hello.tags, setup.tags);
   (void)shm::send_message(socket_.get(), shm::wire_bytes(hello), {}, watchdog());
   std::array<std::byte, shm::kWireBytesMax> buffer;
   auto answer = need(shm::receive_message(socket_.get(), buffer, 2, watchdog()), "welcome");

@@ -37,6 +37,7 @@ struct RawSetup {
   std::string name = "raw";
   std::uint32_t credit = 1;
   std::uint32_t ring_bytes = 0;
+  std::string tags{};  ///< Of a servant.
 };
 
 /// A peer made by hand from shm/README.md, for tests that decide themselves when it reads, answers,
