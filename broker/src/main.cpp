@@ -47,7 +47,8 @@ int run(int argc, char** argv) {
         mserve::broker::Launcher::fork_off({.programs = std::move(programs),
                                             .broker_name = options.name,
                                             .directory = options.directory,
-                                            .started = options.servant_count - options.reserve});
+                                            .started = options.servant_count - options.reserve,
+                                            .retire_grace_ns = options.drain_timeout});
     if (!forked) {
       (void)std::fprintf(stderr, "mserve-broker: cannot start the launcher: %s\n",
                          to_string(forked.error().code));

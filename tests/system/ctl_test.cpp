@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <optional>
 #include <set>
 #include <thread>
@@ -156,16 +158,48 @@ TEST_F(TwoServants, WhatMatchesNobodyIsRefusedWithAWord) {
     EXPECT_EQ(output.exit_code, 1) << target;
     EXPECT_NE(output.err.find("no attached servant is"), std::string::npos) << output.err;
   }
-  for (const char* const target : {"first", "0", "group:", "-1", "all of them", "1 "}) {
-    const Output output = stat(broker_, {"ctl", "pause", target});
-    EXPECT_NE(output.exit_code, 0) << target;
-  }
-  EXPECT_EQ(stat(broker_, {"ctl", "explode", "all"}).exit_code, 2);
-  EXPECT_EQ(stat(broker_, {"ctl", "pause", std::string(300, '1')}).exit_code, 2);
-  EXPECT_EQ(stat(broker_, {"--name", "nobody-here", "servants"}).exit_code, 3);
   EXPECT_EQ(state_in(broker_, "first"), "attached");
   const Output json = stat(broker_, {"ctl", "pause", "77", "--json"});
   EXPECT_EQ(boost::json::parse(json.out).at("status"), "no servant");
+}
+
+TEST_F(TwoServants, WrongUsageIsToldWithoutAskingTheBroker) {
+  for (const char* const target :
+       {"first", "0", "group:", "grp:x", "tag:", "name:", "--", "all of them", "1 "}) {
+    const Output output = stat(broker_, {"ctl", "pause", target});
+    EXPECT_EQ(output.exit_code, 2) << target;
+  }
+  for (const char* const verb : {"explode", "1", "2", "3", "4", "5", "Pause"}) {
+    EXPECT_EQ(stat(broker_, {"ctl", verb, "all"}).exit_code, 2) << verb;
+  }
+  for (const char* const timeout : {"nan", "-1", "inf", "soon", "1e10"}) {
+    EXPECT_EQ(stat(broker_, {"ctl", "drain", "all", "--timeout", timeout}).exit_code, 2) << timeout;
+  }
+  for (const char* const verb : {"pause", "resume"}) {
+    const Output output = stat(broker_, {"ctl", verb, "all", "--timeout", "0"});
+    EXPECT_EQ(output.exit_code, 2) << verb;
+    EXPECT_NE(output.err.find("for drain and retire"), std::string::npos) << output.err;
+  }
+  EXPECT_EQ(stat(broker_, {"ctl", "pause", std::string(300, '1')}).exit_code, 2);
+  EXPECT_EQ(stat(broker_, {"--name", "nobody-here", "servants"}).exit_code, 3);
+  EXPECT_EQ(state_in(broker_, "first"), "attached");
+  EXPECT_TRUE(broker_.log_lines("control ").empty());
+}
+
+TEST_F(TwoServants, AreNamedByNameAndTheAnswerNamesThem) {
+  const Output output = stat(broker_, {"ctl", "pause", "name:second"});
+  EXPECT_EQ(output.exit_code, 0) << output.err;
+  EXPECT_EQ(output.out, "paused: second (number " + number_of(broker_, "second") + ")\n");
+  EXPECT_EQ(state_in(broker_, "second"), "paused");
+  EXPECT_EQ(state_in(broker_, "first"), "attached");
+}
+
+TEST_F(TwoServants, ABrokerThatDoesNotAnswerIsNotWaitedForBeyondTheTimeout) {
+  broker_.process().signal(SIGSTOP);
+  const Output output = stat(broker_, {"ctl", "drain", "all", "--timeout", "0"});
+  broker_.process().signal(SIGCONT);
+  EXPECT_EQ(output.exit_code, 3);
+  EXPECT_NE(output.err.find("the broker does not answer"), std::string::npos) << output.err;
 }
 
 /// A servant by hand that holds a request, and a client that waits for it.
@@ -209,7 +243,7 @@ TEST_F(HeldRequest, ADrainReturnsWhenItIsAnsweredAndNotBefore) {
   answer();
   EXPECT_EQ(await(client_, id_).status, Errc::ok);
   EXPECT_EQ(drain.wait(), 0);
-  EXPECT_EQ(read_file(dir_.file("out")), "1 servant drained\n");
+  EXPECT_EQ(read_file(dir_.file("out")), "drained: held (number 1)\n");
   EXPECT_EQ(state_in(broker_, "held"), "paused");
   EXPECT_FALSE(servant_.poll()) << "what is queued waits";
   ctl(broker_, "resume", "all");
@@ -222,7 +256,8 @@ TEST_F(HeldRequest, ADrainReturnsWhenItIsAnsweredAndNotBefore) {
 TEST_F(HeldRequest, ADrainGivesUpAfterItsTimeoutAndTheServantStaysPaused) {
   const Output output = stat(broker_, {"ctl", "drain", "all", "--timeout", "0"});
   EXPECT_EQ(output.exit_code, 4);
-  EXPECT_NE(output.err.find("1 of 1 servant not done yet"), std::string::npos) << output.err;
+  EXPECT_NE(output.err.find("1 of 1 servant not drained yet: held"), std::string::npos)
+      << output.err;
   EXPECT_EQ(state_in(broker_, "held"), "paused");
   answer();
   EXPECT_EQ(await(client_, id_).status, Errc::ok);
@@ -279,6 +314,32 @@ TEST_F(HeldRequest, TheRetiredOneIsToldAndItsProcessMayNotComeBack) {
   EXPECT_EQ(broker_.counter("closed_total"), 0U) << "it did nothing wrong";
 }
 
+TEST_F(HeldRequest, OneThatGoesWhileItIsRetiredMayNotComeBackEither) {
+  // As a shim does whose q is restarted: it detaches, and attaches again a little later.
+  Process retire = begin("retire");
+  servant_.vanish();
+  EXPECT_EQ(retire.wait(), 0);
+  EXPECT_EQ(read_file(dir_.file("out")), "retired: held (number 1)\n");
+  EXPECT_EQ(await(client_, id_).status, Errc::servant_died);
+  shm::AttachOptions options;
+  options.broker = broker_.name();
+  options.directory = broker_.directory();
+  options.role = shm::Role::servant;
+  std::string reason;
+  const auto again = shm::Attachment::open(options, &reason);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, Errc::access);
+  EXPECT_NE(reason.find("retired"), std::string::npos) << reason;
+}
+
+TEST_F(HeldRequest, OneThatGoesWhileItIsDrainedIsNotCalledDrained) {
+  Process drain = begin("drain");
+  servant_.vanish();
+  EXPECT_EQ(drain.wait(), 1);
+  EXPECT_NE(read_file(dir_.file("err")).find("none drained; 1 gone: held"), std::string::npos);
+  EXPECT_EQ(await(client_, id_).status, Errc::servant_died);
+}
+
 TEST(RetiredServant, OneOfTwoLaunchedEndsForGoodUnderLoadAndNothingIsLost) {
   BrokerSetup setup;
   setup.servants = 2;
@@ -313,6 +374,7 @@ TEST(RetiredServant, AStoppedOneIsKilledAfterAWhile) {
   BrokerSetup setup;
   setup.servants = 1;
   setup.servant_args = "--rows 0";
+  setup.args = {"--drain-timeout", "100ms"};
   const Broker broker(setup);
   ASSERT_EQ(broker.launched().size(), 1U);
   ASSERT_EQ(kill(broker.launched()[0], SIGSTOP), 0);
@@ -349,6 +411,69 @@ TEST(RetiredServant, OneThatDiesWhileItIsDrainedIsNotStartedAgain) {
       wait_until([&] { return status_of(call_opaque(client, pattern(10))) == Errc::no_servant; },
                  "nobody to be expected any more"));
   EXPECT_EQ(broker.log_lines("servant_started").size(), 1U);
+}
+
+TEST(RetiredServant, OneThatWaitsToBeStartedAgainIsNot) {
+  BrokerSetup setup;
+  setup.servants = 1;
+  setup.servant_args = "--rows 0 --tags group=old";
+  const Broker broker(setup);
+  ASSERT_EQ(broker.launched().size(), 1U);
+  const pid_t launcher = broker.launcher();
+  ASSERT_EQ(kill(launcher, SIGSTOP), 0);  // so that it is not started again meanwhile
+  ASSERT_EQ(kill(broker.launched()[0], SIGKILL), 0);
+  wait_for_state(broker, "mserve-servant-1", "gone");
+  EXPECT_EQ(stat(broker, {"ctl", "retire", "group:new"}).exit_code, 1);
+  const Output output = stat(broker, {"ctl", "retire", "group:old"});
+  ASSERT_EQ(kill(launcher, SIGCONT), 0);
+  EXPECT_EQ(output.exit_code, 0) << output.err;
+  EXPECT_EQ(output.out, "retired: mserve-servant-1 (not attached)\n");
+  const std::string end = broker.wait_for_log("servant_ended launched=1 ");
+  EXPECT_EQ(end.find("restart_ms"), std::string::npos) << end;
+  Client client = broker.client();
+  EXPECT_EQ(status_of(call_opaque(client, pattern(10))), Errc::no_servant)
+      << "nobody is on its way, so nobody waits";
+}
+
+TEST(RetiredServant, AProgramThatStartedSeveralEndsWithTheLastOfThem) {
+  const TempDir dir;
+  const std::string script = dir.file("two.sh");
+  {
+    std::ofstream file(script);
+    file << "#!/bin/sh\n"
+         << program("mserve-servant") << " --rows 0 --name one &\n"
+         << program("mserve-servant") << " --rows 0 --name two &\n"
+         << "trap 'kill $(jobs -p); exit 0' TERM\nwait\n";
+  }
+  std::filesystem::permissions(script, std::filesystem::perms::owner_all);
+  const Broker broker(BrokerSetup{.args = {"1", script}});
+  broker.wait_for_counter("servants", 2);
+  ctl(broker, "retire", "name:one");
+  (void)broker.wait_for_log("session_retired launched=1 ");
+  Client client = broker.client();
+  expect_echo(client, pattern(10));
+  EXPECT_EQ(state_in(broker, "one"), "gone");
+  EXPECT_EQ(state_in(broker, "two"), "attached");
+  EXPECT_TRUE(broker.log_lines("servant_ended").empty());
+  ctl(broker, "retire", "name:two");
+  const std::string end = broker.wait_for_log("servant_ended launched=1 ");
+  EXPECT_EQ(end.find("restart_ms"), std::string::npos) << end;
+  EXPECT_EQ(broker.log_lines("servant_started").size(), 1U);
+}
+
+TEST(Counters, AreShownWithTheirNamesAndServantsWithWhatWaits) {
+  const Broker broker;
+  Client client = broker.client();
+  EXPECT_EQ(status_of(call_opaque(client, pattern(10))), Errc::no_servant);
+  std::optional<std::int64_t> errors;
+  for (const boost::json::value& row : rows_of(broker, {"counters"})) {
+    if (text_in(row, "counter") == "errors") {
+      errors = row.at("value").as_int64();
+    }
+  }
+  EXPECT_EQ(errors, 1);
+  EXPECT_NE(stat(broker, {"counters"}).out.find("interrupts"), std::string::npos);
+  EXPECT_NE(stat(broker, {"servants"}).out.find("queued 0, running 0\n"), std::string::npos);
 }
 
 }  // namespace

@@ -83,5 +83,21 @@ TEST(Queries, AreShownByAGatewayThreadOfItsOwnAndByTheDataThread) {
   }
 }
 
+TEST(Queries, AreShownAThousandAtMostWhereTheirTableMakesRequestsWait) {
+  constexpr std::size_t kAsked = 1010;
+  for (const char* const thread : {"own", "data"}) {
+    const Broker broker(with_gateway({"--gateway-thread", thread, "--query-log", "2000"}, 1));
+    RawClient client = connect(broker);
+    for (std::size_t i = 0; i < kAsked; ++i) {
+      ASSERT_TRUE(client.query(text("echo 1")));
+    }
+    const bool own = std::string(thread) == "own";
+    const Output output = stat(broker, {"queries", "-n", "5000", "--json"});
+    EXPECT_EQ(boost::json::parse(output.out).as_array().size(), own ? kAsked : 1000U) << thread;
+    EXPECT_EQ(output.err.find("no more than 1000 at once") == std::string::npos, own) << output.err;
+    EXPECT_EQ(stat(broker, {"queries", "-n", "1000"}).err, "") << thread;
+  }
+}
+
 }  // namespace
 }  // namespace mserve::test

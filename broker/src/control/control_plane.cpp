@@ -123,7 +123,7 @@ void ControlPlane::handle(std::uint64_t mark, std::uint32_t events) {
       peer_gone(number);
       break;
     case Tag::operation:
-      operations_.erase(number);  // nobody waits for it any more; what was paused stays so
+      end_operation(number);
       break;
   }
 }
@@ -162,6 +162,9 @@ void ControlPlane::peer_gone(std::uint32_t number) {
   if (session->pidfd) {
     unwatch(session->pidfd.get());
   }
+  if (is_retiring(*session)) {
+    end_for_good(*session);  // before it is seen to be gone, and before it can be back
+  }
   command(Command::Kind::detach, session);
 }
 
@@ -180,12 +183,12 @@ void ControlPlane::take_reports() {
 
 void ControlPlane::end_session(Session* session, Errc code, const char* where) {
   const std::uint32_t number = session->number;
+  if (code == Errc::retired || is_retiring(*session)) {
+    end_for_good(*session);  // before it is told, for it ends then
+  }
   if (code == Errc::disconnected) {
     log(LogLevel::info, "detached " + describe(*session));
   } else {
-    if (code == Errc::retired) {
-      retire_launched(servants_[number].launched);  // first: it ends as soon as it is told
-    }
     log(code == Errc::retired ? LogLevel::info : LogLevel::warning,
         "closed " + describe(*session) + " reason=\"" + to_string(code) + ": " + where + "\"");
     shm::Closing closing;
@@ -198,9 +201,6 @@ void ControlPlane::end_session(Session* session, Errc code, const char* where) {
   }
   links_.board->detached(number + 1);
   detaching_[number] = false;
-  if (code == Errc::retired) {
-    remember_retired(*session);
-  }
   servants_[number] = {};
   session->socket.reset();
   session->pidfd.reset();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 #include "control/log.hpp"
 #include "control/reserve.hpp"
 #include "control/servant_hold.hpp"
+#include "control/servant_target.hpp"
 #include "control/session_maker.hpp"
 #include "data/data_plane.hpp"
 #include "gateway/admin_view.hpp"
@@ -77,19 +79,31 @@ class ControlPlane {
     struct Part {
       std::uint32_t number = 0;
       std::uint32_t generation = 0;
-      std::uint32_t launched = 0;  ///< As in Servant.
+      std::string name{};
+      std::uint32_t launched = 0;  ///< Not attached: only the launcher is told. 0: a session.
       bool told = false;           ///< The data thread was told to close it.
     };
     shm::UniqueFd socket;
     shm::Verb verb = shm::Verb::drain;
     std::uint64_t deadline = 0;
     std::vector<Part> parts;
+    /// Whether it waits for servants to run dry.
+    [[nodiscard]] bool drains() const noexcept {
+      return verb == shm::Verb::drain || verb == shm::Verb::retire;
+    }
   };
   /// What is kept of an attached servant.
   struct Servant {
     ServantHold hold;
     std::uint32_t launched = 0;  ///< What the launcher calls it (Program::servant); 0: not ours.
     std::uint64_t told = 0;      ///< Session::told at the last look, of the reserve.
+    std::uint32_t drains = 0;    ///< Operations that wait for it to run dry.
+  };
+  /// How a launched servant was called when it attached last.
+  struct LastSession {
+    std::uint32_t number = 0;
+    std::string name;
+    std::string tags;
   };
   /// A process that is not to attach as a servant again, for as long as it lives.
   struct Retired {
@@ -118,11 +132,15 @@ class ControlPlane {
                        std::vector<Operation::Part> parts);
   void advance_operations();
   [[nodiscard]] bool advance(Operation& operation, std::uint64_t now);
+  void end_operation(std::uint32_t key);
   void call_off_operations();
   void hold(const Session& servant, ServantHold::Reason reason, bool there);
+  [[nodiscard]] static bool is_of(const Operation::Part& part, const Session* session) noexcept;
   [[nodiscard]] Session* session_of(const Operation::Part& part) const noexcept;
+  [[nodiscard]] bool is_retiring(const Session& servant) const noexcept;
   [[nodiscard]] std::string state_of(const Session& servant) const;
   [[nodiscard]] kdb::Value servant_states() const;
+  void end_for_good(Session& servant);
   void remember_retired(Session& session);
   [[nodiscard]] bool was_retired(pid_t pid) const noexcept;
 
@@ -130,7 +148,10 @@ class ControlPlane {
   void take_launch_events();
   void tell_launch_event(const LaunchEvent& event);
   [[nodiscard]] std::uint32_t launched_servant_of(pid_t pid) const noexcept;
-  void retire_launched(std::uint32_t servant);
+  void note_launched(const Session& servant);
+  [[nodiscard]] bool serves_for(std::uint32_t launched, const Session* self) const noexcept;
+  [[nodiscard]] std::vector<Operation::Part> absent_launched(const ServantTarget& target) const;
+  void retire_launched(std::uint32_t launched, const Session* self);
   void expect_servants(bool expected);
 
   // The reserve (spikes.cpp).
@@ -186,6 +207,7 @@ class ControlPlane {
   std::set<std::uint32_t> launched_retired_;  // Program::servant
   Reserve reserve_;
   Nanos reserve_look_at_ = 0;
+  std::map<std::uint32_t, LastSession> launched_last_;  // by Program::servant
   std::uint32_t servants_attached_ = 0;
   bool launcher_lives_ = false;     // there is one, and it restarts servants
   bool servants_expected_ = false;  // some are on their way, as far as we know

@@ -188,6 +188,8 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
     hold(session, ServantHold::Reason::spare, true);
   }
   if (servant) {
+    take_launch_events();  // who was started may have attached already
+    note_launched(session);
     ++servants_attached_;
     expect_servants(launcher_lives_);
     tell_ready();

@@ -83,14 +83,66 @@ std::uint32_t ControlPlane::launched_servant_of(pid_t pid) const noexcept {
   return 0;
 }
 
-/// Its programs end and are not started again. @param servant  0: none.
-void ControlPlane::retire_launched(std::uint32_t servant) {
-  if (servant == 0 || !launched_retired_.insert(servant).second) {
+/// Remembers what the launcher started it as, and how it is called, for the time when it is gone.
+void ControlPlane::note_launched(const Session& servant) {
+  std::uint32_t& launched = servants_[servant.number].launched;
+  if (launched == 0) {
+    launched = launched_servant_of(servant.pid);
+  }
+  if (launched != 0) {
+    launched_last_[launched] = {servant.number, servant.name, servant.tags};
+  }
+}
+
+/// Whether another servant than `self` that is attached was started by the same program.
+bool ControlPlane::serves_for(std::uint32_t launched, const Session* self) const noexcept {
+  return std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& session) {
+    return session != nullptr && session.get() != self && session->is_servant() &&
+           !detaching_[session->number] && servants_[session->number].launched == launched;
+  });
+}
+
+/// Those of the launched servants that a target means and that do not run, or not yet.
+std::vector<ControlPlane::Operation::Part> ControlPlane::absent_launched(
+    const ServantTarget& target) const {
+  std::vector<Operation::Part> parts;
+  for (std::uint32_t launched = 1; launched <= options_.servant_count; ++launched) {
+    if (launched_retired_.contains(launched) || reserve_.covers(launched) ||
+        serves_for(launched, nullptr)) {
+      continue;
+    }
+    const auto found = launched_last_.find(launched);
+    if (found == launched_last_.end()) {
+      if (target.is_all()) {
+        parts.push_back({.name = "launched-" + std::to_string(launched), .launched = launched});
+      }
+      continue;
+    }
+    const LastSession& last = found->second;
+    const bool number_is_free = sessions_[last.number] == nullptr;
+    if (target.matches(number_is_free ? last.number + 1 : 0, last.name, last.tags)) {
+      parts.push_back({.name = last.name, .launched = launched});
+    }
+  }
+  return parts;
+}
+
+/// Its programs end and are not started again, unless other servants that they started serve.
+/// @param launched  Program::servant; 0: none.   @param self  the one that goes; null: none does.
+void ControlPlane::retire_launched(std::uint32_t launched, const Session* self) {
+  if (launched == 0 || launched_retired_.contains(launched)) {
     return;
   }
-  launcher_.retire(servant);
-  if (reserve_.covers(servant)) {
-    reserve_.retire(servant);
+  if (serves_for(launched, self)) {
+    log(LogLevel::info, "session_retired launched=" + std::to_string(launched) +
+                            " reason=\"its program goes on: other servants that it started are "
+                            "attached\"");
+    return;
+  }
+  launched_retired_.insert(launched);
+  launcher_.retire(launched);
+  if (reserve_.covers(launched)) {
+    reserve_.retire(launched);
   }
   if (launched_retired_.size() == options_.servant_count) {
     launcher_lives_ = false;  // nobody is started any more

@@ -68,9 +68,7 @@ class Supervisor {
         start_due();
         std::array<pollfd, 2> fds{{{socket_, POLLIN, 0}, {signals.get(), POLLIN, 0}}};
         (void)poll(fds.data(), fds.size(), next_timeout_ms());
-        if (fds[0].revents != 0) {
-          take_orders();
-        }
+        take_orders();  // whatever woke us: who is retired by now is not started again below
         signalfd_siginfo info;
         while (read(signals.get(), &info, sizeof(info)) > 0) {
         }
@@ -105,7 +103,7 @@ class Supervisor {
     broker_gone_ = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
   }
 
-  static void carry_out(LaunchOrder::Kind order, Child& child) {
+  void carry_out(LaunchOrder::Kind order, Child& child) {
     if (order == LaunchOrder::Kind::start) {
       child.rests = false;
       child.backoff = kBackoffMin;
@@ -116,7 +114,7 @@ class Supervisor {
     child.rests = true;
     if (child.pid > 0 && child.kill_at == 0) {
       (void)kill(child.pid, SIGTERM);
-      child.kill_at = shm::steady_now() + kTermGrace;
+      child.kill_at = shm::add_capped(shm::steady_now(), options_.retire_grace_ns);
     }
   }
 

@@ -29,6 +29,8 @@ struct LaunchOptions {
   std::string directory;    ///< Passed on as MSERVE_DIR.
   /// Programs of servants above this number rest until start(servant).
   std::uint32_t started = UINT32_MAX;
+  /// How long a retired program may take to end after SIGTERM; UINT64_MAX: as long as it likes.
+  std::uint64_t retire_grace_ns = 10'000'000'000;
 };
 
 /// What the launcher tells, one datagram each.
@@ -54,8 +56,8 @@ class Launcher {
   void start(std::uint32_t servant) noexcept;
   /// Ends the programs of one servant as retire() does; start() may start them again.
   void rest(std::uint32_t servant) noexcept;
-  /// Ends the programs of one servant, SIGTERM first and SIGKILL after two seconds, and starts them
-  /// no more. @param servant  Program::servant.
+  /// Ends the programs of one servant, SIGTERM first and SIGKILL after retire_grace_ns, and starts
+  /// them no more. @param servant  Program::servant.
   void retire(std::uint32_t servant) noexcept;
   /// What is launched; empty without a launcher.
   [[nodiscard]] const std::vector<Program>& programs() const noexcept { return programs_; }

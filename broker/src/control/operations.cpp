@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <tuple>
 #include <utility>
 
 #include "control/control_plane.hpp"
+#include "control/operation_text.hpp"
 #include "control/operator_protocol.hpp"
 #include "control/servant_target.hpp"
 #include "gateway/gateway.hpp"
@@ -19,42 +19,6 @@ namespace mserve::broker {
 namespace {
 
 constexpr std::size_t kOperationsMax = 64;
-
-const char* name_of(shm::Verb verb) noexcept {
-  switch (verb) {
-    case shm::Verb::pause:
-      return "pause";
-    case shm::Verb::resume:
-      return "resume";
-    case shm::Verb::drain:
-      return "drain";
-    case shm::Verb::retire:
-      return "retire";
-    case shm::Verb::servants:
-      return "servants";
-    case shm::Verb::queries:
-      return "queries";
-  }
-  return "unknown";
-}
-
-/// What has happened to servants of which the verb is done.
-const char* outcome_of(shm::Verb verb) noexcept {
-  switch (verb) {
-    case shm::Verb::resume:
-      return "resumed";
-    case shm::Verb::drain:
-      return "drained";
-    case shm::Verb::retire:
-      return "retired";
-    default:
-      return "paused";
-  }
-}
-
-std::string servants_text(std::uint64_t count) {
-  return std::to_string(count) + (count == 1 ? " servant" : " servants");
-}
 
 }  // namespace
 
@@ -117,13 +81,23 @@ void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
   std::string numbers;
   for (const auto& session : sessions_) {
     if (session != nullptr && session->is_servant() && !detaching_[session->number] &&
-        target->matches(session->number + 1, session->tags)) {
-      parts.push_back({.number = session->number, .generation = session->generation});
+        target->matches(session->number + 1, session->name, session->tags)) {
+      parts.push_back(
+          {.number = session->number, .generation = session->generation, .name = session->name});
       numbers += (numbers.empty() ? "" : ",") + std::to_string(session->number + 1);
     }
   }
+  if (control.verb == shm::Verb::retire) {
+    take_launch_events();
+    for (Operation::Part& part : absent_launched(*target)) {
+      numbers += (numbers.empty() ? "launched-" : ",launched-") + std::to_string(part.launched);
+      parts.push_back(std::move(part));
+    }
+  }
   if (parts.empty()) {
-    reply_to_operator(socket, Errc::no_servant, 0, "no attached servant is '" + text + "'");
+    reply_to_operator(
+        socket, Errc::no_servant, 0,
+        target->is_all() ? "no servant is attached" : "no attached servant is '" + text + "'");
     return;
   }
   if (operations_.size() >= kOperationsMax) {
@@ -134,7 +108,11 @@ void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
                           "\" sessions=" + numbers + " uid=" + std::to_string(handshake.who.uid) +
                           " pid=" + std::to_string(handshake.who.pid));
   for (const Operation::Part& part : parts) {
-    hold(*sessions_[part.number], ServantHold::Reason::paused, control.verb != shm::Verb::resume);
+    if (part.launched != 0) {
+      retire_launched(part.launched, nullptr);
+    } else {
+      hold(*sessions_[part.number], ServantHold::Reason::paused, control.verb != shm::Verb::resume);
+    }
   }
   begin_operation(handshake, control, std::move(parts));
 }
@@ -145,11 +123,9 @@ void ControlPlane::begin_operation(Handshake& handshake, const shm::Control& con
   operation.verb = control.verb;
   operation.deadline = shm::add_capped(shm::steady_now(), control.timeout_ns);
   operation.parts = std::move(parts);
-  if (control.verb == shm::Verb::retire) {
-    take_launch_events();  // who was started may have attached already
-    for (Operation::Part& part : operation.parts) {
-      part.launched = launched_servant_of(sessions_[part.number]->pid);
-      servants_[part.number].launched = part.launched;
+  if (operation.drains()) {
+    for (const Operation::Part& part : operation.parts) {
+      servants_[part.number].drains += part.launched == 0 ? 1 : 0;
     }
   }
   unwatch(handshake.socket.get());
@@ -166,59 +142,67 @@ void ControlPlane::advance_operations() {
   }
   const std::uint64_t now = shm::steady_now();
   for (auto it = operations_.begin(); it != operations_.end();) {
-    it = advance(it->second, now) ? operations_.erase(it) : std::next(it);
+    const auto each = it++;
+    if (advance(each->second, now)) {
+      end_operation(each->first);
+    }
   }
 }
 
 /// @return true once it is answered.
 bool ControlPlane::advance(Operation& operation, std::uint64_t now) {
   const bool retires = operation.verb == shm::Verb::retire;
-  const bool drains = retires || operation.verb == shm::Verb::drain;
-  std::size_t done = 0;
-  bool called_off = false;
+  const bool drains = operation.drains();
+  OperationProgress progress;
   for (Operation::Part& part : operation.parts) {
-    const Session* const session = session_of(part);
+    Session* const session = session_of(part);
     if (session == nullptr) {
-      ++done;  // gone, by our hand or by its own
-      retire_launched(retires ? part.launched : 0);
+      // Whoever goes while it is retired is retired, see end_for_good().
+      (retires ? progress.done : progress.gone)
+          .add(part.name, part.launched == 0 ? part.number + 1 : 0);
       continue;
     }
     const ServantHold& hold = servants_[part.number].hold;
-    called_off = called_off || (drains && !part.told && !hold.has(ServantHold::Reason::paused));
+    progress.called_off |= drains && !part.told && !hold.has(ServantHold::Reason::paused);
     // Only the two halves of this one word have to agree.
     const std::uint64_t load = session->load.load(std::memory_order_relaxed);
-    if (drains ? !hold.dry(load) : !hold.obeyed(load)) {
-      continue;
-    }
-    if (!retires) {
-      ++done;
-    } else if (!part.told) {
+    const bool obeyed = drains ? hold.dry(load) : hold.obeyed(load);
+    (obeyed && !retires ? progress.done : progress.waiting).add(part.name, part.number + 1);
+    if (obeyed && retires && !part.told) {
       part.told = true;
-      command(Command::Kind::retire, sessions_[part.number].get());
+      command(Command::Kind::retire, session);
     }
   }
-  const std::size_t count = operation.parts.size();
-  if (done == count) {
-    reply_to_operator(operation.socket.get(), Errc::ok, count,
-                      servants_text(count) + " " + outcome_of(operation.verb));
-  } else if (called_off) {
-    reply_to_operator(operation.socket.get(), Errc::cancelled, done,
-                      "resumed meanwhile, so this was called off");
-  } else if (now >= operation.deadline) {
-    reply_to_operator(operation.socket.get(), Errc::timed_out, done,
-                      std::to_string(count - done) + " of " + servants_text(count) +
-                          " not done yet; they stay paused");
-  } else {
-    return false;
+  const auto answer = answer_of(operation.verb, progress, now >= operation.deadline);
+  if (answer) {
+    reply_to_operator(operation.socket.get(), answer->status, answer->count, answer->text);
   }
-  return true;
+  return answer.has_value();
+}
+
+/// Nobody waits for it any more; what was paused stays so.
+void ControlPlane::end_operation(std::uint32_t key) {
+  const auto found = operations_.find(key);
+  if (found == operations_.end()) {
+    return;
+  }
+  if (found->second.drains()) {
+    for (const Operation::Part& part : found->second.parts) {
+      if (is_of(part, sessions_[part.number].get())) {
+        --servants_[part.number].drains;
+      }
+    }
+  }
+  operations_.erase(found);
 }
 
 void ControlPlane::call_off_operations() {
   for (const auto& [key, operation] : operations_) {
     reply_to_operator(operation.socket.get(), Errc::shutdown, 0, "the broker is shutting down");
   }
-  operations_.clear();
+  while (!operations_.empty()) {
+    end_operation(operations_.begin()->first);
+  }
 }
 
 /// A reason not to dispatch to it appeared or went.
@@ -233,26 +217,32 @@ void ControlPlane::hold(const Session& servant, ServantHold::Reason reason, bool
   }
 }
 
+bool ControlPlane::is_of(const Operation::Part& part, const Session* session) noexcept {
+  return session != nullptr && session->number == part.number &&
+         session->generation == part.generation;
+}
+
 Session* ControlPlane::session_of(const Operation::Part& part) const noexcept {
   Session* const session = sessions_[part.number].get();
-  const bool is_it = session != nullptr && session->generation == part.generation;
-  return is_it && !detaching_[part.number] ? session : nullptr;
+  return is_of(part, session) && !detaching_[part.number] ? session : nullptr;
+}
+
+/// Whether an operator waits for its retirement.
+bool ControlPlane::is_retiring(const Session& servant) const noexcept {
+  return std::any_of(operations_.begin(), operations_.end(), [&](const auto& each) {
+    const auto& parts = each.second.parts;
+    return each.second.verb == shm::Verb::retire &&
+           std::any_of(parts.begin(), parts.end(),
+                       [&](const Operation::Part& part) { return is_of(part, &servant); });
+  });
 }
 
 std::string ControlPlane::state_of(const Session& servant) const {
-  const ServantHold& hold = servants_[servant.number].hold;
-  const bool paused = hold.has(ServantHold::Reason::paused);
-  const bool drains = std::any_of(operations_.begin(), operations_.end(), [&](const auto& each) {
-    const auto& [verb, parts] = std::tie(each.second.verb, each.second.parts);
-    const bool waits = verb == shm::Verb::drain || verb == shm::Verb::retire;
-    return waits && std::any_of(parts.begin(), parts.end(), [&](const Operation::Part& part) {
-             return part.number == servant.number && part.generation == servant.generation;
-           });
-  });
+  const auto& [hold, launched, told, drains] = servants_[servant.number];
   std::string state = hold.has(ServantHold::Reason::stopped) ? "stopped" : "";
-  if (paused) {
+  if (hold.has(ServantHold::Reason::paused)) {
     state += state.empty() ? "" : "+";
-    state += drains ? "draining" : "paused";
+    state += drains > 0 ? "draining" : "paused";
   }
   if (hold.has(ServantHold::Reason::spare)) {
     state += state.empty() ? "ending" : "+ending";
@@ -295,6 +285,12 @@ kdb::Value ControlPlane::servant_states() const {
        Value::longs(std::move(running)), Value::longs(std::move(credits)),
        Value::longs(std::move(tiers)), Value::symbols(std::move(tags)),
        Value::longs(std::move(uids)), Value::timestamps(std::move(since))});
+}
+
+/// It is retired, whether we ended its session or it went while an operator waited for that.
+void ControlPlane::end_for_good(Session& servant) {
+  retire_launched(std::exchange(servants_[servant.number].launched, 0), &servant);
+  remember_retired(servant);
 }
 
 /// Its process is not to come back. Takes its pidfd, by which a successor in that pid is told from

@@ -8,6 +8,7 @@ namespace mserve::broker {
 std::optional<ServantTarget> ServantTarget::parse(std::string_view text) {
   constexpr std::string_view kGroup = "group:";
   constexpr std::string_view kTag = "tag:";
+  constexpr std::string_view kName = "name:";
   ServantTarget target;
   if (text == "all") {
     return target;
@@ -19,6 +20,9 @@ std::optional<ServantTarget> ServantTarget::parse(std::string_view text) {
   } else if (text.starts_with(kTag)) {
     text.remove_prefix(kTag.size());
     target.word_ = text;
+  } else if (text.starts_with(kName)) {
+    text.remove_prefix(kName.size());
+    target.name_ = text;
   } else {
     const char* const end = text.data() + text.size();
     const auto [rest, error] = std::from_chars(text.data(), end, target.number_);
@@ -29,9 +33,13 @@ std::optional<ServantTarget> ServantTarget::parse(std::string_view text) {
   return word ? std::optional(target) : std::nullopt;
 }
 
-bool ServantTarget::matches(std::uint32_t number, std::string_view tags) const noexcept {
+bool ServantTarget::matches(std::uint32_t number, std::string_view name,
+                            std::string_view tags) const noexcept {
   if (number_ != 0) {
     return number == number_;
+  }
+  if (!name_.empty()) {
+    return name == name_;
   }
   return word_.empty() || has_tag(tags, word_);
 }

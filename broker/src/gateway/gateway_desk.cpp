@@ -27,6 +27,13 @@ std::vector<CounterRow> read_counters(const std::string& name) {
 
 }  // namespace
 
+/// How many queries are shown when `count` are asked for: what makes the table makes requests wait
+/// where it is the data thread.
+std::size_t Gateway::Loop::queries_at_once(std::size_t count) const noexcept {
+  constexpr std::size_t kSharedMax = 1000;
+  return data_ != nullptr ? std::min(count, kSharedMax) : count;
+}
+
 kdb::Value Gateway::Loop::admin_answer(const AdminCall& call) {
   const std::vector<SessionRow> sessions = setup_.board->rows();
   switch (call.name) {
@@ -43,7 +50,8 @@ kdb::Value Gateway::Loop::admin_answer(const AdminCall& call) {
       return clients_table(rows, sessions);
     }
     case AdminCall::Name::queries: {
-      const auto count = static_cast<std::size_t>(call.argument.value_or(INT64_MAX));
+      const std::size_t count =
+          queries_at_once(static_cast<std::size_t>(call.argument.value_or(INT64_MAX)));
       return queries_table(context_.queries.last(count, context_.now_ns), sessions);
     }
     case AdminCall::Name::stats:
@@ -72,9 +80,15 @@ void Gateway::Loop::answer_operators() {
     questions.swap(questions_);
   }
   for (const Question& question : questions) {
-    reply_with_table(question.socket.get(),
-                     queries_table(context_.queries.last(question.count, shm::steady_now()),
-                                   setup_.board->rows()));
+    const std::size_t count = queries_at_once(question.count);
+    const kdb::Value table =
+        queries_table(context_.queries.last(count, shm::steady_now()), setup_.board->rows());
+    const bool cut = count < question.count && table.count() == count;
+    reply_with_table(question.socket.get(), table,
+                     cut ? "no more than " + std::to_string(count) +
+                               " at once where the gateway shares the data thread "
+                               "(--gateway-thread)"
+                         : "");
   }
 }
 

@@ -79,7 +79,9 @@ class Gateway::Loop final : public GatewayDesk {
     std::size_t count = 0;
   };
 
-  void answer_operators();  // gateway_desk.cpp
+  // The desk (gateway_desk.cpp).
+  void answer_operators();
+  [[nodiscard]] std::size_t queries_at_once(std::size_t count) const noexcept;
 
   // The loop (gateway_loop.cpp).
   void run();

@@ -34,7 +34,12 @@ Result<shm::UniqueFd> connect_to(const BrokerName& broker, std::uint64_t deadlin
     return path.error();
   }
   auto connected = shm::connect_to(path.value(), deadline_ns);
-  if (!connected) {
+  if (!connected && connected.error().code == Errc::access &&
+      access(directory.c_str(), X_OK) != 0) {
+    reason = "this user may not enter " + directory;
+  } else if (!connected && connected.error().code == Errc::access) {
+    reason = "this user may not connect to " + path.value();
+  } else if (!connected) {
     reason = "no broker '" + broker.name + "' listens at " + path.value();
   }
   return connected;
@@ -51,10 +56,11 @@ bool read_table(int fd, std::uint64_t size, std::vector<std::byte>& bytes) {
   while (done < bytes.size()) {
     const ssize_t got =
         pread(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
-    if (got <= 0 && errno != EINTR) {
-      return false;
+    if (got > 0) {
+      done += static_cast<std::size_t>(got);
+    } else if (got == 0 || errno != EINTR) {
+      return false;  // it is shorter than it was, or cannot be read
     }
-    done += got > 0 ? static_cast<std::size_t>(got) : 0;
   }
   return true;
 }
@@ -102,6 +108,8 @@ Result<ControlAnswer> call_control(const BrokerName& broker, const shm::Control&
                                    std::string& reason) {
   const bool waits = request.verb == shm::Verb::drain || request.verb == shm::Verb::retire;
   const std::uint64_t deadline_ns = shm::add_capped(shm::steady_now(), kAnswerNs);
+  const std::uint64_t answer_ns =
+      waits ? shm::add_capped(deadline_ns, request.timeout_ns) : deadline_ns;
   auto socket = connect_to(broker, deadline_ns, reason);
   if (!socket) {
     return socket.error();
@@ -113,9 +121,12 @@ Result<ControlAnswer> call_control(const BrokerName& broker, const shm::Control&
     return sent;
   }
   std::array<std::byte, shm::kWireBytesMax> buffer;
-  auto received = shm::receive_message(fd, buffer, 1, waits ? shm::kNoDeadline : deadline_ns);
+  auto received = shm::receive_message(fd, buffer, 1, answer_ns);
   if (!received) {
-    reason = "the broker went away, or takes no requests";
+    reason = received.error().code == Errc::timed_out
+                 ? "the broker does not answer; if its process is stopped, it may still do what "
+                   "was asked when it goes on"
+                 : "the broker went away, or takes no requests";
     return received.error();
   }
   auto reply = reply_in(std::span(buffer).first(received.value().bytes), reason);

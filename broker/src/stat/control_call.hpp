@@ -25,8 +25,8 @@ struct ControlAnswer {
   std::optional<kdb::Value> table;
 };
 
-/// Sends one request and waits for its answer: a few seconds, or for a request that may take its
-/// time (drain, retire) until the broker answers or goes.
+/// Sends one request and waits for its answer: ten seconds, and for a request that may take its
+/// time (drain, retire) its timeout_ns more.
 /// @param reason  one sentence when there is no answer.
 /// @return the answer, whatever its status; `no_broker`, `access`, `unsafe_directory`,
 ///         `disconnected`, `timed_out`, `version_mismatch` (the broker knows no control requests),

@@ -4,15 +4,18 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <map>
 #include <string>
 
+#include "control/servant_target.hpp"
 #include "mserve/kdb/json.hpp"
 #include "mserve/kdb/print.hpp"
 #include "stat/control_call.hpp"
+#include "stat/counters_call.hpp"
 #include "version.hpp"
 
 namespace {
@@ -25,17 +28,18 @@ constexpr const char* kAbout =
     "Shows what a running broker does, and tells it what to do with its servants.\n\n"
     "  mserve-stat servants                  who serves, in which state, how much each runs\n"
     "  mserve-stat queries -n 50             the last queries of kdb+ clients, with LBT's columns\n"
+    "  mserve-stat counters                  what the broker counts: requests, faults, time-outs\n"
     "  mserve-stat ctl drain 3               servant 3 gets nothing new; returns when it runs dry\n"
     "  mserve-stat ctl resume 3              and serves again\n"
     "  mserve-stat ctl retire group:old      the whole group ends when it has run dry, for good";
 
 constexpr const char* kFooter =
-    "Only the user who runs the broker and root may ask.\n"
+    "Only the user who runs the broker and root may ask, but for counters.\n"
     "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --name and --dir.\n"
     "Exit status: 0 done, 1 the broker refused (nothing matched, resumed meanwhile, shutting "
     "down),\n"
-    "2 wrong usage, 3 no broker there, it does not take this user, or it went away, 4 --timeout "
-    "passed.";
+    "2 wrong usage, 3 no broker there, it does not take this user, does not answer or went away,\n"
+    "4 --timeout passed.";
 
 constexpr const char* kCtlAbout =
     "Takes servants out of service and back, without losing a request.\n\n"
@@ -45,10 +49,16 @@ constexpr const char* kCtlAbout =
     "          reloaded, or killed\n"
     "  retire  drains and ends the target for good: its session is closed, its program ends by\n"
     "          itself, and a broker that launched it does not start it again (q and shim "
-    "likewise)\n\n"
-    "The target is the number in `mserve-stat servants`, or all, or group:NAME or tag:NAME=VALUE "
-    "for\n"
-    "those with that word among their --tags (group:NAME is tag:group=NAME).";
+    "likewise,\n"
+    "          and those that wait to be started again too): SIGTERM, and SIGKILL after the "
+    "broker's\n"
+    "          --drain-timeout. A program that started several servants ends with the last of "
+    "them\n\n"
+    "The target is the number in `mserve-stat servants` (not the N of a name such as "
+    "mserve-servant-N),\n"
+    "or name:NAME, or all, or group:NAME or tag:NAME=VALUE for those with that word among their "
+    "--tags\n"
+    "(group:NAME is tag:group=NAME). The answer names those that were meant.";
 
 constexpr const char* kCtlFooter =
     "A pause belongs to the session: a servant that attaches later, or again, serves. It does not\n"
@@ -63,25 +73,23 @@ enum class ExitCode : int { ok = 0, refused = 1, usage = 2, no_broker = 3, timed
 struct Settings {
   mserve::stat::BrokerName broker;
   mserve::shm::Control request;
+  std::string verb;  ///< Of ctl.
   std::string target;
   double timeout_s = 0;
   bool json = false;
+  bool counters = false;
 };
 
 void describe_ctl(CLI::App& app, Settings& s) {
-  const std::map<std::string, Verb> verbs{{"pause", Verb::pause},
-                                          {"resume", Verb::resume},
-                                          {"drain", Verb::drain},
-                                          {"retire", Verb::retire}};
   CLI::App* const ctl = app.add_subcommand("ctl", kCtlAbout);
   ctl->footer(kCtlFooter);
-  ctl->add_option("verb", s.request.verb, "What to do")
+  ctl->add_option("verb", s.verb, "What to do")
       ->required()
-      ->transform(CLI::CheckedTransformer(verbs))
+      ->check(CLI::IsMember({"pause", "resume", "drain", "retire"}))
       ->option_text("pause|resume|drain|retire");
   ctl->add_option("target", s.target, "To which servants")
       ->required()
-      ->option_text("all|NUMBER|group:NAME|tag:NAME=VALUE");
+      ->option_text("all|NUMBER|name:NAME|group:NAME|tag:NAME=VALUE");
   constexpr double kSecondsMax = 1e9;
   ctl->add_option("--timeout", s.timeout_s, "drain, retire: the longest to wait")
       ->check(CLI::Range(0.0, kSecondsMax))
@@ -119,20 +127,41 @@ void describe(CLI::App& app, Settings& s) {
   app.add_subcommand(
          "servants",
          "The servants that are attached: number, name, pid, state (attached, paused, draining,\n"
-         "stopped; reserve, ending: of mserve-broker --reserve), requests that run, credit, tier, "
-         "tags, uid, and since when (UTC).")
+         "stopped, stopped+paused, stopped+draining; reserve, ending: of mserve-broker --reserve),\n"
+         "requests that run, credit, tier, tags, uid, and since when (UTC).")
       ->callback([&s] { s.request.verb = Verb::servants; });
   describe_queries(app, s);
+  app.add_subcommand(
+         "counters",
+         "The broker's counters: name and value, since its start or (sessions, queued,\n"
+         "running, ...) now. Whoever may attach to the broker may read them.")
+      ->callback([&s] { s.counters = true; });
 }
 
-/// Completes the request. @return false: the target is too long.
-bool complete(Settings& s, const CLI::App& app) {
-  const CLI::App* const ctl = app.get_subcommand("ctl");
-  if (ctl->count() > 0 && ctl->get_option("--timeout")->count() > 0) {
+/// Completes a request of ctl. @return what is wrong with it; empty: nothing.
+std::string complete(Settings& s, const CLI::App& ctl) {
+  const std::map<std::string, Verb> verbs{{"pause", Verb::pause},
+                                          {"resume", Verb::resume},
+                                          {"drain", Verb::drain},
+                                          {"retire", Verb::retire}};
+  s.request.verb = verbs.at(s.verb);
+  if (ctl.get_option("--timeout")->count() > 0) {
+    if (s.request.verb != Verb::drain && s.request.verb != Verb::retire) {
+      return "--timeout is for drain and retire; " + s.verb + " does not wait for servants";
+    }
+    if (!std::isfinite(s.timeout_s)) {
+      return "--timeout: nan is no time";  // which is beyond no bound
+    }
     constexpr double kNsPerSecond = 1e9;
     s.request.timeout_ns = static_cast<std::uint64_t>(s.timeout_s * kNsPerSecond);
   }
-  return mserve::shm::set_text(s.request.target, s.target);
+  if (!mserve::shm::set_text(s.request.target, s.target)) {
+    return "the target is too long";
+  }
+  if (!mserve::broker::ServantTarget::parse(s.target)) {
+    return "'" + s.target + "' is none of " + std::string(mserve::broker::kTargetForms);
+  }
+  return {};
 }
 
 ExitCode exit_code_of(Errc status) noexcept {
@@ -160,12 +189,19 @@ mserve::kdb::Console console() noexcept {
   return console;
 }
 
+void show_table(const mserve::kdb::Value& table, bool json) {
+  const std::string text =
+      json ? mserve::kdb::to_json(table) + "\n" : mserve::kdb::show(table, console());
+  (void)std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
 void show(const ControlAnswer& answer, bool json) {
   using mserve::kdb::Value;
   if (answer.table) {
-    const std::string text = json ? mserve::kdb::to_json(*answer.table) + "\n"
-                                  : mserve::kdb::show(*answer.table, console());
-    (void)std::fwrite(text.data(), 1, text.size(), stdout);
+    show_table(*answer.table, json);
+    if (!answer.text.empty()) {
+      (void)std::fprintf(stderr, "mserve-stat: %s\n", answer.text.c_str());
+    }
   } else if (json) {
     (void)std::printf("{\"status\":%s,\"count\":%llu,\"text\":%s}\n",
                       mserve::kdb::to_json(Value::chars(to_string(answer.status))).c_str(),
@@ -180,16 +216,45 @@ void show(const ControlAnswer& answer, bool json) {
   }
 }
 
+ExitCode tell_fault(Errc code, const std::string& reason) {
+  (void)std::fprintf(stderr, "mserve-stat: %s: %s\n", to_string(code),
+                     reason.empty() ? advice(code) : reason.c_str());
+  return code == Errc::invalid ? ExitCode::usage : ExitCode::no_broker;
+}
+
+ExitCode run_counters(const Settings& settings) {
+  std::string reason;
+  const auto counters = mserve::stat::read_counters(settings.broker, reason);
+  if (!counters) {
+    return tell_fault(counters.error().code, reason);
+  }
+  show_table(mserve::stat::counters_table(counters.value()), settings.json);
+  return ExitCode::ok;
+}
+
+/// What waits for the servants shown, and what they run.
+void show_load(const Settings& settings) {
+  using mserve::stat::value_of;
+  std::string reason;
+  if (const auto counters = mserve::stat::read_counters(settings.broker, reason)) {
+    (void)std::printf("queued %llu, running %llu\n", value_of(counters.value(), "queued"),
+                      value_of(counters.value(), "running"));
+  }
+}
+
 ExitCode run(const Settings& settings) {
+  if (settings.counters) {
+    return run_counters(settings);
+  }
   std::string reason;
   const auto answer = call_control(settings.broker, settings.request, reason);
   if (!answer) {
-    const Errc code = answer.error().code;
-    (void)std::fprintf(stderr, "mserve-stat: %s: %s\n", to_string(code),
-                       reason.empty() ? advice(code) : reason.c_str());
-    return code == Errc::invalid ? ExitCode::usage : ExitCode::no_broker;
+    return tell_fault(answer.error().code, reason);
   }
   show(answer.value(), settings.json);
+  if (settings.request.verb == Verb::servants && answer.value().table && !settings.json) {
+    show_load(settings);
+  }
   return exit_code_of(answer.value().status);
 }
 
@@ -204,9 +269,11 @@ int main(int argc, char** argv) try {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
   }
-  if (!complete(settings, app)) {
-    (void)std::fprintf(stderr, "mserve-stat: the target is too long\n");
-    return static_cast<int>(ExitCode::usage);
+  if (const CLI::App* const ctl = app.get_subcommand("ctl"); ctl->parsed()) {
+    if (const std::string fault = complete(settings, *ctl); !fault.empty()) {
+      (void)std::fprintf(stderr, "mserve-stat: %s\n", fault.c_str());
+      return static_cast<int>(ExitCode::usage);
+    }
   }
   return static_cast<int>(run(settings));
 } catch (const std::exception& e) {

@@ -54,12 +54,15 @@ TEST(ServantHold, IsDryOnlyOnceTheLastOrderWasCarriedOut) {
   EXPECT_TRUE(hold.dry(load(3, 0)));
 }
 
-TEST(ServantTarget, AllOneGroupOrTag) {
+TEST(ServantTarget, AllOneNameGroupOrTag) {
   const auto matches = [](const char* target, std::uint32_t number, const char* tags) {
     const auto parsed = ServantTarget::parse(target);
     EXPECT_TRUE(parsed) << target;
-    return parsed && parsed->matches(number, tags);
+    return parsed && parsed->matches(number, "hdb-1", tags);
   };
+  EXPECT_TRUE(matches("name:hdb-1", 7, "group=a"));
+  EXPECT_FALSE(matches("name:hdb", 7, "hdb"));
+  EXPECT_FALSE(matches("name:hdb-10", 7, "hdb-10"));
   EXPECT_TRUE(matches("all", 7, ""));
   EXPECT_TRUE(matches("7", 7, "group=a"));
   EXPECT_FALSE(matches("7", 8, "7"));
@@ -73,8 +76,8 @@ TEST(ServantTarget, AllOneGroupOrTag) {
 }
 
 TEST(ServantTarget, WhatIsNoneIsRefused) {
-  for (const char* text : {"", "ALL", "0", "-1", "1.5", "1 ", " 1", "4294967296",
-                           "group:", "tag:", "group:a b", "name", "group"}) {
+  for (const char* text : {"", "ALL", "0", "-1", "1.5", "1 ", " 1", "4294967296", "group:", "tag:",
+                           "name:", "group:a b", "name:a b", "name", "group", "grp:x"}) {
     EXPECT_FALSE(ServantTarget::parse(text)) << text;
   }
 }

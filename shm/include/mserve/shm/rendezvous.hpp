@@ -195,7 +195,7 @@ struct Control {
   std::uint64_t timeout_ns = UINT64_MAX;  ///< drain, retire: how long to wait; UINT64_MAX: forever.
   std::uint32_t count = 0;                ///< queries: how many at most.
   std::uint32_t reserved = 0;
-  char target[256] = {};  ///< Printable ASCII: "all", a servant's number, "group:NAME", "tag:WORD".
+  char target[256] = {};  ///< Printable ASCII: a target of mserve-stat ctl, such as "all".
 };
 static_assert(std::is_trivially_copyable_v<Control> && std::is_standard_layout_v<Control>);
 static_assert(sizeof(Control) == 288 && offsetof(Control, protocol_major) == 8);
@@ -213,7 +213,7 @@ struct ControlReply {
   std::uint16_t reserved = 0;
   std::uint64_t table_bytes = 0;  ///< 0: no table, and no descriptor.
   std::uint64_t count = 0;        ///< Servants that it was done to, or rows.
-  char text[256] = {};            ///< Printable ASCII: one sentence, what was done or why not.
+  char text[256] = {};            ///< Printable ASCII: what was done, why not, or on the table.
 };
 static_assert(std::is_trivially_copyable_v<ControlReply> &&
               std::is_standard_layout_v<ControlReply>);

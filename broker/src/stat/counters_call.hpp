@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mserve/kdb/value.hpp"
+#include "mserve/shm/counters.hpp"
+#include "mserve/shm/errc.hpp"
+#include "stat/control_call.hpp"
+
+namespace mserve::stat {
+
+using Counters = std::vector<shm::CountersReader::Value>;
+
+/// Asks a broker where its counters are, and reads all of them. Waits ten seconds at most.
+/// @param reason  one sentence when it fails and there is one.
+/// @return as Attachment::open() and CountersReader::open(); `access`: the broker does not take
+/// this
+///         user; `no_broker`: none is there, or it shows no counters.
+[[nodiscard]] Result<Counters> read_counters(const BrokerName& broker, std::string& reason);
+
+/// The value of one; 0 when there is none of that name.
+[[nodiscard]] unsigned long long value_of(const Counters& counters, std::string_view name) noexcept;
+
+/// One row for each: counter value.
+[[nodiscard]] kdb::Value counters_table(const Counters& counters);
+
+}  // namespace mserve::stat
