@@ -89,6 +89,26 @@ TEST_F(Plugin, AFileThatOthersMayChangeIsRefused) {
   }
 }
 
+TEST_F(Plugin, AFileBelowADirectoryThatOthersMayChangeIsRefused) {
+  const std::string above = dir_.file("above");
+  const std::string below = above + "/between/below";
+  std::filesystem::create_directories(below);
+  for (const std::string& directory : {above, above + "/between", below}) {
+    ASSERT_EQ(::chmod(directory.c_str(), 0755), 0);
+  }
+  const std::string file = below + "/newest.so";
+  std::filesystem::rename(plugin("newest"), file);
+  EXPECT_EQ(check({"--policy-plugin", file}).exit_code, 0);
+  const std::string link = dir_.file("link");
+  std::filesystem::create_directory_symlink(below, link);
+  ASSERT_EQ(::chmod(above.c_str(), 0775), 0);
+  for (const std::string& way : {file, link + "/newest.so"}) {
+    expect_refused({"--policy-plugin", way}, "chmod go-w " + above + "\n");
+  }
+  ASSERT_EQ(::chmod(above.c_str(), 01777), 0);
+  EXPECT_EQ(check({"--policy-plugin", file}).exit_code, 0) << "nobody may rename what is in it";
+}
+
 TEST_F(Plugin, OptionsThatNeedEachOther) {
   expect_refused({"--policy", "plugin"}, "--policy plugin: give its file with --policy-plugin");
   expect_refused({"--route-plugin", plugin("month")}, "--route-plugin: only with -p");

@@ -3,21 +3,19 @@
 // or says what its route is (--route-plugin). C99, also C++; broker/examples/plugins has one of
 // each.
 //
-//   A plugin   exports mserve_policy_plugin() or mserve_route_plugin(), which gives a table. Both
-//   may
-//              stand in one file. It is loaded once, when the broker starts (and by --check),
+//   A plugin   exports mserve_policy_plugin() or mserve_route_plugin(), which gives a table. One
+//              file may have both. It is loaded once, when the broker starts (and by --check),
 //              before there is any thread, and stays until the process ends; HUP does not load it
 //              again.
-//   Version    MSERVE_PLUGIN_ABI stands in each table. A broker takes tables of its own version
-//   only
+//   Version    MSERVE_PLUGIN_ABI stands in each table. A broker takes tables of its own version,
 //              and says of another one which it is: build the plugin again with the header of the
 //              broker's version. Later releases may add members behind those that are here without
 //              a new version; `size` says which are there. `size`, `abi` and `name` come first in
 //              every version.
-//   Trust      A plugin runs inside the broker: it can do whatever the broker can, and if it
-//   crashes
-//              the broker is gone. So its file and the directory of that may be written by nobody
-//              but the broker's user and root, or it is refused. What it answers is checked like
+//   Trust      A plugin runs inside the broker: it can do whatever the broker can, and the broker
+//              is gone if it crashes. So its file and every directory above it, up to /, must
+//              belong to the broker's user or to root and be writable by nobody else, or it is
+//              refused; a sticky directory such as /tmp may be. What it answers is checked like
 //              any input; each function says what happens if the answer is wrong.
 //   Manners    No exception, longjmp() or exit leaves a function: an exception ends the broker. No
 //              threads, no signal handlers, no fork. What is passed by pointer belongs to the

@@ -23,8 +23,7 @@ namespace mserve::broker {
 // What the gateway's thread does: looks at sockets and rings in turn, lets connections act, sleeps
 // when there is nothing. Split by what it does: gateway_loop.cpp the loop, gateway_clients.cpp
 // connections come and go, gateway_desk.cpp what is asked of the gateway itself.
-//   Threads   all of it belongs to the gateway's thread, but for the two flags, the access rules
-//   and
+//   Threads   all of it belongs to the gateway's thread, but for the two flags, the access rules,
 //             operators' questions to come, the descriptor that wakes it, and the checker, which
 //             locks for itself
 //   Sleep     sockets, the session's descriptor and that one wake it, and what wakes the data plane

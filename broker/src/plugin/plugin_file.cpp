@@ -69,7 +69,7 @@ std::string changeable_by_others(const std::string& path, const struct stat& sta
   return "";
 }
 
-/// Why the file is not loaded; "" if it may be.
+/// Why the file is not loaded; "" if it may be. @param path  absolute, without links.
 std::string distrust(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
@@ -78,14 +78,16 @@ std::string distrust(const std::string& path) {
   if (!S_ISREG(status.st_mode)) {
     return path + " is no regular file";
   }
-  if (std::string reason = changeable_by_others(path, status); !reason.empty()) {
-    return reason;
+  std::string reason = changeable_by_others(path, status);
+  // Whoever may rename a directory anywhere above puts a file of his own in this one's place.
+  for (std::filesystem::path at = path; reason.empty() && at != at.root_path();) {
+    at = at.parent_path();
+    if (::lstat(at.c_str(), &status) != 0) {
+      return at.string() + ": " + std::generic_category().message(errno);
+    }
+    reason = changeable_by_others(at.string(), status);
   }
-  const std::string directory = std::filesystem::path(path).parent_path().string();
-  if (::stat(directory.c_str(), &status) != 0) {
-    return directory + ": " + std::generic_category().message(errno);
-  }
-  return changeable_by_others(directory, status);
+  return reason;
 }
 
 /// A plugin's name, if it has one that can be shown.

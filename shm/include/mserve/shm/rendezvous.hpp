@@ -22,9 +22,8 @@ namespace mserve::shm {
 //         ◄──── Closing  any time after Ready: why the broker ends the session
 //
 //   operator  Control ──►  broker           instead of Hello, since 1.2
-//             ◄── ControlReply  once it is done, for Control::timeout_ns at most; then the socket
-//             is
-//                               closed. With a table, its memory rides on it as a descriptor.
+//             ◄── ControlReply  once it is done, for Control::timeout_ns at most; then the broker
+//                               hangs up. With a table, its memory rides on it as a descriptor.
 //
 // A broker of protocol 1.1 or less answers Control as it answers any first message that it does not
 // know: with a Welcome that refuses, status `protocol`.
