@@ -136,7 +136,8 @@ void add_dispatch(CLI::App& app, BrokerOptions& o) {
       "inf");
   app.add_flag("--interrupt", o.interrupt,
                "What runs for nobody any more (--timeout, cancelled, hung up) is stopped: "
-               "mserve-qshim sends SIGINT to its q");
+               "mserve-qshim sends SIGINT to its q. Not what streamed, what its servant has begun "
+               "to answer, or what is not alone at its q (--credit of the shim)");
 }
 
 void add_limits(CLI::App& app, BrokerOptions& o) {

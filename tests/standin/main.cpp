@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mserve-standin: the stand-in for q as a process. Test code, never installed.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
@@ -20,7 +22,7 @@ using mserve::test::Standin;
 constexpr const char* kAbout =
     "A stand-in for a q process, for the tests of mserve: not for use.\n"
     "Speaks kdb+ IPC on 127.0.0.1 and knows echo, proc1, proc2, sleep ms, fail text, big bytes,\n"
-    "user[], options[]. Says \"listening PORT\" on standard output once it does.";
+    "user[], options[], .z.i. Says \"listening PORT\" on standard output once it does.";
 
 const std::map<std::string, Form> kForms = {
     {"plain", Form::plain}, {"lbt", Form::lbt}, {"qsvr", Form::qsvr}};
@@ -46,6 +48,8 @@ void on_signal(int number) {
 }
 
 void describe(CLI::App& app, mserve::test::StandinOptions& o, bool& servant_of) {
+  o.process = getpid();
+  app.add_option("--process", o.process, "What .z.i is; 0: that may not be asked [its process id]");
   app.add_option("--port", o.port, "Port; 0: any");
   app.add_flag("--uds", o.uds,
                "Also on the Unix sockets of kdb+, abstract and path [env QUDSPATH; empty: not]");

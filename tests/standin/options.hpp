@@ -55,6 +55,9 @@ struct StandinOptions {
   std::uint64_t slow_ms = 0;  ///< Waits so long before it evaluates a query.
   std::string user{};  ///< "name" or "name:password" that must be given; empty: anybody may come.
   std::uint8_t capability = 6;  ///< What it offers in the handshake.
+  /// What it answers to .z.i; 0: that it may not be asked. Nobody shall signal a test's own
+  /// process.
+  std::int32_t process = 0;
 
   /// $QUDSPATH, else /tmp; q's own rule.
   [[nodiscard]] static std::string default_uds_dir();

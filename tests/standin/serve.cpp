@@ -20,6 +20,11 @@ bool is_empty_text(const Value& value) {
   return value.is_string() && value.count() == 0;
 }
 
+/// Not a query that counts, waits or dies: shims ask it before they bring any.
+bool asks_process(const Value& value) {
+  return value.is_string() && value.text_view() == ".z.i";
+}
+
 /// What a servant has to say about itself. Its `route` is one that the broker must not believe.
 Value servant_info(std::uint64_t served) {
   return Value::dict(
@@ -125,6 +130,14 @@ void Loop::handle_plain(Connection& connection, const kdb::Message& message) {
     }
     return;
   }
+  if (asks_process(message.value)) {
+    if (sync) {
+      reply(connection,
+            options_.process != 0 ? Value::int_atom(options_.process) : Value::error("access"),
+            MessageKind::response, MayDie::no);
+    }
+    return;
+  }
   const std::optional<Outcome> outcome = run_query(connection, message.value, Value::null());
   if (outcome && sync) {
     reply(connection, plain_answer(*outcome), MessageKind::response, MayDie::yes);
@@ -145,6 +158,13 @@ void Loop::handle_lbt(Connection& connection, const kdb::Message& message) {
   const Value& query = items[1];
   if (is_empty_text(query)) {
     reply(connection, Value::list({id, Value::chars("Error: unknown command: ")}),
+          MessageKind::async, MayDie::no);
+    return;
+  }
+  if (asks_process(query)) {
+    reply(connection,
+          Value::list({id, options_.process != 0 ? Value::int_atom(options_.process)
+                                                 : Value::chars("Error: unknown command: .z.i")}),
           MessageKind::async, MayDie::no);
     return;
   }

@@ -22,11 +22,13 @@ constexpr const char* kSaid = "q is interrupted";
 /// A q that serves alone: only an interruption makes it answer anything within the hour.
 struct OneQ {
   explicit OneQ(std::vector<std::string> broker_args, std::vector<std::string> q_args = {},
-                bool by_socket = false)
-      : broker(with_gateway(std::move(broker_args), 0)),
-        q(std::move(q_args)),
-        shim(broker, by_socket ? std::vector<std::string>{"--q-socket", std::to_string(q.port())}
-                               : std::vector<std::string>{"--q", ":" + std::to_string(q.port())}) {
+                bool by_socket = false, std::vector<std::string> shim_args = {})
+      : broker(with_gateway(std::move(broker_args), 0)), q(std::move(q_args)), shim(broker, [&] {
+          const std::string port = std::to_string(q.port());
+          shim_args.insert(shim_args.end(),
+                           {by_socket ? "--q-socket" : "--q", by_socket ? port : ":" + port});
+          return shim_args;
+        }()) {
     broker.wait_for_counter("servants", 1);
   }
 
@@ -42,6 +44,7 @@ struct OneQ {
   Broker broker;
   StandinProcess q;
   ShimProcess shim;
+  std::uint64_t sent = 0;  ///< Requests, by whoever counts them.
 };
 
 TEST(Interrupt, WhatRunsTooLongIsStoppedAndItsServantComesBack) {
@@ -103,6 +106,60 @@ TEST(Interrupt, AQThatHasNotBegunIsSignalledOnceItHas) {
     one.q.process().signal(SIGCONT);
     one.expect_back();
   }
+}
+
+TEST(Interrupt, WithMoreCreditOnlyWhatIsAloneAtQ) {
+  OneQ one({"--interrupt"}, {}, false, {"--credit", "4"});
+  Client client = one.broker.client();
+  const auto run_and_cancel = [&](int queries) {
+    std::vector<std::uint64_t> ids;
+    for (int i = 0; i < queries; ++i) {
+      const auto id = send_query(client, make_query(kAnHour, ""), {}, watchdog());
+      ASSERT_TRUE(id);
+      ids.push_back(id.value());
+    }
+    one.broker.wait_for_counter("requests", one.sent += static_cast<std::uint64_t>(queries));
+    client.cancel(ids.front());
+  };
+  run_and_cancel(1);
+  one.shim.wait_for_log(kSaid);  // before anything else goes out
+  one.expect_back();
+  one.sent += 1;
+  one.q.process().signal(SIGSTOP);
+  run_and_cancel(2);
+  one.broker.wait_for_counter("interrupts", 2);
+  let_pass(100'000'000);
+  EXPECT_EQ(one.shim.count(kSaid), 1U) << "it has read neither";
+  one.q.process().signal(SIGCONT);
+  let_pass(100'000'000);
+  EXPECT_EQ(one.shim.count(kSaid), 1U) << "the one behind it would be hit if it came late";
+}
+
+TEST(Interrupt, AQThatDoesNotSayItsProcessIsNeverSignalled) {
+  for (const char* const form : {"plain", "lbt"}) {
+    OneQ one({"--interrupt", "--timeout", "50ms"}, {"--process", "0", "--form", form});
+    RawClient client = connect(one.broker);
+    EXPECT_EQ(client.query(text(kAnHour)), Value::error("timeout"));
+    one.shim.wait_for_log("q cannot be interrupted: it does not say which process it is");
+    EXPECT_EQ(one.shim.count(kSaid), 0U);
+  }
+}
+
+TEST(Interrupt, ABrokerThatStandsBeforeQIsNeverSignalled) {
+  Broker inner(with_gateway({}, 0));
+  StandinProcess q;
+  const ShimProcess near(inner, q.port());
+  inner.wait_for_counter("servants", 1);
+  const Broker outer(with_gateway({"--interrupt", "--timeout", "50ms"}, 0));
+  const ShimProcess far(outer, inner.port());
+  outer.wait_for_counter("servants", 1);
+  RawClient client = connect(outer);
+  EXPECT_EQ(client.query(text(kAnHour)), Value::error("timeout"));
+  far.wait_for_log("q cannot be interrupted: it says that it is process " +
+                   std::to_string(q.process().pid()));
+  EXPECT_EQ(far.count(kSaid), 0U);
+  EXPECT_FALSE(inner.process().ended());
+  EXPECT_FALSE(q.process().ended());
 }
 
 TEST(Interrupt, WithoutTheFlagNobodyIsTold) {

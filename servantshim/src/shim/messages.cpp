@@ -24,9 +24,24 @@ constexpr std::array<std::byte, kNoOptionsBytes> make_no_options() {
 }
 constexpr std::array<std::byte, kNoOptionsBytes> kNoOptions = make_no_options();
 
-void put_empty_text(OwnBytes& to) noexcept {
+void put_text(OwnBytes& to, std::string_view text) noexcept {
   to.put(kCharVector);
-  to.put_number(0, kEmptyVectorBytes - 1);
+  to.put(std::uint8_t{0});  // no attribute
+  to.put_number(text.size(), 4);
+  to.put(std::as_bytes(std::span(text)));
+}
+
+void put_plain_query(OwnBytes& to, std::string_view query) noexcept {
+  put_header(to, kdb::MessageKind::sync, kEmptyVectorBytes + query.size());
+  put_text(to, query);
+}
+
+void put_lbt_query(OwnBytes& to, std::string_view query) noexcept {
+  put_header(to, kdb::MessageKind::async,
+             kLbtPrefixBytes + kEmptyVectorBytes + query.size() + kNoOptionsBytes);
+  put_lbt_prefix(to, 3, 0);
+  put_text(to, query);
+  to.put(no_options());
 }
 
 }  // namespace
@@ -51,15 +66,21 @@ void put_lbt_prefix(OwnBytes& to, std::uint32_t items, std::uint64_t qid) noexce
 }
 
 void put_plain_probe(OwnBytes& to) noexcept {
-  put_header(to, kdb::MessageKind::sync, kEmptyVectorBytes);
-  put_empty_text(to);
+  put_plain_query(to, "");
 }
 
 void put_lbt_probe(OwnBytes& to) noexcept {
-  put_header(to, kdb::MessageKind::async, kLbtPrefixBytes + kEmptyVectorBytes + kNoOptionsBytes);
-  put_lbt_prefix(to, 3, 0);
-  put_empty_text(to);
-  to.put(no_options());
+  put_lbt_query(to, "");
+}
+
+void put_process_question(OwnBytes& to, Form form) noexcept {
+  constexpr std::string_view kProcess = ".z.i";
+  if (form == Form::lbt) {
+    put_lbt_query(to, kProcess);
+    put_plain_probe(to);
+  } else {
+    put_plain_query(to, kProcess);
+  }
 }
 
 void put_error(OwnBytes& to, std::string_view text) noexcept {

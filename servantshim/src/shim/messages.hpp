@@ -64,6 +64,9 @@ void put_lbt_prefix(OwnBytes& to, std::uint32_t items, std::uint64_t qid) noexce
 void put_plain_probe(OwnBytes& to) noexcept;
 /// The async LBT request (0;"";()!()).
 void put_lbt_probe(OwnBytes& to) noexcept;
+/// Asks which process q is: a sync ".z.i"; of LBT's servants the async (0;".z.i";()!()), and a sync
+/// "" behind it, since only that is answered by every one.
+void put_process_question(OwnBytes& to, Form form) noexcept;
 /// A kdb+ error object. @param text  without a NUL; at most 100 bytes of it are used.
 void put_error(OwnBytes& to, std::string_view text) noexcept;
 /// The response to a sync message of q's: the error `nyi`.

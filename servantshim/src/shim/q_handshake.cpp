@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
 #include "mserve/kdb/message.hpp"
+#include "mserve/kdb/value.hpp"
 
 namespace mserve::shim {
 
@@ -13,7 +15,12 @@ namespace {
 
 /// What q may say for itself while it is asked which form it speaks; beyond it, it is no servant.
 constexpr int kUnaskedMax = 100;
+/// The same while it is asked which process it is: one that publishes is welcome where the form was
+/// given.
+constexpr int kUnaskedMaxOfServant = 1'000'000;
 constexpr std::uint64_t kAnswerBytesMax = 64ULL << 20;
+/// Above that an answer is no process id.
+constexpr std::size_t kShortBytesMax = 4096;
 
 constexpr const char* kStopped = "it did not answer as long as it was waited for";
 
@@ -61,7 +68,7 @@ class Talk {
 
 /// @return false, having said why.
 bool ended(const Talk& talk, std::string& why) {
-  why = talk.hung_up() ? "it hung up when it was asked which form it speaks" : kStopped;
+  why = talk.hung_up() ? "it hung up when it was asked who it is" : kStopped;
   return false;
 }
 
@@ -88,9 +95,20 @@ bool answers_probe(std::span<const std::byte> body) noexcept {
 struct Said {
   kdb::MessageKind kind = kdb::MessageKind::async;
   bool answers_probe = false;
+  kdb::Value value;  ///< Of a short message; else ::.
 };
 
-/// Receives one message and forgets its body.
+/// What a message holds, :: if that makes no sense.
+kdb::Value decoded(std::span<const std::byte> header, std::span<const std::byte> body) {
+  std::vector<std::byte> bytes(header.begin(), header.end());
+  bytes.insert(bytes.end(), body.begin(), body.end());
+  kdb::MessageLimits limits;
+  limits.plain_bytes_max = kShortBytesMax;
+  kdb::Result<kdb::Message> message = kdb::decode_message(bytes, limits);
+  return message ? std::move(message->value) : kdb::Value();
+}
+
+/// Receives one message, and of a long one forgets the body.
 bool receive_one(Talk& talk, Said& said, std::string& why) {
   std::array<std::byte, kdb::kHeaderBytes> bytes{};
   if (!talk.receive(bytes)) {
@@ -102,11 +120,11 @@ bool receive_one(Talk& talk, Said& said, std::string& why) {
     return false;
   }
   if (header->message_bytes > kAnswerBytesMax) {
-    why = "its answer to the question which form it speaks is too long";
+    why = "its answer to the question who it is is too long";
     return false;
   }
-  said = {header->kind, false};
-  std::array<std::byte, 4096> scrap;
+  said = {header->kind, false, {}};
+  std::array<std::byte, kShortBytesMax> scrap;
   const std::uint64_t all = header->message_bytes - kdb::kHeaderBytes;
   for (std::uint64_t left = all; left > 0;) {
     const auto now = static_cast<std::size_t>(std::min<std::uint64_t>(left, scrap.size()));
@@ -118,6 +136,9 @@ bool receive_one(Talk& talk, Said& said, std::string& why) {
       said.answers_probe = header->kind == kdb::MessageKind::async &&
                            (header->compression != kdb::Compression::none ||
                             answers_probe(std::span(scrap).first(now)));
+      if (now == all) {
+        said.value = decoded(bytes, std::span(scrap).first(now));
+      }
     }
     left -= now;
   }
@@ -156,9 +177,54 @@ bool ask_form(Talk& talk, Form& form, std::string& why) {
   return false;
 }
 
+/// The process id in a result; 0 when it is none.
+std::int64_t process_in(const kdb::Value& result) noexcept {
+  return std::max<std::int64_t>(result.integer().value_or(0), 0);
+}
+
+/// The same for the body of LBT's reply (0; result) or (0; result; info).
+std::int64_t process_in_reply(const kdb::Value& reply) noexcept {
+  const std::span<const kdb::Value> items = reply.list_items();
+  if (items.size() == 2 || items.size() == 3) {
+    return items[0] == kdb::Value::long_atom(0) ? process_in(items[1]) : 0;
+  }
+  return 0;
+}
+
+/// Every q answers, if only with an error, or LBT's text that sync messages are not served.
+bool ask_which_process(Talk& talk, Identity& identity, std::string& why) {
+  OwnBytes question;
+  put_process_question(question, identity.form);
+  if (!talk.send(question.view())) {
+    return ended(talk, why);
+  }
+  for (int unasked = 0; unasked <= kUnaskedMaxOfServant; ++unasked) {
+    Said said;
+    if (!receive_one(talk, said, why)) {
+      return false;
+    }
+    if (said.kind == kdb::MessageKind::response) {
+      identity.process = identity.form == Form::plain ? process_in(said.value) : identity.process;
+      return true;
+    }
+    if (said.kind == kdb::MessageKind::async) {
+      const bool lbt = identity.form == Form::lbt && identity.process == 0;
+      identity.process = lbt ? process_in_reply(said.value) : identity.process;
+      continue;
+    }
+    OwnBytes answer;
+    put_nyi_response(answer);
+    if (!talk.send(answer.view())) {
+      return ended(talk, why);
+    }
+  }
+  why = "it says all kinds of things, but answers nothing";
+  return false;
+}
+
 }  // namespace
 
-bool introduce(QLink& q, const std::string& credentials, ServantProtocol protocol,
+bool introduce(QLink& q, const std::string& credentials, ServantProtocol protocol, bool ask_process,
                const WaitFunction& wait, Identity& identity, std::string& why) {
   Talk talk(q, wait);
   std::vector<std::byte> greeting(credentials.size() + 2);
@@ -180,9 +246,14 @@ bool introduce(QLink& q, const std::string& credentials, ServantProtocol protoco
   }
   if (protocol != ServantProtocol::automatic) {
     identity.form = protocol == ServantProtocol::lbt ? Form::lbt : Form::plain;
+  } else if (!ask_form(talk, identity.form, why)) {
+    return false;
+  }
+  if (!ask_process || ask_which_process(talk, identity, why)) {
     return true;
   }
-  return ask_form(talk, identity.form, why);
+  identity.hung_up_on_process = talk.hung_up();
+  return false;
 }
 
 }  // namespace mserve::shim

@@ -12,13 +12,12 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <memory>
-#include <optional>
 #include <sstream>
 #include <string_view>
 #include <vector>
@@ -29,8 +28,6 @@
 namespace mserve::shim {
 
 namespace {
-
-constexpr const char* kNotCertain = "which process it is cannot be told from /proc";
 
 struct CloseDirectory {
   void operator()(DIR* directory) const noexcept { (void)closedir(directory); }
@@ -50,13 +47,6 @@ std::vector<std::string> names_in(const std::string& path) {
   return names;
 }
 
-std::optional<pid_t> pid_of(std::string_view name) noexcept {
-  pid_t pid = 0;
-  const auto [rest, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
-  return error == std::errc{} && rest == name.data() + name.size() ? std::optional(pid)
-                                                                   : std::nullopt;
-}
-
 std::string proc_path(pid_t pid) {
   return "/proc/" + std::to_string(pid);
 }
@@ -69,18 +59,6 @@ bool holds(pid_t pid, const std::string& link) {
     const ssize_t bytes = readlink((directory + name).c_str(), target, sizeof(target));
     return bytes > 0 && std::string_view(target, static_cast<std::size_t>(bytes)) == link;
   });
-}
-
-pid_t parent_of(pid_t pid) {
-  std::ifstream file(proc_path(pid) + "/stat");
-  std::string line;
-  std::getline(file, line);
-  // The name in front, in parentheses, may hold blanks and parentheses itself.
-  std::istringstream behind(line.substr(std::min(line.rfind(')') + 1, line.size())));
-  char state = 0;
-  pid_t parent = 0;
-  behind >> state >> parent;
-  return parent;
 }
 
 /// Address and port as /proc/net/tcp and tcp6 write them.
@@ -147,31 +125,13 @@ OtherEnd other_end(int fd) {
   return end;
 }
 
-/// The process that holds a socket: of several the one that forked the others. 0: not certain.
-pid_t holder_of(const std::string& link) {
-  std::vector<pid_t> holders;
-  for (const std::string& name : names_in("/proc")) {
-    const std::optional<pid_t> pid = pid_of(name);
-    if (pid && holds(*pid, link)) {
-      holders.push_back(*pid);
-    }
-  }
-  std::vector<pid_t> oldest;
-  for (const pid_t pid : holders) {
-    if (std::find(holders.begin(), holders.end(), parent_of(pid)) == holders.end()) {
-      oldest.push_back(pid);
-    }
-  }
-  return oldest.size() == 1 ? oldest.front() : 0;
-}
-
 /// Whether this user may be expected to mean this process.
 bool acceptable(pid_t pid, std::string& why) {
   struct stat status {};
   if (pid <= 1 || pid == getpid()) {
-    why = kNotCertain;
+    why = "it cannot be process " + std::to_string(pid) + ", as it says";
   } else if (stat(proc_path(pid).c_str(), &status) != 0) {
-    why = "its process is gone";
+    why = "its process is gone, or not to be seen from here";
   } else if (status.st_uid != geteuid()) {
     why = "its process is another user's";
   } else {
@@ -188,7 +148,7 @@ bool alive(int fd) noexcept {
 
 }  // namespace
 
-QProcess QProcess::find(int fd, std::string& why) {
+QProcess QProcess::find(int fd, std::int64_t said, std::string& why) {
   QProcess process;
   sockaddr_storage peer{};
   socklen_t bytes = sizeof(peer);
@@ -201,15 +161,25 @@ QProcess QProcess::find(int fd, std::string& why) {
     why = "it runs on another host";
     return process;
   }
-  std::string link;
-  pid_t pid = 0;
-  if (tcp) {
-    link = other_end(fd).link;
-    pid = link.empty() ? 0 : holder_of(link);
-  } else if (const Result<shm::Credentials> listener = shm::peer_credentials(fd)) {
-    pid = listener.value().pid;
+  if (said <= 0 || said > std::numeric_limits<pid_t>::max()) {
+    why = "it does not say which process it is (.z.i)";
+    return process;
   }
+  const auto pid = static_cast<pid_t>(said);
   if (!acceptable(pid, why)) {
+    return process;
+  }
+  const std::string link = tcp ? other_end(fd).link : "";
+  const auto is_there = [&] {
+    if (tcp) {
+      return !link.empty() && holds(pid, link);
+    }
+    const Result<shm::Credentials> listener = shm::peer_credentials(fd);
+    return listener && listener.value().pid == pid && alive(fd);
+  };
+  if (!is_there()) {
+    why = "it says that it is process " + std::to_string(pid) +
+          ", which is not what is connected here: something stands between";
     return process;
   }
   Result<shm::UniqueFd> pidfd = shm::open_pidfd(pid);
@@ -218,7 +188,7 @@ QProcess QProcess::find(int fd, std::string& why) {
     return process;
   }
   // Looked at once more: what holds now held when the pidfd was made, so it is that process's.
-  if (tcp ? !holds(pid, link) : !alive(fd)) {
+  if (!is_there()) {
     why = "its process is gone";
   } else if (acceptable(pid, why)) {
     process.pidfd_ = std::move(pidfd).value();

@@ -117,12 +117,15 @@ bool Shim::try_connect(std::uint64_t patience_ns, std::string& why) {
     return q_.wait(writable, patience_ns, stopping_);
   };
   Identity identity;
-  if (!introduce(q_, options_.credentials, options_.protocol, wait, identity, why)) {
+  if (!introduce(q_, options_.credentials, options_.protocol, ask_process_, wait, identity, why)) {
+    ask_process_ = !identity.hung_up_on_process;
     why = options_.q.text() + ": " + why;
     q_.close();
     return false;
   }
   exchange_.connect(identity.form, identity.capability);
+  ask_process_ = true;
+  q_says_process_ = identity.process;
   q_process_ = {};
   q_process_sought_ = false;
   log_.recovered();

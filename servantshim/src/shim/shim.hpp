@@ -11,6 +11,7 @@
 #include "mserve/shm/idle.hpp"
 #include "shim/backoff.hpp"
 #include "shim/exchange.hpp"
+#include "shim/interrupt_timer.hpp"
 #include "shim/options.hpp"
 #include "shim/q_process.hpp"
 #include "shim/q_socket.hpp"
@@ -75,8 +76,10 @@ class Shim {
   static_assert(std::atomic<bool>::is_always_lock_free, "stop() must be safe in a signal handler");
 
   QSocket q_;
-  QProcess q_process_;             ///< Of this connection, once it was sought.
-  bool q_process_sought_ = false;  ///< Only when there is something to interrupt.
+  bool ask_process_ = true;          ///< Not of a q that hung up when it was asked last.
+  std::int64_t q_says_process_ = 0;  ///< Of this connection; 0: it did not say.
+  QProcess q_process_;               ///< The same, once it was sought.
+  bool q_process_sought_ = false;    ///< Only when there is something to interrupt.
   Exchange exchange_;
   std::optional<shm::Attachment> attachment_;
   Backoff q_backoff_;
@@ -92,8 +95,7 @@ class Shim {
   std::uint64_t looked_ns_ = 0;  ///< When sockets were last looked at.
   std::uint64_t active_ns_ = 0;  ///< About when something last went through.
   std::uint64_t probed_ns_ = 0;  ///< When the probe went out, or q last had a reason to keep quiet.
-  std::uint64_t unwanted_id_ = 0;  ///< What q was last seen to run for nobody; 0: nothing.
-  std::uint64_t unwanted_ns_ = 0;  ///< Since when.
+  InterruptTimer interrupt_timer_;
 };
 
 }  // namespace mserve::shim

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "shim/q_handshake.hpp"
 #include "unit/shim/desk.hpp"
@@ -19,7 +20,7 @@ class Talk {
  public:
   explicit Talk(std::vector<std::function<void(FakeQ&)>> words) : words_(std::move(words)) {}
 
-  bool run(ServantProtocol protocol) {
+  bool run(ServantProtocol protocol, bool ask_process = false) {
     const auto wait = [this](bool /*writable*/) {
       if (at_ == words_.size()) {
         return false;  // stopped
@@ -27,7 +28,7 @@ class Talk {
       words_[at_++](q);
       return true;
     };
-    return introduce(q, "bob:secret", protocol, wait, identity, why);
+    return introduce(q, "bob:secret", protocol, ask_process, wait, identity, why);
   }
 
   FakeQ q;
@@ -176,6 +177,69 @@ TEST(Handshake, DeathAndNonsenseWhileItIsAskedAreFailures) {
   Talk stopped({accept});
   EXPECT_FALSE(stopped.run(ServantProtocol::automatic));
   EXPECT_FALSE(stopped.why.empty());
+}
+
+TEST(Handshake, APlainQSaysWhichProcessItIsOrItDoesNot) {
+  const std::vector<std::pair<Value, std::int64_t>> answers = {{Value::int_atom(4711), 4711},
+                                                               {Value::long_atom(4711), 4711},
+                                                               {Value::int_atom(-3), 0},
+                                                               {Value::error("access"), 0},
+                                                               {text("USE ASYNC"), 0},
+                                                               {Value(), 0},
+                                                               {blob(20'000), 0}};
+  for (const auto& [answer, process] : answers) {
+    Talk talk({accept, [&answer = answer](FakeQ& q) {
+                 q.say(Value::int_atom(99), MessageKind::async);  // nobody asked for that
+                 q.respond(answer);
+               }});
+    ASSERT_TRUE(talk.run(ServantProtocol::plain, true)) << talk.why;
+    EXPECT_EQ(talk.identity.process, process);
+    talk.q.received.erase(talk.q.received.begin(), talk.q.received.begin() + 12);
+    const auto asked = talk.q.next();
+    ASSERT_TRUE(asked);
+    EXPECT_EQ(asked->header.kind, MessageKind::sync);
+    EXPECT_EQ(asked->value, text(".z.i"));
+    EXPECT_TRUE(talk.q.received.empty());
+  }
+}
+
+TEST(Handshake, AnLbtServantSaysItByTheAsyncHalfIfAtAll) {
+  const std::vector<std::pair<Value, std::int64_t>> answers = {
+      {Value::list({Value::long_atom(0), Value::int_atom(4711)}), 4711},
+      {Value::list({Value::long_atom(0), Value::int_atom(4711), Value()}), 4711},
+      {Value::list({Value::long_atom(7), Value::int_atom(4711)}), 0},
+      {Value::list({Value::long_atom(0), text("Error: unknown command: .z.i")}), 0},
+      {Value::int_atom(4711), 0}};
+  for (const auto& [answer, process] : answers) {
+    Talk talk({accept, [&answer = answer](FakeQ& q) {
+                 q.say(answer, MessageKind::async);
+                 q.respond(Value::int_atom(12));  // what answers this half may be a wrapper
+               }});
+    ASSERT_TRUE(talk.run(ServantProtocol::lbt, true)) << talk.why;
+    EXPECT_EQ(talk.identity.process, process);
+    talk.q.received.erase(talk.q.received.begin(), talk.q.received.begin() + 12);
+    const auto asked = talk.q.next();
+    ASSERT_TRUE(asked);
+    EXPECT_EQ(asked->header.kind, MessageKind::async);
+    ASSERT_EQ(asked->value.list_items().size(), 3U);
+    EXPECT_EQ(asked->value.list_items()[1], text(".z.i"));
+    const auto sync = talk.q.next();
+    ASSERT_TRUE(sync);
+    EXPECT_EQ(sync->value, text(""));
+    EXPECT_TRUE(talk.q.received.empty());
+  }
+}
+
+TEST(Handshake, OneThatHangsUpOnThatQuestionIsNotAskedAgain) {
+  Talk talk({accept, hang_up});
+  EXPECT_FALSE(talk.run(ServantProtocol::plain, true));
+  EXPECT_TRUE(talk.identity.hung_up_on_process);
+  Talk before({hang_up});
+  EXPECT_FALSE(before.run(ServantProtocol::plain, true));
+  EXPECT_FALSE(before.identity.hung_up_on_process);
+  Talk stopped({accept});
+  EXPECT_FALSE(stopped.run(ServantProtocol::plain, true));
+  EXPECT_FALSE(stopped.identity.hung_up_on_process);
 }
 
 }  // namespace
