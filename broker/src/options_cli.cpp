@@ -164,7 +164,7 @@ void add_limits(CLI::App& app, BrokerOptions& o) {
   add_duration(app, "--stall-timeout", o.stall_timeout,
                "A large message without progress is cut after this long", "1s");
   add_duration(app, "--drain-timeout", o.drain_timeout,
-               "After TERM, how long to wait for running requests; a retired servant that was\n"
+               "After TERM, how long to wait for running requests; a retired servant that was "
                "launched is killed after this long, if it did not end",
                "10s");
   add_duration(app, "--cool", o.cool, "A session silent for this long is looked at less often",

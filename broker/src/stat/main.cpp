@@ -127,7 +127,8 @@ void describe(CLI::App& app, Settings& s) {
   app.add_subcommand(
          "servants",
          "The servants that are attached: number, name, pid, state (attached, paused, draining,\n"
-         "stopped, stopped+paused, stopped+draining; reserve, ending: of mserve-broker --reserve),\n"
+         "stopped, stopped+paused, stopped+draining; reserve, ending: of mserve-broker "
+         "--reserve),\n"
          "requests that run, credit, tier, tags, uid, and since when (UTC).")
       ->callback([&s] { s.request.verb = Verb::servants; });
   describe_queries(app, s);
