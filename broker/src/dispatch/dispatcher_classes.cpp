@@ -298,10 +298,19 @@ void Dispatcher::enter_bound(std::uint32_t node) noexcept {
 Decision Dispatcher::sweep_unbound() noexcept {
   --unbound_left_;
   const std::uint32_t node = unbound_.first;
-  const std::uint32_t slot = origins_[node].bound.first;
-  const std::uint32_t number = effective_class(requests_[slot].class_number());
-  bind(node, number);
   Origin& origin = origins_[node];
+  // By the first of its requests that somebody may run; what that one may not is an ordinary
+  // request.
+  std::uint32_t at = origin.bound.first;
+  for (std::uint32_t step = 0; at != kNone && step < kStepsMax; ++step) {
+    bind(node, effective_class(requests_[at].class_number()));
+    if (origin.servant != kNone) {
+      break;
+    }
+    at = requests_[at].order.next;
+  }
+  const std::uint32_t slot = origin.bound.first;
+  const std::uint32_t number = effective_class(requests_[slot].class_number());
   if (origin.servant != kNone) {
     enter_bound(node);
     return {};
@@ -330,6 +339,7 @@ Decision Dispatcher::pick_bound(Nanos now) noexcept {
       change_class(slot, to);
     }
     place(slot, /*moved=*/true);
+    chores_ = true;  // Nobody may be left for that class meanwhile.
     return {};
   }
   if (to != number) {

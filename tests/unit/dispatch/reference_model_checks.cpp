@@ -452,8 +452,8 @@ void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
       continue;
     }
     check(!unwanted(asked), "quiet: an unwanted request is still there");
-    // Whatever had to move has moved.
-    for (std::uint64_t left = asked.classes; left != 0; left &= left - 1) {
+    // Whatever had to move has moved; what is bound to a servant moves when that is free.
+    for (std::uint64_t left = sticky(asked) ? 0 : asked.classes; left != 0; left &= left - 1) {
       const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
       asked.classes &= ~(std::uint64_t{effective_class(number) != number} << number);
     }
@@ -463,7 +463,9 @@ void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
       continue;
     }
     if (fallbacks_ && sticky(asked)) {
-      const auto runs = [](const Server& server) { return server.outstanding != 0; };
+      const auto runs = [](const Server& server) {
+        return server.attached && (server.outstanding != 0 || barred(server));
+      };
       const bool any = std::any_of(servants_.begin(), servants_.end(), runs);
       check(any || !std::has_single_bit(asked.classes) || !anybody_for(asked, free_local),
             "quiet: what is sticky waits while nobody runs anything");
