@@ -106,7 +106,34 @@ BENCHMARK(BM_Decision)
     ->ArgsProduct({{10, 1000, 10000},
                    {0, 1000, 1000000},
                    {0, 8, 10000},
-                   {static_cast<int>(Policy::orig), static_cast<int>(Policy::match)}});
+                   {static_cast<int>(Policy::orig), static_cast<int>(Policy::match),
+                    static_cast<int>(Policy::least), static_cast<int>(Policy::weighted)}});
+
+// BM_RoundTrip for a servant of several classes, asked for in turn: what rules of placement cost.
+void BM_RoundTripOfClasses(benchmark::State& state) {
+  const auto classes = static_cast<std::uint32_t>(state.range(0));
+  Limits limits;
+  limits.classes_max = classes;
+  Dispatcher dispatcher(limits);
+  Nanos now = 1;
+  for (std::uint32_t number = 1; number < classes; ++number) {
+    dispatcher.on(ClassDefined{.number = number, .pools = 1}, now);
+  }
+  dispatcher.on(ServantJoined{.servant = 0}, now);
+  dispatcher.on(OriginOpened{.origin = 0}, now);
+  for ([[maybe_unused]] auto _ : state) {
+    ++now;
+    dispatcher.on(Submit{.origin = 0,
+                         .route = 7,
+                         .bytes = 40,
+                         .class_number = static_cast<std::uint32_t>(now % classes)},
+                  now);
+    const Decision decision = dispatcher.next(now);
+    const Completion completion = dispatcher.on(Done{decision.request, decision.servant}, now);
+    benchmark::DoNotOptimize(completion);
+  }
+}
+BENCHMARK(BM_RoundTripOfClasses)->ArgName("classes")->Arg(1)->Arg(2)->Arg(8)->Arg(64);
 
 // NOLINTEND(readability-identifier-naming)
 
