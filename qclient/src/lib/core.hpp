@@ -35,9 +35,9 @@ namespace mserve {
 
 /// The head of a request's frames.
 [[nodiscard]] shm::FrameHeader request_head(std::uint64_t id, const SendOptions& options) noexcept;
-/// How long it may take; goes with its first frame.
+/// What a request asks beside being run; goes with its first frame.
 [[nodiscard]] shm::RequestTerms terms_of(const SendOptions& options) noexcept;
-/// Sends a request that fits one frame, beside its time limits if there are any. @return false: no
+/// Sends a request that fits one frame, beside its terms if there are any. @return false: no
 /// room.
 [[nodiscard]] bool send_whole(shm::RingProducer& ring, std::uint64_t id,
                               std::span<const std::byte> payload,
