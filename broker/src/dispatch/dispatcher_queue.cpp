@@ -50,7 +50,9 @@ void Dispatcher::place(std::uint32_t slot, bool moved) noexcept {
   append<&Request::lane>(requests_, lanes_[lane].requests, slot);
   // While older ones are still being let go (the wait was shortened), newer ones queue behind them.
   const std::uint32_t before = request.lane.prev;
-  const bool may_open = before == kNone || (requests_[before].flags & Request::kOpen) != 0;
+  // What may have to wait again for a holder (kAged) must not be overtaken by what is behind it.
+  const bool may_open = before == kNone || (requests_[before].flags &
+                                            (Request::kOpen | Request::kAged)) == Request::kOpen;
   if ((wait() == 0 && class_of(request).aged.empty()) || (moved && may_open)) {
     open(slot);
     return;
