@@ -126,6 +126,7 @@ TEST_F(GroupOfThree, ACallerThatHangsUpSetsTheGroupFree) {
   for (std::size_t i = 0; i < 3; ++i) {
     answer_own_name(i);
   }
+  broker_.wait_for_counter("discarded", 3);  // Before that the next one would find them busy.
   admin_ = admin_of(broker_);
   begin();
   for (std::size_t i = 0; i < 3; ++i) {
