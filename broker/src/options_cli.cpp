@@ -71,7 +71,8 @@ void add_rules(CLI::App& app, BrokerOptions& o) {
              std::string fault;
              std::optional<Rule> rule = parse_rule(text, fault);
              if (!rule) {
-               throw CLI::ValidationError("--rule", fault + " (in \"" + text + "\")");
+               throw CLI::ValidationError("--rule",
+                                          fault.append(" (in \"").append(text).append("\")"));
              }
              o.placement.push_back(std::move(*rule));
            }
