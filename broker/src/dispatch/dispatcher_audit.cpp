@@ -368,6 +368,89 @@ class DispatcherAudit {
         "released", released);
   }
 
+  void part_of_broadcast(std::uint32_t index) {
+    const Servant& servant = d_.servants_[index];
+    const bool attached = servant.state == Servant::State::attached;
+    held_ += servant.held;
+    check(!servant.held || attached, "servant: held and gone", index);
+    if (servant.broadcast != kNone) {
+      const Request& part = d_.requests_[servant.broadcast];
+      ++parts_;
+      check(part.servant == index && d_.barrier_left_ != 0 && part.state != RequestState::vacant &&
+                part.state != RequestState::queued,
+            "servant: part of a broadcast", index);
+      parts_bound_ += part.state == RequestState::bound;
+      check(part.state != RequestState::bound || servant.outstanding != 0 || !attached ||
+                d_.barrier_ready_,
+            "broadcast: forgotten", index);
+    }
+  }
+
+  // In which classes it is, and what their policies know of it.
+  void membership(std::uint32_t index) {
+    const Servant& servant = d_.servants_[index];
+    const bool attached = servant.state == Servant::State::attached;
+    const bool can = attached && !servant.barred() && servant.outstanding < servant.credit;
+    const bool free = can && !servant.remote;
+    for (std::uint32_t number = 0; number < d_.classes_.size(); ++number) {
+      const Class& in = d_.classes_[number];
+      const bool member = attached && d_.may_run(index, number);
+      Seen& seen = seen_[number];
+      seen.attached += member;
+      seen.usable += member && !servant.barred();
+      seen.local += member && !servant.barred() && !servant.remote;
+      seen.remote += member && servant.remote;
+      seen.free += member && free;
+      seen.spare += member && can && servant.remote;
+      check(in.spares->contains(index) == (member && can && servant.remote),
+            "servant: known as a spare one", index);
+      for (const auto& policy : in.policies) {
+        check(policy->contains(index) == (member && free && policy.get() == in.policy),
+              "servant: known to the policy", index);
+      }
+    }
+  }
+
+  void servants_of_classes() {
+    for (std::uint32_t number = 0; number < d_.classes_.size(); ++number) {
+      const Class& in = d_.classes_[number];
+      const Seen& seen = seen_[number];
+      const std::uint32_t chosen = in.policy->choose();
+      check(seen.free == 0 ? chosen == kNone
+                           : chosen < d_.servants_.size() && in.policy->contains(chosen),
+            "policy: chooses one that is not free", chosen);
+      check(in.attached == seen.attached && in.usable == seen.usable && in.local == seen.local &&
+                in.remote == seen.remote && in.free == seen.free && in.spare == seen.spare,
+            "class: servants", number);
+      check((d_.free_classes_ >> number & 1) == (seen.free + seen.spare != 0), "class: free",
+            number);
+    }
+  }
+
+  std::size_t routes_held(std::uint32_t index) {
+    const Servant& servant = d_.servants_[index];
+    std::size_t routes = 0;
+    for (const Warmth& warmth : held_by(servant)) {
+      routes += warmth.route != kNone;
+      check(warmth.servant == index, "servant: somebody else's place", index);
+    }
+    check(routes == (servant.state == Servant::State::attached ? servant.routes : 0),
+          "servant: routes", index);
+    check(!servant.remote || routes == 0, "servant: a remote one holds a route", index);
+    return routes;
+  }
+
+  std::size_t origins_bound(std::uint32_t index, bool can) {
+    const Servant& servant = d_.servants_[index];
+    const auto bound = members<&Origin::of_servant>(d_.origins_, servant.bound, "bound origins");
+    for (const std::uint32_t node : bound) {
+      check(d_.origins_[node].servant == index && !d_.origins_[node].bound.empty(),
+            "servant: bound to a stranger", index);
+    }
+    check(servant.bound_ready == (can && !bound.empty()), "servant: bound requests", index);
+    return bound.size();
+  }
+
   void servants() {
     std::size_t leaving = 0;
     std::size_t held_free = 0;
@@ -394,72 +477,19 @@ class DispatcherAudit {
       });
       check(servant.state == Servant::State::vacant || overran == servant.overruns,
             "servant: overruns", index);
-      held_ += servant.held;
-      check(!servant.held || attached, "servant: held and gone", index);
-      if (servant.broadcast != kNone) {
-        const Request& part = d_.requests_[servant.broadcast];
-        ++parts_;
-        check(part.servant == index && d_.barrier_left_ != 0 &&
-                  part.state != RequestState::vacant && part.state != RequestState::queued,
-              "servant: part of a broadcast", index);
-        parts_bound_ += part.state == RequestState::bound;
-        check(part.state != RequestState::bound || servant.outstanding != 0 || !attached ||
-                  d_.barrier_ready_,
-              "broadcast: forgotten", index);
-      }
+      part_of_broadcast(index);
       const bool can = attached && !servant.barred() && servant.outstanding < servant.credit;
       check(servant.free == can, "servant: free", index);
-      std::size_t routes = 0;
-      for (const Warmth& warmth : held_by(servant)) {
-        routes += warmth.route != kNone;
-        check(warmth.servant == index, "servant: somebody else's place", index);
-      }
-      check(routes == (servant.state == Servant::State::attached ? servant.routes : 0),
-            "servant: routes", index);
-      check(!servant.remote || routes == 0, "servant: a remote one holds a route", index);
-      const auto bound = members<&Origin::of_servant>(d_.origins_, servant.bound, "bound origins");
-      bound_origins += bound.size();
-      for (const std::uint32_t node : bound) {
-        check(d_.origins_[node].servant == index && !d_.origins_[node].bound.empty(),
-              "servant: bound to a stranger", index);
-      }
-      check(servant.bound_ready == (can && !bound.empty()), "servant: bound requests", index);
+      const std::size_t routes = routes_held(index);
+      bound_origins += origins_bound(index, can);
       bound_ready += servant.bound_ready;
       check(!attached || servant.stuck == stuck_[index], "servant: stuck", index);
       const bool free = can && !servant.remote;
-      for (std::uint32_t number = 0; number < d_.classes_.size(); ++number) {
-        const Class& in = d_.classes_[number];
-        const bool member = attached && d_.may_run(index, number);
-        Seen& seen = seen_[number];
-        seen.attached += member;
-        seen.usable += member && !servant.barred();
-        seen.local += member && !servant.barred() && !servant.remote;
-        seen.remote += member && servant.remote;
-        seen.free += member && free;
-        seen.spare += member && can && servant.remote;
-        check(in.spares->contains(index) == (member && can && servant.remote),
-              "servant: known as a spare one", index);
-        for (const auto& policy : in.policies) {
-          check(policy->contains(index) == (member && free && policy.get() == in.policy),
-                "servant: known to the policy", index);
-        }
-      }
+      membership(index);
       free_ += free;
       held_free += free ? routes : 0;
     }
-    for (std::uint32_t number = 0; number < d_.classes_.size(); ++number) {
-      const Class& in = d_.classes_[number];
-      const Seen& seen = seen_[number];
-      const std::uint32_t chosen = in.policy->choose();
-      check(seen.free == 0 ? chosen == kNone
-                           : chosen < d_.servants_.size() && in.policy->contains(chosen),
-            "policy: chooses one that is not free", chosen);
-      check(in.attached == seen.attached && in.usable == seen.usable && in.local == seen.local &&
-                in.remote == seen.remote && in.free == seen.free && in.spare == seen.spare,
-            "class: servants", number);
-      check((d_.free_classes_ >> number & 1) == (seen.free + seen.spare != 0), "class: free",
-            number);
-    }
+    servants_of_classes();
     check(bound_ + parts_bound_ == in_state(RequestState::bound), "bound: count", bound_);
     check(parts_ + d_.barrier_unsent_ == d_.barrier_left_, "broadcast: parts", parts_);
     check(held_ == members<&Servant::of_barrier>(d_.servants_, d_.held_, "held").size(), "held",

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <utility>
 
 namespace mserve::broker {
@@ -46,7 +47,7 @@ std::optional<std::uint32_t> share_of(std::string_view text) {
       !(percent >= 0 && percent <= 100)) {
     return std::nullopt;
   }
-  return static_cast<std::uint32_t>(percent * 100 + 0.5);
+  return static_cast<std::uint32_t>(std::lround(percent * 100));
 }
 
 /// Letters, digits, dots and underscores, not beginning with a digit or an underscore.
