@@ -251,6 +251,7 @@ void ReferenceModel::left(std::uint32_t servant, bool answer, Nanos now) {
     return;
   }
   servants_[servant] = {};
+  std::erase(held_, servant);
   for (Opening& opening : openings_) {
     opening.servant = opening.servant == servant ? kNone : opening.servant;
   }
