@@ -11,14 +11,31 @@
 
 namespace mserve::broker {
 
+/// Takes the first of the tags, parted by blanks, off their front; empty where blanks follow each
+/// other.
+[[nodiscard]] inline std::string_view take_tag(std::string_view& tags) noexcept {
+  const std::string_view tag = tags.substr(0, tags.find(' '));
+  tags.remove_prefix(tag.size() < tags.size() ? tag.size() + 1 : tag.size());
+  return tag;
+}
+
+/// Whether `word`, which is not empty, is one of the tags.
+[[nodiscard]] inline bool has_tag(std::string_view tags, std::string_view word) noexcept {
+  while (!tags.empty()) {
+    if (take_tag(tags) == word) {
+      return true;
+    }
+  }
+  return false;
+}
+
 /// The number in the last `weight=N` of the tags; 1 when there is none. Nothing when N is not a
 /// whole number from 1 to kWeightMax.
 [[nodiscard]] inline std::optional<std::uint32_t> weight_of(std::string_view tags) noexcept {
   constexpr std::string_view kKey = "weight=";
   std::uint32_t weight = 1;
   while (!tags.empty()) {
-    const std::string_view tag = tags.substr(0, tags.find(' '));
-    tags.remove_prefix(tag.size() < tags.size() ? tag.size() + 1 : tag.size());
+    const std::string_view tag = take_tag(tags);
     if (!tag.starts_with(kKey)) {
       continue;
     }

@@ -3,6 +3,8 @@
 
 #include <charconv>
 
+#include "control/servant_tags.hpp"
+
 namespace mserve::broker {
 
 std::optional<ServantTarget> ServantTarget::parse(std::string_view text) {
@@ -42,17 +44,6 @@ bool ServantTarget::matches(std::uint32_t number, std::string_view name,
     return name == name_;
   }
   return word_.empty() || has_tag(tags, word_);
-}
-
-bool has_tag(std::string_view tags, std::string_view word) noexcept {
-  while (!tags.empty()) {
-    const std::string_view tag = tags.substr(0, tags.find(' '));
-    if (tag == word) {
-      return true;
-    }
-    tags.remove_prefix(tag.size() < tags.size() ? tag.size() + 1 : tag.size());
-  }
-  return false;
 }
 
 }  // namespace mserve::broker

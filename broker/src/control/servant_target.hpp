@@ -37,7 +37,4 @@ class ServantTarget {
   std::string word_;          ///< Empty: not by tag.
 };
 
-/// Whether `word` is one of the words of `tags`.
-[[nodiscard]] bool has_tag(std::string_view tags, std::string_view word) noexcept;
-
 }  // namespace mserve::broker

@@ -5,7 +5,7 @@
 #include <iterator>
 #include <utility>
 
-#include "control/servant_target.hpp"
+#include "control/servant_tags.hpp"
 #include "gateway/admin_call.hpp"
 #include "gateway/object_writer.hpp"
 #include "mserve/kdb/codec.hpp"

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "control/servant_tags.hpp"
+
 namespace mserve::broker {
 
 namespace {
@@ -12,11 +14,10 @@ namespace {
 std::string pool_key(std::string_view tags) {
   std::vector<std::string_view> words;
   while (!tags.empty()) {
-    const std::size_t end = std::min(tags.find(' '), tags.size());
-    if (end != 0 && !tags.starts_with("weight=")) {
-      words.push_back(tags.substr(0, end));
+    const std::string_view tag = take_tag(tags);
+    if (!tag.empty() && !tag.starts_with("weight=")) {
+      words.push_back(tag);
     }
-    tags.remove_prefix(std::min(end + 1, tags.size()));
   }
   std::sort(words.begin(), words.end());
   words.erase(std::unique(words.begin(), words.end()), words.end());

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <utility>
 
+#include "control/servant_tags.hpp"
+
 namespace mserve::broker {
 
 namespace {
@@ -14,11 +16,9 @@ namespace {
 std::vector<std::string_view> words_of(std::string_view text) {
   std::vector<std::string_view> words;
   while (!text.empty()) {
-    const std::size_t end = std::min(text.find(' '), text.size());
-    if (end != 0) {
-      words.push_back(text.substr(0, end));
+    if (const std::string_view word = take_tag(text); !word.empty()) {
+      words.push_back(word);
     }
-    text.remove_prefix(std::min(end + 1, text.size()));
   }
   return words;
 }
@@ -147,10 +147,7 @@ bool read_selector(const std::vector<std::string_view>& words, Selector& selecto
 }  // namespace
 
 bool Selector::matches(std::string_view tags) const {
-  const std::vector<std::string_view> words = words_of(tags);
-  const auto has = [&](const std::string& tag) {
-    return std::find(words.begin(), words.end(), tag) != words.end();
-  };
+  const auto has = [&](const std::string& tag) { return has_tag(tags, tag); };
   return std::all_of(with.begin(), with.end(), has) &&
          std::none_of(without.begin(), without.end(), has);
 }
