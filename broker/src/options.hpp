@@ -29,7 +29,6 @@ struct BrokerOptions {
   kdb::RouteRule route;            ///< Told to each peer when it attaches.
   std::string route_plugin_file;   ///< Not empty: it takes the place of `route`.
   Plugins plugins;                 ///< Of these two files, once load_plugins() was called.
-  std::vector<std::string> rules;  ///< Text of `placement`, as given.
   std::vector<Rule> placement;     ///< Which requests go to which servants.
   bool rules_may_come = false;     ///< There is a configuration file, which may bring some later.
   bool sticky = false;             ///< What one connection asks stays on one servant.

@@ -65,7 +65,6 @@ void add_rules(CLI::App& app, BrokerOptions& o) {
   app.add_option_function<std::vector<std::string>>(
          "--rule",
          [&o](const std::vector<std::string>& texts) {
-           o.rules = texts;
            o.placement.clear();
            for (const std::string& text : texts) {
              std::string fault;
