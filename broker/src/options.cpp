@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdlib>
 
+#include "access/ring_access.hpp"
 #include "mserve/shm/directory.hpp"
 #include "mserve/shm/layout.hpp"
 #include "placement/class_table.hpp"
@@ -77,8 +78,9 @@ std::vector<std::string> BrokerOptions::validate() const {
         "--q-args is for q scripts; a program's arguments go into --servant-args");
   check(hosts.empty() || launches_q(),
         "hosts behind the command are for q scripts; start other servants there yourself");
-  check(allow_users.empty() || !socket_group.empty(),
-        "--allow-user: other users also need --socket-group to reach the socket");
+  check((allow_users.empty() && allow_groups.empty()) || !socket_group.empty(),
+        "--allow-user, --allow-group: other users also need --socket-group to reach the socket");
+  (void)RingAccess::find_groups(allow_groups, faults);
   check(servant_count < max_sessions, "more servants than --max-sessions");
   check(max_connections >= 1 && max_connections <= 65536, "--max-connections: 1 to 65536");
   check(ring_size_ok(gateway_ring, shm::kRingBytesMax) && gateway_ring >= 64U << 10,

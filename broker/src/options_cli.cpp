@@ -205,6 +205,11 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std
          "uid that may attach beside root and the broker's own user (repeat it for more); needs "
          "--socket-group")
       ->allow_extra_args(false);
+  app.add_option(
+         "--allow-group", o.allow_groups,
+         "Group whose members may attach as well (repeat it for more); needs --socket-group")
+      ->option_text("GROUP")
+      ->allow_extra_args(false);
   app.add_option("--socket-group", o.socket_group,
                  "Group whose members can reach the socket (0660) and read the counters")
       ->option_text("GROUP [nobody but the user]");

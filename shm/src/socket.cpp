@@ -8,8 +8,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 #include "mserve/shm/clock.hpp"
 
@@ -288,6 +290,23 @@ Result<Credentials> peer_credentials(int fd) noexcept {
     return Error{Errc::os, ENOTCONN, "peer credentials"};
   }
   return Credentials{credentials.pid, credentials.uid, credentials.gid};
+}
+
+bool peer_is_member(int fd, const Credentials& who, std::span<const gid_t> groups) {
+  const auto wanted = [&](gid_t gid) {
+    return std::find(groups.begin(), groups.end(), gid) != groups.end();
+  };
+  if (wanted(who.gid)) {
+    return true;
+  }
+  std::vector<gid_t> all;
+  socklen_t bytes = 0;
+  (void)::getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, nullptr, &bytes);  // ERANGE, and how many
+  all.resize(bytes / sizeof(gid_t));
+  if (all.empty() || ::getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, all.data(), &bytes) != 0) {
+    return false;
+  }
+  return std::any_of(all.begin(), all.end(), wanted);
 }
 
 Result<UniqueFd> open_pidfd(pid_t pid) noexcept {

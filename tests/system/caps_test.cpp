@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Limits that a broker was given: reached, each refuses with its reason, and others go on.
-#include <grp.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <stdexcept>
 
@@ -139,33 +137,6 @@ TEST(Caps, WithoutServantsARequestFailsAtOnce) {
   Client client = broker.client();
   EXPECT_EQ(status_of(call_opaque(client, pattern(10))), Errc::no_servant);
   EXPECT_EQ(status_of(call_opaque(client, pattern(1'000'000))), Errc::no_servant);
-}
-
-/// Attaches as another user; 0 when the broker let it, else the Errc.
-int attach_as(const Broker& broker, uid_t uid, gid_t gid) {
-  Process peer([&] {
-    if (setgroups(0, nullptr) != 0 || setgid(gid) != 0 || setuid(uid) != 0) {
-      return 255;
-    }
-    std::string reason;
-    const auto client = one_more(broker, reason);
-    return client ? 0 : static_cast<int>(client.error().code);
-  });
-  return peer.wait();
-}
-
-TEST(OtherUsers, AttachOnlyIfTheyAreNamedAndInTheSocketGroup) {
-  if (geteuid() != 0) {
-    GTEST_SKIP() << "only root can try what other users may do";
-  }
-  constexpr uid_t kNamed = 60'001;
-  constexpr uid_t kStranger = 60'002;
-  constexpr gid_t kNoGroup = 65'534;  // Debian's nogroup
-  const Broker broker(with({"--socket-group", "nogroup", "--allow-user", std::to_string(kNamed)}));
-  EXPECT_EQ(attach_as(broker, kNamed, kNoGroup), 0);
-  EXPECT_EQ(attach_as(broker, kStranger, kNoGroup), static_cast<int>(Errc::access));
-  EXPECT_NE(attach_as(broker, kNamed, kNamed), 0) << "not in the group";
-  (void)broker.wait_for_log("uid " + std::to_string(kStranger));
 }
 
 }  // namespace

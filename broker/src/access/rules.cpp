@@ -37,6 +37,11 @@ std::shared_ptr<const Role> AccessRules::admit(std::string_view user,
   return right && known != nullptr ? role_of(*known) : nullptr;
 }
 
+std::shared_ptr<const Role> AccessRules::role_named(std::string_view user) const {
+  const User* const known = users_.find(user);
+  return known != nullptr ? role_of(*known) : nullptr;
+}
+
 std::shared_ptr<const Role> AccessRules::role_of(const User& user) const {
   if (restricts_) {
     return roles_.find(user.role);

@@ -25,6 +25,12 @@ std::uint64_t mark_of(std::uint32_t tag, std::uint32_t number) {
   return std::uint64_t{tag} << 32 | number;
 }
 
+RingAccess ring_access_of(const BrokerOptions& options) {
+  std::vector<std::string> told_before;
+  return {options.allow_users, RingAccess::find_groups(options.allow_groups, told_before),
+          options.gateway.access};
+}
+
 std::string describe(const Session& s) {
   return std::string(s.is_servant() ? "servant=" : "client=") + s.name +
          " session=" + std::to_string(s.number + 1) + " pid=" + std::to_string(s.pid);
@@ -40,6 +46,7 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
       listener_(std::move(listener)),
       launcher_(std::move(launcher)),
       reload_(std::move(reload)),
+      ring_access_(ring_access_of(options)),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       sessions_(options.max_sessions),
       detaching_(options.max_sessions),
@@ -286,6 +293,7 @@ void ControlPlane::read_configuration_again() {
   tell(*links_.commands, links_.command_fd, change);
   if (links_.gateway != nullptr && read.options.gateway.access != nullptr) {
     links_.gateway->set_access(read.options.gateway.access);
+    ring_access_.set_access(read.options.gateway.access);
   }
 }
 

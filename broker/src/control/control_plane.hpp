@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "access/ring_access.hpp"
 #include "control/launcher.hpp"
 #include "control/log.hpp"
 #include "control/reserve.hpp"
@@ -192,6 +193,7 @@ class ControlPlane {
   shm::UniqueFd listener_;
   Launcher launcher_;
   Reload reload_;
+  RingAccess ring_access_;
   shm::UniqueFd epoll_;
   std::unordered_map<std::uint32_t, Handshake> handshakes_;
   std::uint32_t next_handshake_ = 0;

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The control plane's side of shm/README.md section 1: strangers in, sessions out.
 #include <sys/epoll.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <array>
 
 #include "control/control_plane.hpp"
@@ -41,14 +39,8 @@ void ControlPlane::accept_all() {
              {Errc::access, "your process cannot be seen from here: another PID namespace"}, {});
       continue;
     }
-    const uid_t uid = who.value().uid;
-    const bool allowed = uid == geteuid() || uid == 0 ||
-                         std::find(options_.allow_users.begin(), options_.allow_users.end(), uid) !=
-                             options_.allow_users.end();
-    if (!allowed) {
-      refuse(socket.get(),
-             {Errc::access, "uid " + std::to_string(uid) + " may not attach; see --allow-user"},
-             who.value());
+    if (const auto reason = ring_access_.refuse(socket.get(), who.value())) {
+      refuse(socket.get(), {Errc::access, *reason}, who.value());
     } else if (handshakes_.size() >= kHandshakesMax) {
       refuse(socket.get(), {Errc::busy, "too many handshakes at once; try again"}, who.value());
     } else {
@@ -116,6 +108,7 @@ bool ControlPlane::take_hello(Handshake& handshake, std::span<const std::byte> b
     refusal = {Errc::access, "an operator retired this servant; start its program anew"};
   } else if (maker_.welcome(hello.value(), handshake.who, handshake.socket, handshake.draft,
                             refusal)) {
+    handshake.draft.session->bars_options = ring_access_.bars_options(handshake.who.uid);
     if (handshake.draft.define) {
       Command define;
       define.kind = Command::Kind::pool_defined;

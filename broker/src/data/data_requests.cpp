@@ -167,6 +167,11 @@ void DataPlane::set_terms(Submit& submit, const shm::RequestTerms& wanted,
 
 bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,
                       std::uint8_t flags, RequestId& id) {
+  if ((flags & shm::kFlagPair) != 0 && origin.session->bars_options) [[unlikely]] {
+    counters_.refused->add();
+    answer_status(origin, client_id, Errc::access, /*reply_begun=*/false);
+    return false;
+  }
   const Submitted submitted = dispatcher_.on(submit, now());
   if (submitted.refusal != Refusal::none) [[unlikely]] {
     counters_.refused->add();

@@ -46,6 +46,7 @@ struct Session {
   shm::UniqueFd pidfd;
   pid_t pid = 0;
   uid_t uid = 0;
+  bool bars_options = false;  ///< Of a client: it may not send a pair, whose options name users.
   std::uint32_t credit = 1;
   std::uint32_t weight = 1;  ///< Of a servant.
   bool remote = false;       ///< A servant of tier 1.

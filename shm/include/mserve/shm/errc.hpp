@@ -21,11 +21,11 @@ enum class Errc : std::uint16_t {
   not_attached = 6,  ///< No session now; attach first or wait until the broker is back.
   invalid = 7,       ///< An argument of the call is out of its documented range.
 
-  os = 20,                ///< The kernel said no; see Error::os_errno.
-  no_broker = 21,         ///< Nobody listens under that name. Start the broker or check --name.
-  access = 22,            ///< The broker does not take this user. Ask for --allow-user.
-  no_memory = 23,         ///< A cap on shared bytes, sessions or descriptors is reached.
-  in_use = 24,            ///< A live broker already has this name.
+  os = 20,         ///< The kernel said no; see Error::os_errno.
+  no_broker = 21,  ///< Nobody listens under that name. Start the broker or check --name.
+  access = 22,     ///< The broker does not take this user, or options from him; see --allow-user.
+  no_memory = 23,  ///< A cap on shared bytes, sessions or descriptors is reached.
+  in_use = 24,     ///< A live broker already has this name.
   unsafe_directory = 25,  ///< The rendezvous directory belongs to somebody else or is too open.
 
   protocol = 40,             ///< The other side sent something that the protocol does not allow.

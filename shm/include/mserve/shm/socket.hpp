@@ -78,6 +78,11 @@ struct Credentials {
 /// SO_PEERCRED. @return `os` for anything but a connected Unix socket.
 [[nodiscard]] Result<Credentials> peer_credentials(int fd) noexcept;
 
+/// Whether the other end belongs to one of these groups, as its primary (who.gid) or a
+/// supplementary one, as the kernel recorded them at connect time. Allocates.
+/// @param who  what peer_credentials() said of it.
+[[nodiscard]] bool peer_is_member(int fd, const Credentials& who, std::span<const gid_t> groups);
+
 /// A descriptor that becomes readable when process `pid` ends. Re-check the socket afterwards: only
 /// if it is still connected was the pid not reused in between.
 /// @return `os`: ESRCH (gone already), ENOSYS (kernel before 5.3: rely on the hang-up alone).
