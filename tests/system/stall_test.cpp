@@ -140,27 +140,36 @@ TEST(Stall, AClientThatReadsNoSmallAnswersIsClosedAtItsLimit) {
 TEST(Stall, ManyClientsThatDoNotReadCostNobodyElseTheirSession) {
   // Kept answers of all used to share one client's bound, and whoever came next was closed.
   BrokerSetup setup;
-  setup.args = {"--max-pending-bytes", "1m", "--max-queue-bytes", "1m"};
+  // All that is asked fits the queue, so that nobody is told that the broker is busy.
+  setup.args = {"--max-pending-bytes", "1m", "--max-queue-bytes", "8m"};
   setup.servants = 1;
   setup.servant_args = "--rows 0";
   const Broker broker(setup);
   const Bytes payload = pattern(8000);
+  // Less for each than its own bound with what its ring takes, but more for all.
+  constexpr std::uint64_t kHoarders = 6;
+  constexpr std::uint64_t kEach = 90;
   std::vector<std::unique_ptr<RawPeer>> hoarders;
-  for (std::uint64_t n = 1; n <= 6; ++n) {
+  for (std::uint64_t n = 1; n <= kHoarders; ++n) {
     hoarders.push_back(std::make_unique<RawPeer>(raw_client(broker)));
-    // Less than its own bound with what its ring takes: alone it would never be closed.
-    std::uint64_t sent = 0;
-    while (sent < 90 && !hoarders.back()->closed()) {
-      sent += hoarders.back()->try_send(request_header(sent + 1), {}, payload) ? 1U : 0U;
+    for (std::uint64_t id = 1; id <= kEach; ++id) {
+      ASSERT_TRUE(hoarders.back()->send(request_header(id), {}, payload));
     }
   }
   RawPeer small = raw_client(broker);
-  for (std::uint64_t id = 1; id <= 100; ++id) {
+  constexpr std::uint64_t kSmall = 100;
+  for (std::uint64_t id = 1; id <= kSmall; ++id) {
     ASSERT_TRUE(small.send(request_header(id), {}, pattern(100)));
   }
+  broker.wait_for_counter("requests", kHoarders * kEach + kSmall);
+  broker.wait_for_counter("queued", 0);
+  broker.wait_for_counter("running", 0);
   Client other = broker.client();
   for (int i = 0; i < 50; ++i) {
     expect_echo(other, pattern(8000));
+  }
+  for (const auto& hoarder : hoarders) {
+    EXPECT_FALSE(hoarder->closed());
   }
   EXPECT_FALSE(small.closed());
   EXPECT_TRUE(other.attached());
