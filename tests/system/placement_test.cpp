@@ -99,6 +99,20 @@ TEST(Placement, WithoutServantsOfItsOwnARequestGoesToTheFallback) {
   EXPECT_EQ(answer.error().code, Errc::no_servant);
 }
 
+TEST(Placement, WhatNoLaunchedServantCanRunFailsAtOnceAndTheRestWaitsForTheirRestart) {
+  BrokerSetup setup;
+  setup.args = {"--rule", "fn=proc1 -> group=hdb", "--rule", "fn=proc2 -> group=nobody"};
+  setup.servants = 1;
+  setup.servant_args = "--rows 1000 --group hdb";
+  const Broker broker(setup);
+  Client client = broker.client();
+  EXPECT_EQ(mserve::query(client, "proc2 `IBM", {}, watchdog()).error().code, Errc::no_servant);
+  ASSERT_EQ(::kill(broker.launched().front(), SIGKILL), 0);
+  broker.wait_for_counter("servants", 0);
+  EXPECT_EQ(mserve::query(client, "proc2 `IBM", {}, watchdog()).error().code, Errc::no_servant);
+  EXPECT_TRUE(mserve::query(client, "proc1 `IBM", {}, watchdog()));
+}
+
 TEST(Placement, ACanaryServesTheSameUsersEveryTime) {
   const PlacingBroker broker(
       {"--policy", "even", "--rule", "share=30% -> version=canary else !version=canary", "--rule",

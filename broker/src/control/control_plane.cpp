@@ -63,8 +63,8 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
     watch(launcher_.fd(), Tag::launcher, 0, EPOLLIN);
     launcher_.start();
   }
-  launcher_lives_ = servants_expected_ = options_.servant_count > 0;
-  command(Command::Kind::servants_expected, nullptr, servants_expected_);
+  launcher_lives_ = options_.servant_count > 0;
+  look_at_expected();
   if (std::string fault; !apply_rules(options_.placement, fault)) {
     log(LogLevel::error, "rules_refused reason=\"" + fault + "\"");
   }
@@ -119,7 +119,7 @@ void ControlPlane::handle(std::uint64_t mark, std::uint32_t events) {
             "launcher_gone servants are not restarted any more; restart the broker");
         launcher_lives_ = false;
         call_off_reserve();
-        expect_servants(false);
+        look_at_expected();
       }
       break;
     case Tag::handshake:
@@ -216,14 +216,6 @@ void ControlPlane::end_session(Session* session, Errc code, const char* where) {
   graveyard_.push_back(std::move(sessions_[number]));
 }
 
-/// Whether requests wait for servants that are on their way, when none is attached.
-void ControlPlane::expect_servants(bool expected) {
-  if (expected != servants_expected_) {
-    servants_expected_ = expected;
-    command(Command::Kind::servants_expected, nullptr, expected);
-  }
-}
-
 void ControlPlane::take_signals() {
   signalfd_siginfo info;
   while (read(links_.signal_fd, &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
@@ -250,6 +242,10 @@ bool ControlPlane::apply_rules(std::span<const Rule> rules, std::string& fault) 
     define.defined = defined;
     tell(*links_.commands, links_.command_fd, define);
   }
+  for (auto& [launched, last] : launched_last_) {
+    last.classes = maker_.classes().classes_of(last.tags);
+  }
+  look_at_expected();
   Command hold;
   hold.kind = Command::Kind::placement;
   hold.placement = std::move(change->placement);

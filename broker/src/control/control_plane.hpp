@@ -105,6 +105,7 @@ class ControlPlane {
     std::uint32_t number = 0;
     std::string name;
     std::string tags;
+    std::uint64_t classes = 0;  ///< Those of its tags.
   };
   /// A process that is not to attach as a servant again, for as long as it lives.
   struct Retired {
@@ -153,7 +154,8 @@ class ControlPlane {
   [[nodiscard]] bool serves_for(std::uint32_t launched, const Session* self) const noexcept;
   [[nodiscard]] std::vector<Operation::Part> absent_launched(const ServantTarget& target) const;
   void retire_launched(std::uint32_t launched, const Session* self);
-  void expect_servants(bool expected);
+  [[nodiscard]] std::uint64_t expected_classes() const;
+  void look_at_expected();
 
   // The reserve (spikes.cpp).
   template <class Do>
@@ -211,8 +213,9 @@ class ControlPlane {
   Nanos reserve_look_at_ = 0;
   std::map<std::uint32_t, LastSession> launched_last_;  // by Program::servant
   std::uint32_t servants_attached_ = 0;
-  bool launcher_lives_ = false;     // there is one, and it restarts servants
-  bool servants_expected_ = false;  // some are on their way, as far as we know
+  bool launcher_lives_ = false;               // there is one, and it restarts servants
+  std::set<std::uint32_t> launched_failing_;  // Program::servant; not attached, and keeps ending
+  std::uint64_t expected_classes_ = kEveryClass;  // what the data thread was told last
   bool ready_told_ = false;
   bool drained_ = false;
   State state_ = State::serving;

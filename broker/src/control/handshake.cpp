@@ -184,7 +184,7 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
     take_launch_events();  // who was started may have attached already
     note_launched(session);
     ++servants_attached_;
-    expect_servants(launcher_lives_);
+    look_at_expected();
     tell_ready();
   }
 }

@@ -30,12 +30,41 @@ void ControlPlane::take_launch_events() {
     if (event.kind == LaunchEvent::Kind::started) {
       find_reserve_sessions();
     }
-    if (event.restart_ms >= kKeepsEndingMs && servants_attached_ == 0 && servants_expected_ &&
-        !reserve_.can_start()) {
-      log(LogLevel::error,
-          "no_servants those launched keep ending: requests are refused until one attaches");
-      expect_servants(false);
+    const std::uint32_t launched = launcher_.programs()[event.program].servant;
+    if (event.restart_ms >= kKeepsEndingMs && !serves_for(launched, nullptr)) {
+      launched_failing_.insert(launched);
+      look_at_expected();
+      if (servants_attached_ == 0 && expected_classes_ == 0) {
+        log(LogLevel::error,
+            "no_servants those launched keep ending: requests are refused until one attaches");
+      }
     }
+  }
+}
+
+/// The classes of the launched servants that run or will: of one that never attached, every class.
+std::uint64_t ControlPlane::expected_classes() const {
+  std::uint64_t classes = 0;
+  for (std::uint32_t launched = 1; launcher_lives_ && launched <= options_.servant_count;
+       ++launched) {
+    if (launched_retired_.contains(launched) || launched_failing_.contains(launched)) {
+      continue;
+    }
+    const auto last = launched_last_.find(launched);
+    classes |= last != launched_last_.end() ? last->second.classes : kEveryClass;
+  }
+  return classes;
+}
+
+/// Requests of these classes wait, when no servant of theirs is attached.
+void ControlPlane::look_at_expected() {
+  const std::uint64_t classes = expected_classes();
+  if (classes != expected_classes_) {
+    expected_classes_ = classes;
+    Command tell_data;
+    tell_data.kind = Command::Kind::servants_expected;
+    tell_data.classes = classes;
+    tell(*links_.commands, links_.command_fd, tell_data);
   }
 }
 
@@ -90,7 +119,9 @@ void ControlPlane::note_launched(const Session& servant) {
     launched = launched_servant_of(servant.pid);
   }
   if (launched != 0) {
-    launched_last_[launched] = {servant.number, servant.name, servant.tags};
+    launched_last_[launched] = {servant.number, servant.name, servant.tags,
+                                maker_.classes().classes_of(servant.tags)};
+    launched_failing_.erase(launched);
   }
 }
 
@@ -146,8 +177,8 @@ void ControlPlane::retire_launched(std::uint32_t launched, const Session* self) 
   }
   if (launched_retired_.size() == options_.servant_count) {
     launcher_lives_ = false;  // nobody is started any more
-    expect_servants(false);
   }
+  look_at_expected();
 }
 
 }  // namespace mserve::broker

@@ -79,7 +79,8 @@ void ControlPlane::advance_leaving(std::uint32_t number, Nanos now, Nanos age) {
   if (reserve_.state(number) == Reserve::State::ending) {
     if (gone(number)) {
       reserve_.ended(number);
-      expect_servants(true);  // what is asked from here on can wait for it
+      launched_failing_.erase(number);  // what is asked from here on can wait for it
+      look_at_expected();
     }
     return;
   }

@@ -233,7 +233,7 @@ void DataPlane::take_commands() {
         }
         break;
       case Command::Kind::servants_expected:
-        dispatcher_.on(ServantsExpected{command.flag}, now());
+        dispatcher_.on(ServantsExpected{command.classes}, now());
         (void)decide();
         break;
       case Command::Kind::drain:

@@ -29,7 +29,7 @@ struct Command {
     suspend,
     resume,
     retire,             ///< It is suspended and runs nothing: close it for good.
-    servants_expected,  ///< `flag`: launched servants are on their way.
+    servants_expected,  ///< `classes`: launched servants of these are on their way.
     drain,              ///< Refuse new requests; report `drained` when nothing is left.
     drain_expired,      ///< Fail what is left, report `drained`.
     options,            ///< `dispatch`, `number` retries and `deadline` hold from here on.
@@ -45,6 +45,7 @@ struct Command {
   std::uint32_t number = 0;      ///< detach, suspend, resume, retire: which session,
   std::uint32_t generation = 0;  ///< and which of its lives.
   Options dispatch;              ///< options only.
+  std::uint64_t classes = 0;     ///< servants_expected only; as ServantsExpected has it.
   shm::DeadlineExt deadline;     ///< options only; kForever: none.
   PoolDefined pool{};
   ClassDefined defined{};

@@ -105,7 +105,7 @@ Submitted Dispatcher::accept(const Submit& event, Nanos now) noexcept {
     return refuse(Refusal::shutting_down);
   }
   const std::uint32_t number = effective_class(event.class_number);
-  if (number == kNone || (classes_[number].attached == 0 && !expected_)) {
+  if (number == kNone || (classes_[number].attached == 0 && hopeless(number))) {
     return refuse(Refusal::no_servant);
   }
   const std::uint64_t bytes = event.flow ? 0 : event.bytes;
@@ -298,7 +298,7 @@ bool Dispatcher::on(const ServantResumed& event, Nanos /*now*/) noexcept {
 
 void Dispatcher::on(const ServantsExpected& event, Nanos /*now*/) noexcept {
   settle();
-  expected_ = event.expected;
+  expected_ = event.classes;
   look_at_unbound();
   chores_ = true;
 }

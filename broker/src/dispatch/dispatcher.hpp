@@ -193,6 +193,7 @@ class Dispatcher {
     return (pools_[servants_[servant].pool] >> class_number & 1) != 0;
   }
   [[nodiscard]] std::uint32_t effective_class(std::uint32_t number) const noexcept;
+  [[nodiscard]] bool hopeless(std::uint32_t number) const noexcept;
   void count_servant(std::uint32_t servant, bool attached, Nanos now) noexcept;
   void count_usable(std::uint32_t servant, bool usable) noexcept;
   [[nodiscard]] std::uint32_t lost_class() const noexcept;
@@ -307,7 +308,7 @@ class Dispatcher {
   std::uint32_t free_servants_ = 0;
   std::uint32_t attached_ = 0;
   std::uint32_t vacant_ = 0;  // Chain of vacant request slots.
-  bool expected_ = true;
+  std::uint64_t expected_ = kEveryClass;
   bool draining_ = false;
   bool expired_ = false;     // DrainExpired was seen: nothing is dispatched any more.
   bool chores_ = false;      // One of the lists below the line may have something.

@@ -127,9 +127,8 @@ class DispatcherAudit {
                   d_.requests_[slot].class_number() == number,
               "retry: stranger", slot);
       }
-      const bool lost =
-          in.usable == 0 && in.queued != 0 &&
-          ((in.attached == 0 && !d_.expected_) || d_.effective_class(number) != number);
+      const bool lost = in.usable == 0 && in.queued != 0 &&
+                        (d_.hopeless(number) || d_.effective_class(number) != number);
       check(!lost || d_.chores_, "class: lost and forgotten", number);
     }
   }

@@ -111,12 +111,24 @@ void Dispatcher::count_usable(std::uint32_t index, bool usable) noexcept {
   look_at_unbound();
 }
 
+// Whether no servant of a class, or of those behind it, is attached or expected.
+bool Dispatcher::hopeless(std::uint32_t number) const noexcept {
+  std::uint32_t at = number;
+  for (std::uint32_t hops = 0; hops <= kClassesMax && at < classes_.size(); ++hops) {
+    if (classes_[at].attached != 0 || (expected_ >> at & 1U) != 0) {
+      return false;
+    }
+    at = classes_[at].fallback;
+  }
+  return true;
+}
+
 // A class whose requests nobody will run: kNone if there is none.
 std::uint32_t Dispatcher::lost_class() const noexcept {
   for (std::uint64_t left = busy_classes_; left != 0; left &= left - 1) {
     const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
     const Class& in = classes_[number];
-    if (in.usable == 0 && ((in.attached == 0 && !expected_) || effective_class(number) != number)) {
+    if (in.usable == 0 && (hopeless(number) || effective_class(number) != number)) {
       return number;
     }
   }
@@ -315,7 +327,7 @@ Decision Dispatcher::sweep_unbound() noexcept {
     enter_bound(node);
     return {};
   }
-  if (classes_[number].attached == 0 && !expected_) {
+  if (hopeless(number)) {
     ++unbound_left_;  // The rest of what it asked comes after this.
     return give_up(slot, FailReason::no_servant);
   }

@@ -152,11 +152,12 @@ struct ServantSuspended {
 struct ServantResumed {
   std::uint32_t servant;
 };
-/// Whether servants are on their way (launching, re-attaching): requests then wait for them even
-/// when none is attached. True at construction.
+/// Of which classes servants are on their way (launching, re-attaching): requests then wait for
+/// them even when none is attached. All at construction.
 struct ServantsExpected {
-  bool expected;
+  std::uint64_t classes;  ///< Bit n: of class n.
 };
+inline constexpr std::uint64_t kEveryClass = ~std::uint64_t{0};
 /// Somebody who asks appeared. The caller chooses the index, which may be one used before, as soon
 /// as that one was closed.
 struct OriginOpened {

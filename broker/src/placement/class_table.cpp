@@ -97,11 +97,19 @@ std::optional<ClassTable::Entry> ClassTable::enter(std::string_view tags) {
   }
   *vacant = {key, 1};
   const auto number = static_cast<std::uint32_t>(vacant - pools_.begin());
+  return Entry{number, PoolDefined{number, classes_with(key)}};
+}
+
+std::uint64_t ClassTable::classes_of(std::string_view tags) const {
+  return classes_with(pool_key(tags));
+}
+
+std::uint64_t ClassTable::classes_with(std::string_view key) const {
   std::uint64_t classes = 0;
   for (std::size_t at = 0; at < classes_.size(); ++at) {
     classes |= std::uint64_t{classes_[at].servants.matches(key)} << at;
   }
-  return Entry{number, PoolDefined{number, classes}};
+  return classes;
 }
 
 void ClassTable::leave(std::uint32_t pool) noexcept {

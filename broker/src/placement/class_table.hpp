@@ -39,6 +39,8 @@ class ClassTable {
   };
   /// A servant with these tags attaches. Nothing: kPoolsMax different sets of tags are attached.
   [[nodiscard]] std::optional<Entry> enter(std::string_view tags);
+  /// The classes that a servant with these tags is in, as bits.
+  [[nodiscard]] std::uint64_t classes_of(std::string_view tags) const;
   /// A servant of this pool is gone for good.
   void leave(std::uint32_t pool) noexcept;
 
@@ -54,6 +56,8 @@ class ClassTable {
   };
   [[nodiscard]] static std::uint32_t number_of(std::vector<Class>& classes,
                                                const Selector& servants, std::uint32_t fallback);
+
+  [[nodiscard]] std::uint64_t classes_with(std::string_view key) const;
 
   std::uint32_t classes_max_;
   std::vector<Class> classes_;

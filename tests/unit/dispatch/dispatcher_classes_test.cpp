@@ -98,7 +98,7 @@ TEST_F(DispatcherClasses, WithoutAServantTheFallbackServes) {
 }
 
 TEST_F(DispatcherClasses, WithoutServantAndFallbackItFails) {
-  desk.it.on(ServantsExpected{false}, desk.now);
+  desk.it.on(ServantsExpected{0}, desk.now);
   EXPECT_EQ(run(kHdb), 2U);
   EXPECT_EQ(run(kHdb), 3U);
   const RequestId queued = submit(kHdb);
@@ -113,6 +113,32 @@ TEST_F(DispatcherClasses, WithoutServantAndFallbackItFails) {
   EXPECT_EQ(desk.it.on(Submit{.origin = 0, .class_number = kHdb}, desk.now).refusal,
             Refusal::no_servant);
   EXPECT_EQ(run(kAny), 0U);
+}
+
+TEST_F(DispatcherClasses, WaitsForServantsThatAreExpectedForItOnly) {
+  EXPECT_TRUE(desk.it.on(ServantLeft{2}, desk.now));
+  EXPECT_TRUE(desk.it.on(ServantLeft{3}, desk.now));
+  const RequestId queued = submit(kHdb);
+  desk.expect_none();
+  desk.it.on(ServantsExpected{1U << kHdb}, desk.now);
+  desk.expect_none();
+  desk.it.on(ServantsExpected{1U << kAny}, desk.now);
+  const Decision failed = desk.next();
+  EXPECT_EQ(failed.request, queued);
+  EXPECT_EQ(failed.reason, FailReason::no_servant);
+  EXPECT_EQ(desk.it.on(Submit{.origin = 0, .class_number = kHdb}, desk.now).refusal,
+            Refusal::no_servant);
+}
+
+TEST_F(DispatcherClasses, WaitsForServantsThatAreExpectedForItsFallback) {
+  ASSERT_TRUE(desk.it.on(ClassDefined{.number = 2, .pools = 0, .fallback = kHdb}, desk.now));
+  EXPECT_TRUE(desk.it.on(ServantLeft{2}, desk.now));
+  EXPECT_TRUE(desk.it.on(ServantLeft{3}, desk.now));
+  desk.it.on(ServantsExpected{1U << kHdb}, desk.now);
+  const RequestId queued = submit(2);
+  desk.expect_none();
+  EXPECT_TRUE(desk.it.on(ServantJoined{.servant = 2, .pool = 1}, desk.now));
+  EXPECT_EQ(desk.sent(), queued);
 }
 
 TEST_F(DispatcherClasses, AClassNobodyDefinedHasNoServants) {
@@ -251,7 +277,7 @@ TEST_F(DispatcherSticky, WaitsForTheFirstServantThereIs) {
 TEST_F(DispatcherSticky, FailsWhenNobodyIsExpectedAnyMore) {
   const std::vector<RequestId> early = {desk.submit(0, 1), desk.submit(0, 2)};
   desk.expect_none();
-  desk.it.on(ServantsExpected{false}, desk.now);
+  desk.it.on(ServantsExpected{0}, desk.now);
   desk.expect_over(Decision::Kind::fail, early[0]);
   desk.expect_over(Decision::Kind::fail, early[1]);
 }

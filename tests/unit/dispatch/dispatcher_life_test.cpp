@@ -92,7 +92,7 @@ TEST(DispatcherRefusal, NoServantIsSaidOnlyWhenNoneIsExpected) {
   Desk desk;
   const RequestId early = desk.submit();
   desk.expect_none();
-  desk.it.on(ServantsExpected{false}, desk.now);
+  desk.it.on(ServantsExpected{0}, desk.now);
   const Decision decision = desk.next();
   EXPECT_EQ(decision.kind, Kind::fail);
   EXPECT_EQ(decision.reason, FailReason::no_servant);
@@ -176,7 +176,7 @@ TEST(DispatcherDeath, TheLastServantTakesTheQueueWithItUnlessOthersAreExpected) 
     for (const std::uint64_t route : {1U, 1U, 2U, 0U}) {
       desk.submit(route);
     }
-    desk.it.on(ServantsExpected{expected}, desk.now);
+    desk.it.on(ServantsExpected{expected ? kEveryClass : 0}, desk.now);
     desk.it.on(ServantLeft{0}, desk.now);
     std::set<std::uint32_t> failed;
     for (Decision decision = desk.next(); decision.kind != Kind::none; decision = desk.next()) {
@@ -320,7 +320,7 @@ TEST(DispatcherMass, SixteenThousandServantsMayDieAtOnce) {
   for (std::uint32_t count = 0; count < kMany; ++count) {
     ASSERT_EQ(desk.run(1 + count % 50, 0, count % 2 != 0), count);
   }
-  desk.it.on(ServantsExpected{false}, desk.now);
+  desk.it.on(ServantsExpected{0}, desk.now);
   for (std::uint32_t count = 0; count < kMany; ++count) {
     EXPECT_TRUE(desk.it.on(ServantLeft{count}, desk.now));
   }

@@ -252,9 +252,9 @@ class Schedule {
       case 6:
         return model_.closed(origin, dispatcher_.on(OriginClosed{origin}, now_));
       case 7: {
-        const bool expected = below(3) != 0;
-        dispatcher_.on(ServantsExpected{expected}, now_);
-        return model_.expected(expected);
+        const std::uint64_t classes = below(3) != 0 ? kEveryClass : random_();
+        dispatcher_.on(ServantsExpected{classes}, now_);
+        return model_.expected(classes);
       }
       case 8:
         if (!same_options_) {
@@ -331,8 +331,8 @@ class Schedule {
   // in the end; the others have nobody, and nobody is expected.
   void rejoin() {
     if (model_.running().empty() && dispatcher_.queued() != 0) {
-      dispatcher_.on(ServantsExpected{false}, now_);
-      model_.expected(false);
+      dispatcher_.on(ServantsExpected{0}, now_);
+      model_.expected(0);
       const ServantJoined event{next_to_join_ % limits_.servants_max, 1, false, 1,
                                 next_to_join_ % pools_};
       ++next_to_join_;

@@ -43,6 +43,20 @@ std::uint32_t ReferenceModel::effective_class(std::uint32_t number) const {
   return number;
 }
 
+// Whether nobody of a class or of its fallbacks is attached or on his way.
+bool ReferenceModel::hopeless(std::uint32_t number) const {
+  std::uint32_t at = number;
+  for (std::size_t hops = 0; hops <= class_fallback_.size() && at < class_fallback_.size();
+       ++hops) {
+    if ((expected_ >> at & 1U) != 0 ||
+        anybody(at, [](const Server& server) { return server.attached; })) {
+      return false;
+    }
+    at = class_fallback_[at];
+  }
+  return true;
+}
+
 // Every queued request may move to the fallback of its class at any time from now on.
 void ReferenceModel::widen_classes() {
   for (Asked& asked : live_) {
@@ -65,8 +79,6 @@ std::uint64_t ReferenceModel::queued_bytes() const {
 void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos now) {
   const std::uint32_t number =
       event.class_number < class_fallback_.size() ? effective_class(event.class_number) : kNone;
-  const bool attached =
-      number != kNone && anybody(number, [](const Server& server) { return server.attached; });
   const bool limbo =
       std::any_of(live_.begin(), live_.end(), [](const Asked& asked) { return asked.limbo; });
   const std::uint64_t bytes = event.flow ? 0 : event.bytes;
@@ -78,7 +90,7 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
     refusal = Refusal::unknown_origin;
   } else if (draining_) {
     refusal = Refusal::shutting_down;
-  } else if (number == kNone || (!attached && !expected_)) {
+  } else if (number == kNone || hopeless(number)) {
     refusal = Refusal::no_servant;
   } else if (live_.size() >= limits_.requests_max ||
              static_cast<std::uint64_t>(std::count_if(live_.begin(), live_.end(), of_origin)) >=

@@ -46,7 +46,7 @@ class ReferenceModel {
   void left(std::uint32_t servant, bool answer, Nanos now);
   void suspended(const ServantSuspended& event, bool answer);
   void resumed(std::uint32_t servant, bool answer);
-  void expected(bool expected) { expected_ = expected; }
+  void expected(std::uint64_t classes) { expected_ = classes; }
   void opened(const OriginOpened& event, bool answer);
   void closed(std::uint32_t origin, bool answer);
   void drain_began() { draining_ = true; }
@@ -155,6 +155,7 @@ class ReferenceModel {
     return class_of(asked) * kPriorities + asked.submit.priority;
   }
   [[nodiscard]] std::uint32_t effective_class(std::uint32_t number) const;
+  [[nodiscard]] bool hopeless(std::uint32_t number) const;
   void widen_classes();
   // It waits for one servant.
   [[nodiscard]] bool sticky(const Asked& asked) const {
@@ -228,7 +229,7 @@ class ReferenceModel {
   bool same_options_;
   bool fallbacks_;
   bool timed_ = false;  // Some request had a limit.
-  bool expected_ = true;
+  std::uint64_t expected_ = kEveryClass;
   bool draining_ = false;
   bool expired_ = false;
   std::uint64_t stamp_ = 0;

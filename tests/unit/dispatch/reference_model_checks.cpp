@@ -64,14 +64,16 @@ void ReferenceModel::decided(const Decision& decision, Nanos now, const Counters
         check(asked.began || asked.submit.flow || asked.sent > asked.submit.retries,
               "fail: could have been sent again");
         break;
-      case FailReason::no_servant:
-        check(!expected_, "fail: no_servant, but some are expected");
-        for (std::uint64_t left = fallbacks_ ? 0 : asked.classes; left != 0; left &= left - 1) {
-          check(!anybody(static_cast<std::uint32_t>(std::countr_zero(left)),
-                         [](const Server& server) { return server.attached; }),
-                "fail: no_servant, but there is one");
+      case FailReason::no_servant: {
+        std::uint64_t hopeless_ones = 0;
+        for (std::uint64_t left = asked.classes; left != 0; left &= left - 1) {
+          hopeless_ones |=
+              hopeless(static_cast<std::uint32_t>(std::countr_zero(left))) ? left & (~left + 1) : 0;
         }
+        check(fallbacks_ ? hopeless_ones != 0 : hopeless_ones == asked.classes,
+              "fail: no_servant, but there is one, or will be");
         break;
+      }
       case FailReason::shutdown:
         check(expired_, "fail: shutdown too early");
         break;
@@ -477,7 +479,7 @@ void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
             "quiet: a servant idles while a request that fell back waits");
       continue;
     }
-    check(expected_ || anybody_for(asked, [](const Server& server) { return server.attached; }),
+    check(!hopeless(static_cast<std::uint32_t>(std::countr_zero(asked.classes))),
           "quiet: waits for nobody");
     if (sticky(asked)) {
       quiet_sticky(asked);
