@@ -1,30 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many origins in one session, as the gateway has them, against a whole broker in this process (a
 // gateway must be the broker's own).
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <array>
-#include <csignal>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "control/broker.hpp"
-#include "control/launcher.hpp"
-#include "control/log.hpp"
 #include "mserve/shm/attachment.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/message.hpp"
-#include "support/temp_dir.hpp"
 #include "support/wait.hpp"
+#include "whole_broker.hpp"
 
 namespace mserve::broker {
 namespace {
 
 using test::wait_until;
+using test::WholeBroker;
 using Bytes = std::vector<std::byte>;
 
 Bytes bytes_of(const std::string& text) {
@@ -153,43 +146,10 @@ class Servant : public Peer {
 
 class Origins : public ::testing::Test {
  protected:
-  Origins() {
-    options_.name = "origins";
-    options_.directory = dir_.path();
-    options_.max_queue_bytes = options_.max_pending_bytes = 1U << 20;
-    options_.servant_ring = 64U << 10;
-    options_.client_ring = options_.gather_max = options_.retain_max = 16U << 10;
-    options_.gateway_ring = 256U << 10;
-    options_.max_connections = 4;
-    (void)set_log_level("error");
-  }
-  void start() {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);  // the broker's signalfd takes it
-    std::array<int, 2> ends{};
-    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
-    options_.ready_fd = ends[1];
-    thread_ = std::thread([this] {
-      std::string reason;
-      EXPECT_EQ(run_broker(options_, Launcher{}, {}, reason).code, Errc::ok) << reason;
-    });
-    // Its socket has a name a moment before anybody can connect to it.
-    std::array<char, 6> said{};
-    EXPECT_EQ(::read(ends[0], said.data(), said.size()), 6) << "a broker that is ready";
-    ::close(ends[0]);
-  }
-  ~Origins() override {
-    if (thread_.joinable()) {
-      ::kill(::getpid(), SIGTERM);
-      thread_.join();
-    }
-  }
+  void start() { broker_.start(); }
 
-  test::TempDir dir_;
-  BrokerOptions options_;
-  std::thread thread_;
+  WholeBroker broker_;
+  BrokerOptions& options_ = broker_.options();
 };
 
 TEST_F(Origins, AnswersComeBackByIdWhoeverAsked) {
