@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "dispatch/hash_index.hpp"
+#include "dispatch/large_array.hpp"
 #include "dispatch/node_list.hpp"
 #include "dispatch/nodes.hpp"
 #include "dispatch/policies.hpp"
@@ -320,20 +320,20 @@ class Dispatcher {
   std::uint64_t aged_classes_ = 0;  // Those with something in Class::aged.
   std::uint64_t dispatches_ = 0;    // Of classes.
 
-  std::vector<Class> classes_;
+  LargeArray<Class> classes_;
   std::array<std::uint64_t, kPoolsMax> pools_ = {};  // The classes of each.
-  std::vector<Request> requests_;
-  std::vector<Arrival> arrived_;  // By slot.
-  std::vector<Term> terms_;       // By slot; of those with kTimed.
-  TimerWheel timers_;             // By slot: while queued for waiting, while running for running.
-  std::vector<Servant> servants_;
-  std::vector<Warmth> warmths_;  // By servant, Limits::routes_per_servant of each.
-  std::vector<Route> routes_;
-  std::vector<RouteQueue> route_queues_;  // See queue_node().
-  std::vector<Desk> desks_;
-  std::vector<Origin> origins_;
-  std::vector<std::uint32_t> origin_of_;  // The caller's index -> node.
-  std::vector<Lane> lanes_;
+  LargeArray<Request> requests_;
+  LargeArray<Arrival> arrived_;  // By slot.
+  LargeArray<Term> terms_;       // By slot; of those with kTimed.
+  TimerWheel timers_;            // By slot: while queued for waiting, while running for running.
+  LargeArray<Servant> servants_;
+  LargeArray<Warmth> warmths_;  // By servant, Limits::routes_per_servant of each.
+  LargeArray<Route> routes_;
+  LargeArray<RouteQueue> route_queues_;  // See queue_node().
+  LargeArray<Desk> desks_;
+  LargeArray<Origin> origins_;
+  LargeArray<std::uint32_t> origin_of_;  // The caller's index -> node.
+  LargeArray<Lane> lanes_;
   HashIndex route_index_;
   HashIndex lane_index_;  // Key: desk and route.
   std::uint32_t vacant_route_ = 0;

@@ -35,9 +35,8 @@ class DispatcherAudit {
   }
 
   // The members of a list, in order. Stops at a broken link, and at more nodes than there are.
-  template <auto kLinks, class Node>
-  std::vector<std::uint32_t> members(const std::vector<Node>& nodes, const List& list,
-                                     std::string_view name) {
+  template <auto kLinks, class Nodes>
+  std::vector<std::uint32_t> members(const Nodes& nodes, const List& list, std::string_view name) {
     std::vector<std::uint32_t> found;
     std::uint32_t prev = kNone;
     for (std::uint32_t at = list.first; at != kNone; at = (nodes[at].*kLinks).next) {

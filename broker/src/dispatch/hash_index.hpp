@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
-#include <vector>
 
+#include "dispatch/large_array.hpp"
 #include "dispatch/types.hpp"
 
 namespace mserve::broker {
@@ -99,7 +99,7 @@ class HashIndex {
 
   std::uint64_t seed_;
   std::uint32_t mask_;
-  std::vector<Slot> slots_;
+  LargeArray<Slot> slots_;
 };
 
 }  // namespace mserve::broker

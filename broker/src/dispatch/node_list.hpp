@@ -2,14 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "dispatch/types.hpp"
 
 // Doubly linked lists threaded through arrays of nodes by index: no allocation, half the size of
 // pointers, and a node can be checked against the array's bounds. A node may carry several Links
 // and so be in several lists at once; a call names which by pointer to member, for example
-// append<&Request::order>(requests, list, slot).
+// append<&Request::order>(requests, list, slot). `Nodes` is the array: a vector or a LargeArray.
 namespace mserve::broker {
 
 struct Links {
@@ -23,8 +22,8 @@ struct List {
   [[nodiscard]] bool empty() const noexcept { return first == kNone; }
 };
 
-template <auto kLinks, class Node>
-void append(std::vector<Node>& nodes, List& list, std::uint32_t index) noexcept {
+template <auto kLinks, class Nodes>
+void append(Nodes& nodes, List& list, std::uint32_t index) noexcept {
   nodes[index].*kLinks = {list.last, kNone};
   if (list.last == kNone) {
     list.first = index;
@@ -35,8 +34,8 @@ void append(std::vector<Node>& nodes, List& list, std::uint32_t index) noexcept 
 }
 
 /// `index` must be in `list`.
-template <auto kLinks, class Node>
-void remove(std::vector<Node>& nodes, List& list, std::uint32_t index) noexcept {
+template <auto kLinks, class Nodes>
+void remove(Nodes& nodes, List& list, std::uint32_t index) noexcept {
   const Links links = nodes[index].*kLinks;
   if (links.prev == kNone) {
     list.first = links.next;
@@ -51,16 +50,16 @@ void remove(std::vector<Node>& nodes, List& list, std::uint32_t index) noexcept 
 }
 
 /// Asks for the node's cache line, if there is such a node; nothing waits for it.
-template <class Node>
-void prefetch(const std::vector<Node>& nodes, std::uint32_t index) noexcept {
+template <class Nodes>
+void prefetch(const Nodes& nodes, std::uint32_t index) noexcept {
   if (index < nodes.size()) {
     __builtin_prefetch(&nodes[index], 1);
   }
 }
 
 /// Moves `index`, which must be in `list`, to its end.
-template <auto kLinks, class Node>
-void make_last(std::vector<Node>& nodes, List& list, std::uint32_t index) noexcept {
+template <auto kLinks, class Nodes>
+void make_last(Nodes& nodes, List& list, std::uint32_t index) noexcept {
   if (list.last != index) {
     remove<kLinks>(nodes, list, index);
     append<kLinks>(nodes, list, index);

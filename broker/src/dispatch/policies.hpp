@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "dispatch/bitmap.hpp"
+#include "dispatch/large_array.hpp"
 #include "dispatch/node_list.hpp"
 #include "dispatch/types.hpp"
 
@@ -97,7 +97,7 @@ class MatchPolicy final : public ServantPolicy {
   Bitmap bare_;
   List roomy_;
   List used_;
-  std::vector<Node> nodes_;
+  LargeArray<Node> nodes_;
 };
 
 /// `least`: one that runs least; of several the least recently used.
@@ -119,7 +119,7 @@ class LeastPolicy final : public ServantPolicy {
   };
   List levels_[kLevels];
   std::uint64_t occupied_ = 0;  // Which of them are not empty.
-  std::vector<Node> nodes_;
+  LargeArray<Node> nodes_;
 };
 
 /// `weighted`: each free servant in proportion to its weight, smoothly: with weights 2 and 1 it is
@@ -152,7 +152,7 @@ class WeightedPolicy final : public ServantPolicy {
   }
   List days_[kDays];
   Bitmap occupied_;  // Which of them are not empty.
-  std::vector<Node> nodes_;
+  LargeArray<Node> nodes_;
   std::uint64_t today_ = 0;  // When today began; no turn is earlier, none a whole calendar later.
 };
 
@@ -179,7 +179,7 @@ class LongestIdle final : public ServantPolicy {
     bool entered = false;
   };
   List idle_;
-  std::vector<Node> nodes_;
+  LargeArray<Node> nodes_;
 };
 
 /// Makes policies that are not among those above.

@@ -5,8 +5,8 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
+#include "dispatch/large_array.hpp"
 #include "dispatch/node_list.hpp"
 #include "dispatch/types.hpp"
 
@@ -158,7 +158,7 @@ class TimerWheel {
 
   std::uint32_t tick_bits_;
   std::uint64_t present_ = 0;  // In ticks.
-  std::vector<Node> nodes_;    // By slot.
+  LargeArray<Node> nodes_;     // By slot.
   List due_;
   std::array<List, std::size_t{kWheels} * kPlaces> places_;
   std::array<std::uint64_t, kWheels> occupied_{};
