@@ -219,7 +219,16 @@ class Dispatcher {
   [[nodiscard]] std::uint32_t index_of(const Warmth& warmth) const noexcept {
     return static_cast<std::uint32_t>(&warmth - warmths_.data());
   }
-  [[nodiscard]] Warmth* warmth_of(std::uint32_t servant, std::uint32_t route) noexcept;
+  // Its place for the route; null if it does not hold it. Plain loops, here and below: there is one
+  // place as a rule.
+  [[nodiscard]] Warmth* warmth_of(std::uint32_t servant, std::uint32_t route) noexcept {
+    for (Warmth& warmth : warmths(servant)) {
+      if (warmth.route == route) {
+        return &warmth;
+      }
+    }
+    return nullptr;
+  }
   [[nodiscard]] bool holds(std::uint32_t servant, std::uint32_t route) noexcept {
     return warmth_of(servant, route) != nullptr;
   }
@@ -257,7 +266,23 @@ class Dispatcher {
   [[nodiscard]] FreeServant seen_free(std::uint32_t servant) const noexcept;
   void bar(std::uint32_t servant) noexcept;
   void unbar(std::uint32_t servant) noexcept;
-  void forget_expired(std::uint32_t servant, Nanos now) noexcept;
+  [[nodiscard]] bool expired(const Warmth& warmth, Nanos now) const noexcept {
+    return warmth.route != kNone && now - warmth.used >= options_.route_expire;
+  }
+  // A free servant that runs nothing and has not used a route for long does not hold it any more.
+  void forget_expired(std::uint32_t index, Nanos now) noexcept {
+    const Servant& servant = servants_[index];
+    if (servant.routes == 0 || servant.outstanding != 0 || options_.route_expire == kForever) {
+      return;
+    }
+    for (const Warmth& warmth : warmths(index)) {
+      if (expired(warmth, now)) [[unlikely]] {
+        give_up_expired(index, now);
+        return;
+      }
+    }
+  }
+  void give_up_expired(std::uint32_t servant, Nanos now) noexcept;
 
   // dispatcher_pick.cpp: who runs what next.
   [[nodiscard]] std::uint32_t route_of(const Request& request) const noexcept;
@@ -268,7 +293,8 @@ class Dispatcher {
   [[nodiscard]] bool ring_overtaken(const DeskQueue& queue) const noexcept;
   std::uint32_t servant_for(const Request& request, Nanos now) noexcept;
   std::uint32_t free_holder(std::uint32_t route, Nanos now) noexcept;
-  void note_affinity(const Request& request, std::uint32_t servant) noexcept;
+  void note_affinity(const Request& request, std::uint32_t route, std::uint32_t servant,
+                     bool held) noexcept;
   void prefetch_ahead(const DeskQueue& queue) const noexcept;
   Decision send(std::uint32_t slot, std::uint32_t servant, Nanos now) noexcept;
   Decision next_slow(Nanos now) noexcept;

@@ -288,15 +288,16 @@ std::uint32_t Dispatcher::free_holder(std::uint32_t route, Nanos now) noexcept {
   return kNone;
 }
 
-void Dispatcher::note_affinity(const Request& request, std::uint32_t servant) noexcept {
-  const std::uint32_t route = route_of(request);
+// @param held  the servant holds the request's route
+void Dispatcher::note_affinity(const Request& request, std::uint32_t route, std::uint32_t servant,
+                               bool held) noexcept {
   if (request.state == RequestState::bound) {
     ++counters_.bound;
   } else if (servants_[servant].remote) {
     ++counters_.remote;
   } else if (route == kNone) {
     ++counters_.unrouted;
-  } else if (holds(servant, route)) {
+  } else if (held) {
     ++counters_.hits;
   } else if (routes_[route].holders != 0) {
     ++counters_.spills;
@@ -347,14 +348,19 @@ Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) no
   if (free) [[likely]] {
     forget_expired(index, now);
   }
-  note_affinity(request, index);
+  Warmth* const warmth = route != kNone ? warmth_of(index, route) : nullptr;
+  note_affinity(request, route, index, warmth != nullptr);
   if (free) [[likely]] {
     leave_free(index, true);
   }
   ++servant.outstanding;
   if (route != kNone && !servant.remote && request.state != RequestState::bound) {
     // Before the request leaves its lane: the next of the lane then has a holder to wait for.
-    hold(index, route, now);
+    if (warmth != nullptr) {
+      warmth->used = now;
+    } else {
+      hold(index, route, now);
+    }
   }
   if (servant.outstanding < servant.credit && free) {
     enter_free(index);

@@ -48,12 +48,15 @@ void Dispatcher::place(std::uint32_t slot, bool moved) noexcept {
     return;
   }
   append<&Request::lane>(requests_, lanes_[lane].requests, slot);
-  // While older ones are still being let go (the wait was shortened), newer ones queue behind them.
-  const std::uint32_t before = request.lane.prev;
   // What may have to wait again for a holder (kAged) must not be overtaken by what is behind it.
-  const bool may_open = before == kNone || (requests_[before].flags &
-                                            (Request::kOpen | Request::kAged)) == Request::kOpen;
-  if ((wait() == 0 && class_of(request).aged.empty()) || (moved && may_open)) {
+  // Asked late: on a deep queue the one before is a load from memory.
+  const auto may_open = [&] {
+    const std::uint32_t before = request.lane.prev;
+    return before == kNone ||
+           (requests_[before].flags & (Request::kOpen | Request::kAged)) == Request::kOpen;
+  };
+  // While older ones are still being let go (the wait was shortened), newer ones queue behind them.
+  if ((wait() == 0 && class_of(request).aged.empty()) || (moved && may_open())) {
     open(slot);
     return;
   }
@@ -144,8 +147,9 @@ void Dispatcher::take_turn(std::uint32_t slot) noexcept {
     ++desk.left;
   }
   if (desk.in_ring) {
-    leave_ring(node);
-    enter_ring(node);
+    ++queue.ring_left;
+    desk.ring_turn = queue.ring_entered++;
+    make_last<&Desk::ring>(desks_, queue.ring, node);
   } else if (!was_open) {
     ++queue.ring_entered;
     ++queue.ring_left;

@@ -94,20 +94,9 @@ void Dispatcher::uncount_holder(std::uint32_t route) noexcept {
   }
 }
 
-// Its place for the route; null if it does not hold it.
-Warmth* Dispatcher::warmth_of(std::uint32_t servant, std::uint32_t route) noexcept {
-  const auto held = warmths(servant);
-  const auto found = std::find_if(held.begin(), held.end(),
-                                  [&](const Warmth& warmth) { return warmth.route == route; });
-  return found != held.end() ? &*found : nullptr;
-}
-
-// The servant must not be free while what it holds changes: here and below.
+// What it does not hold yet. The servant must not be free while what it holds changes: here and
+// below.
 void Dispatcher::hold(std::uint32_t servant, std::uint32_t route, Nanos now) noexcept {
-  if (Warmth* const warmth = warmth_of(servant, route)) {
-    warmth->used = now;
-    return;
-  }
   // A vacant place, else the least recently used.
   const auto held = warmths(servant);
   Warmth& place = *std::min_element(held.begin(), held.end(), [](const Warmth& a, const Warmth& b) {
@@ -149,7 +138,9 @@ FreeServant Dispatcher::seen_free(std::uint32_t index) const noexcept {
 void Dispatcher::enter_free(std::uint32_t index) noexcept {
   Servant& servant = servants_[index];
   servant.free = true;
-  update_bound_ready(index);
+  if (!servant.bound.empty()) [[unlikely]] {
+    update_bound_ready(index);
+  }
   const FreeServant seen = seen_free(index);
   for_classes_of(index, [&](Class& in, std::uint32_t number) {
     ++(servant.remote ? in.spare : in.free);
@@ -175,7 +166,9 @@ void Dispatcher::enter_free(std::uint32_t index) noexcept {
 void Dispatcher::leave_free(std::uint32_t index, bool sent) noexcept {
   Servant& servant = servants_[index];
   servant.free = false;
-  update_bound_ready(index);
+  if (!servant.bound.empty()) [[unlikely]] {
+    update_bound_ready(index);
+  }
   for_classes_of(index, [&](Class& in, std::uint32_t number) {
     --(servant.remote ? in.spare : in.free);
     (servant.remote ? in.spares.get() : in.policy)->leave(index, sent);
@@ -231,22 +224,11 @@ void Dispatcher::unbar(std::uint32_t index) noexcept {
   }
 }
 
-// A free servant that runs nothing and has not used a route for long does not hold it any more.
-void Dispatcher::forget_expired(std::uint32_t index, Nanos now) noexcept {
-  const Servant& servant = servants_[index];
-  if (servant.routes == 0 || servant.outstanding != 0 || options_.route_expire == kForever) {
-    return;
-  }
-  const auto expired = [&](const Warmth& warmth) {
-    return warmth.route != kNone && now - warmth.used >= options_.route_expire;
-  };
-  const auto held = warmths(index);
-  if (std::none_of(held.begin(), held.end(), expired)) {
-    return;
-  }
+// Makes it give up what it has not used for long.
+void Dispatcher::give_up_expired(std::uint32_t index, Nanos now) noexcept {
   leave_free(index);
-  for (Warmth& warmth : held) {
-    if (expired(warmth)) {
+  for (Warmth& warmth : warmths(index)) {
+    if (expired(warmth, now)) {
       give_up_route(warmth);
     }
   }

@@ -92,7 +92,7 @@ struct alignas(32) Lane {
 
 /// A route within a class, that somebody holds, queues for or runs. Exists while `refs` says so.
 /// Classes share no route, so whoever holds it may run what has it.
-struct Route {
+struct alignas(32) Route {
   std::uint64_t key;      ///< The hash that the client sent.
   std::uint32_t refs;     ///< Servants that hold it, lanes, and requests whose place it is.
   std::uint32_t holders;  ///< Servants that hold it and are not barred.
@@ -103,7 +103,7 @@ struct Route {
 };
 
 /// What is queued for a route at one priority. One per route and priority.
-struct RouteQueue {
+struct alignas(32) RouteQueue {
   List lanes;  ///< One lane per desk, in turn.
   std::uint32_t lane_count;
   std::uint32_t sweep_left;  ///< While in the released list: lanes still to look at.
@@ -183,14 +183,17 @@ struct alignas(64) Origin {
   bool sticky;
 };
 
-struct Servant {
+/// One cache line: with thousands of servants the next one to finish is not in the nearest cache.
+struct alignas(64) Servant {
   enum class State : std::uint8_t { vacant, attached, leaving };
 
-  List running;      ///< By Request::order, oldest first.
-  Links use;         ///< While leaving, that list.
-  List bound;        ///< Sticky origins with requests that wait for it, by Origin::of_servant.
-  Links ready;       ///< Dispatcher::bound_ready_: free, and with such origins.
-  Links of_barrier;  ///< Dispatcher::held_.
+  List running;  ///< By Request::order, oldest first.
+  List bound;    ///< Sticky origins with requests that wait for it, by Origin::of_servant.
+  union {        ///< In one of these at most: a free one is not held, and one that left is neither.
+    Links use{};       ///< While leaving, that list.
+    Links ready;       ///< Dispatcher::bound_ready_: free, and with such origins.
+    Links of_barrier;  ///< Dispatcher::held_.
+  };
   /// The request of the present broadcast that it has to run, until that is over.
   std::uint32_t broadcast = kNone;
   std::uint32_t stuck;  ///< Open sticky origins that are bound to it.
@@ -213,6 +216,7 @@ struct Servant {
   /// Gets nothing new, and nobody waits for it.
   [[nodiscard]] bool barred() const noexcept { return suspended || held || overruns != 0; }
 };
+static_assert(sizeof(Servant) == 64);
 
 /// A place for a route that a servant holds: its data is warm there. Each servant has
 /// Limits::routes_per_servant of them, side by side.
