@@ -296,6 +296,7 @@ class Dispatcher {
   void note_affinity(const Request& request, std::uint32_t route, std::uint32_t servant,
                      bool held) noexcept;
   void prefetch_ahead(const DeskQueue& queue) const noexcept;
+  void prefetch_lanes(const RouteQueue& queue) const noexcept;
   Decision send(std::uint32_t slot, std::uint32_t servant, Nanos now) noexcept;
   Decision next_slow(Nanos now) noexcept;
   Decision pick(Nanos now) noexcept;

@@ -192,6 +192,54 @@ Decision Dispatcher::pick_class(std::uint32_t number, Nanos now) noexcept {
   return decision;
 }
 
+// A deep queue does not fit the caches, and its lists lead from one cold line to the next. Who has
+// the turn after next is known now: by the time it comes, what it needs is here. Two turns, because
+// one decision takes less time than one load from memory.
+[[gnu::always_inline]] inline void Dispatcher::prefetch_ahead(
+    const DeskQueue& queue) const noexcept {
+  const std::uint32_t first = queue.ring.first;
+  if (first == kNone) {
+    return;
+  }
+  const std::uint32_t second = desks_[first].ring.next;
+  if (second == kNone) {  // One desk: its second request has the turn after next.
+    const std::uint32_t next = requests_[desks_[first].open.first].order.next;
+    if (next != kNone) {
+      prefetch(requests_, requests_[next].order.next);
+      prefetch(lanes_, requests_[next].place);
+    }
+    return;
+  }
+  const Request& soon = requests_[desks_[second].open.first];
+  if (soon.place != kNone && soon.lane.next == kNone) {
+    const Lane& lane = lanes_[soon.place];  // It will go with its last request.
+    prefetch(lanes_, lane.of_route.prev);
+    prefetch(lanes_, lane.of_route.next);
+    lane_index_.prefetch(std::uint64_t{lane.desk} << 32 | lane.route);
+  }
+  if (desks_[second].ring.next != kNone) {
+    const Request& later = requests_[desks_[desks_[second].ring.next].open.first];
+    prefetch(requests_, later.order.next);
+    prefetch(requests_, later.lane.next);
+    prefetch(lanes_, later.place);
+  }
+}
+
+// The same for a route: of its lanes the first has the next turn, the second the one after that.
+[[gnu::always_inline]] inline void Dispatcher::prefetch_lanes(
+    const RouteQueue& queue) const noexcept {
+  const Lane& soon = lanes_[queue.lanes.first];
+  const Request& next = requests_[soon.requests.first];
+  prefetch(requests_, next.order.prev);
+  prefetch(requests_, next.order.next);
+  prefetch(requests_, next.lane.next);
+  if (soon.of_route.next != kNone) {
+    const Lane& later = lanes_[soon.of_route.next];
+    prefetch(requests_, later.requests.first);
+    prefetch(lanes_, later.of_route.next);
+  }
+}
+
 // For the first ready route. Kind none: the structure changed, look again.
 Decision Dispatcher::pick_ready(DeskQueue& queue, Nanos now) noexcept {
   const std::uint32_t node = queue.ready.first;
@@ -220,6 +268,7 @@ Decision Dispatcher::pick_ready(DeskQueue& queue, Nanos now) noexcept {
     ++counters_.overtakes;
   }
   make_last<&Lane::of_route>(lanes_, route_queues_[node].lanes, lane);
+  prefetch_lanes(route_queues_[node]);
   make_last<&RouteQueue::listed>(route_queues_, queue.ready, node);
   return send(slot, servant, now);
 }
@@ -234,7 +283,9 @@ Decision Dispatcher::pick_fair(std::uint32_t desk, Nanos now) noexcept {
     append<&Request::order>(requests_, desks_[desk].waiting, slot);
     return {};
   }
-  return send(slot, servant, now);
+  const Decision decision = send(slot, servant, now);
+  prefetch_ahead(queue_of(requests_[slot].queue));
+  return decision;
 }
 
 // For a free servant of tier 1, whose time has come.
@@ -308,38 +359,6 @@ void Dispatcher::note_affinity(const Request& request, std::uint32_t route, std:
   }
 }
 
-// A deep queue does not fit the caches, and its lists lead from one cold line to the next. Who has
-// the turn after next is known now: by the time it comes, what it needs is here. Two turns, because
-// one decision takes less time than one load from memory.
-void Dispatcher::prefetch_ahead(const DeskQueue& queue) const noexcept {
-  const std::uint32_t first = queue.ring.first;
-  if (first == kNone) {
-    return;
-  }
-  const std::uint32_t second = desks_[first].ring.next;
-  if (second == kNone) {  // One desk: its second request has the turn after next.
-    const std::uint32_t next = requests_[desks_[first].open.first].order.next;
-    if (next != kNone) {
-      prefetch(requests_, requests_[next].order.next);
-      prefetch(lanes_, requests_[next].place);
-    }
-    return;
-  }
-  const Request& soon = requests_[desks_[second].open.first];
-  if (soon.place != kNone && soon.lane.next == kNone) {
-    const Lane& lane = lanes_[soon.place];  // It will go with its last request.
-    prefetch(lanes_, lane.of_route.prev);
-    prefetch(lanes_, lane.of_route.next);
-    lane_index_.prefetch(std::uint64_t{lane.desk} << 32 | lane.route);
-  }
-  if (desks_[second].ring.next != kNone) {
-    const Request& later = requests_[desks_[desks_[second].ring.next].open.first];
-    prefetch(requests_, later.order.next);
-    prefetch(requests_, later.lane.next);
-    prefetch(lanes_, later.place);
-  }
-}
-
 Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) noexcept {
   Request& request = requests_[slot];
   Servant& servant = servants_[index];
@@ -369,7 +388,6 @@ Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) no
     pending_ = kNone;
   } else {
     take_turn(slot);
-    prefetch_ahead(queue_of(request.queue));
   }
   --queued_;
   ++running_;

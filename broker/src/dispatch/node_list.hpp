@@ -49,10 +49,12 @@ void remove(Nodes& nodes, List& list, std::uint32_t index) noexcept {
   }
 }
 
-/// Asks for the node's cache line, if there is such a node; nothing waits for it.
+/// Asks for the node's cache line, if there is such a node; nothing waits for it. Always inline, as
+/// has to be every function that does nothing but call it: gcc takes a call of a function that only
+/// prefetches for one without effect and drops it.
 template <class Nodes>
-void prefetch(const Nodes& nodes, std::uint32_t index) noexcept {
-  if (index < nodes.size()) {
+[[gnu::always_inline]] inline void prefetch(const Nodes& nodes, std::uint32_t index) noexcept {
+  if (index != kNone) {
     __builtin_prefetch(&nodes[index], 1);
   }
 }
