@@ -112,11 +112,14 @@ Submitted Dispatcher::accept(const Submit& event, Nanos now) noexcept {
   // Retries come back uninvited, so queued_bytes_ may already be above the limit.
   const std::uint64_t room =
       limits_.queued_bytes_max - std::min(queued_bytes_, limits_.queued_bytes_max);
-  if (vacant_ == kNone || bytes > room ||
-      origins_[origin_of_[event.origin]].live >= limits_.origin_requests_max) {
+  Origin& origin = origins_[origin_of_[event.origin]];
+  if (vacant_ == kNone || bytes > room || origin.live >= limits_.origin_requests_max) {
     return refuse(Refusal::busy);
   }
   settle();
+  if (event.route != 0 && queued_ != 0 && !origin.desks.empty()) {
+    lane_index_.prefetch(lane_key(origin.desks.last, index_key(event.route, number)));
+  }
   const std::uint32_t slot = vacant_;
   Request& request = requests_[slot];
   vacant_ = request.order.next;
@@ -134,10 +137,6 @@ Submitted Dispatcher::accept(const Submit& event, Nanos now) noexcept {
     request.flags = Request::kTimed;
     terms_[slot] = {event.queue_timeout, event.run_timeout};
     set_timer(slot, event.queue_timeout, now);
-  }
-  Origin& origin = origins_[request.owner];
-  if (queued_ != 0 && request.place != kNone && !origin.desks.empty()) {
-    lane_index_.prefetch(std::uint64_t{origin.desks.last} << 32 | request.place);
   }
   ++origin.live;
   queued_bytes_ += bytes;

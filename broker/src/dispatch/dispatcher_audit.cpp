@@ -278,11 +278,9 @@ class DispatcherAudit {
           "lane: in the wrong queue", node);
     const auto slots = members<&Request::lane>(d_.requests_, lane.requests, "lane");
     check(!slots.empty(), "lane: empty", node);
-    const std::uint64_t key = std::uint64_t{lane.desk} << 32 | lane.route;
-    const auto key_of = [this](std::uint32_t at) {
-      return std::uint64_t{d_.lanes_[at].desk} << 32 | d_.lanes_[at].route;
-    };
-    check(d_.lane_index_.find(key, key_of) == node, "lane: not indexed", node);
+    check(lane.key == d_.lane_key(lane.desk, d_.index_key(lane.route)), "lane: key", node);
+    const auto key_of = [this](std::uint32_t at) { return d_.lanes_[at].key; };
+    check(d_.lane_index_.find(lane.key, key_of) == node, "lane: not indexed", node);
     bool open = true;
     for (const std::uint32_t slot : slots) {
       const Request& request = d_.requests_[slot];

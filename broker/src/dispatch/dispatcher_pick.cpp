@@ -215,7 +215,7 @@ Decision Dispatcher::pick_class(std::uint32_t number, Nanos now) noexcept {
     const Lane& lane = lanes_[soon.place];  // It will go with its last request.
     prefetch(lanes_, lane.of_route.prev);
     prefetch(lanes_, lane.of_route.next);
-    lane_index_.prefetch(std::uint64_t{lane.desk} << 32 | lane.route);
+    lane_index_.prefetch(lane.key);
   }
   if (desks_[second].ring.next != kNone) {
     const Request& later = requests_[desks_[desks_[second].ring.next].open.first];

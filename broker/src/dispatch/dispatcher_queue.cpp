@@ -223,19 +223,18 @@ void Dispatcher::leave_desk(std::uint32_t node) noexcept {
 }
 
 // The lane of this desk and route. A new one takes over the caller's reference to the route, an
-// existing one has its own. kNone if there is no room for a new one in the index.
+// existing one has its own. kNone if there is no room for a new one in the index, or if its key is
+// that of another one.
 std::uint32_t Dispatcher::lane_for(std::uint32_t desk, std::uint32_t route) noexcept {
-  const auto key_of = [this](std::uint32_t node) {
-    return std::uint64_t{lanes_[node].desk} << 32 | lanes_[node].route;
-  };
-  const std::uint64_t key = std::uint64_t{desk} << 32 | route;
-  const std::uint32_t found = lane_index_.find(key, key_of);
-  if (found != kNone) {
+  const std::uint64_t key = lane_key(desk, index_key(route));
+  const std::uint32_t found =
+      lane_index_.find(key, [this](std::uint32_t node) { return lanes_[node].key; });
+  if (found != kNone && lanes_[found].desk == desk && lanes_[found].route == route) {
     release_route(route);
     return found;
   }
   const std::uint32_t node = vacant_lane_;
-  if (!lane_index_.insert(key, node)) {
+  if (found != kNone || !lane_index_.insert(key, node)) {
     return kNone;
   }
   Lane& lane = lanes_[node];
@@ -243,6 +242,7 @@ std::uint32_t Dispatcher::lane_for(std::uint32_t desk, std::uint32_t route) noex
   lane.requests = {};
   lane.route = route;
   lane.desk = desk;
+  lane.key = key;
   const std::uint32_t priority = desks_[desk].queue % kPriorities;
   const std::uint32_t at = queue_node(route, priority);
   append<&Lane::of_route>(lanes_, route_queues_[at].lanes, node);
@@ -268,7 +268,7 @@ void Dispatcher::leave_lane(std::uint32_t slot) noexcept {
     return;
   }
   // The lane's reference becomes the request's.
-  lane_index_.erase(std::uint64_t{lane.desk} << 32 | lane.route, node);
+  lane_index_.erase(lane.key, node);
   const std::uint32_t priority = request.priority();
   const std::uint32_t at = queue_node(lane.route, priority);
   remove<&Lane::of_route>(lanes_, route_queues_[at].lanes, node);

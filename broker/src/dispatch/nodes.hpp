@@ -88,7 +88,9 @@ struct alignas(32) Lane {
   Links of_route;  ///< RouteQueue::lanes, vacant chain.
   std::uint32_t route;
   std::uint32_t desk;
+  std::uint64_t key;  ///< In Dispatcher::lane_index_.
 };
+static_assert(sizeof(Lane) == 32);
 
 /// A route within a class, that somebody holds, queues for or runs. Exists while `refs` says so.
 /// Classes share no route, so whoever holds it may run what has it.
