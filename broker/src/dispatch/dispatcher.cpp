@@ -117,7 +117,7 @@ Submitted Dispatcher::accept(const Submit& event, Nanos now) noexcept {
     return refuse(Refusal::busy);
   }
   settle();
-  if (event.route != 0 && queued_ != 0 && !origin.desks.empty()) {
+  if (event.route != 0 && deep() && !origin.desks.empty()) {
     lane_index_.prefetch(lane_key(origin.desks.last, index_key(event.route, number)));
   }
   const std::uint32_t slot = vacant_;

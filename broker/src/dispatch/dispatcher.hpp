@@ -118,6 +118,8 @@ class Dispatcher {
   friend class DispatcherAudit;
   // What next() may do without a decision before it answers `more`.
   static constexpr std::uint32_t kStepsMax = 32;
+  // A queue below this is in the caches, and to ask for it costs more than it brings.
+  static constexpr std::uint32_t kDeepQueue = 4096;
   // How many holders may turn out to be out of date before a request goes to any free servant.
   static constexpr std::uint32_t kHoldersTriedMax = 8;
 
@@ -300,6 +302,7 @@ class Dispatcher {
   std::uint32_t free_holder(std::uint32_t route, Nanos now) noexcept;
   void note_affinity(const Request& request, std::uint32_t route, std::uint32_t servant,
                      bool held) noexcept;
+  [[nodiscard]] bool deep() const noexcept { return queued_ >= kDeepQueue; }
   void prefetch_ahead(const DeskQueue& queue) const noexcept;
   void prefetch_lanes(const RouteQueue& queue) const noexcept;
   Decision send(std::uint32_t slot, std::uint32_t servant, Nanos now) noexcept;

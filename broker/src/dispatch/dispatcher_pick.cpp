@@ -268,7 +268,9 @@ Decision Dispatcher::pick_ready(DeskQueue& queue, Nanos now) noexcept {
     ++counters_.overtakes;
   }
   make_last<&Lane::of_route>(lanes_, route_queues_[node].lanes, lane);
-  prefetch_lanes(route_queues_[node]);
+  if (deep()) {
+    prefetch_lanes(route_queues_[node]);
+  }
   make_last<&RouteQueue::listed>(route_queues_, queue.ready, node);
   return send(slot, servant, now);
 }
@@ -284,7 +286,9 @@ Decision Dispatcher::pick_fair(std::uint32_t desk, Nanos now) noexcept {
     return {};
   }
   const Decision decision = send(slot, servant, now);
-  prefetch_ahead(queue_of(requests_[slot].queue));
+  if (deep()) {
+    prefetch_ahead(queue_of(requests_[slot].queue));
+  }
   return decision;
 }
 

@@ -49,14 +49,13 @@ void remove(Nodes& nodes, List& list, std::uint32_t index) noexcept {
   }
 }
 
-/// Asks for the node's cache line, if there is such a node; nothing waits for it. Always inline, as
+/// Asks for the node's cache line; nothing waits for it. Without a branch, which would often be
+/// mispredicted: kNone asks for some node's line. `nodes` must not be empty. Always inline, as
 /// has to be every function that does nothing but call it: gcc takes a call of a function that only
 /// prefetches for one without effect and drops it.
 template <class Nodes>
 [[gnu::always_inline]] inline void prefetch(const Nodes& nodes, std::uint32_t index) noexcept {
-  if (index != kNone) {
-    __builtin_prefetch(&nodes[index], 1);
-  }
+  __builtin_prefetch(&nodes[index != kNone ? index : 0], 1);
 }
 
 /// Moves `index`, which must be in `list`, to its end.
