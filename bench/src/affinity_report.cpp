@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 namespace mserve::bench {
@@ -91,10 +92,8 @@ void print_heading(std::FILE* out, const AffinityReport& r) {
              "measures   affinity: {} clients ask {} servants; {} us when the route is warm, {} us "
              "when it is not\n"
              "load       100 % = {:.0f} requests/s, what the servants do when every route is cold\n"
-             "arrivals   Poisson, seed {}; each policy gets the same ones\n"
-             "machine    {}, {} usable cores; {}; load {} before the run\n",
-             r.clients, r.servants, r.warm_ns / 1000, r.cold_ns / 1000, r.capacity(), r.seed,
-             r.machine.processor, r.machine.cores.size(), r.machine.kernel, r.machine.load);
+             "arrivals   Poisson, seed {}; each policy gets the same ones\n",
+             r.clients, r.servants, r.warm_ns / 1000, r.cold_ns / 1000, r.capacity(), r.seed);
 }
 
 void print_case(std::FILE* out, const AffinityReport& report, const AffinityCase& at) {
@@ -108,6 +107,35 @@ void print_case(std::FILE* out, const AffinityReport& report, const AffinityCase
     }
   }
   (void)std::fflush(out);
+}
+
+std::vector<Section> sections_of(const AffinityReport& report) {
+  std::vector<Section> all;
+  for (const AffinityCase& at : report.cases) {
+    for (std::size_t load = 0; load < at.cells.size(); ++load) {
+      Section s;
+      s.title = fmt::format("{} routes, {}, {} warm per servant, load {:g} %", at.routes,
+                            at.distribution(), at.warm_routes, report.loads[load]);
+      s.sample =
+          "from when a request was to be sent until its answer was taken; servants sleep while "
+          "they serve";
+      s.pinning = "none, all usable cores";
+      s.idle = "broker auto, clients and servants park";
+      for (std::size_t p = 0; p < at.cells[load].size(); ++p) {
+        Row row{report.policies[p], ""};
+        for (const AffinityResult& result : at.cells[load][p].repetitions) {
+          row.add(result.quantiles);
+        }
+        s.repetitions.resize(std::max(s.repetitions.size(), row.figures.size()));
+        s.rows.push_back(std::move(row));
+        if (p != report.reference) {
+          s.comparisons.push_back({p, report.reference});
+        }
+      }
+      all.push_back(std::move(s));
+    }
+  }
+  return all;
 }
 
 std::string to_json(const AffinityReport& report) {

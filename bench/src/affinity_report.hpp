@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "affinity_stage.hpp"
+#include "figures.hpp"
 #include "machine.hpp"
 #include "statistics.hpp"
 
@@ -58,6 +59,9 @@ void print_heading(std::FILE* out, const AffinityReport& report);
 void print_case(std::FILE* out, const AffinityReport& report, const AffinityCase& at);
 /// Everything as one JSON document.
 [[nodiscard]] std::string to_json(const AffinityReport& report);
+
+/// The latencies as sections, one for each case and load, with a row for each policy.
+[[nodiscard]] std::vector<Section> sections_of(const AffinityReport& report);
 
 /// Cases that to_svg() has room for.
 inline constexpr std::size_t kSvgCasesMax = 4;

@@ -294,6 +294,7 @@ AffinityResult sum_up(const AffinityStage& stage, const Clients& clients, std::u
   result.mean_ns = all->mean();
   result.p50_ns = static_cast<double>(all->percentile(50));
   result.p99_ns = static_cast<double>(all->percentile(99));
+  result.quantiles = quantiles_of(*all);
   return result;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "affinity_load.hpp"
+#include "statistics.hpp"
 
 namespace mserve::bench {
 
@@ -28,6 +29,7 @@ struct AffinityResult {
   double mean_ns = 0;     ///< Latencies, from when a request was to be sent.
   double p50_ns = 0;
   double p99_ns = 0;
+  Quantiles quantiles{};  ///< The same, all percentiles.
 };
 
 /// Starts a broker and servants with nothing warm, sends `arrivals` at their times whether or not

@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <optional>
 #include <string_view>
 
 #include "affinity_report.hpp"
+#include "drawing.hpp"
 
 namespace mserve::bench {
 namespace {
@@ -25,34 +24,7 @@ constexpr double kHeadings = 58;
 constexpr double kFoot = 66;
 constexpr double kPanelPad = 24;  ///< From a panel's edge to the first load.
 constexpr double kDodge = 3.5;    ///< Between policies at one load, so that none hides another.
-constexpr double kLetter = 7.6;   ///< About as wide as one is.
 constexpr double kTickRoom = 34;  ///< Loads closer than this share a label.
-constexpr std::size_t kTicksMax = 6;
-
-/// Each policy by colour, form and, the reference, by its dashes. The colours are told apart with
-/// any kind of sight, and stand out from either background.
-struct Look {
-  const char* light;
-  const char* dark;
-  const char* marker;
-};
-constexpr std::array<Look, 7> kLooks = {{
-    {"#57606a", "#b1bac4", "M-4-4H4V4H-4Z"},
-    {"#0072b2", "#56b4e9", "M0-5A5 5 0 1 0 0 5A5 5 0 1 0 0-5Z"},
-    {"#c44e00", "#ff9d5c", "M0-5.5L5.5 4.5H-5.5Z"},
-    {"#00805c", "#2fd0a0", "M0-6L6 0L0 6L-6 0Z"},
-    {"#a23b84", "#e797d0", "M0 5.5L5.5-4.5H-5.5Z"},
-    {"#806600", "#e6c84a", "M-5-2H-2V-5H2V-2H5V2H2V5H-2V2H-5Z"},
-    {"#5a3fc0", "#b3a2ff", "M-5-5L0-2L5-5L2 0L5 5L0 2L-5 5L-2 0Z"},
-}};
-
-constexpr std::string_view kStyle =
-    "text{font-family:system-ui,'Segoe UI','DejaVu Sans',Helvetica,Arial,sans-serif;font-size:13px;"
-    "fill:#1f2328}.bold{font-weight:600}.bg{fill:#ffffff}.grid{stroke:#d1d9e0}"
-    ".frame{stroke:#818b98;fill:none}.line{fill:none;stroke:currentColor;stroke-width:2}"
-    ".range{stroke:currentColor;stroke-width:1.5;stroke-opacity:.55}.marker{fill:currentColor}";
-constexpr std::string_view kDarkStyle =
-    "text{fill:#e6edf3}.bg{fill:#0d1117}.grid{stroke:#30363d}.frame{stroke:#7d8590}";
 
 /// One figure, drawn in one row of panels.
 struct Row {
@@ -67,54 +39,9 @@ constexpr std::array<Row, 3> kRows = {{
     {"p99, ms (log)", &AffinityResult::p99_ns, 1e-6, true},
 }};
 
-/// A value axis: its ticks in ascending order, the first and the last at the panel's edges.
-struct Axis {
-  std::vector<double> ticks;
-  bool logarithmic;
-
-  /// 0 at the bottom to 1 at the top; what lies beyond is put at the edge.
-  [[nodiscard]] double place(double value) const {
-    const auto on = [this](double v) { return logarithmic ? std::log10(v) : v; };
-    const double within = std::clamp(value, ticks.front(), ticks.back());
-    return (on(within) - on(ticks.front())) / (on(ticks.back()) - on(ticks.front()));
-  }
-};
-
-/// Numbers such as 1 2 5 10, or 1 10 100 where these are too many, from below `low` to above
-/// `high`.
-std::vector<double> round_numbers(double low, double high) {
-  std::vector<double> all;
-  for (const std::vector<double>& steps : {std::vector<double>{1, 2, 5}, std::vector<double>{1}}) {
-    all.clear();
-    const int first = static_cast<int>(std::floor(std::log10(low)));
-    for (int power = first; all.empty() || all.back() < high; ++power) {
-      for (const double step : steps) {
-        const double number = step * std::pow(10, power);
-        if (!all.empty() && all.back() <= low && number <= low) {
-          all.back() = number;
-        } else if (all.empty() || all.back() < high) {
-          all.push_back(number);
-        }
-      }
-    }
-    if (all.size() <= kTicksMax) {
-      break;
-    }
-  }
-  return all;
-}
-
-std::string escaped(std::string_view text) {
-  std::string safe;
-  for (const char c : text) {
-    safe += c == '&' ? "&amp;" : c == '<' ? "&lt;" : std::string(1, c);
-  }
-  return safe;
-}
-
-class Picture {
+class RoutesPicture {
  public:
-  explicit Picture(const AffinityReport& report)
+  explicit RoutesPicture(const AffinityReport& report)
       : report_(report), columns_(std::min(report.cases.size(), kSvgCasesMax)) {
     width_ = kLeft + kRight + across(std::max<std::size_t>(columns_, 1)) - kColumnGap;
     place_legend();
@@ -137,7 +64,13 @@ class Picture {
          "load, % of what the servants do when every request is cold");
     text(middle, height_ - 10, "middle",
          "marks: median repetition; strokes: lowest to highest, up to the edge");
-    return svg_ + "</svg>\n";
+    return svg_document(
+        {width_, height_, canvas_.take()},
+        "What routing gains: hit rate, mean and p99 latency over load, by policy",
+        fmt::format("{} servants; a request takes {} us when its route is warm and {} us when it "
+                    "is not; marks are medians, strokes go from the lowest to the highest "
+                    "repetition.",
+                    report_.servants, report_.warm_ns / 1000, report_.cold_ns / 1000));
   }
 
  private:
@@ -148,13 +81,11 @@ class Picture {
 
   template <class... Values>
   void add(fmt::format_string<Values...> form, Values&&... values) {
-    fmt::format_to(std::back_inserter(svg_), form, std::forward<Values>(values)...);
-    svg_ += '\n';
+    canvas_.add(form, std::forward<Values>(values)...);
   }
   void text(double x, double y, const char* anchor, const std::string& words,
-            const char* more = "") {
-    add("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\"{}>{}</text>", x, y, anchor, more,
-        escaped(words));
+            std::string_view more = "") {
+    canvas_.text(x, y, anchor, words, more);
   }
 
   static double across(std::size_t columns) {
@@ -173,23 +104,6 @@ class Picture {
   }
 
   void begin() {
-    add("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0:.0f} {1:.0f}\" "
-        "width=\"{0:.0f}\" height=\"{1:.0f}\" role=\"img\">",
-        width_, height_);
-    add("<title>What routing gains: hit rate, mean and p99 latency over load, by policy</title>");
-    add("<desc>{} servants; a request takes {} us when its route is warm and {} us when it is not; "
-        "marks are medians, strokes go from the lowest to the highest repetition.</desc>",
-        report_.servants, report_.warm_ns / 1000, report_.cold_ns / 1000);
-    svg_ += "<style>" + std::string(kStyle);
-    for (std::size_t i = 0; i < kLooks.size(); ++i) {
-      svg_ += fmt::format(".p{}{{color:{}}}", i, kLooks[i].light);
-    }
-    svg_ += "@media (prefers-color-scheme:dark){" + std::string(kDarkStyle);
-    for (std::size_t i = 0; i < kLooks.size(); ++i) {
-      svg_ += fmt::format(".p{}{{color:{}}}", i, kLooks[i].dark);
-    }
-    svg_ += "}</style>\n";
-    add("<rect class=\"bg\" width=\"{:.0f}\" height=\"{:.0f}\"/>", width_, height_);
     text(
         kLeft, 24, "start",
         fmt::format("{} servants: {} \xc2\xb5s when the route is warm, {} \xc2\xb5s when it is not",
@@ -213,10 +127,7 @@ class Picture {
   [[nodiscard]] std::string dashes(std::size_t policy) const {
     return policy == report_.reference ? " stroke-dasharray=\"6 4\"" : "";
   }
-  void marker(std::size_t policy, Point at) {
-    add("<path class=\"marker\" transform=\"translate({:.1f} {:.1f})\" d=\"{}\"/>", at.x, at.y,
-        kLooks[policy % kLooks.size()].marker);
-  }
+  void marker(std::size_t policy, Point at) { canvas_.marker(policy, at.x, at.y); }
 
   void draw_legend() {
     for (std::size_t p = 0; p < report_.policies.size(); ++p) {
@@ -266,7 +177,7 @@ class Picture {
       return {{0.1, 1}, true};
     }
     const auto [low, high] = std::minmax_element(values.begin(), values.end());
-    return {round_numbers(*low, *high * 1.0001), true};
+    return log_axis(*low, *high * 1.0001);
   }
 
   void draw_row(std::size_t r) {
@@ -274,7 +185,7 @@ class Picture {
     const Axis axis = axis_of(row);
     const double middle = row_top(r) + kPanelHeight / 2;
     text(18, middle, "middle", row.title,
-         fmt::format(" transform=\"rotate(-90 18 {:.1f})\"", middle).c_str());
+         fmt::format(" transform=\"rotate(-90 18 {:.1f})\"", middle));
     for (const double tick : axis.ticks) {
       text(kLeft - 8, y_of(r, axis, tick) + 4.5, "end", fmt::format("{:g}", tick));
     }
@@ -333,13 +244,13 @@ class Picture {
   double height_ = 0;
   std::vector<Point> legend_;
   double legend_end_ = kLegendTop;
-  std::string svg_;
+  Canvas canvas_;
 };
 
 }  // namespace
 
 std::string to_svg(const AffinityReport& report) {
-  return Picture(report).draw();
+  return RoutesPicture(report).draw();
 }
 
 }  // namespace mserve::bench

@@ -3,16 +3,15 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 
-#include "child.hpp"
-#include "run.hpp"
+#include "own_broker.hpp"
+#include "rtt_run.hpp"
 #include "trips.hpp"
 
 namespace mserve::bench {
 
 /// What `--idle` means where it was not given.
-[[nodiscard]] shm::IdleStrategy idle_of(const Settings& settings) noexcept;
+[[nodiscard]] shm::IdleStrategy idle_of(const RttSettings& settings) noexcept;
 
 /// The broker of a run. One of ours is started for each repetition and stopped after it, so that no
 /// spinning thread is there while floor and probe are measured, and each repetition gets its own
@@ -20,7 +19,7 @@ namespace mserve::bench {
 class BrokerSide {
  public:
   /// Mode running: attaches, and throws when that fails.
-  explicit BrokerSide(const Settings& settings);
+  explicit BrokerSide(const RttSettings& settings);
 
   /// Starts what is needed, calls `use` on a thread pinned as the mode says, stops what it started.
   void with_trips(const std::function<void(Trips&)>& use);
@@ -31,9 +30,8 @@ class BrokerSide {
  private:
   void with_own_broker(const std::function<void(Trips&)>& use);
 
-  const Settings& settings_;
+  const RttSettings& settings_;
   std::unique_ptr<Trips> running_;
-  std::optional<TempDir> dir_;
 };
 
 }  // namespace mserve::bench

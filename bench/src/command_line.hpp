@@ -1,27 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
-#include "affinity_run.hpp"
-#include "kdb_run.hpp"
-#include "run.hpp"
+#include "subcommand.hpp"
 #include "trips.hpp"
 
 namespace mserve::bench {
 
-enum class Command : std::uint8_t { floor, rtt, kdb, affinity, echo_servant };
-
 struct CommandLine {
-  Command command = Command::floor;
-  Settings settings;
-  KdbSettings kdb;            ///< Command kdb.
-  AffinitySettings affinity;  ///< Command affinity.
-  std::string json_file;      ///< Empty: none.
-  std::string svg_file;       ///< Command affinity; empty: none.
-  TripOptions echo;           ///< Command echo_servant.
-  int ready_fd = -1;          ///< Command echo_servant.
+  std::unique_ptr<Subcommand> subcommand;  ///< Nothing: be an echo servant.
+  std::string text;                        ///< As it was typed.
+  TripOptions echo;
+  int ready_fd = -1;  ///< Of the echo servant.
 };
 
 /// Exit codes of mserve-bench, for scripts.

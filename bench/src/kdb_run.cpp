@@ -6,7 +6,6 @@
 
 #include <array>
 #include <atomic>
-#include <boost/json.hpp>
 #include <fstream>
 #include <memory>
 #include <optional>
@@ -17,20 +16,17 @@
 #include "cores.hpp"
 #include "interrupt.hpp"
 #include "kdb_peer.hpp"
-#include "machine.hpp"
 #include "statistics.hpp"
 
 namespace mserve::bench {
 namespace {
 
-constexpr double kWarmUpShare = 0.15;
-
 /// One way for a query to take.
 struct Way {
   const char* name;
+  const char* setting;
   std::uint16_t port;
   bool yielders;
-  std::vector<Quantiles> repetitions{};
 };
 
 /// A thread of the lowest priority on each core that does nothing but yield: no core goes to sleep,
@@ -94,11 +90,13 @@ class Stage {
   Stage& operator=(const Stage&) = delete;
 
   [[nodiscard]] std::vector<Way> ways() const {
-    std::vector<Way> all = {{"direct", direct_, false},
-                            {"gateway+shim", gateway_, false},
-                            {"direct, yielders", direct_, true}};
+    std::vector<Way> all = {
+        {"direct", "to the stand-in for q", direct_, false},
+        {"gateway+shim", "through gateway, rings and shim", gateway_, false},
+        {"direct, yielders", "to the stand-in, while idle threads keep all cores awake", direct_,
+         true}};
     if (haproxy_ != 0) {
-      all.push_back({"haproxy", haproxy_, false});
+      all.push_back({"haproxy", "through HAProxy in TCP mode", haproxy_, false});
     }
     return all;
   }
@@ -129,111 +127,45 @@ Quantiles measure(const KdbSettings& settings, const Way& way, std::uint64_t dur
     yielders.emplace();
   }
   KdbPeer peer(way.port, settings.payload_bytes);
-  const auto warm_ns = static_cast<std::uint64_t>(static_cast<double>(duration_ns) * kWarmUpShare);
-  const auto thrown_away = std::make_unique<shm::Histogram>();
-  const auto samples = std::make_unique<shm::Histogram>();
-  peer.measure(timer, warm_ns, *thrown_away);
-  peer.measure(timer, duration_ns - warm_ns, *samples);
-  return quantiles_of(*samples);
+  return quantiles_of(*measure_warm(
+      duration_ns, [&](std::uint64_t ns, shm::Histogram& to) { peer.measure(timer, ns, to); }));
 }
 
-Spread over_repetitions(const Way& way, std::size_t percentile) {
-  std::vector<double> values;
-  for (const Quantiles& q : way.repetitions) {
-    values.push_back(static_cast<double>(q.ns[percentile]) / 1000);
-  }
-  return spread_of(values);
-}
-
-/// `above` over `below`, repetition by repetition.
-Spread ratio(const Way& above, const Way& below, std::size_t percentile) {
-  std::vector<double> values;
-  for (std::size_t i = 0; i < above.repetitions.size(); ++i) {
-    values.push_back(static_cast<double>(above.repetitions[i].ns[percentile]) /
-                     static_cast<double>(below.repetitions[i].ns[percentile]));
-  }
-  return spread_of(values);
-}
-
-void print(const std::vector<Way>& ways) {
-  fmt::print("\nMedians over {} repetitions, with lowest and highest, in us:\n{:18}",
-             ways.front().repetitions.size(), "");
-  for (const PercentileName& p : kPercentiles) {
-    fmt::print("{:>22}", p.name);
-  }
-  fmt::print("\n");
+Section describe(const KdbSettings& settings, const std::vector<Way>& ways) {
+  constexpr std::size_t kOurs = 1;
+  Section s;
+  s.title = "sync query over kdb+ IPC";
+  s.sample = fmt::format(
+      "a blocking client sends a sync echo of {} B over loopback TCP and waits for the whole "
+      "response",
+      settings.payload_bytes);
+  s.pinning = "none, all usable cores";
+  s.idle = "the stand-in and HAProxy block; gateway, data thread and shim auto";
   for (const Way& way : ways) {
-    fmt::print("{:18}", way.name);
-    for (std::size_t i = 0; i < kPercentiles.size(); ++i) {
-      const Spread s = over_repetitions(way, i);
-      fmt::print("{:>22}", fmt::format("{:.1f} ({:.1f}-{:.1f})", s.median, s.low, s.high));
-    }
-    fmt::print("\n");
+    s.rows.push_back({way.name, way.setting});
   }
-  for (const Way& way : ways) {
-    if (&way != &ways[1]) {
-      for (const std::size_t p : {kP50, kP99}) {
-        const Spread s = ratio(ways[1], way, p);
-        fmt::print("{} / {:18} at {}  {:.2f}  ({:.2f} to {:.2f})\n", ways[1].name, way.name,
-                   kPercentiles[p].name, s.median, s.low, s.high);
-      }
-    }
+  s.comparisons = {{kOurs, 0, "at most 1"}, {kOurs, 2, "at most 2.5"}};
+  if (ways.size() > 3) {
+    s.comparisons.push_back({kOurs, 3});
   }
-}
-
-std::string to_json(const KdbSettings& settings, const Machine& machine,
-                    const std::vector<Way>& ways) {
-  boost::json::array rows;
-  for (const Way& way : ways) {
-    boost::json::array repetitions;
-    for (const Quantiles& q : way.repetitions) {
-      boost::json::object one{{"samples", q.count}};
-      for (std::size_t i = 0; i < kPercentiles.size(); ++i) {
-        one[std::string(kPercentiles[i].name) + "_ns"] = q.ns[i];
-      }
-      repetitions.push_back(std::move(one));
-    }
-    rows.push_back({{"way", way.name}, {"repetitions", std::move(repetitions)}});
+  if (settings.haproxy_path.empty()) {
+    s.warnings.emplace_back(
+        "haproxy is not installed: its row is missing (apt-get install haproxy)");
   }
-  return boost::json::serialize(boost::json::object{
-             {"format", 1},
-             {"command", "kdb"},
-             {"payload_bytes", settings.payload_bytes},
-             {"machine", boost::json::object{{"processor", machine.processor},
-                                             {"cores_usable", machine.cores.size()},
-                                             {"kernel", machine.kernel},
-                                             {"load", machine.load}}},
-             {"ways", std::move(rows)}}) +
-         "\n";
+  return s;
 }
 
 }  // namespace
 
-std::string run_kdb(const KdbSettings& settings) {
-  const Machine machine = describe_machine();
-  fmt::print(
-      "measures   kdb: sync echo of {} B over loopback TCP, one at a time\n"
-      "machine    {}, {} usable cores; {}; load {} before the run\n",
-      settings.payload_bytes, machine.processor, machine.cores.size(), machine.kernel,
-      machine.load);
-  if (settings.haproxy_path.empty()) {
-    fmt::print(
-        "warning    haproxy is not installed: its row is missing (apt-get install haproxy)\n");
-  }
-  const Timer timer;
+void run_kdb(Run& run, const KdbSettings& settings) {
   const Stage stage(settings);
-  std::vector<Way> ways = stage.ways();
-  const auto each_ns = static_cast<std::uint64_t>(settings.seconds * 1e9 / settings.repetitions /
-                                                  static_cast<double>(ways.size()));
-  for (int r = 0; r < settings.repetitions && !interrupted(); ++r) {
-    for (Way& way : ways) {
-      way.repetitions.push_back(measure(settings, way, each_ns, timer));
+  const std::vector<Way> ways = stage.ways();
+  run.measure(describe(settings, ways), settings.plan, [&](Section& section, std::uint64_t ns) {
+    for (std::size_t w = 0; w < ways.size(); ++w) {
+      run.say(ways[w].name);
+      section.rows[w].add(measure(settings, ways[w], ns / ways.size(), run.timer()));
     }
-  }
-  if (!interrupted()) {
-    print(ways);
-  }
-  return to_json(settings, machine, ways);
+  });
 }
 
 }  // namespace mserve::bench

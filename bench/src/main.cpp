@@ -8,14 +8,11 @@
 
 #include "command_line.hpp"
 #include "interrupt.hpp"
-#include "report.hpp"
-#include "run.hpp"
-#include "trips.hpp"
 
 namespace {
 
-using mserve::bench::Command;
 using mserve::bench::CommandLine;
+using mserve::bench::Subcommand;
 
 void write_file(const std::string& file, const std::string& text) {
   if (file == "-") {
@@ -29,49 +26,32 @@ void write_file(const std::string& file, const std::string& text) {
   }
 }
 
-int run_affinity(const CommandLine& line) {
-  const mserve::bench::AffinityReport report = mserve::bench::run_affinity(line.affinity);
-  if (mserve::bench::interrupted()) {
-    (void)std::fputs("mserve-bench: interrupted\n", stderr);
-    return 128 + mserve::bench::g_interrupted.load(std::memory_order_relaxed);
+void write_files(const Subcommand& subcommand, const mserve::bench::Document& document) {
+  const mserve::bench::Common& common = subcommand.common;
+  if (!common.json_file.empty()) {
+    write_file(common.json_file, subcommand.json(document));
   }
-  if (!line.json_file.empty()) {
-    write_file(line.json_file, mserve::bench::to_json(report));
+  if (!common.html_file.empty()) {
+    write_file(common.html_file, mserve::bench::to_html(document));
   }
-  if (!line.svg_file.empty()) {
-    write_file(line.svg_file, mserve::bench::to_svg(report));
+  if (!common.svg_file.empty()) {
+    write_file(common.svg_file, subcommand.svg(document));
   }
-  return 0;
 }
 
 int run(const CommandLine& line) {
-  if (line.command == Command::echo_servant) {
+  if (line.subcommand == nullptr) {
     mserve::bench::serve_echo(line.echo, line.ready_fd);
     return 0;
   }
-  if (line.command == Command::kdb) {
-    const std::string json = mserve::bench::run_kdb(line.kdb);
-    if (!line.json_file.empty() && !mserve::bench::interrupted()) {
-      write_file(line.json_file, json);
-    }
-    return mserve::bench::interrupted()
-               ? 128 + mserve::bench::g_interrupted.load(std::memory_order_relaxed)
-               : 0;
-  }
-  if (line.command == Command::affinity) {
-    return run_affinity(line);
-  }
-  const mserve::bench::Report report = line.command == Command::floor
-                                           ? mserve::bench::run_floor(line.settings)
-                                           : mserve::bench::run_rtt(line.settings);
+  mserve::bench::Run run(line.text, line.subcommand->common.seconds);
+  line.subcommand->run(run);
   if (mserve::bench::interrupted()) {
     (void)std::fputs("mserve-bench: interrupted\n", stderr);
     return 128 + mserve::bench::g_interrupted.load(std::memory_order_relaxed);
   }
-  if (!line.json_file.empty()) {
-    write_file(line.json_file, mserve::bench::to_json(report));
-  }
-  return 0;
+  write_files(*line.subcommand, run.document());
+  return run.failed() ? mserve::bench::kExitFailed : 0;
 }
 
 }  // namespace

@@ -13,6 +13,9 @@ Quantiles quantiles_of(const shm::Histogram& histogram) {
   for (std::size_t i = 0; i < kPercentiles.size(); ++i) {
     quantiles.ns[i] = histogram.percentile(kPercentiles[i].percent);
   }
+  for (std::size_t i = 0; i < kCurvePercents.size(); ++i) {
+    quantiles.curve_ns[i] = histogram.percentile(kCurvePercents[i]);
+  }
   return quantiles;
 }
 

@@ -17,15 +17,26 @@ struct PercentileName {
   const char* name;
   double percent;
 };
-inline constexpr std::array<PercentileName, 5> kPercentiles = {
-    {{"p50", 50.0}, {"p90", 90.0}, {"p99", 99.0}, {"p99.9", 99.9}, {"max", 100.0}}};
+inline constexpr std::array<PercentileName, 6> kPercentiles = {{{"p50", 50.0},
+                                                                {"p90", 90.0},
+                                                                {"p99", 99.0},
+                                                                {"p99.9", 99.9},
+                                                                {"p99.99", 99.99},
+                                                                {"max", 100.0}}};
 inline constexpr std::size_t kP50 = 0;
 inline constexpr std::size_t kP99 = 2;
 
-/// What is kept of one measurement: values in ns, in the order of kPercentiles.
+/// Where the curve of a drawing is taken: evenly spread over log(1 / (1 - p)).
+inline constexpr std::array<double, 31> kCurvePercents = {
+    0,     10,    20,    30,    40,    50,     60,     70,     80,    85,   90,
+    93,    95,    97,    98,    98.5,  99,     99.3,   99.5,   99.7,  99.8, 99.9,
+    99.93, 99.95, 99.97, 99.98, 99.99, 99.993, 99.995, 99.998, 99.999};
+
+/// What is kept of one measurement.
 struct Quantiles {
   std::uint64_t count = 0;
-  std::array<std::uint64_t, kPercentiles.size()> ns{};
+  std::array<std::uint64_t, kPercentiles.size()> ns{};          ///< In the order of kPercentiles.
+  std::array<std::uint64_t, kCurvePercents.size()> curve_ns{};  ///< In the order of kCurvePercents.
 };
 [[nodiscard]] Quantiles quantiles_of(const shm::Histogram& histogram);
 

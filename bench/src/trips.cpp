@@ -244,6 +244,8 @@ shm::Attachment attach(const TripOptions& options, shm::Role role) {
   attach_options.directory = options.directory;
   attach_options.role = role;
   attach_options.name = "mserve-bench";
+  attach_options.credit = options.credit;
+  attach_options.ring_bytes = options.ring_bytes;
   std::string reason;
   auto attachment = shm::Attachment::open(attach_options, &reason);
   if (!attachment) {

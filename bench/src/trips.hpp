@@ -18,7 +18,9 @@ struct TripOptions {
   std::string directory;  ///< Its rendezvous directory; empty: the usual rule.
   std::size_t payload_bytes = 40;
   shm::IdleStrategy idle = shm::IdleStrategy::automatic;
-  int core = -1;  ///< serve_echo(): where to run; -1: anywhere.
+  int core = -1;                 ///< serve_echo(): where to run; -1: anywhere.
+  std::uint32_t credit = 1;      ///< Servants: requests that one holds at once.
+  std::uint32_t ring_bytes = 0;  ///< Wanted; 0: the broker's default.
 };
 
 /// Attaches to that broker in a role. Throws std::runtime_error with advice when it is refused, or

@@ -36,11 +36,7 @@ TEST_P(Bench, MeasuresAndWritesValidJson) {
   std::vector<std::string> argv = {program("mserve-bench")};
   const std::vector<std::string> args = modes()[GetParam()].args;
   argv.insert(argv.end(), args.begin(), args.end());
-  for (const std::string& arg :
-       {std::string("--seconds"), std::string("1"), std::string("--repeat"), std::string("1"),
-        std::string("--json"), dir.file("json")}) {
-    argv.push_back(arg);
-  }
+  argv.insert(argv.end(), {"--seconds", "1", "--repeat", "1", "--json", dir.file("json")});
   const Output output = run_to_end(argv);
   ASSERT_EQ(output.exit_code, 0) << output.err;
   EXPECT_NE(output.out.find("p99.9"), std::string::npos) << output.out;
@@ -48,6 +44,11 @@ TEST_P(Bench, MeasuresAndWritesValidJson) {
   const boost::json::value json = boost::json::parse(read_file(dir.file("json")), error);
   ASSERT_FALSE(error) << error.message();
   EXPECT_TRUE(json.as_object().contains("machine"));
+  const boost::json::value& section = json.at("sections").at(0);
+  EXPECT_EQ(section.at("repetitions").as_array().size(), 1U);
+  for (const boost::json::value& row : section.at("rows").as_array()) {
+    EXPECT_GT(row.at("repetitions").at(0).at("samples").to_number<int>(), 0) << row;
+  }
 }
 INSTANTIATE_TEST_SUITE_P(Each, Bench, ::testing::Range(std::size_t{0}, modes().size()),
                          [](const auto& test) { return std::string(modes()[test.param].name); });

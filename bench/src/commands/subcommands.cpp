@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of subcommands.
+#include <array>
+
+#include "commands/commands.hpp"
+
+namespace mserve::bench {
+namespace {
+
+constexpr const char* kFloorHelp =
+    "The floor: round trips through the smallest relay there can be. One thread plays client and\n"
+    "servant, one relays; a message is a cache line that carries its own commit word. The line\n"
+    "probe before and after (a cache line bounced between the cores) tells whether the host moved\n"
+    "the cores meanwhile; such repetitions are marked and left out of the medians.";
+
+constexpr const char* kRttHelp =
+    "Round trips of a small request through the real broker, one at a time, beside the floor.\n"
+    "\n"
+    "  --mode pair       one thread on core A is client and servant, a broker started for the\n"
+    "                    purpose spins on core B: what the broker itself costs (the default)\n"
+    "  --mode processes  client, broker and servant are three processes on all usable cores\n"
+    "  --name NAME       client of a broker that runs already; calls echo of its own servants\n"
+    "\n"
+    "A broker of ours has a private directory, is started for each repetition and stopped after\n"
+    "it; the floor is measured before and after each repetition while it is gone.";
+
+constexpr const char* kKdbHelp =
+    "Sync queries over kdb+ IPC on loopback: to a stand-in for q directly, through gateway, rings\n"
+    "and shim, and through HAProxy in TCP mode if it is installed, in turn; directly also with\n"
+    "idle threads that keep the cores awake, since wake-ups decide everything here.";
+
+constexpr const char* kAffinityHelp =
+    "What routing gains: servants that keep the data of a few routes at hand and need longer for\n"
+    "any other one. Each policy of the broker gets the same requests, at the same times, whether "
+    "or\n"
+    "not earlier ones were answered; latencies count from when a request was to be sent. Servants\n"
+    "sleep while they serve, as a process that waits for its disk does, so few cores are enough.";
+
+constexpr std::array<SubcommandEntry, 4> kTable = {{
+    {"floor", "the fastest relay that this machine allows", kFloorHelp, make_floor, 1},
+    {"rtt", "a small request through the broker, beside the floor", kRttHelp, make_rtt, 2},
+    {"kdb", "a sync query over kdb+ IPC: directly, through us, through HAProxy", kKdbHelp, make_kdb,
+     2},
+    {"affinity", "what routing gains, policy by policy", kAffinityHelp, make_affinity, 0},
+}};
+
+}  // namespace
+
+std::span<const SubcommandEntry> subcommands() noexcept {
+  return kTable;
+}
+
+}  // namespace mserve::bench
