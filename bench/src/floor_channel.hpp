@@ -17,8 +17,8 @@ inline constexpr std::size_t kLinePayloadBytes = shm::kCacheLine - sizeof(std::u
 // memory that forked processes share.
 //   Roles     one writer, one reader
 //   Edges     E1 send() store release of the commit word -> word_at() load acquire by the reader
-//   Invariant the commit word of message n is n, so nothing ever has to be zeroed; at most one
-//             message is under way, so no slot is written before it was read
+//   Invariant the commit word of message n is n, so nothing ever has to be zeroed; at most slots()
+//             messages are under way, so no slot is written before it was read
 class FloorChannel {
  public:
   /// Throws std::system_error when there is no memory.
@@ -48,6 +48,8 @@ class FloorChannel {
     commit_word(number).store(word, std::memory_order_release);  // E1
   }
 
+  /// Messages that have room at once, at least 1.
+  [[nodiscard]] std::uint64_t slots() const noexcept { return slot_mask_ + 1; }
   /// What was asked for, at least kLinePayloadBytes.
   [[nodiscard]] std::size_t payload_bytes() const noexcept { return payload_bytes_; }
 

@@ -22,7 +22,10 @@ namespace mserve::bench {
 /// caller, which must be pinned to cores.measuring.
 class FloorRelay {
  public:
-  FloorRelay(const CorePair& cores, std::size_t payload_bytes);
+  /// One message at a time, for measure(), or many, for saturate(): the relay pauses differently.
+  enum class Use : std::uint8_t { latency, throughput };
+
+  FloorRelay(const CorePair& cores, std::size_t payload_bytes, Use use = Use::latency);
   ~FloorRelay();  ///< Stops and joins the thread.
   FloorRelay(const FloorRelay&) = delete;
   FloorRelay& operator=(const FloorRelay&) = delete;
@@ -30,12 +33,19 @@ class FloorRelay {
   /// Round trips for `duration_ns`, one at a time. A sample goes from before the client copies its
   /// payload in until it has copied the answer out: four hops, five copies.
   void measure(const Timer& timer, std::uint64_t duration_ns, shm::Histogram& samples);
+  /// Keeps `window` messages under way, as many as the channels have slots at most.
+  /// @return answers per second.
+  double saturate(std::uint64_t window, std::uint64_t duration_ns);
 
  private:
+  template <bool kOneLine>
+  double keep_under_way(std::uint64_t window, std::uint64_t duration_ns);
   template <bool kOneLine>
   void round_trips(const Timer& timer, std::uint64_t duration_ns, shm::Histogram& samples);
   template <bool kOneLine>
   void relay() const;
+  template <bool kOneLine>
+  void relay_many() const;
 
   // Both threads read the first two in every pass and the caller writes the rest: on one line this
   // cost up to 150 ns a round trip, by the luck of the stack's alignment.

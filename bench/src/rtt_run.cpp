@@ -52,10 +52,6 @@ bool disturbed(const shm::Histogram& before, const shm::Histogram& after) {
   return static_cast<double>(high) > kFloorRatioMax * static_cast<double>(low);
 }
 
-constexpr const char* kFloorPath =
-    "client to relay to servant to relay to client, four hops of one cache line (more if the "
-    "payload needs them), every payload byte copied at each";
-
 Section describe_rtt(const RttSettings& settings) {
   const std::string idle = to_string(idle_of(settings));
   const CorePair& cores = settings.cores;

@@ -5,102 +5,19 @@
 
 #include <array>
 #include <cstring>
-#include <span>
-#include <stdexcept>
 #include <vector>
 
 #include "cores.hpp"
+#include "ends.hpp"
 #include "interrupt.hpp"
 #include "mserve/kdb/codec.hpp"
 #include "mserve/kdb/route.hpp"
 #include "mserve/kdb/value.hpp"
-#include "mserve/shm/attachment.hpp"
-#include "mserve/shm/message.hpp"
-#include "mserve/shm/parking.hpp"
 
 namespace mserve::bench {
 namespace {
 
 constexpr int kTripsPerLook = 100;
-constexpr std::uint32_t kPollsPerCheck = 1U << 16;
-/// A route like any other: affinity is part of what a request costs.
-constexpr std::uint64_t kRoute = 0x9ae16a3b2f90404f;
-
-[[noreturn]] void fail(const std::string& what) {
-  throw std::runtime_error(what);
-}
-
-/// Thrown to leave a measurement at Ctrl-C; measure() turns it into an early return.
-struct Interrupted {};
-
-[[gnu::cold]] void check_alive(shm::Attachment& attachment) {
-  if (interrupted()) {
-    throw Interrupted{};
-  }
-  if (attachment.check() != Errc::ok) {
-    const std::string& reason = attachment.closing_reason();
-    fail(reason.empty() ? "the broker went away" : "the broker closed the session: " + reason);
-  }
-}
-
-/// Polls without ever yielding: for a thread with a core of its own.
-class SpinWait {
- public:
-  void operator()(shm::Attachment& attachment, shm::FrameView& view) {
-    for (;;) {
-      for (std::uint32_t i = 0; i < kPollsPerCheck; ++i) {
-        const Errc code = attachment.incoming().front(view);
-        if (code == Errc::ok) [[likely]] {
-          return;
-        }
-        if (code != Errc::empty) {
-          fail("the broker sent a frame that is none");
-        }
-        shm::cpu_pause();
-      }
-      check_alive(attachment);
-    }
-  }
-};
-
-/// Waits as the idle strategy says, and sleeps when it says so.
-class IdleWait {
- public:
-  explicit IdleWait(shm::IdleStrategy strategy) noexcept : idler_(strategy) {}
-
-  void operator()(shm::Attachment& attachment, shm::FrameView& view) {
-    std::uint32_t polls = 0;
-    Errc code = Errc::empty;
-    while ((code = attachment.incoming().front(view)) == Errc::empty) {
-      if (idler_.idle() == shm::Idler::Step::park) {
-        // Whatever it returns, the ring tells the rest.
-        (void)attachment.wait(shm::steady_now() + shm::kSleepNsMax, shm::SleepOn::futex);
-        check_alive(attachment);
-        idler_.reset();
-      } else if (++polls == kPollsPerCheck) [[unlikely]] {
-        check_alive(attachment);
-        polls = 0;
-      }
-    }
-    if (code != Errc::ok) {
-      fail("the broker sent a frame that is none");
-    }
-    idler_.reset();
-  }
-
- private:
-  shm::Idler idler_;
-};
-
-void send(shm::Attachment& attachment, const shm::FrameHeader& header,
-          std::span<const std::byte> payload) {
-  // One message at a time in a ring much larger than it: there is always room.
-  if (!shm::try_send_whole(attachment.outgoing(), header, {}, payload)) [[unlikely]] {
-    fail("the ring towards the broker is full or broken");
-  }
-  attachment.wake_broker();
-}
-
 /// The client's half of a round trip.
 struct ClientSide {
   shm::Attachment attachment;
@@ -159,19 +76,6 @@ ClientSide kdb_side(const TripOptions& options) {
   const auto rule = kdb::parse_rule(side.attachment.info().route_rule);
   side.header.aux = rule ? kdb::route_of(side.request, rule.value()).hash : 0;
   return side;
-}
-
-/// Takes one request and answers it with its own payload, copied from ring to ring.
-void echo(shm::Attachment& servant, const shm::FrameView& view) {
-  if (view.header.kind == shm::Kind::request) [[likely]] {
-    shm::FrameHeader header;
-    header.kind = shm::Kind::reply;
-    header.flags = view.header.flags & shm::kFlagOpaque;
-    header.id = view.header.id;
-    header.aux = shm::pack({servant.info().servant, 0});
-    send(servant, header, view.payload);
-  }
-  servant.incoming().release();
 }
 
 template <class RoundTrip>
@@ -237,30 +141,6 @@ class ClientTrips final : public Trips {
 };
 
 }  // namespace
-
-shm::Attachment attach(const TripOptions& options, shm::Role role) {
-  shm::AttachOptions attach_options;
-  attach_options.broker = options.broker;
-  attach_options.directory = options.directory;
-  attach_options.role = role;
-  attach_options.name = "mserve-bench";
-  attach_options.credit = options.credit;
-  attach_options.ring_bytes = options.ring_bytes;
-  std::string reason;
-  auto attachment = shm::Attachment::open(attach_options, &reason);
-  if (!attachment) {
-    const Errc code = attachment.error().code;
-    fail("cannot attach to broker '" + options.broker + "': " + to_string(code) +
-         (reason.empty() ? "" : " (" + reason + ")") + "; " + advice(code));
-  }
-  const std::size_t most = shm::whole_payload_bytes_max(attachment.value().info().out_ring_bytes);
-  if (options.payload_bytes > most) {
-    fail("a payload of " + std::to_string(options.payload_bytes) +
-         " bytes travels in fragments; this measures single frames of up to " +
-         std::to_string(most) + " bytes");
-  }
-  return std::move(attachment).value();
-}
 
 std::unique_ptr<Trips> attach_pair(const TripOptions& options) {
   return std::make_unique<PairTrips>(options);

@@ -24,6 +24,15 @@ constexpr const char* kRttHelp =
     "A broker of ours has a private directory, is started for each repetition and stopped after\n"
     "it; the floor is measured before and after each repetition while it is gone.";
 
+constexpr const char* kThroughputHelp =
+    "Requests per second through the broker while a window of them is under way, beside the\n"
+    "floor's relay with the same window.";
+
+constexpr const char* kOpenLoopHelp =
+    "Latencies at fixed rates: requests are due at random times and are sent then, whether or not\n"
+    "earlier ones were answered; latency counts from when a request was due, so that nothing\n"
+    "hides how long it had to wait to be sent.";
+
 constexpr const char* kKdbHelp =
     "Sync queries over kdb+ IPC on loopback: to a stand-in for q directly, through gateway, rings\n"
     "and shim, and through HAProxy in TCP mode if it is installed, in turn; directly also with\n"
@@ -36,9 +45,12 @@ constexpr const char* kAffinityHelp =
     "not earlier ones were answered; latencies count from when a request was to be sent. Servants\n"
     "sleep while they serve, as a process that waits for its disk does, so few cores are enough.";
 
-constexpr std::array<SubcommandEntry, 4> kTable = {{
+constexpr std::array<SubcommandEntry, 6> kTable = {{
     {"floor", "the fastest relay that this machine allows", kFloorHelp, make_floor, 1},
     {"rtt", "a small request through the broker, beside the floor", kRttHelp, make_rtt, 2},
+    {"throughput", "requests per second with many under way", kThroughputHelp, make_throughput, 1},
+    {"open-loop", "latencies at fixed rates, from when a request was due", kOpenLoopHelp,
+     make_open_loop, 2},
     {"kdb", "a sync query over kdb+ IPC: directly, through us, through HAProxy", kKdbHelp, make_kdb,
      2},
     {"affinity", "what routing gains, policy by policy", kAffinityHelp, make_affinity, 0},

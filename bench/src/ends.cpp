@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ends.hpp"
+
+#include <stdexcept>
+
+#include "interrupt.hpp"
+
+namespace mserve::bench {
+
+void fail(const std::string& what) {
+  throw std::runtime_error(what);
+}
+
+void check_alive(shm::Attachment& attachment) {
+  if (interrupted()) {
+    throw Interrupted{};
+  }
+  if (attachment.check() != Errc::ok) {
+    const std::string& reason = attachment.closing_reason();
+    fail(reason.empty() ? "the broker went away" : "the broker closed the session: " + reason);
+  }
+}
+
+shm::Attachment attach(const TripOptions& options, shm::Role role) {
+  shm::AttachOptions attach_options;
+  attach_options.broker = options.broker;
+  attach_options.directory = options.directory;
+  attach_options.role = role;
+  attach_options.name = "mserve-bench";
+  attach_options.credit = options.credit;
+  attach_options.ring_bytes = options.ring_bytes;
+  std::string reason;
+  auto attachment = shm::Attachment::open(attach_options, &reason);
+  if (!attachment) {
+    const Errc code = attachment.error().code;
+    fail("cannot attach to broker '" + options.broker + "': " + to_string(code) +
+         (reason.empty() ? "" : " (" + reason + ")") + "; " + advice(code));
+  }
+  const std::size_t most = shm::whole_payload_bytes_max(attachment.value().info().out_ring_bytes);
+  if (options.payload_bytes > most) {
+    fail("a payload of " + std::to_string(options.payload_bytes) +
+         " bytes travels in fragments; this measures single frames of up to " +
+         std::to_string(most) + " bytes");
+  }
+  return std::move(attachment).value();
+}
+
+}  // namespace mserve::bench
