@@ -45,4 +45,27 @@ shm::Attachment attach(const TripOptions& options, shm::Role role) {
   return std::move(attachment).value();
 }
 
+void ClientSide::refuse(const shm::FrameView& view, shm::ReplyAux aux) const {
+  std::string text = "the answer is not the expected one: ";
+  if (static_cast<Errc>(aux.status) == Errc::failed && view.payload.size() > 2) {
+    const auto* const begin = reinterpret_cast<const char*>(view.payload.data()) + 1;
+    text += "the servant said '" + std::string(begin, view.payload.size() - 2) + "'";
+  } else if (aux.status != 0) {
+    text += to_string(static_cast<Errc>(aux.status));
+  } else {
+    text +=
+        std::to_string(view.payload.size()) + " bytes instead of " + std::to_string(answer.size());
+  }
+  fail(text);
+}
+
+ClientSide opaque_side(const TripOptions& options) {
+  ClientSide side{attach(options, shm::Role::client), {}, {}, {}};
+  side.header.flags = shm::kFlagOpaque;
+  side.header.aux = kRoute;
+  side.request.assign(options.payload_bytes, std::byte{'x'});
+  side.answer.resize(options.payload_bytes);
+  return side;
+}
+
 }  // namespace mserve::bench

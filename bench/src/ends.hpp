@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "mserve/shm/attachment.hpp"
 #include "mserve/shm/idle.hpp"
@@ -116,6 +118,45 @@ inline void echo(shm::Attachment& servant, const shm::FrameView& view) {
   if (!try_echo(servant, view)) [[unlikely]] {
     fail("the ring towards the broker is full or broken");
   }
+}
+
+/// The client's half of a round trip.
+struct ClientSide {
+  shm::Attachment attachment;
+  shm::FrameHeader header;
+  std::vector<std::byte> request;
+  std::vector<std::byte> answer;  ///< Exactly as long as the answer must be.
+
+  void ask() {
+    ++header.id;
+    send(attachment, header, request);
+  }
+
+  void take(const shm::FrameView& view) {
+    const shm::ReplyAux aux = shm::unpack_reply(view.header.aux);
+    if (view.header.kind != shm::Kind::reply || view.header.id != header.id || aux.status != 0 ||
+        view.payload.size() != answer.size()) [[unlikely]] {
+      refuse(view, aux);
+    }
+    std::memcpy(answer.data(), view.payload.data(), view.payload.size());
+    attachment.incoming().release();
+  }
+
+  [[noreturn]] void refuse(const shm::FrameView& view, shm::ReplyAux aux) const;
+};
+
+/// A client that sends options.payload_bytes of opaque payload and expects them back.
+[[nodiscard]] ClientSide opaque_side(const TripOptions& options);
+
+/// One round trip of a thread that is client and servant, and polls without ever yielding.
+inline void round_trip(ClientSide& client, shm::Attachment& servant) {
+  SpinWait wait;
+  shm::FrameView view;
+  client.ask();
+  wait(servant, view);
+  echo(servant, view);
+  wait(client.attachment, view);
+  client.take(view);
 }
 
 }  // namespace mserve::bench

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <sys/types.h>
-
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -12,6 +9,7 @@
 
 #include "cores.hpp"
 #include "floor_channel.hpp"
+#include "forked.hpp"
 #include "mserve/shm/histogram.hpp"
 #include "timer.hpp"
 
@@ -65,24 +63,18 @@ class ProcessRelay {
   /// The caller must be the only thread of its process. Throws std::system_error.
   /// @param pinned  the servant's and the relay's core; nothing: the kernel's choice.
   ProcessRelay(std::size_t payload_bytes, std::optional<CorePair> pinned);
-  ~ProcessRelay();  ///< Kills and collects both processes.
-  ProcessRelay(const ProcessRelay&) = delete;
-  ProcessRelay& operator=(const ProcessRelay&) = delete;
 
   /// As FloorRelay::measure().
   void measure(const Timer& timer, std::uint64_t duration_ns, shm::Histogram& samples);
 
  private:
-  template <class Body>
-  [[nodiscard]] pid_t fork_off(Body body);
-  void stop() noexcept;
-
   int cores_;  ///< That the three may use.
   FloorChannels channels_;
   std::uint64_t number_ = 0;
   std::vector<std::byte> request_;
   std::vector<std::byte> answer_;
-  std::array<pid_t, 2> children_{-1, -1};
+  Forked relay_;  ///< Last: they use what is above.
+  Forked servant_;
 };
 
 }  // namespace mserve::bench

@@ -26,7 +26,8 @@ struct Machine {
 
 [[nodiscard]] Machine describe_machine();
 
-/// CPU time that a process has used so far, in seconds; negative when it cannot be read.
+/// CPU time that all threads of a process that live have used so far, in seconds; negative when it
+/// cannot be read.
 [[nodiscard]] double cpu_seconds_of(int pid);
 
 }  // namespace mserve::bench

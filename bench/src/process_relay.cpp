@@ -1,11 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <system_error>
 
 #include "floor_relay.hpp"
 #include "interrupt.hpp"
@@ -70,52 +63,15 @@ ProcessRelay::ProcessRelay(std::size_t payload_bytes, std::optional<CorePair> pi
     : cores_(pinned ? 2 : shm::usable_cores()),
       channels_(payload_bytes),
       request_(channels_.client_to_relay.payload_bytes(), std::byte{'x'}),
-      answer_(request_.size()) {
-  try {
-    children_[0] = fork_off([&] {
-      (void)(pinned && pin_to(pinned->relaying));
-      relay(channels_, AwakeIdler(cores_));
-    });
-    children_[1] = fork_off([&] {
-      (void)(pinned && pin_to(pinned->measuring));
-      serve(channels_, AwakeIdler(cores_));
-    });
-  } catch (...) {
-    stop();
-    throw;
-  }
-}
-
-ProcessRelay::~ProcessRelay() {
-  stop();
-}
-
-template <class Body>
-pid_t ProcessRelay::fork_off(Body body) {
-  const pid_t parent = getpid();
-  const pid_t child = fork();
-  if (child < 0) {
-    throw std::system_error(errno, std::generic_category(), "fork");
-  }
-  if (child == 0) {
-    (void)setpgid(0, 0);  // Ctrl-C is for the parent, which kills us
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() == parent) {
-      body();
-    }
-    _exit(0);
-  }
-  return child;
-}
-
-void ProcessRelay::stop() noexcept {
-  for (const pid_t child : children_) {
-    if (child > 0) {
-      (void)kill(child, SIGKILL);
-      (void)waitpid(child, nullptr, 0);
-    }
-  }
-}
+      answer_(request_.size()),
+      relay_([this, pinned] {
+        (void)(pinned && pin_to(pinned->relaying));
+        relay(channels_, AwakeIdler(cores_));
+      }),
+      servant_([this, pinned] {
+        (void)(pinned && pin_to(pinned->measuring));
+        serve(channels_, AwakeIdler(cores_));
+      }) {}
 
 void ProcessRelay::measure(const Timer& timer, std::uint64_t duration_ns, shm::Histogram& samples) {
   AwakeIdler idler(cores_);

@@ -58,31 +58,60 @@ Run::Run(std::string command, double seconds) : show_progress_(isatty(STDERR_FIL
 
 void Run::measure(Section section, const Plan& plan,
                   const std::function<void(Section& section, std::uint64_t ns)>& repeat) {
+  std::vector<Section> one;
+  one.push_back(std::move(section));
+  measure(std::move(one), plan,
+          [&repeat](std::vector<Section>& all, std::uint64_t ns) { repeat(all.front(), ns); });
+}
+
+void Run::measure(
+    std::vector<Section> sections, const Plan& plan,
+    const std::function<void(std::vector<Section>& sections, std::uint64_t ns)>& repeat) {
+  const bool at_once = sections.size() == 1;
+  Section& first = sections.front();
   if (plan.probed && plan.probed->siblings) {
-    section.warnings.emplace_back(
+    first.warnings.emplace_back(
         "both cores are threads of one physical core: they share its caches and slow each other");
   }
-  print_heading(stdout, section);
+  if (at_once) {
+    print_heading(stdout, first);
+  }
   const auto all_ns = static_cast<std::uint64_t>(plan.seconds * 1e9 / plan.repetitions);
   const std::uint64_t rest_ns = plan.probed ? share_of(all_ns, 1 - 2 * kProbeShare) : all_ns;
   for (int i = 0; i < plan.repetitions && !interrupted(); ++i) {
-    progress_ = fmt::format("{}: repetition {} of {}", section.title, i + 1, plan.repetitions);
+    progress_ = fmt::format("{}: repetition {} of {}", first.title, i + 1, plan.repetitions);
     say("");
     Repetition r;
     r.line_before = probe(plan, timer_, all_ns);
     const std::uint64_t preempted = preemptions_so_far();
-    repeat(section, rest_ns);
+    repeat(sections, rest_ns);
     r.preemptions = preemptions_so_far() - preempted;
     r.line_after = probe(plan, timer_, all_ns);
     clear_progress();
     if (interrupted()) {
       break;
     }
-    section.repetitions.push_back(r);
-    print_repetition(stdout, section, section.repetitions.size() - 1);
+    for (Section& section : sections) {
+      section.repetitions.push_back(r);
+    }
+    if (at_once) {
+      print_repetition(stdout, first, first.repetitions.size() - 1);
+    }
   }
+  for (Section& section : sections) {
+    add(std::move(section), !at_once);
+  }
+}
+
+void Run::add(Section section, bool with_repetitions) {
   for (Row& row : section.rows) {
     row.figures.resize(section.repetitions.size());  // one may be there of what was interrupted
+  }
+  if (with_repetitions) {
+    print_heading(stdout, section);
+    for (std::size_t i = 0; i < section.repetitions.size(); ++i) {
+      print_repetition(stdout, section, i);
+    }
   }
   print_summary(stdout, section);
   document_.sections.push_back(std::move(section));

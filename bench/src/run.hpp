@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cores.hpp"
 #include "figures.hpp"
@@ -40,6 +41,10 @@ class Run {
   void measure(Section section, const Plan& plan,
                const std::function<void(Section& section, std::uint64_t ns)>& repeat);
 
+  /// As above, where one repetition gives figures of several sections. Tables follow at the end.
+  void measure(std::vector<Section> sections, const Plan& plan,
+               const std::function<void(std::vector<Section>& sections, std::uint64_t ns)>& repeat);
+
   /// What is being done now, shown beside the number of the repetition.
   void say(const char* what) const;
 
@@ -49,6 +54,7 @@ class Run {
 
  private:
   void clear_progress() const;
+  void add(Section section, bool with_repetitions);
 
   Timer timer_;
   Document document_;

@@ -9,6 +9,7 @@
 
 #include "cores.hpp"
 #include "ends.hpp"
+#include "futex_chain.hpp"
 #include "interrupt.hpp"
 #include "mserve/kdb/codec.hpp"
 #include "mserve/kdb/route.hpp"
@@ -18,52 +19,6 @@ namespace mserve::bench {
 namespace {
 
 constexpr int kTripsPerLook = 100;
-/// The client's half of a round trip.
-struct ClientSide {
-  shm::Attachment attachment;
-  shm::FrameHeader header;
-  std::vector<std::byte> request;
-  std::vector<std::byte> answer;  ///< Exactly as long as the answer must be.
-
-  void ask() {
-    ++header.id;
-    send(attachment, header, request);
-  }
-
-  void take(const shm::FrameView& view) {
-    const shm::ReplyAux aux = shm::unpack_reply(view.header.aux);
-    if (view.header.kind != shm::Kind::reply || view.header.id != header.id || aux.status != 0 ||
-        view.payload.size() != answer.size()) [[unlikely]] {
-      refuse(view, aux);
-    }
-    std::memcpy(answer.data(), view.payload.data(), view.payload.size());
-    attachment.incoming().release();
-  }
-
-  [[noreturn, gnu::cold]] void refuse(const shm::FrameView& view, shm::ReplyAux aux) const {
-    std::string text = "the answer is not the expected one: ";
-    if (static_cast<Errc>(aux.status) == Errc::failed && view.payload.size() > 2) {
-      const auto* const begin = reinterpret_cast<const char*>(view.payload.data()) + 1;
-      text += "the servant said '" + std::string(begin, view.payload.size() - 2) + "'";
-    } else if (aux.status != 0) {
-      text += to_string(static_cast<Errc>(aux.status));
-    } else {
-      text += std::to_string(view.payload.size()) + " bytes instead of " +
-              std::to_string(answer.size());
-    }
-    fail(text);
-  }
-};
-
-ClientSide opaque_side(const TripOptions& options) {
-  ClientSide side{attach(options, shm::Role::client), {}, {}, {}};
-  side.header.flags = shm::kFlagOpaque;
-  side.header.aux = kRoute;
-  side.request.assign(options.payload_bytes, std::byte{'x'});
-  side.answer.resize(options.payload_bytes);
-  return side;
-}
-
 ClientSide kdb_side(const TripOptions& options) {
   if (options.payload_bytes < kEchoCallBytesMin) {
     fail("an echo call takes at least " + std::to_string(kEchoCallBytesMin) + " bytes of payload");
@@ -80,11 +35,15 @@ ClientSide kdb_side(const TripOptions& options) {
 
 template <class RoundTrip>
 void sample(const Timer& timer, std::uint64_t duration_ns, shm::Histogram& samples,
-            RoundTrip round_trip) {
+            std::uint64_t pause_ns, RoundTrip round_trip) {
   const std::uint64_t begin_ns = shm::steady_now();
+  const int trips_per_look = pause_ns != 0 ? 1 : kTripsPerLook;
   try {
     while (shm::steady_now() - begin_ns < duration_ns && !interrupted()) {
-      for (int i = 0; i < kTripsPerLook; ++i) {
+      if (pause_ns != 0) {
+        pause_for(pause_ns);
+      }
+      for (int i = 0; i < trips_per_look; ++i) {
         const std::uint64_t begin = timer.read();
         round_trip();
         const std::uint64_t end = timer.read();
@@ -102,15 +61,7 @@ class PairTrips final : public Trips {
       : servant_(attach(options, shm::Role::servant)), client_(opaque_side(options)) {}
 
   void measure(const Timer& timer, std::uint64_t duration_ns, shm::Histogram& samples) override {
-    SpinWait wait;
-    shm::FrameView view;
-    sample(timer, duration_ns, samples, [&] {
-      client_.ask();
-      wait(servant_, view);
-      echo(servant_, view);
-      wait(client_.attachment, view);
-      client_.take(view);
-    });
+    sample(timer, duration_ns, samples, 0, [&] { round_trip(client_, servant_); });
   }
   [[nodiscard]] int broker_pid() const noexcept override { return servant_.info().broker_pid; }
 
@@ -121,11 +72,12 @@ class PairTrips final : public Trips {
 
 class ClientTrips final : public Trips {
  public:
-  ClientTrips(ClientSide side, shm::IdleStrategy idle) : client_(std::move(side)), wait_(idle) {}
+  ClientTrips(ClientSide side, const TripOptions& options)
+      : client_(std::move(side)), wait_(options.idle), pause_ns_(options.pause_ns) {}
 
   void measure(const Timer& timer, std::uint64_t duration_ns, shm::Histogram& samples) override {
     shm::FrameView view;
-    sample(timer, duration_ns, samples, [&] {
+    sample(timer, duration_ns, samples, pause_ns_, [&] {
       client_.ask();
       wait_(client_.attachment, view);
       client_.take(view);
@@ -138,6 +90,7 @@ class ClientTrips final : public Trips {
  private:
   ClientSide client_;
   IdleWait wait_;
+  std::uint64_t pause_ns_;
 };
 
 }  // namespace
@@ -147,11 +100,11 @@ std::unique_ptr<Trips> attach_pair(const TripOptions& options) {
 }
 
 std::unique_ptr<Trips> attach_client(const TripOptions& options) {
-  return std::make_unique<ClientTrips>(opaque_side(options), options.idle);
+  return std::make_unique<ClientTrips>(opaque_side(options), options);
 }
 
 std::unique_ptr<Trips> attach_kdb_client(const TripOptions& options) {
-  return std::make_unique<ClientTrips>(kdb_side(options), options.idle);
+  return std::make_unique<ClientTrips>(kdb_side(options), options);
 }
 
 void serve_echo(const TripOptions& options, int ready_fd) {

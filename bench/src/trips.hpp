@@ -19,6 +19,7 @@ struct TripOptions {
   std::size_t payload_bytes = 40;
   shm::IdleStrategy idle = shm::IdleStrategy::automatic;
   int core = -1;                 ///< serve_echo(): where to run; -1: anywhere.
+  std::uint64_t pause_ns = 0;    ///< attach_client(): sleep before each request.
   std::uint32_t credit = 1;      ///< Servants: requests that one holds at once.
   std::uint32_t ring_bytes = 0;  ///< Wanted; 0: the broker's default.
 };

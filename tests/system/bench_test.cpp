@@ -27,7 +27,8 @@ std::vector<Mode> modes() {
           {"Throughput", {"throughput", "--window", "8"}},
           {"ThroughputProcesses", {"throughput", "--mode", "processes"}},
           {"OpenLoop", {"open-loop", "--load", "20"}},
-          {"OpenLoopEven", {"open-loop", "--rate", "2000,5000", "--arrivals", "even"}}};
+          {"OpenLoopEven", {"open-loop", "--rate", "2000,5000", "--arrivals", "even"}},
+          {"Wake", {"wake", "--pause", "0.5", "--watch", "0.1"}}};
 }
 
 /// Every row holds one repetition, with samples where there are percentiles.

@@ -11,6 +11,7 @@ std::unique_ptr<Subcommand> make_floor();
 std::unique_ptr<Subcommand> make_rtt();
 std::unique_ptr<Subcommand> make_throughput();
 std::unique_ptr<Subcommand> make_open_loop();
+std::unique_ptr<Subcommand> make_wake();
 std::unique_ptr<Subcommand> make_kdb();
 std::unique_ptr<Subcommand> make_affinity();
 

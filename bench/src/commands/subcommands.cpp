@@ -33,6 +33,12 @@ constexpr const char* kOpenLoopHelp =
     "earlier ones were answered; latency counts from when a request was due, so that nothing\n"
     "hides how long it had to wait to be sent.";
 
+constexpr const char* kWakeHelp =
+    "Round trips while everybody sleeps: a request is sent after a pause in which client, broker\n"
+    "and servant fell asleep, beside wake-ups of bare futexes between as many processes. Then "
+    "what\n"
+    "broker and servant use of a core while nothing is asked of them.";
+
 constexpr const char* kKdbHelp =
     "Sync queries over kdb+ IPC on loopback: to a stand-in for q directly, through gateway, rings\n"
     "and shim, and through HAProxy in TCP mode if it is installed, in turn; directly also with\n"
@@ -45,12 +51,13 @@ constexpr const char* kAffinityHelp =
     "not earlier ones were answered; latencies count from when a request was to be sent. Servants\n"
     "sleep while they serve, as a process that waits for its disk does, so few cores are enough.";
 
-constexpr std::array<SubcommandEntry, 6> kTable = {{
+constexpr std::array<SubcommandEntry, 7> kTable = {{
     {"floor", "the fastest relay that this machine allows", kFloorHelp, make_floor, 1},
     {"rtt", "a small request through the broker, beside the floor", kRttHelp, make_rtt, 2},
     {"throughput", "requests per second with many under way", kThroughputHelp, make_throughput, 1},
     {"open-loop", "latencies at fixed rates, from when a request was due", kOpenLoopHelp,
      make_open_loop, 2},
+    {"wake", "a request to a system that sleeps, and what it uses asleep", kWakeHelp, make_wake, 1},
     {"kdb", "a sync query over kdb+ IPC: directly, through us, through HAProxy", kKdbHelp, make_kdb,
      2},
     {"affinity", "what routing gains, policy by policy", kAffinityHelp, make_affinity, 0},
