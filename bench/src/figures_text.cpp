@@ -50,7 +50,7 @@ std::string column_names(const Section& section) {
   }
   std::string text;
   for (const PercentileName& percentile : kPercentiles) {
-    text += fmt::format("{:>11}", percentile.name);
+    text += fmt::format("{:>12}", percentile.name);
   }
   return text;
 }
@@ -62,7 +62,7 @@ std::string figures_of(const Section& section, const Row& row, std::size_t repet
   }
   std::string text;
   for (const std::uint64_t ns : figure.quantiles.ns) {
-    text += fmt::format("{:>11}", ns);
+    text += fmt::format("{:>12}", ns);
   }
   return text;
 }
@@ -93,9 +93,9 @@ void print_medians(std::FILE* out, const Section& section, const Row& row, const
   std::string high = fmt::format("{:<{}}{:<8}", "", width, "highest");
   for (std::size_t i = 0; i < kPercentiles.size(); ++i) {
     const Spread s = spread_of(section, row, kept, i);
-    median += fmt::format("{:>11.0f}", s.median);
-    low += fmt::format("{:>11.0f}", s.low);
-    high += fmt::format("{:>11.0f}", s.high);
+    median += fmt::format("{:>12.0f}", s.median);
+    low += fmt::format("{:>12.0f}", s.low);
+    high += fmt::format("{:>12.0f}", s.high);
   }
   fmt::print(out, "{}\n{}\n{}\n", median, low, high);
 }

@@ -28,7 +28,10 @@ std::vector<Mode> modes() {
           {"ThroughputProcesses", {"throughput", "--mode", "processes"}},
           {"OpenLoop", {"open-loop", "--load", "20"}},
           {"OpenLoopEven", {"open-loop", "--rate", "2000,5000", "--arrivals", "even"}},
-          {"Wake", {"wake", "--pause", "0.5", "--watch", "0.1"}}};
+          {"Wake", {"wake", "--pause", "0.5", "--watch", "0.1"}},
+          {"IdleClients", {"idle-clients", "--clients", "20"}},
+          {"Many", {"many", "--crowd", "2x1,1x2"}},
+          {"Large", {"large", "--sizes", "100,64k,1m"}}};
 }
 
 /// Every row holds one repetition, with samples where there are percentiles.
@@ -70,6 +73,37 @@ TEST_P(Bench, MeasuresAndWritesValidJson) {
 }
 INSTANTIATE_TEST_SUITE_P(Each, Bench, ::testing::Range(std::size_t{0}, modes().size()),
                          [](const auto& test) { return std::string(modes()[test.param].name); });
+
+TEST(BenchAll, PutsEverySubcommandIntoOneDocument) {
+  if (shm::usable_cores() < 2) {
+    GTEST_SKIP() << "fewer than two usable cores: mserve-bench refuses";
+  }
+  const TempDir dir;
+  const Output output =
+      run_to_end({program("mserve-bench"), "all", "--seconds", "2", "--repeat", "1", "--json",
+                  dir.file("json"), "--html", dir.file("html"), "--svg", dir.file("svg")});
+  ASSERT_EQ(output.exit_code, 0) << output.err << output.out;
+  boost::system::error_code error;
+  const boost::json::value json = boost::json::parse(read_file(dir.file("json")), error);
+  ASSERT_FALSE(error) << error.message();
+  std::string titles;
+  for (const boost::json::value& section : json.at("sections").as_array()) {
+    titles += std::string(section.at("title").as_string()) + "\n";
+    expect_figures(section);
+  }
+  for (const char* const part : {"floor", "round trip", "throughput", "open loop", "waking",
+                                 "silent", "many clients", "large", "kdb+"}) {
+    EXPECT_NE(titles.find(part), std::string::npos) << part << " in\n" << titles;
+  }
+  EXPECT_NE(read_file(dir.file("html")).find("</html>"), std::string::npos);
+  EXPECT_NE(read_file(dir.file("svg")).find("</svg>"), std::string::npos);
+}
+
+TEST(BenchMany, TellsWhatIsWrongWithACrowd) {
+  const Output output = run_to_end({program("mserve-bench"), "many", "--crowd", "8"});
+  EXPECT_EQ(output.exit_code, 2);
+  EXPECT_NE(output.err.find("such as 8x2; not '8'"), std::string::npos) << output.err;
+}
 
 TEST(BenchAffinity, AsksEveryPolicyTheSameAndWritesJsonAndPicture) {
   const TempDir dir;

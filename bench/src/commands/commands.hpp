@@ -12,7 +12,11 @@ std::unique_ptr<Subcommand> make_rtt();
 std::unique_ptr<Subcommand> make_throughput();
 std::unique_ptr<Subcommand> make_open_loop();
 std::unique_ptr<Subcommand> make_wake();
+std::unique_ptr<Subcommand> make_idle_clients();
+std::unique_ptr<Subcommand> make_many();
+std::unique_ptr<Subcommand> make_large();
 std::unique_ptr<Subcommand> make_kdb();
 std::unique_ptr<Subcommand> make_affinity();
+std::unique_ptr<Subcommand> make_all();
 
 }  // namespace mserve::bench

@@ -39,6 +39,23 @@ constexpr const char* kWakeHelp =
     "what\n"
     "broker and servant use of a core while nothing is asked of them.";
 
+constexpr const char* kIdleClientsHelp =
+    "What clients cost that are attached and silent: round trips of one client alone, then with\n"
+    "all others attached, in one repetition; then the first message of each silent one.";
+
+constexpr const char* kManyHelp =
+    "N clients, each with one request under way, and M servants that echo; every one is a "
+    "process.\n"
+    "Latencies, and requests per second of all together.";
+
+constexpr const char* kLargeHelp =
+    "Large requests and large answers, in fragments: bytes per second for each of the three "
+    "copies\n"
+    "that are made, beside one memcpy of as many bytes in the same repetition.";
+
+constexpr const char* kAllHelp =
+    "Every subcommand with short defaults, within about --seconds in total, as one document.";
+
 constexpr const char* kKdbHelp =
     "Sync queries over kdb+ IPC on loopback: to a stand-in for q directly, through gateway, rings\n"
     "and shim, and through HAProxy in TCP mode if it is installed, in turn; directly also with\n"
@@ -51,16 +68,21 @@ constexpr const char* kAffinityHelp =
     "not earlier ones were answered; latencies count from when a request was to be sent. Servants\n"
     "sleep while they serve, as a process that waits for its disk does, so few cores are enough.";
 
-constexpr std::array<SubcommandEntry, 7> kTable = {{
+constexpr std::array<SubcommandEntry, 11> kTable = {{
     {"floor", "the fastest relay that this machine allows", kFloorHelp, make_floor, 1},
     {"rtt", "a small request through the broker, beside the floor", kRttHelp, make_rtt, 2},
     {"throughput", "requests per second with many under way", kThroughputHelp, make_throughput, 1},
     {"open-loop", "latencies at fixed rates, from when a request was due", kOpenLoopHelp,
      make_open_loop, 2},
     {"wake", "a request to a system that sleeps, and what it uses asleep", kWakeHelp, make_wake, 1},
+    {"idle-clients", "what attached and silent clients cost", kIdleClientsHelp, make_idle_clients,
+     1},
+    {"many", "N clients x M servants", kManyHelp, make_many, 2},
+    {"large", "large messages, beside memcpy", kLargeHelp, make_large, 2},
     {"kdb", "a sync query over kdb+ IPC: directly, through us, through HAProxy", kKdbHelp, make_kdb,
      2},
     {"affinity", "what routing gains, policy by policy", kAffinityHelp, make_affinity, 0},
+    {"all", "every one of these, as one document", kAllHelp, make_all, 0},
 }};
 
 }  // namespace
