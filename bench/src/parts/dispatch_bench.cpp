@@ -138,5 +138,3 @@ BENCHMARK(BM_RoundTripOfClasses)->ArgName("classes")->Arg(1)->Arg(2)->Arg(8)->Ar
 // NOLINTEND(readability-identifier-naming)
 
 }  // namespace
-
-BENCHMARK_MAIN();
