@@ -15,8 +15,9 @@ constexpr double kRowHeight = 38;
 constexpr double kBarHeight = 11;
 constexpr double kBottom = 52;
 constexpr double kMarkerRoom = 18;
-constexpr double kNameRoomMax = 220;
-constexpr double kFigureRoom = 76;  ///< Behind the bars, for their figures.
+constexpr double kNameRoomMax = 230;
+constexpr double kNameLetter = 8.4;  ///< Wide fonts must not reach the marker.
+constexpr double kFigureRoom = 76;   ///< Behind the bars, for their figures.
 constexpr double kRatioLine = 20;
 constexpr double kTickRoom = 54;        ///< Ticks closer than this share a label.
 constexpr double kLinearRatioMax = 20;  ///< Rates that differ by more are drawn logarithmically.
@@ -39,7 +40,7 @@ class Bars {
     for (const Row& row : section.rows) {
       letters = std::max(letters, static_cast<double>(row.name.size()));
     }
-    left_ = kMarkerRoom + std::min(letters * kLetter, kNameRoomMax) + 8;
+    left_ = kMarkerRoom + std::min(letters * kNameLetter, kNameRoomMax) + 8;
     axis_ = value_axis();
   }
 
@@ -98,7 +99,7 @@ class Bars {
     const Row& row = section_.rows[r];
     const double top = kTop + kRowHeight * static_cast<double>(r);
     const double middle = top + kRowHeight / 2;
-    const auto most = static_cast<std::size_t>(kNameRoomMax / kLetter);
+    const auto most = static_cast<std::size_t>(kNameRoomMax / kNameLetter);
     const std::string name =
         row.name.size() > most ? row.name.substr(0, most - 1) + "\xe2\x80\xa6" : row.name;
     canvas_.text(left_ - 8, middle + 4.5, "end", name);
