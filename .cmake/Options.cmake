@@ -5,6 +5,7 @@ option(MSERVE_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(MSERVE_INSTALL "Generate install rules" ${PROJECT_IS_TOP_LEVEL})
 option(MSERVE_WERROR "Treat warnings as errors (CI does)" OFF)
 option(MSERVE_LTO "Link-time optimisation of what is not a library for others" OFF)
+option(MSERVE_BENCH_PEERS "Let mserve-bench measure ZeroMQ and nng too; bench/setup.sh installs them" OFF)
 option(MSERVE_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 set(MSERVE_SANITIZE "" CACHE STRING "Sanitizers for every target: 'address,undefined' or 'thread'")
 

@@ -15,6 +15,8 @@ mserve_packages() {
       test) printf '%s\n' python3 pkgconf strace ;;
       # For the other stages of CI: second compiler, sanitizers, linters.
       ci) printf '%s\n' spin clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck ;;
+      # What `mserve-bench peers` measures mserve against: bench/setup.sh.
+      peers) printf '%s\n' libzmq3-dev libnng-dev haproxy ;;
       *) echo "error: no group of packages is called $group" >&2; return 1 ;;
     esac
   done

@@ -17,6 +17,7 @@ std::unique_ptr<Subcommand> make_many();
 std::unique_ptr<Subcommand> make_large();
 std::unique_ptr<Subcommand> make_kdb();
 std::unique_ptr<Subcommand> make_affinity();
+std::unique_ptr<Subcommand> make_peers();
 std::unique_ptr<Subcommand> make_all();
 
 }  // namespace mserve::bench

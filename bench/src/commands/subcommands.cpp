@@ -68,7 +68,20 @@ constexpr const char* kAffinityHelp =
     "not earlier ones were answered; latencies count from when a request was to be sent. Servants\n"
     "sleep while they serve, as a process that waits for its disk does, so few cores are enough.";
 
-constexpr std::array<SubcommandEntry, 11> kTable = {{
+constexpr const char* kPeersHelp =
+    "The same request through mserve and, in the same run on the same two cores, through the "
+    "floor,\n"
+    "a relay over Unix sockets, over TCP, over Boost.Interprocess queues, a ZeroMQ proxy, an nng\n"
+    "device and HAProxy in TCP mode. Each runs in the setting that measured best, which its row\n"
+    "tells; --tune looks for the best on this machine.\n"
+    "\n"
+    "  --mode pair       one thread on core A is client and servant, the relay has core B\n"
+    "  --mode processes  client, relay and servant are three processes\n"
+    "\n"
+    "bench/setup.sh installs what a build needs for ZeroMQ and nng, and HAProxy; what is missing\n"
+    "is said and left out.";
+
+constexpr std::array<SubcommandEntry, 12> kTable = {{
     {"floor", "the fastest relay that this machine allows", kFloorHelp, make_floor, 1},
     {"rtt", "a small request through the broker, beside the floor", kRttHelp, make_rtt, 2},
     {"throughput", "requests per second with many under way", kThroughputHelp, make_throughput, 1},
@@ -82,6 +95,8 @@ constexpr std::array<SubcommandEntry, 11> kTable = {{
     {"kdb", "a sync query over kdb+ IPC: directly, through us, through HAProxy", kKdbHelp, make_kdb,
      2},
     {"affinity", "what routing gains, policy by policy", kAffinityHelp, make_affinity, 0},
+    {"peers", "the same request through mserve and through other systems", kPeersHelp, make_peers,
+     4},
     {"all", "every one of these, as one document", kAllHelp, make_all, 0},
 }};
 
