@@ -13,7 +13,7 @@
 namespace mserve::bench {
 namespace {
 
-constexpr int kTripsPerLook = 100;
+constexpr int kTripsPerLook = 10;
 constexpr std::uint64_t kWaitsPerCheck = 1U << 14;
 constexpr std::uint64_t kAnswerNsMax = 30'000'000'000;
 constexpr std::size_t kWindow = 64;
