@@ -51,8 +51,8 @@ const Settings kNngPair = {{kYield, kBlock, kApart, true},
                            {kBlock, kBlock, kApart, true},
                            {kYield, kBlock, kApart},
                            {kYield, kYield, kApart}};
-const Settings kNngProcesses = {{kYield, kBlock, kApart, true},
-                                {kYield, kBlock, kTogether},
+const Settings kNngProcesses = {{kYield, kBlock, kTogether},
+                                {kYield, kBlock, kApart, true},
                                 {kBlock, kBlock, kTogether},
                                 {kBlock, kBlock, kAnywhere}};
 const Settings kHaproxyPair = {{kSpin, kSpin, kApart},
