@@ -27,9 +27,9 @@ const Settings kSocketPair = {{kSpin, kSpin, kApart},
                               {kSpin, kYield, kApart},
                               {kYield, kYield, kApart},
                               {kBlock, kBlock, kApart}};
-const Settings kUnixProcesses = {{kBlock, kYield, kTogether}, {kBlock, kSpin, kTogether},
-                                 {kYield, kYield, kApart},    {kBlock, kBlock, kTogether},
-                                 {kBlock, kBlock, kApart},    {kBlock, kBlock, kAnywhere}};
+const Settings kUnixProcesses = {{kBlock, kSpin, kTogether}, {kBlock, kYield, kTogether},
+                                 {kYield, kYield, kApart},   {kBlock, kBlock, kTogether},
+                                 {kBlock, kBlock, kApart},   {kBlock, kBlock, kAnywhere}};
 const Settings kTcpProcesses = {{kYield, kYield, kApart},   {kBlock, kYield, kTogether},
                                 {kBlock, kSpin, kTogether}, {kBlock, kBlock, kTogether},
                                 {kBlock, kBlock, kApart},   {kBlock, kBlock, kAnywhere}};

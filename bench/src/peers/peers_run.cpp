@@ -18,6 +18,8 @@ namespace {
 /// How the time is shared out.
 constexpr double kTuneShare = 0.3;
 constexpr double kThroughputShare = 0.25;
+/// Of throughput, run before it and thrown away.
+constexpr double kWarmUpShare = 0.15;
 
 /// A peer as it is measured, with the row of its figures.
 struct Entrant {
