@@ -40,9 +40,41 @@ void nap() noexcept {
   (void)nanosleep(&ms, nullptr);
 }
 
+/// Signals that ask to end. Held back while a child is started: until it is another program it has
+/// our handlers, which would swallow them.
+class HeldBack {
+ public:
+  HeldBack() noexcept {
+    sigset_t set;
+    (void)sigemptyset(&set);
+    for (const int number : kNumbers) {
+      (void)sigaddset(&set, number);
+    }
+    (void)sigprocmask(SIG_BLOCK, &set, &before_);
+  }
+  ~HeldBack() { let_through(); }
+  HeldBack(const HeldBack&) = delete;
+  HeldBack& operator=(const HeldBack&) = delete;
+
+  void let_through() const noexcept { (void)sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  /// In the child.
+  void forget_handlers() const noexcept {
+    for (const int number : kNumbers) {
+      (void)signal(number, SIG_DFL);
+    }
+  }
+
+ private:
+  static constexpr std::array<int, 3> kNumbers = {SIGINT, SIGTERM, SIGHUP};
+  sigset_t before_{};
+};
+
 /// The child's side, between fork and exec: nothing but system calls.
-[[noreturn]] void become(char* const* argv, pid_t parent, int log, int ready) noexcept {
+[[noreturn]] void become(char* const* argv, pid_t parent, int log, int ready,
+                         const HeldBack& signals) noexcept {
   (void)setpgid(0, 0);
+  signals.forget_handlers();
+  signals.let_through();
   (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
   const bool orphaned = getppid() != parent;  // the parent died before the line above
   if (!orphaned && dup2(log, STDOUT_FILENO) >= 0 && dup2(log, STDERR_FILENO) >= 0 &&
@@ -92,12 +124,15 @@ Child::Child(std::vector<std::string> command, const std::string& log, Ready how
   }
   argv.push_back(nullptr);
   const pid_t parent = getpid();
-  pid_ = fork();
+  {
+    const HeldBack signals;
+    pid_ = fork();
+    if (pid_ == 0) {
+      become(argv.data(), parent, log_file.get(), ready_write.get(), signals);
+    }
+  }
   if (pid_ < 0) {
     throw std::system_error(errno, std::generic_category(), "fork");
-  }
-  if (pid_ == 0) {
-    become(argv.data(), parent, log_file.get(), ready_write.get());
   }
   if (how == Ready::not_at_all) {
     return;

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <csignal>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -73,6 +75,35 @@ TEST_P(Bench, MeasuresAndWritesValidJson) {
 }
 INSTANTIATE_TEST_SUITE_P(Each, Bench, ::testing::Range(std::size_t{0}, modes().size()),
                          [](const auto& test) { return std::string(modes()[test.param].name); });
+
+/// Ctrl-C once figures are being measured: the exit code tells, no process and no file stays.
+class BenchInterrupt : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(BenchInterrupt, LeavesNothingBehind) {
+  if (shm::usable_cores() < 2) {
+    GTEST_SKIP() << "fewer than two usable cores: mserve-bench refuses";
+  }
+  const TempDir dir;
+  Process bench({.argv = {program("mserve-bench"), GetParam(), "--seconds", "20"},
+                 .env = {{"TMPDIR", dir.path()}}});
+  ASSERT_TRUE(
+      wait_until([&] { return !children_of(bench.pid()).empty(); }, "a process of the bench"));
+  const std::vector<pid_t> children = children_of(bench.pid());
+  bench.signal(SIGINT);
+  EXPECT_EQ(bench.wait(), 128 + SIGINT);
+  for (const pid_t child : children) {
+    EXPECT_TRUE(gone(child)) << child;
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
+}
+INSTANTIATE_TEST_SUITE_P(Each, BenchInterrupt,
+                         ::testing::Values("rtt", "throughput", "open-loop", "wake", "idle-clients",
+                                           "many", "large"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 TEST(BenchAll, PutsEverySubcommandIntoOneDocument) {
   if (shm::usable_cores() < 2) {
