@@ -22,6 +22,7 @@ constexpr double kRatioLine = 20;
 constexpr double kTickRoom = 54;        ///< Ticks closer than this share a label.
 constexpr double kLinearRatioMax = 20;  ///< Rates that differ by more are drawn logarithmically.
 constexpr double kTitleRoom = 52;
+constexpr double kTitleLine = 20;  ///< Of this, where there is a title.
 constexpr double kCurvesWidth = 460;
 constexpr double kCurvesHeight = 300;
 constexpr double kFoot = 14;
@@ -172,19 +173,26 @@ std::string drawn(Unit unit, double value) {
   return text;
 }
 
+std::string drawn_ratio(double ratio) {
+  return ratio < 100 ? fmt::format("{:.2f}", ratio) : fmt::format("{:.0f}", ratio);
+}
+
 Drawing bars_of(const Section& section, double width) {
   return Bars(section, width).draw();
 }
 
-Drawing drawing_of(const Section& section) {
+Drawing drawing_of(const Section& section, bool titled) {
   Canvas canvas;
   const Kept kept = kept_of(section);
-  canvas.text(14, 24, "start", section.title, " class=\"bold\"");
-  if (section.rows.empty() || kept.repetitions.empty()) {
-    canvas.text(14, 44, "start", "nothing was measured", " class=\"muted\"");
-    return {kSectionWidth, kTitleRoom + kFoot, canvas.take()};
+  const double title_room = titled ? kTitleRoom : kTitleRoom - kTitleLine;
+  if (titled) {
+    canvas.text(14, 24, "start", section.title, " class=\"bold\"");
   }
-  canvas.text(14, 44, "start",
+  if (section.rows.empty() || kept.repetitions.empty()) {
+    canvas.text(14, title_room - 8, "start", "nothing was measured", " class=\"muted\"");
+    return {kSectionWidth, title_room + kFoot, canvas.take()};
+  }
+  canvas.text(14, title_room - 8, "start",
               fmt::format("medians of {} of {} repetitions{}", kept.repetitions.size(),
                           section.repetitions.size(),
                           kept.placement
@@ -197,15 +205,15 @@ Drawing drawing_of(const Section& section) {
     const Drawing bars = bars_of(section, kSectionWidth - kCurvesWidth - 14);
     const Drawing curves =
         curves_of(section, kCurvesWidth, std::max(kCurvesHeight, std::min(bars.height, 420.0)));
-    put(canvas, curves, 0, kTitleRoom);
-    put(canvas, bars, kCurvesWidth + 6, kTitleRoom);
+    put(canvas, curves, 0, title_room);
+    put(canvas, bars, kCurvesWidth + 6, title_room);
     height = std::max(curves.height, bars.height);
   } else {
     const Drawing bars = bars_of(section, kSectionWidth - 20);
-    put(canvas, bars, 14, kTitleRoom);
+    put(canvas, bars, 14, title_room);
     height = bars.height;
   }
-  return {kSectionWidth, kTitleRoom + height + kFoot, canvas.take()};
+  return {kSectionWidth, title_room + height + kFoot, canvas.take()};
 }
 
 std::string to_svg(const Document& document) {

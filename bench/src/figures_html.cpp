@@ -81,8 +81,8 @@ void add_rows(Canvas& page, const Section& section, const Kept& kept) {
 }
 
 std::string ratio_cell(const Spread& s) {
-  return fmt::format("<td>{:.2f}<small>{:.2f} \xe2\x80\x93 {:.2f}</small></td>", s.median, s.low,
-                     s.high);
+  return fmt::format("<td>{}<small>{} \xe2\x80\x93 {}</small></td>", drawn_ratio(s.median),
+                     drawn_ratio(s.low), drawn_ratio(s.high));
 }
 
 void add_ratios(Canvas& page, const Section& section, const Kept& kept) {
@@ -111,7 +111,7 @@ void add_section(Canvas& page, const Section& section) {
   for (const std::string& warning : warnings_of(section)) {
     add_warning(page, warning);
   }
-  page.add("{}", svg_document(drawing_of(section), section.title, "", false));
+  page.add("{}", svg_document(drawing_of(section, false), section.title, "", false));
   if (!kept.repetitions.empty()) {
     add_rows(page, section, kept);
     add_ratios(page, section, kept);

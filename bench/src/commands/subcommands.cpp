@@ -54,7 +54,8 @@ constexpr const char* kLargeHelp =
     "that are made, beside one memcpy of as many bytes in the same repetition.";
 
 constexpr const char* kAllHelp =
-    "Every subcommand with short defaults, within about --seconds in total, as one document.";
+    "Every subcommand but affinity, as one document. --seconds is shared out among them; starting\n"
+    "and stopping processes comes on top. What fails or cannot be measured here is a warning.";
 
 constexpr const char* kKdbHelp =
     "Sync queries over kdb+ IPC on loopback: to a stand-in for q directly, through gateway, rings\n"
