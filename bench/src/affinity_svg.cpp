@@ -18,6 +18,7 @@ constexpr double kColumnGap = 16;
 constexpr double kRowGap = 20;
 constexpr double kLeft = 70;
 constexpr double kRight = 14;
+constexpr double kWidthMin = 560;  ///< Of the texts above and below.
 constexpr double kLegendTop = 50;
 constexpr double kLegendLine = 22;
 constexpr double kHeadings = 58;
@@ -43,7 +44,8 @@ class RoutesPicture {
  public:
   explicit RoutesPicture(const AffinityReport& report)
       : report_(report), columns_(std::min(report.cases.size(), kSvgCasesMax)) {
-    width_ = kLeft + kRight + across(std::max<std::size_t>(columns_, 1)) - kColumnGap;
+    width_ = std::max(kLeft + kRight + across(std::max<std::size_t>(columns_, 1)) - kColumnGap,
+                      kWidthMin);
     place_legend();
     height_ =
         top() + static_cast<double>(kRows.size()) * (kPanelHeight + kRowGap) - kRowGap + kFoot;
