@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "pin/machine_files.hpp"
+
+namespace mserve::pin {
+
+/// Scripts test these; --help lists them.
+enum class ExitCode : int { ok = 0, failed = 1, usage = 2, costs = 3 };
+
+struct AuditOptions {
+  std::string root;    ///< Empty: this machine.
+  std::string cores;   ///< Empty: those that this process may use.
+  double seconds = 1;  ///< Of jitter on each core; 0: none.
+  bool json = false;
+  bool strict = false;
+};
+
+/// Prints what was found to stdout, faults to stderr.
+[[nodiscard]] ExitCode run_audit(const AuditOptions& options);
+
+/// Says what is wrong on stderr. @return `code`
+ExitCode tell_fault(ExitCode code, const std::string& fault);
+
+/// Cores that this process may use (its affinity mask).
+[[nodiscard]] CoreList own_cores();
+
+}  // namespace mserve::pin
