@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "pin/machine_files.hpp"
+#include "pin/plan.hpp"
 
 namespace mserve::pin {
 
@@ -21,6 +22,18 @@ struct AuditOptions {
 
 /// Prints what was found to stdout, faults to stderr.
 [[nodiscard]] ExitCode run_audit(const AuditOptions& options);
+
+struct PlanOptions {
+  Wishes wishes;
+  std::string topology;  ///< A hwloc XML file; empty: this machine.
+  std::string isolated;  ///< Empty: what the kernel says.
+  std::string avoid;     ///< Empty: those to which many interrupts come.
+  std::string output;    ///< Empty: stdout.
+  std::string units;     ///< Where drop-ins for systemd are written; empty: nowhere.
+};
+
+/// Writes the plan, and warnings to stderr.
+[[nodiscard]] ExitCode run_plan(const PlanOptions& options);
 
 /// Says what is wrong on stderr. @return `code`
 ExitCode tell_fault(ExitCode code, const std::string& fault);

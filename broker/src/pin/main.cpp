@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <map>
 #include <string>
 
 #include "pin/commands.hpp"
@@ -12,12 +13,15 @@ namespace {
 
 using mserve::pin::AuditOptions;
 using mserve::pin::ExitCode;
+using mserve::pin::GatewayPlace;
+using mserve::pin::PlanOptions;
 
 constexpr const char* kAbout =
     "Looks at a machine as a low-latency engineer would, proposes cores, and puts mserve on "
     "them.\n\n"
     "  mserve-pin audit                              what it costs as it is, and how to mend it\n"
-    "  mserve-pin audit --cores 2,3 --seconds 10     two cores, a longer look at their jitter";
+    "  mserve-pin audit --cores 2,3 --seconds 10     two cores, a longer look at their jitter\n"
+    "  mserve-pin plan --servants 4 -o mserve.plan   which cores for broker, gateway and servants";
 
 constexpr const char* kFooter =
     "Exit status: 0 done (audit: examined, whatever was found), 1 failed, 2 wrong usage, 3 "
@@ -48,21 +52,60 @@ void describe_audit(CLI::App& app, AuditOptions& o) {
       ->option_text("DIR [this machine]");
 }
 
+constexpr const char* kPlanAbout =
+    "Proposes cores, as a TOML file with a word on each choice:\n"
+    "  - broker, gateway and servants on one NUMA node and under one last cache, if they fit\n"
+    "  - isolated cores first; not the first core, which the system keeps, and not where devices\n"
+    "    interrupt\n"
+    "  - data thread and gateway alone on their physical cores, SMT siblings left idle\n"
+    "  - a physical core for each servant; q and its shim on SMT siblings, or on a core each\n"
+    "Where cores are too few it says so and proposes what works then.";
+
+void describe_plan(CLI::App& app, PlanOptions& o) {
+  CLI::App* const plan = app.add_subcommand("plan", kPlanAbout);
+  plan->add_option("--servants", o.wishes.servants, "How many servants there will be")
+      ->required()
+      ->check(CLI::Range(1U, mserve::pin::kServantsMax))
+      ->option_text("N");
+  plan->add_flag("--q", o.wishes.q, "Each is a q process with a shim");
+  plan->add_option("--gateway", o.wishes.gateway,
+                   "kdb+ clients (-p) are served by a thread with a core of its own, by the data "
+                   "thread, or there are none")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, GatewayPlace>{
+          {"own", GatewayPlace::own}, {"data", GatewayPlace::data}, {"none", GatewayPlace::none}}))
+      ->option_text("own|data|none [own]");
+  plan->add_option("--topology", o.topology,
+                   "Plan for the machine that this hwloc XML describes (lstopo --of xml)")
+      ->option_text("FILE [this machine]");
+  plan->add_option("--isolated", o.isolated, "Cores that are or will be isolated")
+      ->option_text("LIST [what the kernel says; with --topology none]");
+  plan->add_option("--avoid", o.avoid, "Cores to take last, because devices interrupt them")
+      ->option_text("LIST [those with ten interrupts a second and more; with --topology none]");
+  plan->add_option("-o,--output", o.output, "Where to write the plan")
+      ->option_text("FILE [stdout]");
+  plan->add_option("--systemd", o.units,
+                   "Write drop-ins (UNIT.d/10-cores.conf) for mserve's units below this directory "
+                   "as well")
+      ->option_text("DIR");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
   AuditOptions audit;
+  PlanOptions plan;
   CLI::App app(kAbout, "mserve-pin");
   app.footer(kFooter);
   app.set_version_flag("--version", std::string("mserve-pin ") + mserve::broker::kVersion);
   app.require_subcommand(1);
   describe_audit(app, audit);
+  describe_plan(app, plan);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
   }
-  return static_cast<int>(run_audit(audit));
+  return static_cast<int>(app.got_subcommand("plan") ? run_plan(plan) : run_audit(audit));
 } catch (const std::exception& e) {
   std::fprintf(stderr, "mserve-pin: %s\n", e.what());
   return 1;

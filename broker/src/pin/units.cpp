@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pin/units.hpp"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+
+namespace mserve::pin {
+
+namespace {
+
+/// An entry of --servant-cores: cores with + between them, the shim's behind a slash.
+std::string entry_of(const Plan::Servant& servant) {
+  std::string text = cores_text(servant.cores);
+  text += servant.shim.empty() ? "" : "/" + cores_text(servant.shim);
+  for (char& c : text) {
+    c = c == ',' ? '+' : c;
+  }
+  return text;
+}
+
+/// systemd takes a list with blanks as well as with commas.
+std::string drop_in(const std::string& section, const std::string& lines) {
+  return "# Written by mserve-pin plan --systemd; plan again instead of changing it.\n[" + section +
+         "]\n" + lines;
+}
+
+}  // namespace
+
+std::vector<std::string> broker_flags(const Plan& plan) {
+  std::vector<std::string> flags;
+  if (plan.broker >= 0) {
+    flags.insert(flags.end(), {"--core", std::to_string(plan.broker)});
+  }
+  flags.insert(flags.end(), {"--idle", plan.idle, "--control-cores", cores_text(plan.control)});
+  if (plan.gateway == GatewayPlace::data) {
+    flags.insert(flags.end(), {"--gateway-thread", "data"});
+  } else if (plan.gateway != GatewayPlace::none) {
+    flags.insert(flags.end(), {"--gateway-thread", "own"});
+  }
+  if (plan.gateway_core >= 0) {
+    flags.insert(flags.end(), {"--gateway-core", std::to_string(plan.gateway_core)});
+  }
+  std::string servants;
+  for (const Plan::Servant& servant : plan.servants) {
+    servants += (servants.empty() ? "" : ",") + entry_of(servant);
+  }
+  if (!servants.empty()) {
+    flags.insert(flags.end(), {"--servant-cores", servants});
+  }
+  return flags;
+}
+
+std::string write_units(const Plan& plan, const std::string& folder) {
+  std::vector<std::pair<std::string, std::string>> files;
+  const std::string all = cores_text(plan.used());
+  files.emplace_back("mserve.slice", drop_in("Slice", "AllowedCPUs=" + all + "\n"));
+  std::string flags;
+  for (const std::string& flag : broker_flags(plan)) {
+    flags += (flags.empty() ? "" : " ") + flag;
+  }
+  files.emplace_back(
+      "mserve-broker.service",
+      drop_in("Service",
+              fmt::format("CPUAffinity={}\nEnvironment=\"MSERVE_PIN={}\"\n", all, flags)));
+  for (std::size_t i = 0; i < plan.servants.size(); ++i) {
+    const Plan::Servant& servant = plan.servants[i];
+    files.emplace_back(fmt::format("mserve-servant@{}.service", i + 1),
+                       drop_in("Service", "CPUAffinity=" + cores_text(servant.cores) + "\n"));
+    if (!servant.shim.empty()) {
+      files.emplace_back(fmt::format("mserve-qshim@{}.service", i + 1),
+                         drop_in("Service", "CPUAffinity=" + cores_text(servant.shim) + "\n"));
+    }
+  }
+  for (const auto& [unit, text] : files) {
+    const std::filesystem::path place = std::filesystem::path(folder) / (unit + ".d");
+    std::error_code error;
+    std::filesystem::create_directories(place, error);
+    std::ofstream file(place / "10-cores.conf");
+    file << text;
+    file.close();
+    if (!file) {
+      return "cannot write " + (place / "10-cores.conf").string();
+    }
+  }
+  return {};
+}
+
+}  // namespace mserve::pin
