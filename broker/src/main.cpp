@@ -47,6 +47,7 @@ int run(int argc, char** argv) {
         mserve::broker::Launcher::fork_off({.programs = std::move(programs),
                                             .broker_name = options.name,
                                             .directory = options.directory,
+                                            .control_cores = options.control_cores,
                                             .started = options.servant_count - options.reserve,
                                             .retire_grace_ns = options.drain_timeout});
     if (!forked) {

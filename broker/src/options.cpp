@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "options.hpp"
 
-#include <sched.h>
-
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 
@@ -19,11 +18,49 @@ bool ring_size_ok(std::uint32_t bytes, std::uint32_t max) {
   return std::has_single_bit(bytes) && bytes >= shm::kRingBytesMin && bytes <= max;
 }
 
-bool core_usable(int core) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof(set), &set) == 0 && core < CPU_SETSIZE &&
-         CPU_ISSET(static_cast<std::size_t>(core), &set);
+/// Those of the process as it was started: its threads take fewer later on.
+const CoreList& usable_cores() {
+  static const CoreList kCores = allowed_cores();
+  return kCores;
+}
+
+bool usable(const CoreList& cores) {
+  return minus(cores, usable_cores()).empty();
+}
+
+void validate_cores(const BrokerOptions& o, std::vector<std::string>& faults) {
+  const std::string not_ours =
+      ": not a core that this process may use (" + cores_text(usable_cores()) + "; see taskset)";
+  const auto check = [&faults](bool ok, const std::string& fault) {
+    if (!ok) {
+      faults.push_back(fault);
+    }
+  };
+  check(o.core == -1 || (o.core >= 0 && usable({o.core})), "--core" + not_ours);
+  check(o.control_cores.empty() || o.core >= 0,
+        "--control-cores: only with --core, which is to be kept clear of them");
+  check(usable(o.control_cores), "--control-cores" + not_ours);
+  check(!contains(o.control_cores, o.core),
+        "--control-cores: core " + std::to_string(o.core) + " is the data thread's (--core)");
+  const int gateway = o.gateway.core;
+  check(gateway == -1 || (gateway >= 0 && usable({gateway})), "--gateway-core" + not_ours);
+  check(gateway == -1 || gateway != o.core,
+        "--gateway-core: core " + std::to_string(o.core) + " is the data thread's (--core)");
+  check(gateway == -1 || o.gateway.thread != GatewayThread::data,
+        "--gateway-core: not with --gateway-thread data, which has no thread of its own");
+  check(o.servant_cores.empty() || o.servant_cores.size() >= o.servant_count,
+        "--servant-cores: names cores for " + std::to_string(o.servant_cores.size()) + " of " +
+            std::to_string(o.servant_count) + " servants");
+  for (std::size_t i = 0; i < o.servant_cores.size(); ++i) {
+    const ServantCores& one = o.servant_cores[i];
+    const CoreList all = joined(one.cores, one.shim);
+    const std::string who = "--servant-cores: servant " + std::to_string(i + 1);
+    check(usable(all), who + not_ours);
+    check(!contains(all, o.core),
+          who + ": core " + std::to_string(o.core) + " is the data thread's (--core)");
+    check(one.shim.empty() || o.launches_q() || o.servant_count == 0,
+          who + ": only q processes have a shim, whose core stands behind a slash");
+  }
 }
 
 }  // namespace
@@ -41,8 +78,7 @@ std::vector<std::string> BrokerOptions::validate() const {
   if (std::string fault; !ClassTable(kClassesMax).apply(placement, fault)) {
     faults.push_back("--rule: " + fault);
   }
-  check(core == -1 || (core >= 0 && core_usable(core)),
-        "--core: not a core that this process may use (see taskset -p $$)");
+  validate_cores(*this, faults);
   check(ring_size_ok(servant_ring, kServantRingMax),
         "--servant-ring: a power of two from 4096 to 4194304 bytes");
   check(ring_size_ok(client_ring, servant_ring),

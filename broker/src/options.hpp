@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core_list.hpp"
 #include "dispatch/types.hpp"
 #include "gateway/gateway_options.hpp"
 #include "mserve/kdb/route.hpp"
@@ -17,11 +18,19 @@ namespace mserve::broker {
 /// Largest ring of a servant: its frames, a quarter of it, must fit PayloadStore::kBlockBytesMax.
 inline constexpr std::uint32_t kServantRingMax = 4U << 20;
 
+/// Where one launched servant runs.
+struct ServantCores {
+  CoreList cores;  ///< Of its program, or of its q process.
+  CoreList shim;   ///< Of the q process's shim; empty: `cores`.
+};
+
 /// Everything a user can set. Names are those of the flags; bytes are bytes, times nanoseconds.
 struct BrokerOptions {
   std::string name = "default";
-  std::string directory;  ///< Empty: the rule of shm/directory.hpp.
-  int core = -1;          ///< Core of the data thread; -1: not pinned.
+  std::string directory;   ///< Empty: the rule of shm/directory.hpp.
+  int core = -1;           ///< Core of the data thread; -1: not pinned.
+  CoreList control_cores;  ///< Of all other threads; empty: wherever the process may run.
+  std::vector<ServantCores> servant_cores;  ///< By launched servant; empty: as control_cores.
   shm::IdleStrategy idle = shm::IdleStrategy::automatic;
 
   Policy policy = Policy::match;

@@ -10,6 +10,7 @@
 
 #include "control/log.hpp"
 #include "option_values.hpp"
+#include "options_cli_cores.hpp"
 #include "options_cli_gateway.hpp"
 #include "options_file.hpp"
 #include "version.hpp"
@@ -190,7 +191,6 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std
       ->option_text("NAME [$MSERVE_NAME, else default]");
   app.add_option("--dir", o.directory, "Rendezvous directory")
       ->option_text("DIR [$MSERVE_DIR, else $XDG_RUNTIME_DIR/mserve, else /run/mserve for root]");
-  app.add_option("--core", o.core, "Pin the data thread to this core");
   add_choice<shm::IdleStrategy>(
       app, "--idle", o.idle,
       "What the data thread does without work: spin needs a core of its own; auto looks at the "
@@ -326,6 +326,7 @@ class Reading {
     app_.set_version_flag("--version", std::string("mserve-broker ") + kVersion);
     add_configuration(app_, file_, check_);
     add_process(app_, line_.options, servant_args_, q_args_);
+    add_group(app_, "Cores", [&] { add_cores(app_, line_.options); });
     add_group(app_, "Dispatch", [&] { add_dispatch(app_, line_.options); });
     add_group(app_, "Limits", [&] { add_limits(app_, line_.options); });
     add_group(app_, "kdb+ clients", [&] { add_gateway(app_, line_.options); });

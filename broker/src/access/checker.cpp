@@ -13,9 +13,13 @@ namespace mserve::broker {
 namespace {
 
 /// Serving goes before letting in: this thread takes what the others leave, and not their core.
-void step_back(int avoid_core) {
+void step_back(int avoid_core, const CoreList& cores) {
   constexpr int kNice = 10;
   (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);  // of this thread alone
+  if (!cores.empty()) {
+    (void)stay_on(cores);
+    return;
+  }
   cpu_set_t set;
   CPU_ZERO(&set);
   if (avoid_core >= 0 && avoid_core < CPU_SETSIZE && sched_getaffinity(0, sizeof(set), &set) == 0 &&
@@ -69,7 +73,7 @@ bool PasswordChecker::next(LoginAnswer& answer) {
 
 void PasswordChecker::run() {
   pthread_setname_np(pthread_self(), "mserve-access");
-  step_back(setup_.avoid_core);
+  step_back(setup_.avoid_core, setup_.cores);
   std::unique_lock lock(mutex_);
   for (;;) {
     asked_.wait(lock, [this] { return stop_ || !logins_.empty(); });

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "access/rules.hpp"
+#include "core_list.hpp"
 
 namespace mserve::broker {
 
@@ -42,6 +43,7 @@ class PasswordChecker {
   struct Setup {
     std::uint32_t threads = 1;
     int avoid_core = -1;          ///< Somebody else's.
+    CoreList cores{};             ///< Where it stays; empty: anywhere but on avoid_core.
     std::function<void()> ready;  ///< Called by a helper once there is an answer.
   };
   explicit PasswordChecker(Setup setup);

@@ -3,7 +3,6 @@
 
 #include <grp.h>
 #include <pthread.h>
-#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -16,6 +15,7 @@
 #include "control/control_plane.hpp"
 #include "control/log.hpp"
 #include "control/waker.hpp"
+#include "core_list.hpp"
 #include "data/data_loan.hpp"
 #include "gateway/gateway.hpp"
 #include "mserve/shm/clock.hpp"
@@ -63,13 +63,6 @@ shm::UniqueFd watch_stop_signals() {
   // Before any thread: they inherit the mask, so the signals arrive at the descriptor alone.
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   return shm::UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-}
-
-bool pin_data_thread(int core) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(static_cast<std::size_t>(core), &set);
-  return pthread_setaffinity_np(pthread_self(), sizeof(set), &set) == 0;
 }
 
 void log_start(const BrokerOptions& options, bool seq_cst_wakes, const std::string& socket) {
@@ -121,7 +114,7 @@ void run_threads(const BrokerOptions& options, DataPlane& data, Gateway* gateway
                  ControlPlane& control, DataLoan* loan) {
   std::thread data_thread([&] {
     pthread_setname_np(pthread_self(), "mserve-data");
-    if (options.core >= 0 && !pin_data_thread(options.core)) {
+    if (options.core >= 0 && !stay_on({options.core})) {
       log(LogLevel::error,
           "core=" + std::to_string(options.core) + " is not one this process may use");
     }
@@ -277,6 +270,11 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
                         .signal_fd = signals.get()},
                        SessionMaker(options, epoch, seq_cst_wakes, counters.value().name()),
                        std::move(entrance.listener), std::move(launcher), std::move(reload));
+  // Behind all that counts the cores of this thread, before the threads that shall stay here too.
+  if (!options.control_cores.empty() && !stay_on(options.control_cores)) {
+    log(LogLevel::error, "control_cores=" + cores_text(options.control_cores) +
+                             " are not all for this process to use");
+  }
   {
     std::optional<Waker> waker;
     if (spins) {

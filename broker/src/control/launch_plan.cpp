@@ -207,14 +207,29 @@ std::string why_not_at(const Place& place, const BrokerOptions& options,
   return place.host.empty() ? why_not_here(options, context) : why_not_on(place, options, context);
 }
 
+/// Where a launched servant's program, or q, is put; and its shim.
+CoreList program_cores(const BrokerOptions& options, std::uint32_t number) {
+  return number <= options.servant_cores.size() ? options.servant_cores[number - 1].cores
+                                                : CoreList{};
+}
+CoreList shim_cores(const BrokerOptions& options, std::uint32_t number) {
+  if (number > options.servant_cores.size() || options.servant_cores[number - 1].shim.empty()) {
+    return program_cores(options, number);
+  }
+  return options.servant_cores[number - 1].shim;
+}
+
 void add_q_servant(std::vector<Program>& programs, std::uint32_t number, const Place& place,
                    const BrokerOptions& options, const PlanContext& context) {
   const std::string port = std::to_string(place.port);
   if (place.host.empty()) {
-    programs.push_back(
-        {number, "q", q_command(place, options, context), q_environment(place, context)});
-    programs.push_back(
-        {number, "qshim", {shim_of(context), "--q", std::string(kLoopback) + ":" + port}, {}});
+    programs.push_back({number, "q", q_command(place, options, context),
+                        q_environment(place, context), program_cores(options, number)});
+    programs.push_back({number,
+                        "qshim",
+                        {shim_of(context), "--q", std::string(kLoopback) + ":" + port},
+                        {},
+                        shim_cores(options, number)});
     return;
   }
   programs.push_back({number, "launch", launch_command(place, options, context), {}});
@@ -222,8 +237,11 @@ void add_q_servant(std::vector<Program>& programs, std::uint32_t number, const P
   if (host.find(':') != std::string::npos) {
     host = "[" + host + "]";
   }
-  programs.push_back(
-      {number, "qshim", {shim_of(context), "--tier", "1", "--q", host + ":" + port}, {}});
+  programs.push_back({number,
+                      "qshim",
+                      {shim_of(context), "--tier", "1", "--q", host + ":" + port},
+                      {},
+                      shim_cores(options, number)});
 }
 
 /// Of the interface through which the host is reached; nothing is sent.
@@ -286,7 +304,8 @@ std::vector<Program> plan_programs(const BrokerOptions& options, const PlanConte
     return programs;
   }
   for (std::uint32_t number = 1; number <= options.servant_count; ++number) {
-    Program program{number, "servant", {options.servant_command}, {}};
+    Program program{
+        number, "servant", {options.servant_command}, {}, program_cores(options, number)};
     program.argv.insert(program.argv.end(), options.servant_args.begin(),
                         options.servant_args.end());
     programs.push_back(std::move(program));

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "core_list.hpp"
 #include "options.hpp"
 
 namespace mserve::broker {
@@ -17,6 +18,7 @@ struct Program {
   std::string name;           ///< For the log, such as "q".
   std::vector<std::string> argv;
   std::vector<std::pair<std::string, std::string>> env;  ///< Added to the broker's.
+  CoreList cores{};  ///< Where it is put; empty: where the broker was.
 };
 
 /// What the plan needs to know of the world; tests bring their own.

@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <utility>
 
@@ -58,6 +59,9 @@ class Supervisor {
   }
 
   void run() {
+    if (!options_.control_cores.empty()) {
+      (void)stay_on(options_.control_cores);
+    }
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
@@ -155,6 +159,18 @@ class Supervisor {
     tell(event);
   }
 
+  void place(const Program& program) const {
+    if (program.cores.empty()) {
+      if (!options_.control_cores.empty()) {
+        (void)stay_on(inherited_cores_);  // the launcher left them, not its servants
+      }
+    } else if (!stay_on(program.cores)) {
+      // Serving matters more than where: one whose core has gone offline runs elsewhere.
+      (void)std::fprintf(stderr, "mserve-launcher: servant %u: cores %s are not all to be had\n",
+                         program.servant, cores_text(program.cores).c_str());
+    }
+  }
+
   [[noreturn]] void become_program(const Program& program, pid_t parent) {
     // Ends with the launcher, even if that is killed; the check closes the gap before the prctl.
     prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -162,6 +178,7 @@ class Supervisor {
       _exit(1);
     }
     sigprocmask(SIG_SETMASK, &inherited_mask_, nullptr);
+    place(program);
     setenv("MSERVE_DIR", options_.directory.c_str(), 1);
     setenv("MSERVE_NAME", options_.broker_name.c_str(), 1);
     setenv("MSERVE_SERVANT", std::to_string(program.servant).c_str(), 1);
@@ -255,6 +272,7 @@ class Supervisor {
   int socket_;
   std::vector<Child> children_;
   sigset_t inherited_mask_{};
+  CoreList inherited_cores_ = allowed_cores();
   bool broker_gone_ = false;
 };
 

@@ -25,8 +25,9 @@ namespace mserve::broker {
 
 struct LaunchOptions {
   std::vector<Program> programs;
-  std::string broker_name;  ///< Passed on as MSERVE_NAME.
-  std::string directory;    ///< Passed on as MSERVE_DIR.
+  std::string broker_name;   ///< Passed on as MSERVE_NAME.
+  std::string directory;     ///< Passed on as MSERVE_DIR.
+  CoreList control_cores{};  ///< Where the launcher itself stays; empty: where it was.
   /// Programs of servants above this number rest until start(servant).
   std::uint32_t started = UINT32_MAX;
   /// How long a retired program may take to end after SIGTERM; UINT64_MAX: as long as it likes.

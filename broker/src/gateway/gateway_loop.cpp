@@ -91,6 +91,7 @@ Gateway::Loop::Loop(Setup setup, Listeners listeners)
     checker_ = std::make_unique<PasswordChecker>(
         PasswordChecker::Setup{.threads = shm::usable_cores() > 2 ? 2U : 1U,
                                .avoid_core = setup_.options.core,
+                               .cores = setup_.options.control_cores,
                                .ready = [this] { wake(); }});
   }
 }
@@ -154,7 +155,8 @@ void Gateway::Loop::run() {
   listeners_.close();
 }
 
-/// Keeps this thread off the data thread's core, if there is another one; or on it, to be that.
+/// Puts this thread on its own core; or keeps it off the data thread's, if there is another one; or
+/// on that, to be the data thread.
 void Gateway::Loop::pin() const {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -163,6 +165,13 @@ void Gateway::Loop::pin() const {
     if (core >= 0 && core < CPU_SETSIZE) {
       CPU_SET(static_cast<std::size_t>(core), &set);
       (void)sched_setaffinity(0, sizeof(set), &set);
+    }
+    return;
+  }
+  if (setup_.options.gateway.core >= 0) {
+    if (!stay_on({setup_.options.gateway.core})) {
+      log(LogLevel::error, "gateway_core=" + std::to_string(setup_.options.gateway.core) +
+                               " is not one this process may use");
     }
     return;
   }

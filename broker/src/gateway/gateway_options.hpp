@@ -33,6 +33,7 @@ struct GatewayOptions {
   Nanos idle_timeout = kForever;
   Nanos tcp_user_timeout = 10'000'000'000;  ///< 0: the system's rule.
   GatewayThread thread = GatewayThread::automatic;
+  int core = -1;  ///< Of a thread of its own; -1: with the control threads.
   std::uint64_t max_gathered = 64ULL << 20;
   std::uint32_t query_log = 1024;        ///< Answered queries that are remembered.
   Nanos purge = 30ULL * 60'000'000'000;  ///< How long each is.

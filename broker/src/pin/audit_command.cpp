@@ -110,7 +110,7 @@ std::string choose_cores(const AuditOptions& options, const CoreList& online, Co
     }
     cores = *given;
   } else {
-    cores = options.root.empty() ? own_cores() : online;
+    cores = options.root.empty() ? allowed_cores() : online;
   }
   if (const CoreList absent = minus(cores, online); !absent.empty()) {
     return fmt::format("core {} is not online here (online: {})", cores_text(absent),

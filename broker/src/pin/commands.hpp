@@ -35,10 +35,16 @@ struct PlanOptions {
 /// Writes the plan, and warnings to stderr.
 [[nodiscard]] ExitCode run_plan(const PlanOptions& options);
 
+struct RunOptions {
+  std::string plan;  ///< A file.
+  std::string role = "broker";
+  std::vector<std::string> command;  ///< At least one word.
+};
+
+/// Becomes the command, on the cores of its role. Returns only when it cannot.
+[[nodiscard]] ExitCode run_run(const RunOptions& options);
+
 /// Says what is wrong on stderr. @return `code`
 ExitCode tell_fault(ExitCode code, const std::string& fault);
-
-/// Cores that this process may use (its affinity mask).
-[[nodiscard]] CoreList own_cores();
 
 }  // namespace mserve::pin

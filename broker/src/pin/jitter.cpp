@@ -2,7 +2,6 @@
 #include "pin/jitter.hpp"
 
 #include <fmt/format.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <bit>
@@ -103,14 +102,8 @@ std::uint64_t GapHistogram::between(std::uint64_t from_ns, std::uint64_t to_ns) 
 
 Jitter measure_jitter(const MachineFiles& files, int core, std::uint64_t time_ns) {
   Jitter jitter{.core = core};
-  // Sized for kCoresMax, which a cpu_set_t is not.
-  const std::size_t bytes = CPU_ALLOC_SIZE(kCoresMax);
-  cpu_set_t* const before = CPU_ALLOC(kCoresMax);
-  cpu_set_t* const here = CPU_ALLOC(kCoresMax);
-  CPU_ZERO_S(bytes, here);
-  CPU_SET_S(static_cast<std::size_t>(core), bytes, here);
-  if (before == nullptr || sched_getaffinity(0, bytes, before) != 0 ||
-      sched_setaffinity(0, bytes, here) != 0) {
+  const CoreList before = allowed_cores();
+  if (!stay_on({core})) {
     jitter.fault = std::strerror(errno);
   } else {
     const auto earlier = interrupts_of(files, core);
@@ -121,10 +114,8 @@ Jitter measure_jitter(const MachineFiles& files, int core, std::uint64_t time_ns
         jitter.interrupts[id] = count - was->second;
       }
     }
-    (void)sched_setaffinity(0, bytes, before);
   }
-  CPU_FREE(before);
-  CPU_FREE(here);
+  (void)stay_on(before);
   return jitter;
 }
 

@@ -16,17 +16,8 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kFileBytesMax = 4U << 20;
 
-std::optional<int> core_of(std::string_view text) {
-  int core = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), core);
-  if (error != std::errc{} || end != text.data() + text.size() || core < 0 || core >= kCoresMax) {
-    return std::nullopt;
-  }
-  return core;
-}
-
 std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view kBlanks = " \t\r\n\0";
+  constexpr std::string_view kBlanks = " \t\r\n";
   const std::size_t begin = text.find_first_not_of(kBlanks);
   if (begin == std::string_view::npos) {
     return {};
@@ -34,71 +25,7 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
 }
 
-void make_set(CoreList& cores) {
-  std::sort(cores.begin(), cores.end());
-  cores.erase(std::unique(cores.begin(), cores.end()), cores.end());
-}
-
 }  // namespace
-
-std::optional<CoreList> parse_cores(std::string_view text) {
-  CoreList cores;
-  text = trimmed(text);
-  while (!text.empty()) {
-    const std::string_view part = text.substr(0, text.find(','));
-    const std::size_t dash = part.find('-');
-    const auto first = core_of(part.substr(0, dash));
-    const auto last = dash == std::string_view::npos ? first : core_of(part.substr(dash + 1));
-    if (!first || !last || *last < *first) {
-      return std::nullopt;
-    }
-    for (int core = *first; core <= *last; ++core) {
-      cores.push_back(core);
-    }
-    if (part.size() == text.size()) {
-      break;
-    }
-    text.remove_prefix(part.size() + 1);
-    if (text.empty()) {
-      return std::nullopt;  // it ends with a comma
-    }
-  }
-  make_set(cores);
-  return cores;
-}
-
-std::string cores_text(const CoreList& cores) {
-  std::string text;
-  for (std::size_t i = 0; i < cores.size();) {
-    std::size_t last = i;
-    while (last + 1 < cores.size() && cores[last + 1] == cores[last] + 1) {
-      ++last;
-    }
-    text += (text.empty() ? "" : ",") + std::to_string(cores[i]);
-    if (last > i) {
-      text += "-" + std::to_string(cores[last]);
-    }
-    i = last + 1;
-  }
-  return text;
-}
-
-bool contains(const CoreList& cores, int core) noexcept {
-  return std::binary_search(cores.begin(), cores.end(), core);
-}
-
-CoreList minus(const CoreList& all, const CoreList& without) {
-  CoreList left;
-  std::set_difference(all.begin(), all.end(), without.begin(), without.end(),
-                      std::back_inserter(left));
-  return left;
-}
-
-CoreList joined(const CoreList& some, const CoreList& others) {
-  CoreList all;
-  std::set_union(some.begin(), some.end(), others.begin(), others.end(), std::back_inserter(all));
-  return all;
-}
 
 std::vector<std::string> words_of(std::string_view text) {
   std::istringstream stream{std::string(text)};

@@ -7,25 +7,9 @@
 #include <string_view>
 #include <vector>
 
+#include "core_list.hpp"
+
 namespace mserve::pin {
-
-/// Numbers of cores as the kernel counts them (processing units: each SMT thread is one), ascending
-/// and without doubles.
-using CoreList = std::vector<int>;
-
-/// Cores beyond this number are not believed, whoever names them.
-inline constexpr int kCoresMax = 4096;
-
-/// Reads a list as in sysfs, `0-3,8`. Empty text is the empty list.
-/// @return nothing when it is none, or names a core of kCoresMax or above.
-[[nodiscard]] std::optional<CoreList> parse_cores(std::string_view text);
-/// The same list as text; "" for none.
-[[nodiscard]] std::string cores_text(const CoreList& cores);
-[[nodiscard]] bool contains(const CoreList& cores, int core) noexcept;
-/// Those of `all` that are not in `without`.
-[[nodiscard]] CoreList minus(const CoreList& all, const CoreList& without);
-/// Those of either.
-[[nodiscard]] CoreList joined(const CoreList& some, const CoreList& others);
 
 /// Words parted by blanks.
 [[nodiscard]] std::vector<std::string> words_of(std::string_view text);

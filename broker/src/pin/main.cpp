@@ -15,13 +15,17 @@ using mserve::pin::AuditOptions;
 using mserve::pin::ExitCode;
 using mserve::pin::GatewayPlace;
 using mserve::pin::PlanOptions;
+using mserve::pin::RunOptions;
 
 constexpr const char* kAbout =
     "Looks at a machine as a low-latency engineer would, proposes cores, and puts mserve on "
     "them.\n\n"
     "  mserve-pin audit                              what it costs as it is, and how to mend it\n"
     "  mserve-pin audit --cores 2,3 --seconds 10     two cores, a longer look at their jitter\n"
-    "  mserve-pin plan --servants 4 -o mserve.plan   which cores for broker, gateway and servants";
+    "  mserve-pin plan --servants 4 -o mserve.plan   which cores for broker, gateway and servants\n"
+    "  mserve-pin run mserve.plan -- mserve-broker -p 5000 4 ./my-servant\n"
+    "  mserve-pin run mserve.plan --role servant:3 -- ./my-servant      one that you start "
+    "yourself";
 
 constexpr const char* kFooter =
     "Exit status: 0 done (audit: examined, whatever was found), 1 failed, 2 wrong usage, 3 "
@@ -89,21 +93,45 @@ void describe_plan(CLI::App& app, PlanOptions& o) {
       ->option_text("DIR");
 }
 
+constexpr const char* kRunAbout =
+    "Becomes COMMAND on the cores of a plan. For the broker, behind COMMAND's first word stand "
+    "then\n"
+    "--core, --idle, --control-cores, --gateway-thread, --gateway-core and --servant-cores, so "
+    "that "
+    "each\n"
+    "thread, and each servant that it launches, gets its own. A plan that does not fit this "
+    "machine "
+    "is\n"
+    "refused, with the core and whose it is.";
+
+void describe_run(CLI::App& app, RunOptions& o) {
+  CLI::App* const run = app.add_subcommand("run", kRunAbout);
+  run->add_option("PLAN", o.plan, "File that mserve-pin plan wrote")->required();
+  run->add_option("--role", o.role, "Who COMMAND is: q:N and servant:N are the same cores")
+      ->option_text("broker|servant:N|q:N|shim:N [broker]");
+  run->add_option("COMMAND", o.command, "Program with its arguments, behind --")->required();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
   AuditOptions audit;
   PlanOptions plan;
+  RunOptions run;
   CLI::App app(kAbout, "mserve-pin");
   app.footer(kFooter);
   app.set_version_flag("--version", std::string("mserve-pin ") + mserve::broker::kVersion);
   app.require_subcommand(1);
   describe_audit(app, audit);
   describe_plan(app, plan);
+  describe_run(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+  }
+  if (app.got_subcommand("run")) {
+    return static_cast<int>(run_run(run));
   }
   return static_cast<int>(app.got_subcommand("plan") ? run_plan(plan) : run_audit(audit));
 } catch (const std::exception& e) {

@@ -34,7 +34,10 @@ std::vector<std::string> broker_flags(const Plan& plan) {
   if (plan.broker >= 0) {
     flags.insert(flags.end(), {"--core", std::to_string(plan.broker)});
   }
-  flags.insert(flags.end(), {"--idle", plan.idle, "--control-cores", cores_text(plan.control)});
+  flags.insert(flags.end(), {"--idle", plan.idle});
+  if (plan.broker >= 0) {
+    flags.insert(flags.end(), {"--control-cores", cores_text(plan.control)});
+  }
   if (plan.gateway == GatewayPlace::data) {
     flags.insert(flags.end(), {"--gateway-thread", "data"});
   } else if (plan.gateway != GatewayPlace::none) {
@@ -44,7 +47,8 @@ std::vector<std::string> broker_flags(const Plan& plan) {
     flags.insert(flags.end(), {"--gateway-core", std::to_string(plan.gateway_core)});
   }
   std::string servants;
-  for (const Plan::Servant& servant : plan.servants) {
+  for (std::size_t i = 0; plan.broker >= 0 && i < plan.servants.size(); ++i) {
+    const Plan::Servant& servant = plan.servants[i];
     servants += (servants.empty() ? "" : ",") + entry_of(servant);
   }
   if (!servants.empty()) {

@@ -57,6 +57,24 @@ TEST_F(LaunchPlan, AProgramRunsAsOftenAsAskedForWithItsArguments) {
   EXPECT_TRUE(programs[1].env.empty());
 }
 
+TEST_F(LaunchPlan, EachServantHasItsCoresAndAShimThoseBehindTheSlash) {
+  options_.servant_cores = {{.cores = {4}, .shim = {12}}, {.cores = {5, 6}, .shim = {}}};
+  std::vector<Program> programs = plan();
+  ASSERT_EQ(programs.size(), 4U) << fault_;
+  EXPECT_EQ(programs[0].cores, CoreList{4});
+  EXPECT_EQ(programs[1].cores, CoreList{12});
+  EXPECT_EQ(programs[2].cores, (CoreList{5, 6}));
+  EXPECT_EQ(programs[3].cores, (CoreList{5, 6}));
+  options_.hosts = {"hostA"};  // q and ssh to it are not placed here, its shim is
+  programs = plan();
+  ASSERT_EQ(programs.size(), 4U) << fault_;
+  EXPECT_EQ(programs[0].cores, CoreList{});
+  EXPECT_EQ(programs[1].cores, CoreList{12});
+  options_.servant_command = "mserve-servant";
+  options_.hosts.clear();
+  EXPECT_EQ(plan()[1].cores, (CoreList{5, 6}));
+}
+
 TEST_F(LaunchPlan, AQScriptRunsOnThePortsBehindOursWithAShimEach) {
   options_.q_args = {"-T", "60"};
   env_["Q_PLUGINS"] = "a.q b.q";

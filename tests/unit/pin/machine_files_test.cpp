@@ -9,11 +9,11 @@ namespace mserve::pin {
 namespace {
 
 TEST(CoreLists, AreReadAsTheKernelWritesThem) {
-  EXPECT_EQ(parse_cores("0-2,8\n"), (CoreList{0, 1, 2, 8}));
+  EXPECT_EQ(parse_cores("0-2,8"), (CoreList{0, 1, 2, 8}));
   EXPECT_EQ(parse_cores(""), CoreList{});
   EXPECT_EQ(parse_cores("3,1,1-2"), (CoreList{1, 2, 3}));
   for (const char* const wrong :
-       {"a", "1-", "-1", "2-1", "1,", "1,,2", "4096", "0-99999999", "1 2"}) {
+       {"a", "1-", "-1", "2-1", "1, 2", "1\n", "1,", "1,,2", "4096", "0-99999999", "1 2"}) {
     EXPECT_EQ(parse_cores(wrong), std::nullopt) << wrong;
   }
   EXPECT_EQ(cores_text(CoreList{0, 1, 2, 4, 6, 7}), "0-2,4,6-7");

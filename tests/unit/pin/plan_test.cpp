@@ -156,6 +156,8 @@ TEST(PlanWithFewCores, NothingIsPinnedWhereTheDataThreadServesTwoOrAllIsOneCore)
     EXPECT_EQ(plan.broker, -1);
     EXPECT_EQ(plan.control.size(), static_cast<std::size_t>(cores));
     EXPECT_TRUE(warns(plan, "nothing is pinned"));
+    EXPECT_EQ(broker_flags(plan),
+              (std::vector<std::string>{"--idle", "auto", "--gateway-thread", "data"}));
   }
 }
 
