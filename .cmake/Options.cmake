@@ -7,6 +7,7 @@ option(MSERVE_WERROR "Treat warnings as errors (CI does)" OFF)
 option(MSERVE_LTO "Link-time optimisation of what is not a library for others" OFF)
 option(MSERVE_BENCH_PEERS "Let mserve-bench measure ZeroMQ and nng too; bench/setup.sh installs them" OFF)
 option(MSERVE_FUZZ "Build the libFuzzer targets (clang only)" OFF)
+set(MSERVE_UNIT_DIR "" CACHE STRING "Where systemd units are installed, such as lib/systemd/system; empty: share/mserve/systemd, as examples")
 set(MSERVE_SANITIZE "" CACHE STRING "Sanitizers for every target: 'address,undefined' or 'thread'")
 
 list(APPEND CMAKE_MODULE_PATH "${PROJECT_SOURCE_DIR}/.cmake")

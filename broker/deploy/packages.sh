@@ -10,7 +10,7 @@ mserve_packages() {
     case "$group" in
       # To build everything. Boost in the version that also has JSON: libboost-dev would bring an older one.
       build) printf '%s\n' g++ cmake ninja-build libboost1.81-dev libboost-json1.81-dev libcli11-dev \
-        libfmt-dev libspdlog-dev libmimalloc-dev libconcurrentqueue-dev libbenchmark-dev libtomlplusplus-dev libedit-dev libssl-dev libcrypt-dev libhwloc-dev libgtest-dev ;;
+        libfmt-dev libspdlog-dev libmimalloc-dev libconcurrentqueue-dev libbenchmark-dev libtomlplusplus-dev libedit-dev libssl-dev libcrypt-dev libhwloc-dev libsystemd-dev libgtest-dev ;;
       # To run the tests: counting and lint are Python, the installation test asks pkg-config, strace sees forks.
       test) printf '%s\n' python3 pkgconf strace ;;
       # For the other stages of CI: second compiler, sanitizers, linters.

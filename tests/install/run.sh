@@ -37,6 +37,10 @@ for tool in "$build_dir"/bin/mserve-*; do
   [[ -x $prefix/bin/${tool##*/} ]] || fail "${tool##*/} is not installed"
 done
 
+for unit in "$source_dir"/broker/deploy/systemd/*; do
+  find "$prefix" -name "${unit##*/}" | grep -q . || fail "${unit##*/} is not installed"
+done
+
 echo "== find_package(mserve CONFIG)"
 quiet cmake -S "$consumer_dir" -B "$temporary/cmake" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" \
   -DCMAKE_PREFIX_PATH="$prefix"
@@ -95,7 +99,7 @@ cat >"$temporary/parent/CMakeLists.txt" <<TEXT
 cmake_minimum_required(VERSION 3.25)
 project(parent LANGUAGES C CXX)
 add_subdirectory("$source_dir" mserve)
-foreach(tool mserve-broker mserve-client mserve-servant mserve-bench mserve-stat)
+foreach(tool mserve-broker mserve-client mserve-servant mserve-bench mserve-stat mserve-pin)
   if(TARGET \${tool})
     message(FATAL_ERROR "\${tool} is built although mserve is a subproject")
   endif()

@@ -303,6 +303,7 @@ void ControlPlane::tick() {
   }
   look_for_stopped();
   look_for_policy_faults();
+  tell_alive(now);
   graveyard_.clear();
   std::erase_if(retired_, [this](const Retired& one) { return !was_retired(one.pid); });
   if (now >= clock_sync_at_) {
@@ -346,13 +347,31 @@ void ControlPlane::tell_ready() {
   ready_told_ = true;
   log(LogLevel::info,
       "ready name=" + options_.name + " servants=" + std::to_string(servants_attached_));
+  manager_.ready(std::to_string(servants_attached_) + " launched servants attached");
   if (options_.ready_fd >= 0) {
     (void)!write(options_.ready_fd, "ready\n", 6);
     close(options_.ready_fd);
   }
 }
 
+/// The service manager hears that the broker lives only once the data thread has answered: a
+/// control thread that goes on alone is no broker.
+void ControlPlane::tell_alive(Nanos now) {
+  if (manager_.patience_ns() == 0 || now < beat_at_ || links_.data->beats() != beats_sent_) {
+    return;
+  }
+  if (beats_sent_ > 0) {
+    manager_.alive();
+  }
+  beat_at_ = now + manager_.patience_ns() / 4;
+  Command beat;
+  beat.kind = Command::Kind::beat;
+  beat.number = ++beats_sent_;
+  tell(*links_.commands, links_.command_fd, beat);
+}
+
 void ControlPlane::begin_drain() {
+  manager_.stopping();
   log(LogLevel::info,
       "draining timeout_ms=" + (options_.drain_timeout == kForever
                                     ? "inf"

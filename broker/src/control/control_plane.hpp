@@ -15,6 +15,7 @@
 #include "control/reserve.hpp"
 #include "control/servant_hold.hpp"
 #include "control/servant_target.hpp"
+#include "control/service_manager.hpp"
 #include "control/session_maker.hpp"
 #include "data/data_plane.hpp"
 #include "gateway/admin_view.hpp"
@@ -183,6 +184,7 @@ class ControlPlane {
   void look_for_stopped();
   void look_for_policy_faults();
   void tell_ready();
+  void tell_alive(Nanos now);
   void tick();
   void begin_drain();
   void advance_shutdown();
@@ -223,6 +225,9 @@ class ControlPlane {
   std::uint64_t tick_at_ = 0;
   std::uint64_t clock_sync_at_ = 0;
   std::uint64_t policy_faults_told_ = 0;
+  ServiceManager manager_;
+  std::uint32_t beats_sent_ = 0;
+  Nanos beat_at_ = 0;
   LogLimiter refusals_;
 };
 

@@ -179,6 +179,10 @@ class Supervisor {
     }
     sigprocmask(SIG_SETMASK, &inherited_mask_, nullptr);
     place(program);
+    // They are the broker's: a servant that answered for it would hide that it is stuck.
+    for (const char* const ours : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}) {
+      unsetenv(ours);
+    }
     setenv("MSERVE_DIR", options_.directory.c_str(), 1);
     setenv("MSERVE_NAME", options_.broker_name.c_str(), 1);
     setenv("MSERVE_SERVANT", std::to_string(program.servant).c_str(), 1);

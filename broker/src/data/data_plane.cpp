@@ -261,6 +261,9 @@ void DataPlane::take_commands() {
       case Command::Kind::placement:
         placement_ = std::move(command.placement);
         break;
+      case Command::Kind::beat:
+        beats_.store(command.number, std::memory_order_relaxed);  // nothing comes with it
+        break;
       case Command::Kind::lend:
         lending_ = true;
         break;

@@ -86,6 +86,11 @@ class DataPlane {
     return oldest_queued_.load(std::memory_order_relaxed);  // a number, and nothing comes with it
   }
 
+  /// The number of the last Command::beat that this thread came to. Any thread.
+  [[nodiscard]] std::uint32_t beats() const noexcept {
+    return beats_.load(std::memory_order_relaxed);  // a number, and nothing comes with it
+  }
+
  private:
   /// What became of the frame at the front of a ring.
   enum class Taken : std::uint8_t {
@@ -266,6 +271,7 @@ class DataPlane {
   std::uint32_t pass_count_ = 0;
   std::size_t cold_cursor_ = 0;
   std::atomic<Nanos> oldest_queued_{kForever};
+  std::atomic<std::uint32_t> beats_{0};
   Nanos timers_at_ = 0;
 };
 

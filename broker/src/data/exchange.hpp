@@ -36,13 +36,14 @@ struct Command {
     pool_defined,       ///< `pool`, to the Dispatcher.
     class_defined,      ///< `defined`, to the Dispatcher.
     placement,          ///< `placement` holds from here on; null: every request is of class 0.
+    beat,               ///< Show that you live: DataPlane::beats() becomes `number`.
     lend,               ///< Leave the loop for a while; see DataLoan.
     stop,               ///< Leave the loop.
   };
   Kind kind = Kind::attach;
   bool flag = false;
   Session* session = nullptr;    ///< attach only.
-  std::uint32_t number = 0;      ///< detach, suspend, resume, retire: which session,
+  std::uint32_t number = 0;      ///< detach, suspend, resume, retire: which session (see others),
   std::uint32_t generation = 0;  ///< and which of its lives.
   Options dispatch;              ///< options only.
   std::uint64_t classes = 0;     ///< servants_expected only; as ServantsExpected has it.

@@ -164,7 +164,7 @@ class Planner {
         leave_idle(*c.core);
       }
       if (c.core->node != home_->node) {
-        far_.push_back(i + 1);
+        far_.push_back(static_cast<int>(i + 1));
       }
       plan_.servants.push_back(std::move(servant));
     }

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "dispatch/types.hpp"
+
+namespace mserve::broker {
+
+/// What started the broker, if that wants to know how it is: systemd with Type=notify, or whoever
+/// else sets NOTIFY_SOCKET. Without one every call does nothing. One thread.
+class ServiceManager {
+ public:
+  /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
+  ServiceManager();
+
+  /// How long it may hear nothing of alive() before it ends the broker; 0: it does not listen.
+  [[nodiscard]] Nanos patience_ns() const noexcept { return patience_ns_; }
+  /// @param status  one line for `systemctl status`.
+  void ready(const std::string& status) noexcept;
+  void stopping() noexcept;
+  void alive() noexcept;
+
+ private:
+  Nanos patience_ns_ = 0;
+};
+
+}  // namespace mserve::broker

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Goal: systemd understands the units, and the drop-ins that mserve-pin writes for them.
+# Method: systemd-analyze verify, on copies that name the executables of this build. Exit status 77: skipped.
+set -euo pipefail
+
+if (($# != 2)); then
+  echo "usage: tests/deploy/units.sh SOURCE_DIR BIN_DIR   (ctest passes these)" >&2
+  exit 2
+fi
+units=$1/broker/deploy/systemd bin=$2
+if ! command -v systemd-analyze >/dev/null; then
+  echo "SKIPPED: systemd-analyze is not here; apt-get install systemd" >&2
+  exit 77
+fi
+
+temporary=$(mktemp -d /tmp/mserve-units.XXXXXX)
+trap 'rm -rf "$temporary"' EXIT
+for unit in "$units"/mserve*.slice "$units"/mserve*.service; do
+  sed "s|^ExecStart=mserve-|ExecStart=$bin/mserve-|" "$unit" >"$temporary/${unit##*/}"
+done
+"$bin/mserve-pin" plan --servants 2 --q --topology "$1/tests/data/two_sockets.xml" --systemd "$temporary" -o "$temporary/plan"
+# An instance of each template.
+verify() {
+  SYSTEMD_UNIT_PATH=$temporary: systemd-analyze verify --man=no "$@" >"$temporary/log" 2>&1 || status=$?
+  # What other units of this machine are blamed for is not ours.
+  if ((${status:-0} != 0)) || grep -F mserve "$temporary/log"; then
+    cat "$temporary/log" >&2
+    echo "FAILED: systemd-analyze verify $*" >&2
+    exit 1
+  fi
+}
+cd "$temporary"
+for unit in mserve.slice mserve-broker.service mserve-servant@1.service mserve-qshim@2.service; do
+  verify "$temporary/$unit"
+  echo "  $unit"
+done
+# It does look, into drop-ins too: a key that there is not is told.
+for file in mserve-broker.service mserve-servant@1.service.d/10-cores.conf; do
+  echo 'NoSuchKey=1' >>"$temporary/$file"
+  if (verify "$temporary/${file%.d/*}") >/dev/null 2>&1; then
+    echo "FAILED: $file with a wrong key passes" >&2
+    exit 1
+  fi
+done
