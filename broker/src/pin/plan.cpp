@@ -215,10 +215,16 @@ class Planner {
     const CoreList rest = minus(topology_.threads(), joined({plan_.broker}, plan_.left_idle));
     plan_.control = rest;
     plan_.control_why = "everybody but the data thread";
-    for (std::uint32_t i = 0; i < wishes_.servants; ++i) {
-      plan_.servants.push_back(
-          {.cores = rest, .shim = wishes_.q ? rest : CoreList{}, .why = "shared with all others"});
-    }
+    share(rest);
+  }
+
+  /// Servants, and shims, that all run wherever the scheduler puts them among these.
+  void share(const CoreList& cores) {
+    Plan::Servant servant;
+    servant.cores = cores;
+    servant.shim = wishes_.q ? cores : CoreList{};
+    servant.why = "shared with all others";
+    plan_.servants.assign(wishes_.servants, servant);
   }
 
   void leave_unpinned() {
@@ -235,10 +241,7 @@ class Planner {
           "two cores: nothing is pinned, the gateway's thread runs the data plane and the "
           "scheduler finds the better core for each (broker/README.md, Few cores)");
     }
-    for (std::uint32_t i = 0; i < wishes_.servants; ++i) {
-      plan_.servants.push_back(
-          {.cores = all, .shim = wishes_.q ? all : CoreList{}, .why = "shared with all others"});
-    }
+    share(all);
   }
 
   void warn() {
