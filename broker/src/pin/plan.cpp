@@ -254,6 +254,8 @@ class Planner {
     for (const Plan::Servant& servant : plan_.servants) {
       own = servant.cores.size() == 1 ? joined(own, joined(servant.cores, servant.shim)) : own;
     }
+    // Siblings too: whatever the system ran there would slow down who is alone on the core.
+    own = joined(own, plan_.left_idle);
     own = minus(own, plan_.control);  // shared cores cannot be taken from the system
     const CoreList open = minus(own, facts_.isolated);
     if (facts_.known && !open.empty()) {

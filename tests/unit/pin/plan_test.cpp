@@ -91,7 +91,8 @@ TEST(PlanOfTwoSockets, PrefersIsolatedCoresAndTheNodeThatHasThem) {
 TEST(PlanOfTwoSockets, SaysWhichCoresAreNotIsolated) {
   const Plan plan = make_plan(two_sockets(), {.isolated = {1, 2}, .known = true}, {.servants = 1});
   EXPECT_EQ(plan.broker, 1);
-  EXPECT_TRUE(warns(plan, "cores 3 are not isolated: boot with isolcpus=managed_irq,domain,1-3"));
+  EXPECT_TRUE(warns(
+      plan, "cores 3,17-19 are not isolated: boot with isolcpus=managed_irq,domain,1-3,17-19 "));
 }
 
 TEST(PlanOfTwoSockets, TakesInterruptedCoresLast) {
