@@ -85,6 +85,7 @@ std::vector<Busy> busy_on(int core, const LoadSample& before, const LoadSample& 
     busy.ticks += thread.ticks - was;
   }
   std::vector<Busy> list;
+  list.reserve(by_process.size());
   for (const auto& [pid, busy] : by_process) {
     list.push_back(busy);
   }
@@ -120,7 +121,7 @@ LoadSample sample_load(const MachineFiles& files) {
       ThreadTime thread;
       thread.pid = static_cast<int>(number_of(process));
       if (is_number(task) &&
-          read_thread(files.read(tasks + "/" + task + "/stat").value_or(""), thread)) {
+          read_thread(files.read(fmt::format("{}/{}/stat", tasks, task)).value_or(""), thread)) {
         sample.threads.emplace(static_cast<int>(number_of(task)), std::move(thread));
       }
     }

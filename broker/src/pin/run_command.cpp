@@ -134,6 +134,7 @@ ExitCode run_run(const RunOptions& options) {
     words.insert(words.begin() + 1, flags.begin(), flags.end());
   }
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) {
     argv.push_back(word.data());
   }
