@@ -321,8 +321,8 @@ void DataPlane::flush_wakes() {
 }
 
 void DataPlane::idle() {
-  if (idler_.idle() == shm::Idler::Step::park) {
-    sleep();
+  // After a sleep in which nobody rang one look is enough before the next.
+  if (idler_.idle() == shm::Idler::Step::park && !(prepare_sleep() && !finish_sleep(sleep_ns()))) {
     idler_.reset();
   }
 }
@@ -340,12 +340,6 @@ bool DataPlane::anything_ready() {
   }
   heat(**ready);
   return true;
-}
-
-void DataPlane::sleep() {
-  if (prepare_sleep()) {
-    finish_sleep(sleep_ns());
-  }
 }
 
 Nanos DataPlane::sleep_ns() {
@@ -381,7 +375,7 @@ bool DataPlane::prepare_sleep() {
   return true;
 }
 
-void DataPlane::finish_sleep(Nanos wait_ns) {
+bool DataPlane::finish_sleep(Nanos wait_ns) {
   std::array<epoll_event, 64> events;
   const int count = epoll_wait(links_.epoll_fd, events.data(), static_cast<int>(events.size()),
                                static_cast<int>(wait_ns / 1'000'000));  // it counts milliseconds
@@ -397,6 +391,7 @@ void DataPlane::finish_sleep(Nanos wait_ns) {
   }
   now_read_ = false;
   wake_up();
+  return count > 0;
 }
 
 void DataPlane::wake_up() {

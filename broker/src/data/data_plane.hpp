@@ -70,8 +70,9 @@ class DataPlane {
   /// After true nobody's wake-up is lost: sleep for sleep_ns() at most, then call finish_sleep().
   [[nodiscard]] bool prepare_sleep();
   [[nodiscard]] Nanos sleep_ns();
-  /// @param wait_ns  how long to sleep first; 0 for a caller that has slept.
-  void finish_sleep(Nanos wait_ns);
+  /// @param wait_ns  how long to sleep first; 0 for a caller that has slept. @return whether
+  /// somebody rang.
+  bool finish_sleep(Nanos wait_ns);
 
   /// The clock's helper side: another thread calls it about once a second.
   void sync_clock() noexcept { (void)clock_.sync(); }
@@ -114,7 +115,6 @@ class DataPlane {
   void tell_oldest() noexcept;
   void cool_sessions();
   void idle();
-  void sleep();
   void wake_up();
   [[nodiscard]] bool anything_ready();
   void note_wake(Session& session) noexcept;

@@ -228,8 +228,7 @@ void Gateway::Loop::serve() {
     }
     if (pass()) {
       idler_.reset();
-    } else if (idler_.idle() == shm::Idler::Step::park) {
-      sleep();
+    } else if (idler_.idle() == shm::Idler::Step::park && sleep()) {
       idler_.reset();
     }
   }
@@ -379,23 +378,24 @@ bool Gateway::Loop::run_turns() {
   return true;
 }
 
-void Gateway::Loop::sleep() {
+/// False after a sleep in which nobody rang: one look is enough before the next.
+bool Gateway::Loop::sleep() {
   if (data_ == nullptr) {
-    sleep_on_link(sleep_ns());
-    return;
+    return sleep_on_link(sleep_ns());
   }
-  if (data_->prepare_sleep()) {
-    ready_.watch(*data_watch_, Readiness::What::readable);
-    sleep_on_link(std::min(sleep_ns(), data_->sleep_ns()));
-    data_->finish_sleep(0);
+  if (!data_->prepare_sleep()) {
+    return true;
   }
+  ready_.watch(*data_watch_, Readiness::What::readable);
+  const bool rang = sleep_on_link(std::min(sleep_ns(), data_->sleep_ns()));
+  return data_->finish_sleep(0) || rang;
 }
 
-void Gateway::Loop::sleep_on_link(std::uint64_t ns) {
+bool Gateway::Loop::sleep_on_link(std::uint64_t ns) {
   if (!link_->session().prepare_sleep()) {
-    return;
+    return true;
   }
-  ready_.wait(ns);
+  const bool rang = ready_.wait(ns);
   context_.now_ns = shm::steady_now();
   session_ready_ = false;
   if (link_->session().finish_sleep() != Errc::ok) {
@@ -403,6 +403,7 @@ void Gateway::Loop::sleep_on_link(std::uint64_t ns) {
   } else {
     ready_.watch(*session_watch_, Readiness::What::readable);
   }
+  return rang;
 }
 
 std::uint64_t Gateway::Loop::sleep_ns() const {

@@ -95,8 +95,8 @@ class Gateway::Loop final : public GatewayDesk {
   bool pass_data();
   bool take_event(const LinkEvent& event);
   bool run_turns();
-  void sleep();
-  void sleep_on_link(std::uint64_t ns);
+  bool sleep();
+  bool sleep_on_link(std::uint64_t ns);
   [[nodiscard]] std::uint64_t sleep_ns() const;
   void pause(std::uint64_t ns);
   void on_ready(std::uint64_t key, Readiness::What what);

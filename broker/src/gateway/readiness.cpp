@@ -121,8 +121,8 @@ bool Readiness::poll() {
   return parts_->context.poll_one() != 0;
 }
 
-void Readiness::wait(std::uint64_t ns) {
-  parts_->context.run_one_for(std::chrono::nanoseconds(ns));
+bool Readiness::wait(std::uint64_t ns) {
+  return parts_->context.run_one_for(std::chrono::nanoseconds(ns)) != 0;
 }
 
 }  // namespace mserve::broker

@@ -36,8 +36,8 @@ class Readiness {
 
   /// Runs the handlers of what is ready now. Never blocks. @return whether there were any.
   bool poll();
-  /// Blocks until a handler ran or `ns` passed.
-  void wait(std::uint64_t ns);
+  /// Blocks until a handler ran or `ns` passed. @return whether one ran.
+  bool wait(std::uint64_t ns);
 
  private:
   struct Parts;
