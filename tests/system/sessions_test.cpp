@@ -52,6 +52,26 @@ TEST(Sessions, AHundredAttachAndDetachWhileOthersAreAnswered) {
   EXPECT_EQ(broker.counter("discarded"), 0U);
 }
 
+TEST(Sessions, ThatAreSilentMostOfTheTimeAreHeardAndMayLeave) {
+  BrokerSetup setup;
+  setup.args = {"--cool", "1ms"};  // shorter than a round of all
+  setup.servants = 2;
+  setup.servant_args = "--rows 0";
+  const Broker broker(setup);
+  std::vector<Client> clients;
+  for (int i = 0; i < 60; ++i) {
+    clients.push_back(broker.client());
+  }
+  for (std::size_t round = 0; clients.size() > 10; ++round) {
+    for (Client& client : clients) {
+      expect_echo(client, pattern(50));
+    }
+    clients.erase(clients.begin() + static_cast<std::ptrdiff_t>(round * 7 % clients.size()));
+  }
+  broker.wait_for_counter("sessions", 12);
+  EXPECT_EQ(broker.counter("closed_total"), 0U);
+}
+
 TEST(Sessions, LeaveNoDescriptorBehind) {
   BrokerSetup setup;
   setup.servants = 1;

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::uint32_t kCommandsPerPass = 64;
 constexpr std::uint32_t kColdPassMask = 7;
+constexpr std::size_t kColdProbes = 8;  // per pass; a thousand have their turn within microseconds
 constexpr std::uint32_t kTimerPassMask = 63;  // the clock is looked at each 64 passes
 constexpr Nanos kTimerInterval = 1'000'000;
 
@@ -80,6 +81,7 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
   whole_max_ = std::min(options.max_message, shm::whole_payload_bytes_max(options.servant_ring));
   all_.reserve(options.max_sessions);
   hot_.reserve(options.max_sessions);
+  cold_.reserve(options.max_sessions);
   wake_list_.reserve(options.max_sessions);
   outbox_list_.reserve(origins_.count());
   granting_.reserve(options.max_connections);
@@ -126,7 +128,7 @@ bool DataPlane::pass() {
   if (!granting_.empty()) [[unlikely]] {
     worked |= grant_flows();
   }
-  // One cold session per empty pass, and now and then under load: nobody is forgotten.
+  // Some cold sessions per empty pass, and now and then under load: nobody is forgotten.
   if (!worked || (pass_count_ & kColdPassMask) == 0) {
     worked |= probe_cold();
   }
@@ -147,12 +149,23 @@ bool DataPlane::serve(Session& session) {
 }
 
 bool DataPlane::probe_cold() {
-  if (all_.empty()) {
+  if (cold_.empty()) {
     return false;
   }
-  cold_cursor_ = cold_cursor_ + 1 < all_.size() ? cold_cursor_ + 1 : 0;
-  Session& session = *all_[cold_cursor_];
-  if (session.hot || !(session.in.ready() || (!session.is_servant() && session.control.ready()))) {
+  const std::size_t count = std::min(cold_.size(), kColdProbes);
+  for (std::size_t i = 0; i < count; ++i) {
+    cold_cursor_ = cold_cursor_ + 1 < cold_.size() ? cold_cursor_ + 1 : 0;
+    const Cold& cold = cold_[cold_cursor_];
+    if (cold.next->load(std::memory_order_acquire) != 0) [[unlikely]] {  // E1, as ready() does
+      Session& session = *cold.session;
+      heat(session);
+      return serve(session);
+    }
+  }
+  // What cancels or grants room is in less of a hurry.
+  cold_control_cursor_ = cold_control_cursor_ + 1 < cold_.size() ? cold_control_cursor_ + 1 : 0;
+  Session& session = *cold_[cold_control_cursor_].session;
+  if (session.is_servant() || !session.control.ready()) {
     return false;
   }
   heat(session);
@@ -163,7 +176,17 @@ void DataPlane::heat(Session& session) noexcept {
   if (!session.hot && !session.closing) {
     session.hot = true;
     session.active_at = now();
+    leave_cold(session);
     hot_.push_back(&session);
+  }
+}
+
+void DataPlane::leave_cold(Session& session) noexcept {
+  if (session.cold_at != kNone) {
+    cold_[session.cold_at] = cold_.back();
+    cold_[session.cold_at].session->cold_at = session.cold_at;
+    cold_.pop_back();
+    session.cold_at = kNone;
   }
 }
 
@@ -173,6 +196,8 @@ void DataPlane::cool_sessions() {
     if (now() - session.active_at >= options_.cool && session.running.empty() &&
         session.flows.empty() && !session.in.ready()) {
       session.hot = false;
+      session.cold_at = static_cast<std::uint32_t>(cold_.size());
+      cold_.push_back({&session.in.next_word(), &session});
       hot_[i - 1] = hot_.back();
       hot_.pop_back();
     }

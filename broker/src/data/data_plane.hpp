@@ -120,6 +120,7 @@ class DataPlane {
   void note_wake(Session& session) noexcept;
   void flush_wakes();
   void heat(Session& session) noexcept;
+  void leave_cold(Session& session) noexcept;
   void report(const Report& report);
   void report_closed();
 
@@ -251,6 +252,13 @@ class DataPlane {
   std::vector<Session*> sessions_;  // by number; null when free
   std::vector<Session*> all_;       // attached, any order
   std::vector<Session*> hot_;       // polled every pass
+  // The others: where their next frame will be, side by side, since what a session is lies far
+  // apart when there are a thousand of them.
+  struct Cold {
+    decltype(&std::declval<shm::RingConsumer>().next_word()) next;
+    Session* session;
+  };
+  std::vector<Cold> cold_;
   std::vector<Session*> wake_list_;
   std::vector<OriginState*> outbox_list_;  // those with kept answers
   std::vector<std::uint32_t> granting_;    // flows of gateways of which more is to be asked for
@@ -270,6 +278,7 @@ class DataPlane {
   bool lending_ = false;
   std::uint32_t pass_count_ = 0;
   std::size_t cold_cursor_ = 0;
+  std::size_t cold_control_cursor_ = 0;
   std::atomic<Nanos> oldest_queued_{kForever};
   std::atomic<std::uint32_t> beats_{0};
   Nanos timers_at_ = 0;

@@ -96,6 +96,7 @@ void DataPlane::close(Session& session, Errc code, const char* where) {
   std::erase(joining_, &session);
   erase_unordered(all_, &session);
   erase_unordered(hot_, &session);
+  leave_cold(session);
   erase_unordered(wake_list_, &session);
   counters_.sessions->set(all_.size());
   if (code != Errc::disconnected && code != Errc::retired) {

@@ -60,13 +60,14 @@ struct Session {
   shm::RingProducer out;
   shm::RingConsumer control;
   bool hot = false;
-  bool attached = false;     ///< Between attach and detach on the data thread.
-  bool closing = false;      ///< close() is at work on it.
-  bool suspended = false;    ///< Servant: it gets nothing new.
-  Nanos wake_until = 0;      ///< A wake that finds nobody is not repeated beyond this.
-  bool wake_listed = false;  ///< In this pass's list of peers to wake.
-  Nanos active_at = 0;       ///< Last frame from the peer.
-  Nanos blocked_since = 0;   ///< The frame at the front cannot move on since then; 0: it can.
+  std::uint32_t cold_at = kNone;  ///< Its place among those that are cold.
+  bool attached = false;          ///< Between attach and detach on the data thread.
+  bool closing = false;           ///< close() is at work on it.
+  bool suspended = false;         ///< Servant: it gets nothing new.
+  Nanos wake_until = 0;           ///< A wake that finds nobody is not repeated beyond this.
+  bool wake_listed = false;       ///< In this pass's list of peers to wake.
+  Nanos active_at = 0;            ///< Last frame from the peer.
+  Nanos blocked_since = 0;        ///< The frame at the front cannot move on since then; 0: it can.
 
   // Clients and gateways.
   std::uint64_t window_bytes = 0;  ///< Flow window of each of its origins.

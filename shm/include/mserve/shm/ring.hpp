@@ -258,6 +258,12 @@ class BasicRingConsumer {
     return commit_word_at(consumer_pos_).load(std::memory_order_acquire) != 0;  // E1
   }
 
+  /// Where ready() looks, for who watches very many rings: nonzero (E1, so load acquire) once a
+  /// frame or a lie waits. Good until front() or release() is called, or the memory goes.
+  [[nodiscard]] const Atom<std::uint64_t>& next_word() const noexcept {
+    return commit_word_at(consumer_pos_);
+  }
+
   /// The last look before sleeping (C3 of parking.hpp).
   [[nodiscard]] bool ready_before_sleep(bool seq_cst_wakes) const noexcept {
     return seq_cst_wakes
