@@ -190,6 +190,12 @@ Child::~Child() {
   (void)stop();
 }
 
+bool has_ended(pid_t pid) noexcept {
+  siginfo_t info{};
+  return waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+         info.si_pid != 0;
+}
+
 std::string own_path() {
   std::error_code failed;
   return std::filesystem::read_symlink("/proc/self/exe", failed).string();

@@ -53,6 +53,9 @@ class Child {
   pid_t pid_ = -1;
 };
 
+/// Whether a process that this one started has ended. Looks only: whoever started it collects it.
+[[nodiscard]] bool has_ended(pid_t pid) noexcept;
+
 /// The path of this executable; empty when the kernel does not tell.
 [[nodiscard]] std::string own_path();
 /// Path of an executable of ours: beside this one if it lies there, else its bare name on PATH.

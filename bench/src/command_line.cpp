@@ -26,7 +26,7 @@ constexpr const char* kFooter =
     "  mserve-bench kdb                         a q process directly, through us, through HAProxy\n"
     "  mserve-bench affinity --svg routes.svg   what a routing string gains with each policy\n"
     "\n"
-    "Exit codes: 0 measured, 1 something failed, 2 wrong options, 3 fewer than two usable cores,\n"
+    "Exit codes: 0 measured, 1 something failed, 2 wrong options, 3 cannot be measured here,\n"
     "130 interrupted (nothing stays behind). bench/README.md tells how to read the figures.";
 
 struct Parsed {

@@ -62,7 +62,6 @@ class IdleWait {
         // Whatever it returns, the ring tells the rest.
         (void)attachment.wait(shm::steady_now() + shm::kSleepNsMax, shm::SleepOn::futex);
         check_alive(attachment);
-        idler_.reset();
       } else if (++polls == kPollsPerCheck) [[unlikely]] {
         check_alive(attachment);
         polls = 0;

@@ -74,6 +74,14 @@ std::string humane(Unit unit, double value) {
   return three_figures(value, "%");
 }
 
+std::string ratio_text(double ratio) {
+  constexpr double kSmall = 0.1;
+  constexpr double kLarge = 100;
+  return ratio >= kLarge               ? fmt::format("{:.0f}", ratio)
+         : ratio < kSmall && ratio > 0 ? fmt::format("{:.2g}", ratio)
+                                       : fmt::format("{:.2f}", ratio);
+}
+
 bool Repetition::steady() const noexcept {
   return !line_before || !line_after || is_steady(*line_before, *line_after);
 }
@@ -112,10 +120,18 @@ Kept kept_of(const Section& section) {
   return kept;
 }
 
+bool measured(const Section& section, const Row& row, std::size_t repetition) {
+  const Figure& f = row.figures.at(repetition);
+  return section.unit == Unit::ns ? f.quantiles.count > 0
+                                  : section.unit == Unit::percent || f.value > 0;
+}
+
 Spread spread_of(const Section& section, const Row& row, const Kept& kept, std::size_t index) {
   std::vector<double> values;
   for (const std::size_t r : kept.repetitions) {
-    values.push_back(figure(section, row, r, index));
+    if (measured(section, row, r)) {
+      values.push_back(figure(section, row, r, index));
+    }
   }
   return spread_of(std::move(values));
 }
@@ -123,7 +139,9 @@ Spread spread_of(const Section& section, const Row& row, const Kept& kept, std::
 Spread curve_of(const Row& row, const Kept& kept, std::size_t index) {
   std::vector<double> values;
   for (const std::size_t r : kept.repetitions) {
-    values.push_back(static_cast<double>(row.figures.at(r).quantiles.curve_ns.at(index)));
+    if (row.figures.at(r).quantiles.count > 0) {
+      values.push_back(static_cast<double>(row.figures.at(r).quantiles.curve_ns.at(index)));
+    }
   }
   return spread_of(std::move(values));
 }
@@ -133,7 +151,7 @@ Spread ratio_of(const Section& section, const Comparison& comparison, const Kept
   std::vector<double> values;
   for (const std::size_t r : kept.repetitions) {
     const double below = figure(section, section.rows.at(comparison.below), r, index);
-    if (below > 0) {
+    if (below > 0 && measured(section, section.rows.at(comparison.above), r)) {
       values.push_back(figure(section, section.rows.at(comparison.above), r, index) / below);
     }
   }

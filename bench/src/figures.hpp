@@ -21,6 +21,9 @@ enum class Unit : std::uint8_t { ns, requests_per_s, bytes_per_s, percent };
 /// A value for people, with its unit: "552 ns", "3.34 us", "10.8 M/s", "12.3 GB/s", "0.4 %".
 [[nodiscard]] std::string humane(Unit unit, double value);
 
+/// A ratio with as many digits as are worth reading: "0.013", "1.24", "217".
+[[nodiscard]] std::string ratio_text(double ratio);
+
 /// What one repetition showed of one row.
 struct Figure {
   Quantiles quantiles;  ///< Of a section in ns.
@@ -78,6 +81,9 @@ struct Kept {
 };
 /// The steady repetitions of the placement that most of them had; all, when none was steady.
 [[nodiscard]] Kept kept_of(const Section& section);
+
+/// Whether that repetition of the row has a figure: what fails leaves none, and counts nowhere.
+[[nodiscard]] bool measured(const Section& section, const Row& row, std::size_t repetition);
 
 /// Over the kept repetitions: of kPercentiles[index], or of the value where the unit has no
 /// percentiles.

@@ -139,10 +139,11 @@ class Bars {
       const std::string names =
           fmt::format("{} / {}: ", section_.rows.at(c.above).name, section_.rows.at(c.below).name);
       const Spread s = ratio_of(section_, c, kept_, kP50);
-      const std::string figures = section_.unit == Unit::ns
-                                      ? fmt::format("{:.2f} at p50, {:.2f} at p99", s.median,
-                                                    ratio_of(section_, c, kept_, kP99).median)
-                                      : fmt::format("{:.2f}", s.median);
+      const std::string figures =
+          section_.unit == Unit::ns
+              ? fmt::format("{} at p50, {} at p99", ratio_text(s.median),
+                            ratio_text(ratio_of(section_, c, kept_, kP99).median))
+              : ratio_text(s.median);
       canvas_.text(width_ - 4, y, "end", names + figures);
       y += kRatioLine;
     }
@@ -171,10 +172,6 @@ std::string drawn(Unit unit, double value) {
     text.replace(text.size() - 2, 1, "\xc2\xb5");
   }
   return text;
-}
-
-std::string drawn_ratio(double ratio) {
-  return ratio < 100 ? fmt::format("{:.2f}", ratio) : fmt::format("{:.0f}", ratio);
 }
 
 Drawing bars_of(const Section& section, double width) {

@@ -53,8 +53,10 @@ class Curves {
   [[nodiscard]] std::size_t shown_points(const Row& row) const {
     std::uint64_t samples = UINT64_MAX;
     for (const std::size_t r : kept_.repetitions) {
-      samples = std::min(samples, row.figures.at(r).quantiles.count);
+      const std::uint64_t count = row.figures.at(r).quantiles.count;
+      samples = count > 0 ? std::min(samples, count) : samples;
     }
+    samples = samples != UINT64_MAX ? samples : 0;
     std::size_t n = 2;
     while (n < kCurvePercents.size() &&
            static_cast<double>(samples) * (1 - kCurvePercents[n] / 100) >= 1) {

@@ -12,9 +12,6 @@ inline constexpr double kSectionWidth = 960;
 /// humane(), with the letters that a drawing can show and a terminal may not.
 [[nodiscard]] std::string drawn(Unit unit, double value);
 
-/// A ratio with as many digits as are worth reading.
-[[nodiscard]] std::string drawn_ratio(double ratio);
-
 /// Latency over percentile (1 / (1 - p), logarithmic) of each row, with bands from the lowest to
 /// the highest repetition. Only of a section in ns with at least one repetition.
 [[nodiscard]] Drawing curves_of(const Section& section, double width, double height);

@@ -81,8 +81,8 @@ void add_rows(Canvas& page, const Section& section, const Kept& kept) {
 }
 
 std::string ratio_cell(const Spread& s) {
-  return fmt::format("<td>{}<small>{} \xe2\x80\x93 {}</small></td>", drawn_ratio(s.median),
-                     drawn_ratio(s.low), drawn_ratio(s.high));
+  return fmt::format("<td>{}<small>{} \xe2\x80\x93 {}</small></td>", ratio_text(s.median),
+                     ratio_text(s.low), ratio_text(s.high));
 }
 
 void add_ratios(Canvas& page, const Section& section, const Kept& kept) {

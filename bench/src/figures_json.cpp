@@ -28,7 +28,8 @@ json::object of(const Spread& spread) {
 json::object of(const LineProbe& probe) {
   return {{"timed_p50_ns", probe.timed_p50_ns},
           {"untimed_ns", probe.untimed_ns},
-          {"placement", to_string(placement_of(probe))}};
+          {"placement", probe.timed_p50_ns != 0 ? json::value(to_string(placement_of(probe)))
+                                                : json::value(nullptr)}};
 }
 
 json::object of(const Machine& m) {
@@ -55,8 +56,9 @@ json::object of(const Section& section, const Row& row, const Kept& kept) {
   json::object object{{"name", row.name}, {"setting", row.setting}};
   json::array repetitions;
   if (section.unit != Unit::ns) {
-    for (const Figure& figure : row.figures) {
-      repetitions.push_back(figure.value);
+    for (std::size_t r = 0; r < row.figures.size(); ++r) {
+      repetitions.push_back(measured(section, row, r) ? json::value(row.figures[r].value)
+                                                      : json::value(nullptr));
     }
     object["value"] = of(spread_of(section, row, kept, 0));
     object["repetitions"] = std::move(repetitions);

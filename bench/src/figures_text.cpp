@@ -58,7 +58,12 @@ std::string column_names(const Section& section) {
 std::string figures_of(const Section& section, const Row& row, std::size_t repetition) {
   const Figure& figure = row.figures.at(repetition);
   if (!in_ns(section)) {
-    return fmt::format("{:>12}", humane(section.unit, figure.value));
+    return fmt::format("{:>12}", figure.value > 0 || section.unit == Unit::percent
+                                     ? humane(section.unit, figure.value)
+                                     : "failed");
+  }
+  if (figure.quantiles.count == 0) {
+    return fmt::format("{:>12}", "failed");
   }
   std::string text;
   for (const std::uint64_t ns : figure.quantiles.ns) {
@@ -69,7 +74,12 @@ std::string figures_of(const Section& section, const Row& row, std::size_t repet
 
 std::string describe(const Repetition& r) {
   std::string text;
-  if (r.line_before && r.line_after) {
+  const auto given_up = [](const std::optional<LineProbe>& probe) {
+    return probe && probe->timed_p50_ns == 0;
+  };
+  if (given_up(r.line_before) || given_up(r.line_after)) {
+    text = "line not measured, the cores were too busy; ";
+  } else if (r.line_before && r.line_after) {
     const std::string_view before = to_string(placement_of(*r.line_before));
     text =
         fmt::format("line {} ({:.0f}) before, {} ({:.0f}) after: {}; ", r.line_before->timed_p50_ns,
@@ -84,6 +94,11 @@ void print_medians(std::FILE* out, const Section& section, const Row& row, const
   const std::size_t width = name_width(section);
   if (!in_ns(section)) {
     const Spread s = spread_of(section, row, kept, 0);
+    if (std::none_of(kept.repetitions.begin(), kept.repetitions.end(),
+                     [&](std::size_t r) { return measured(section, row, r); })) {
+      fmt::print(out, "{:<{}}{:>14}\n", row.name, width, "failed");
+      return;
+    }
     fmt::print(out, "{:<{}}{:>14}   ({} to {})\n", row.name, width, humane(section.unit, s.median),
                humane(section.unit, s.low), humane(section.unit, s.high));
     return;
@@ -103,8 +118,9 @@ void print_medians(std::FILE* out, const Section& section, const Row& row, const
 void print_ratio(std::FILE* out, const Section& section, const Comparison& c, const Kept& kept) {
   const auto one = [&](std::size_t index, const std::string& at) {
     const Spread s = ratio_of(section, c, kept, index);
-    fmt::print(out, "{} / {}{}  {:.2f}  ({:.2f} to {:.2f})\n", section.rows.at(c.above).name,
-               section.rows.at(c.below).name, at, s.median, s.low, s.high);
+    fmt::print(out, "{} / {}{}  {}  ({} to {})\n", section.rows.at(c.above).name,
+               section.rows.at(c.below).name, at, ratio_text(s.median), ratio_text(s.low),
+               ratio_text(s.high));
   };
   if (!in_ns(section)) {
     one(0, "");

@@ -19,6 +19,7 @@ constexpr double kWarmUpShare = 0.15;
 constexpr std::size_t kGaps = 1U << 16;
 /// Requests under way, at most, in an open loop; what is beyond waits, and its latency counts.
 constexpr std::uint64_t kUnderWayMax = 1U << 12;
+constexpr std::uint64_t kUnsentPerLook = 1U << 12;
 
 std::uint64_t since(std::uint64_t begin_ns) {
   return shm::steady_now() - begin_ns;
@@ -106,7 +107,6 @@ void Load::rest(bool worked) {
   if (idler_.idle() == shm::Idler::Step::park) {
     // Whatever it returns, the ring tells the rest.
     (void)client_.wait(shm::steady_now() + shm::kSleepNsMax, shm::SleepOn::futex);
-    idler_.reset();
     check_alive(client_);
   } else {
     watch();
@@ -200,7 +200,8 @@ Load::OpenLoop Load::open_loop(const Timer& timer, const std::vector<double>& ga
           take_answers([&](std::uint64_t id) { record(meant[id % kUnderWayMax], timer.read()); }) ||
           worked;
       if (now >= give_up) {
-        for (; next < end; next = next_due()) {
+        for (; next < end && !(result.unsent % kUnsentPerLook == 0 && interrupted());
+             next = next_due()) {
           record(next, now);
           ++result.unsent;
         }

@@ -39,11 +39,21 @@ void write_files(const Subcommand& subcommand, const mserve::bench::Document& do
   }
 }
 
+/// Before minutes of measuring, not after.
+void check_writable(const mserve::bench::Common& common) {
+  for (const std::string* const file : {&common.json_file, &common.html_file, &common.svg_file}) {
+    if (!file->empty() && *file != "-" && !std::ofstream(*file, std::ios::app)) {
+      throw std::runtime_error("cannot write " + *file);
+    }
+  }
+}
+
 int run(const CommandLine& line) {
   if (line.subcommand == nullptr) {
     mserve::bench::serve_echo(line.echo, line.ready_fd);
     return 0;
   }
+  check_writable(line.subcommand->common);
   mserve::bench::Run run(line.text, line.subcommand->common.seconds);
   line.subcommand->run(run);
   if (mserve::bench::interrupted()) {

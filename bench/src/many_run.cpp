@@ -11,6 +11,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "child.hpp"
 #include "forked.hpp"
 #include "futex_chain.hpp"
 #include "interrupt.hpp"
@@ -105,14 +106,23 @@ class Clients {
 
  private:
   void wait_for(State state) {
-    for (const ClientBoard* const own : own_) {
-      int now = starting;
-      while ((now = own->state.load(std::memory_order_acquire)) < state && !interrupted()) {  // E2
-        pause_for(kNapNs);
+    const auto all_there = [&] {
+      bool all = true;
+      for (std::size_t i = 0; i < own_.size(); ++i) {
+        const bool ended = has_ended(processes_[i]->pid());
+        const int now = own_[i]->state.load(std::memory_order_acquire);  // E2
+        if (now == failed) {
+          throw std::runtime_error(std::string("a client failed: ") + own_[i]->reason);
+        }
+        if (ended && now < state) {
+          throw std::runtime_error("a client ended before it had measured");
+        }
+        all = all && now >= state;
       }
-      if (now == failed) {
-        throw std::runtime_error(std::string("a client failed: ") + own->reason);
-      }
+      return all;
+    };
+    while (!all_there() && !interrupted()) {
+      pause_for(kNapNs);
     }
   }
 

@@ -133,6 +133,10 @@ void Run::clear_progress() const {
 
 void Run::add_failure(std::string text) {
   failed_ = true;
+  add_warning(std::move(text));
+}
+
+void Run::add_warning(std::string text) {
   clear_progress();
   fmt::print(stdout, "\nwarning    {}\n", text);
   document_.warnings.push_back(std::move(text));

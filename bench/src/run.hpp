@@ -48,7 +48,9 @@ class Run {
   /// What is being done now, shown beside the number of the repetition.
   void say(const char* what) const;
 
-  /// Counts a part of `all` that failed; the exit code tells.
+  /// Tells it now and keeps it in the document.
+  void add_warning(std::string text);
+  /// The same of a part that failed; the exit code tells.
   void add_failure(std::string text);
   [[nodiscard]] bool failed() const noexcept { return failed_; }
 

@@ -45,7 +45,7 @@ class AllCommand final : public Subcommand {
     try {
       one->complete();
     } catch (const std::runtime_error& e) {
-      run.document().warnings.push_back(fmt::format("{} is left out: {}", entry.name, e.what()));
+      run.add_warning(fmt::format("{} is left out: {}", entry.name, e.what()));
       return;
     }
     try {

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
@@ -30,6 +32,9 @@ class PeersCommand final : public Subcommand {
   }
 
   void complete() override {
+    if (common.payload_bytes < 1 || common.payload_bytes > kPeerPayloadBytesMax) {
+      throw UsageError(fmt::format("--payload: 1 to {} bytes", kPeerPayloadBytesMax));
+    }
     s_.cores = cores_of(common);
     s_.plan = probed_plan(common, s_.cores);
     s_.payload_bytes = common.payload_bytes;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <sys/wait.h>
-
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,13 +9,6 @@
 #include "peers/peer.hpp"
 
 namespace mserve::bench {
-
-/// Looks only: whoever started the process collects it.
-[[nodiscard]] inline bool has_ended(pid_t pid) noexcept {
-  siginfo_t info{};
-  return waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-         info.si_pid != 0;
-}
 
 /// A relay that is a program of its own.
 class ChildRelay final : public Relay {

@@ -129,6 +129,19 @@ inline bool PeerStage::idle() {
   return seldom;
 }
 
+/// The same where one thread plays both ends with many requests under way, so that neither may
+/// sleep: a setting that blocks yields instead, since threads of a library may share this core.
+inline bool PeerStage::look_around() {
+  if (options_.setting.ends != Wait::spin) {
+    sched_yield();
+  }
+  const bool seldom = ++waits_ % kWaitsPerCheck == 0;
+  if (seldom) [[unlikely]] {
+    check_alive();
+  }
+  return seldom;
+}
+
 inline void PeerStage::receive(Endpoint& endpoint, std::vector<std::byte>& message) {
   const bool block = options_.setting.ends == Wait::block;
   if (block ? endpoint.receive(message) : endpoint.try_receive(message)) {
@@ -216,10 +229,13 @@ double PeerStage::throughput(std::uint64_t duration_ns) {
   const std::uint64_t begin_ns = shm::steady_now();
   const std::uint64_t first = number_ + 1;
   std::uint64_t answered = number_;
+  std::uint64_t moved_ns = begin_ns;
   bool more = true;
   try {
     while (more || answered != number_) {
-      more = more && shm::steady_now() - begin_ns < duration_ns && !interrupted();
+      // One at least, however little time there is.
+      more =
+          more && (number_ < first || shm::steady_now() - begin_ns < duration_ns) && !interrupted();
       bool moved = false;
       while (more && number_ - answered < window) {
         number_request();
@@ -235,13 +251,17 @@ double PeerStage::throughput(std::uint64_t duration_ns) {
       if (asleep && answered != number_) {
         receive(*client_, answer_);
         check_answer(++answered);
+        moved = true;
       }
       while (answered != number_ && client_->try_receive(answer_)) {
         check_answer(++answered);
         moved = true;
       }
-      if (!moved && !asleep) {
-        (void)idle();
+      if (moved) {
+        moved_ns = shm::steady_now();
+      } else if (!asleep && look_around() && shm::steady_now() - moved_ns > kAnswerNsMax)
+          [[unlikely]] {
+        throw std::runtime_error(std::string(kind_.title) + ": no answer for 30 s");
       }
     }
   } catch (const Interrupted&) {

@@ -45,6 +45,7 @@ class PeerStage {
   void receive(Endpoint& endpoint, std::vector<std::byte>& message);
   void send(Endpoint& endpoint, const std::vector<std::byte>& message);
   bool idle();
+  bool look_around();
   void check_alive();
   void number_request() noexcept;
   void check_answer(std::uint64_t number) const;

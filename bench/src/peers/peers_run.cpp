@@ -150,8 +150,11 @@ void run_throughput(Run& run, const PeersSettings& settings, PeerMode mode,
   run.measure(std::move(s), plan, [&](Section& section, std::uint64_t ns) {
     const std::uint64_t part_ns = ns / section.rows.size();
     for (std::size_t i = 0; i < entrants.size() && !interrupted(); ++i) {
-      section.rows[i].add(with_stage(run, settings, mode, entrants[i],
-                                     [&](PeerStage& stage) { return stage.throughput(part_ns); }));
+      section.rows[i].add(with_stage(run, settings, mode, entrants[i], [&](PeerStage& stage) {
+        const std::uint64_t warm_ns = share_of(part_ns, kWarmUpShare);
+        (void)stage.throughput(warm_ns);
+        return interrupted() ? 0.0 : stage.throughput(part_ns - warm_ns);
+      }));
     }
   });
 }

@@ -31,6 +31,12 @@ bool would_wait() noexcept {
   return errno == EAGAIN || errno == EINTR;
 }
 
+/// recv() that blocks comes back now and then, so that its caller sees who has died.
+void wait_a_second_at_most(int socket) noexcept {
+  const timeval limit{kAnswerMsMax / 1000, 0};
+  (void)setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+}
+
 /// One direction of a relay.
 class Direction {
  public:
@@ -151,7 +157,9 @@ std::unique_ptr<Peer> open_socket_peer(const char* name, const PeerOptions& opti
 }
 
 SocketEndpoint::SocketEndpoint(shm::UniqueFd socket, std::size_t payload_bytes, bool listening)
-    : socket_(std::move(socket)), listening_(listening), received_(payload_bytes) {}
+    : socket_(std::move(socket)), listening_(listening), received_(payload_bytes) {
+  wait_a_second_at_most(socket_.get());
+}
 
 bool SocketEndpoint::accepted(bool wait) {
   pollfd entry{socket_.get(), POLLIN, 0};
@@ -163,6 +171,7 @@ bool SocketEndpoint::accepted(bool wait) {
     fail("accept");
   }
   set_no_delay(socket.get());
+  wait_a_second_at_most(socket.get());
   socket_ = std::move(socket);
   listening_ = false;
   return true;

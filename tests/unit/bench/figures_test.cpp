@@ -48,6 +48,33 @@ TEST(Ratio, IsTheFirstRowOverTheSecond) {
   EXPECT_DOUBLE_EQ(ratio(s).median, 1.3);
 }
 
+TEST(Ratio, KeepsTheDigitsThatAreWorthReading) {
+  EXPECT_EQ(ratio_text(0.0127), "0.013");
+  EXPECT_EQ(ratio_text(1.2345), "1.23");
+  EXPECT_EQ(ratio_text(217.4), "217");
+  EXPECT_EQ(ratio_text(0), "0.00");
+}
+
+TEST(FailedFigure, CountsNowhere) {
+  Section s = two_rows();
+  repeat(s, kNear, kNear, 100, 200);
+  s.repetitions.push_back({kNear, kNear, 0});
+  s.rows[0].add(all_at(100));
+  s.rows[1].add(Quantiles{});
+  EXPECT_FALSE(measured(s, s.rows[1], 1));
+  EXPECT_DOUBLE_EQ(ratio(s).low, 2);
+  EXPECT_DOUBLE_EQ(spread_of(s, s.rows[1], kept_of(s), kP50).low, 200);
+  Section rates = two_rows();
+  rates.unit = Unit::requests_per_s;
+  rates.repetitions = s.repetitions;
+  for (const double value : {3.0, 0.0}) {
+    rates.rows[0].add(1.0);
+    rates.rows[1].add(value);
+  }
+  EXPECT_DOUBLE_EQ(spread_of(rates, rates.rows[1], kept_of(rates), 0).low, 3);
+  EXPECT_DOUBLE_EQ(ratio_of(rates, rates.comparisons[0], kept_of(rates), 0).median, 3);
+}
+
 TEST(Ratio, IsTakenRepetitionByRepetition) {
   Section s = two_rows();
   repeat(s, kNear, kNear, 100, 200);

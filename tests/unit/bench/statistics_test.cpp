@@ -80,6 +80,7 @@ TEST(Steadiness, IsLostWhenOneClassHidesALargeChangeEitherWay) {
 
 TEST(Steadiness, IsLostWhenAProbeFailed) {
   EXPECT_FALSE(is_steady({0, 0}, {200, 136}));
+  EXPECT_FALSE(is_steady({0, 0}, {0, 0}));
 }
 
 }  // namespace
