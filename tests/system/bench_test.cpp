@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // mserve-bench measures in each of its modes and says what it saw; no figure is judged here.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
@@ -109,6 +110,12 @@ INSTANTIATE_TEST_SUITE_P(Each, BenchInterrupt,
 TEST(BenchAll, PutsEverySubcommandIntoOneDocument) {
   if (shm::usable_cores() < 2) {
     GTEST_SKIP() << "fewer than two usable cores: mserve-bench refuses";
+  }
+  constexpr rlim_t kDescriptors = 4096;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < kDescriptors) {
+    GTEST_SKIP() << "a thousand clients need more descriptors than " << limit.rlim_max
+                 << " (ulimit -Hn)";
   }
   const TempDir dir;
   const Output output =
