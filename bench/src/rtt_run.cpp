@@ -48,7 +48,7 @@ Quantiles measure_trips(const Timer& timer, BrokerSide& side, std::uint64_t ns) 
 }
 
 bool disturbed(const shm::Histogram& before, const shm::Histogram& after) {
-  const auto [low, high] = std::minmax(before.percentile(50), after.percentile(50));
+  const auto [low, high] = std::minmax({before.percentile(50), after.percentile(50)});
   return static_cast<double>(high) > kFloorRatioMax * static_cast<double>(low);
 }
 
