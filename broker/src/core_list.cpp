@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <iterator>
 #include <memory>
+#include <system_error>
+#include <thread>
 
 namespace mserve {
 
@@ -101,6 +104,24 @@ CoreList allowed_cores() {
         cores.push_back(core);
       }
     }
+  }
+  return cores;
+}
+
+CoreList possible_cores() {
+  CoreList cores;
+  try {
+    // On a thread of its own: the mask of the calling one may be narrow on purpose.
+    std::thread([&cores] {
+      const Set set(CPU_ALLOC(kCoresMax));
+      if (set != nullptr) {
+        std::memset(set.get(), 0xff, kSetBytes);
+        (void)sched_setaffinity(0, kSetBytes, set.get());
+      }
+      cores = allowed_cores();
+    }).join();
+  } catch (const std::system_error&) {
+    return allowed_cores();  // no thread is to be had
   }
   return cores;
 }

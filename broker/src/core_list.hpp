@@ -28,6 +28,10 @@ inline constexpr int kCoresMax = 4096;
 
 /// Cores that the calling thread may run on (its affinity mask).
 [[nodiscard]] CoreList allowed_cores();
+/// Cores that the calling process may move to: all that are online and in its control group's
+/// cpuset, also those that its mask leaves out, as that of everything that init starts leaves out
+/// isolated ones (isolcpus). Starts a thread for a moment; any thread may call it.
+[[nodiscard]] CoreList possible_cores();
 /// Lets the calling thread run on these only, and those that it starts from here on.
 /// @return false when the kernel does not allow one of them; where it runs then is as it was, or on
 ///         those that are allowed.

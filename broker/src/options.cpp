@@ -18,9 +18,9 @@ bool ring_size_ok(std::uint32_t bytes, std::uint32_t max) {
   return std::has_single_bit(bytes) && bytes >= shm::kRingBytesMin && bytes <= max;
 }
 
-/// Those of the process as it was started: its threads take fewer later on.
+/// Isolated ones too, which the mask that init gives leaves out.
 const CoreList& usable_cores() {
-  static const CoreList kCores = allowed_cores();
+  static const CoreList kCores = possible_cores();
   return kCores;
 }
 
@@ -30,7 +30,7 @@ bool usable(const CoreList& cores) {
 
 void validate_cores(const BrokerOptions& o, std::vector<std::string>& faults) {
   const std::string not_ours =
-      ": not a core that this process may use (" + cores_text(usable_cores()) + "; see taskset)";
+      ": not a core that this process may use (" + cores_text(usable_cores()) + "; see its cpuset)";
   const auto check = [&faults](bool ok, const std::string& fault) {
     if (!ok) {
       faults.push_back(fault);
@@ -126,6 +126,11 @@ std::vector<std::string> BrokerOptions::validate() const {
         "--gateway-thread data: not with --idle spin, whose data thread makes no system call");
   check(gateway.max_gathered >= gather_max, "--max-gathered: at least --gather-max");
   return faults;
+}
+
+CoreList BrokerOptions::pinned_cores() const {
+  CoreList cores = core >= 0 ? CoreList{core} : CoreList{};
+  return gateway.enabled && gateway.core >= 0 ? joined(cores, {gateway.core}) : cores;
 }
 
 void BrokerOptions::load_plugins(std::vector<std::string>& faults) {

@@ -30,7 +30,7 @@ struct BrokerOptions {
   std::string directory;   ///< Empty: the rule of shm/directory.hpp.
   int core = -1;           ///< Core of the data thread; -1: not pinned.
   CoreList control_cores;  ///< Of all other threads; empty: wherever the process may run.
-  std::vector<ServantCores> servant_cores;  ///< By launched servant; empty: as control_cores.
+  std::vector<ServantCores> servant_cores;  ///< By launched servant; else off pinned_cores().
   shm::IdleStrategy idle = shm::IdleStrategy::automatic;
 
   Policy policy = Policy::match;
@@ -92,6 +92,8 @@ struct BrokerOptions {
   [[nodiscard]] bool launches_q() const noexcept {
     return servant_command.size() > 2 && servant_command.ends_with(".q");
   }
+  /// Cores of the threads that are pinned to one each.
+  [[nodiscard]] CoreList pinned_cores() const;
   /// Classes that the Dispatcher has room for.
   [[nodiscard]] std::uint32_t classes_max() const noexcept {
     return placement.empty() && !rules_may_come ? 1 : kClassesMax;

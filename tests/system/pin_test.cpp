@@ -88,6 +88,25 @@ class TwoCores : public ::testing::Test {
   TempDir dir_;
 };
 
+/// This thread, and what it starts, on one core, as init does with those that are not isolated.
+class OnlyOn {
+ public:
+  explicit OnlyOn(const std::string& core) {
+    CPU_ZERO(&before_);
+    EXPECT_EQ(sched_getaffinity(0, sizeof(before_), &before_), 0);
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(std::stoul(core), &set);
+    EXPECT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
+  }
+  ~OnlyOn() { EXPECT_EQ(sched_setaffinity(0, sizeof(before_), &before_), 0); }
+  OnlyOn(const OnlyOn&) = delete;
+  OnlyOn& operator=(const OnlyOn&) = delete;
+
+ private:
+  cpu_set_t before_{};
+};
+
 using PinBroker = TwoCores;
 using PinRun = TwoCores;
 
@@ -116,6 +135,21 @@ TEST_F(PinBroker, ServantsWithoutCoresRunWhereTheBrokerWasStarted) {
   Broker broker({.args = {"--core", second_, "--control-cores", first_}, .servants = 1});
   ASSERT_EQ(broker.launched().size(), 1U);
   EXPECT_EQ(cores_of(broker.launched().front()), cores_of(getpid()));
+}
+
+TEST_F(PinBroker, SaysThatAGatewaysCoreIsForNobodyWithoutAGateway) {
+  Broker broker({.args = {"--gateway-core", first_}});
+  EXPECT_NE(broker.wait_for_log("without -p there is no such thread"), "");
+  broker.stop();
+}
+
+TEST_F(PinBroker, TakesACoreThatItsOwnMaskLeavesOut) {
+  const OnlyOn here(first_);
+  Broker broker({.args = {"--core", second_, "--control-cores", first_}, .servants = 1});
+  EXPECT_EQ(cores_of_threads(broker.pid())["mserve-data"], second_);
+  ASSERT_EQ(broker.launched().size(), 1U);
+  EXPECT_EQ(cores_of(broker.launched().front()), first_);
+  broker.stop();
 }
 
 TEST_F(PinBroker, RefusesCoresThatDoNotFitByName) {

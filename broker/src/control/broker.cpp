@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <optional>
 #include <thread>
@@ -65,11 +66,21 @@ shm::UniqueFd watch_stop_signals() {
   return shm::UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
+/// How many cores this process's threads and its servants have together: those that are pinned to
+/// isolated ones are not in the mask of this thread.
+int cores_at_hand(const BrokerOptions& options) {
+  CoreList cores = joined(allowed_cores(), options.pinned_cores());
+  for (const ServantCores& servant : options.servant_cores) {
+    cores = joined(cores, joined(servant.cores, servant.shim));
+  }
+  return std::max(1, static_cast<int>(cores.size()));
+}
+
 void log_start(const BrokerOptions& options, bool seq_cst_wakes, const std::string& socket) {
   log(LogLevel::info, "start name=" + options.name + " socket=" + socket +
                           " idle=" + shm::to_string(options.idle) +
                           " core=" + (options.core < 0 ? "any" : std::to_string(options.core)) +
-                          " cores=" + std::to_string(shm::usable_cores()) +
+                          " cores=" + std::to_string(cores_at_hand(options)) +
                           " servants=" + std::to_string(options.servant_count));
   const auto told = [](const char* kind, const char* name, const std::string& file) {
     log(LogLevel::info, std::string("plugin kind=") + kind + " name=" + name + " file=" + file);
@@ -83,8 +94,12 @@ void log_start(const BrokerOptions& options, bool seq_cst_wakes, const std::stri
   if (seq_cst_wakes) {
     log(LogLevel::warning, "membarrier is missing here: every commit pays for sleepers");
   }
-  if (options.idle == shm::IdleStrategy::spin && shm::usable_cores() < 2) {
+  if (options.idle == shm::IdleStrategy::spin && cores_at_hand(options) < 2) {
     log(LogLevel::warning, "idle=spin on one core starves everybody else; use --idle auto");
+  }
+  if (options.gateway.core >= 0 && !options.gateway.enabled) {
+    log(LogLevel::warning, "gateway_core=" + std::to_string(options.gateway.core) +
+                               " is for kdb+ clients; without -p there is no such thread");
   }
 }
 
@@ -233,6 +248,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
     reason = "cannot create descriptors";
     return os_error("descriptors");
   }
+  constexpr int kSpinners = 3;  // client, data thread, servant
   const bool spins = options.idle == shm::IdleStrategy::spin;
   Queue<Command> commands(256);
   Queue<Report> reports(256);
@@ -245,7 +261,8 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
                   .epoll_fd = bells.data_epoll.get(),
                   .command_fd = bells.command_fd.get(),
                   .report_fd = bells.report_fd.get()},
-                 DataCounters::add_to(counters.value()), shm::Idler(options.idle));
+                 DataCounters::add_to(counters.value()),
+                 shm::Idler(shm::idle_budget(options.idle, cores_at_hand(options), kSpinners)));
   SessionBoard board;
   std::optional<DataLoan> loan;
   if (shares_data_thread(options)) {
