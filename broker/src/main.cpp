@@ -48,6 +48,7 @@ int run(int argc, char** argv) {
                                             .broker_name = options.name,
                                             .directory = options.directory,
                                             .control_cores = options.control_cores,
+                                            .avoid = options.pinned_cores(),
                                             .started = options.servant_count - options.reserve,
                                             .retire_grace_ns = options.drain_timeout});
     if (!forked) {

@@ -85,7 +85,7 @@ void add_cores(CLI::App& app, BrokerOptions& o) {
          },
          "Cores of the launched servants, one entry each: 4,5,6. Of q and of its shim: 4/12,5/13. "
          "Several each: 4+5,6-7")
-      ->option_text("CORES,... [wherever the process may run]");
+      ->option_text("CORES,... [off --core and --gateway-core, if a core is left]");
 }
 
 }  // namespace mserve::broker

@@ -46,6 +46,19 @@ std::map<std::string, std::string> cores_of_threads(pid_t pid) {
   return cores;
 }
 
+/// Those of this thread but one, as the kernel writes them.
+std::string cores_without(const std::string& core) {
+  cpu_set_t before;
+  CPU_ZERO(&before);
+  EXPECT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
+  cpu_set_t others = before;
+  CPU_CLR(std::stoul(core), &others);
+  EXPECT_EQ(sched_setaffinity(0, sizeof(others), &others), 0);
+  std::string text = cores_in("/proc/thread-self");
+  EXPECT_EQ(sched_setaffinity(0, sizeof(before), &before), 0);
+  return text;
+}
+
 /// The first two cores that this test may use.
 class TwoCores : public ::testing::Test {
  protected:
@@ -131,15 +144,33 @@ TEST_F(PinBroker, PutsEachThreadAndEachLaunchedServantOnItsCores) {
   broker.stop();
 }
 
-TEST_F(PinBroker, ServantsWithoutCoresRunWhereTheBrokerWasStarted) {
-  Broker broker({.args = {"--core", second_, "--control-cores", first_}, .servants = 1});
+TEST_F(PinBroker, ServantsWithoutCoresKeepOffThePinnedThreadAlsoWhenStartedAgain) {
+  Broker broker({.args = {"--core", second_}, .servants = 1});
+  const std::string theirs = cores_without(second_);
   ASSERT_EQ(broker.launched().size(), 1U);
-  EXPECT_EQ(cores_of(broker.launched().front()), cores_of(getpid()));
+  const pid_t servant = broker.launched().front();
+  EXPECT_EQ(cores_of(servant), theirs);
+  ASSERT_EQ(kill(servant, SIGKILL), 0);
+  ASSERT_TRUE(wait_until(
+      [&] {
+        const std::vector<pid_t> now = broker.launched();
+        return now.size() == 1 && now.front() != servant && cores_of(now.front()) == theirs;
+      },
+      "the next servant"));
+  broker.stop();
 }
 
 TEST_F(PinBroker, SaysThatAGatewaysCoreIsForNobodyWithoutAGateway) {
   Broker broker({.args = {"--gateway-core", first_}});
   EXPECT_NE(broker.wait_for_log("without -p there is no such thread"), "");
+  broker.stop();
+}
+
+TEST_F(PinBroker, ServantsTakeAPinnedCoreWhereThereIsNoOther) {
+  const OnlyOn here(first_);
+  Broker broker({.args = {"--core", first_}, .servants = 1});
+  ASSERT_EQ(broker.launched().size(), 1U);
+  EXPECT_EQ(cores_of(broker.launched().front()), first_);
   broker.stop();
 }
 

@@ -232,7 +232,9 @@ void add_q_servant(std::vector<Program>& programs, std::uint32_t number, const P
                         shim_cores(options, number)});
     return;
   }
-  programs.push_back({number, "launch", launch_command(place, options, context), {}});
+  // What runs here is ssh, which needs no core that a servant could have.
+  programs.push_back(
+      {number, "launch", launch_command(place, options, context), {}, options.control_cores});
   std::string host = place.host.substr(place.host.find('@') + 1);  // npos + 1: all of it
   if (host.find(':') != std::string::npos) {
     host = "[" + host + "]";

@@ -18,7 +18,7 @@ struct Program {
   std::string name;           ///< For the log, such as "q".
   std::vector<std::string> argv;
   std::vector<std::pair<std::string, std::string>> env;  ///< Added to the broker's.
-  CoreList cores{};  ///< Where it is put; empty: where the broker was.
+  CoreList cores{};  ///< Where it is put; empty: LaunchOptions::avoid decides.
 };
 
 /// What the plan needs to know of the world; tests bring their own.

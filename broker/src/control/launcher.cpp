@@ -48,6 +48,12 @@ struct Child {
   [[nodiscard]] bool wanted() const noexcept { return !retired && !rests; }
 };
 
+/// Those that are left; all of them where none would be.
+CoreList without(const CoreList& cores, const CoreList& avoid) {
+  CoreList left = minus(cores, avoid);
+  return left.empty() ? cores : left;
+}
+
 /// The launcher process. Single-threaded; its only input are the socket and SIGCHLD.
 class Supervisor {
  public:
@@ -161,8 +167,8 @@ class Supervisor {
 
   void place(const Program& program) const {
     if (program.cores.empty()) {
-      if (!options_.control_cores.empty()) {
-        (void)stay_on(inherited_cores_);  // the launcher left them, not its servants
+      if (!options_.control_cores.empty() || open_cores_ != inherited_cores_) {
+        (void)stay_on(open_cores_);  // the launcher's own are not its servants'
       }
     } else if (!stay_on(program.cores)) {
       // Serving matters more than where: one whose core has gone offline runs elsewhere.
@@ -277,6 +283,7 @@ class Supervisor {
   std::vector<Child> children_;
   sigset_t inherited_mask_{};
   CoreList inherited_cores_ = allowed_cores();
+  CoreList open_cores_ = without(inherited_cores_, options_.avoid);
   bool broker_gone_ = false;
 };
 

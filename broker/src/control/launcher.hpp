@@ -28,6 +28,9 @@ struct LaunchOptions {
   std::string broker_name;   ///< Passed on as MSERVE_NAME.
   std::string directory;     ///< Passed on as MSERVE_DIR.
   CoreList control_cores{};  ///< Where the launcher itself stays; empty: where it was.
+  /// Cores of pinned threads, which programs without cores of their own leave alone, unless there
+  /// are no others.
+  CoreList avoid{};
   /// Programs of servants above this number rest until start(servant).
   std::uint32_t started = UINT32_MAX;
   /// How long a retired program may take to end after SIGTERM; UINT64_MAX: as long as it likes.

@@ -65,10 +65,11 @@ TEST_F(LaunchPlan, EachServantHasItsCoresAndAShimThoseBehindTheSlash) {
   EXPECT_EQ(programs[1].cores, CoreList{12});
   EXPECT_EQ(programs[2].cores, (CoreList{5, 6}));
   EXPECT_EQ(programs[3].cores, (CoreList{5, 6}));
-  options_.hosts = {"hostA"};  // q and ssh to it are not placed here, its shim is
+  options_.hosts = {"hostA"};  // its shim is placed, and ssh to it with the control threads
+  options_.control_cores = {0, 1};
   programs = plan();
   ASSERT_EQ(programs.size(), 4U) << fault_;
-  EXPECT_EQ(programs[0].cores, CoreList{});
+  EXPECT_EQ(programs[0].cores, (CoreList{0, 1}));
   EXPECT_EQ(programs[1].cores, CoreList{12});
   options_.servant_command = "mserve-servant";
   options_.hosts.clear();
