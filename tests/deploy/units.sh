@@ -35,6 +35,23 @@ for unit in mserve.slice mserve-broker.service mserve-servant@1.service mserve-q
   verify "$temporary/$unit"
   echo "  $unit"
 done
+# Each starts again for as long as it takes; a private /tmp would hide q's socket from its shim.
+for unit in mserve-servant@.service mserve-qshim@.service; do
+  grep -qx 'StartLimitIntervalSec=0' "$temporary/$unit" || { echo "FAILED: $unit gives up after a few starts" >&2; exit 1; }
+  if grep -q '^PrivateTmp=' "$temporary/$unit"; then
+    echo "FAILED: $unit has a /tmp of its own" >&2
+    exit 1
+  fi
+done
+# The shim's target may be either: it is read, and goes with what the unit adds by itself.
+shim=$(sed -n 's/^ExecStart=//p' "$temporary/mserve-qshim@.service")
+for target in '--q :1' '--q-socket 1'; do
+  told=$(MSERVE_ARGS='' MSERVE_TARGET="$target --no-such-flag" bash -c "$shim" 2>&1 || true)
+  if ! grep -q 'no-such-flag' <<<"$told"; then
+    echo "FAILED: mserve-qshim@.service with MSERVE_TARGET=$target: $told" >&2
+    exit 1
+  fi
+done
 # It does look, into drop-ins too: a key that there is not is told.
 for file in mserve-broker.service mserve-servant@1.service.d/10-cores.conf; do
   echo 'NoSuchKey=1' >>"$temporary/$file"
