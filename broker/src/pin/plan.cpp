@@ -213,9 +213,29 @@ class Planner {
     plan_.broker = take_alone(plan_.broker_why, "the data thread");
     home_ = candidates_.front().core;
     const CoreList rest = minus(topology_.threads(), joined({plan_.broker}, plan_.left_idle));
-    plan_.control = rest;
+    const CoreList balanced = minus(rest, facts_.isolated);
+    plan_.control = balanced.empty() ? rest : balanced;
     plan_.control_why = "everybody but the data thread";
-    share(rest);
+    share(plan_.control);
+    if (!balanced.empty()) {
+      deal_isolated(minus(rest, balanced));
+    }
+  }
+
+  /// The kernel moves nobody between isolated cores, so each servant and shim that comes to these
+  /// gets one and stays there; the others share what is not isolated. All are dealt in turn, so
+  /// that each core has about as many.
+  void deal_isolated(const CoreList& isolated) {
+    const std::size_t round = isolated.size() + plan_.control.size();
+    std::size_t turn = 0;
+    for (Plan::Servant& servant : plan_.servants) {
+      for (CoreList* const cores : {&servant.cores, &servant.shim}) {
+        if (!cores->empty() && turn++ % round < isolated.size()) {
+          *cores = {isolated[(turn - 1) % round]};
+          servant.why = "isolated cores one by one, the rest shared with all others";
+        }
+      }
+    }
   }
 
   /// Servants, and shims, that all run wherever the scheduler puts them among these.
@@ -244,7 +264,25 @@ class Planner {
     share(all);
   }
 
+  /// Several isolated cores for one thread are as good as one of them.
+  void warn_of_unbalanced() {
+    CoreList several = plan_.control.size() > 1 ? plan_.control : CoreList{};
+    for (const Plan::Servant& servant : plan_.servants) {
+      for (const CoreList* const cores : {&servant.cores, &servant.shim}) {
+        several = cores->size() > 1 ? joined(several, *cores) : several;
+      }
+    }
+    const CoreList isolated = minus(several, minus(several, facts_.isolated));
+    if (!isolated.empty()) {
+      plan_.warnings.push_back(fmt::format(
+          "cores {} are isolated, and several share them: the kernel moves nobody between isolated "
+          "cores, so some may be crowded while others are idle; isolate fewer",
+          cores_text(isolated)));
+    }
+  }
+
   void warn() {
+    warn_of_unbalanced();
     if (!far_.empty()) {
       plan_.warnings.push_back(fmt::format("servants {} are on another node than the broker: {}",
                                            cores_text(far_), kFarCost));

@@ -4,11 +4,15 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <map>
 #include <string>
 
 #include "pin/plan_file.hpp"
 #include "pin/topology.hpp"
 #include "pin/units.hpp"
+#include "support/temp_dir.hpp"
 
 namespace mserve::pin {
 namespace {
@@ -160,6 +164,36 @@ TEST(PlanWithFewCores, NothingIsPinnedWhereTheDataThreadServesTwoOrAllIsOneCore)
     EXPECT_EQ(broker_flags(plan),
               (std::vector<std::string>{"--idle", "auto", "--gateway-thread", "data"}));
   }
+}
+
+// The kernel does not balance them: twenty q processes with all of these as mask stay on one.
+TEST(PlanWithFewCores, IsolatedOnesAreDealtOneByOne) {
+  CoreList isolated;
+  for (int core = 1; core < 16; ++core) {
+    isolated.push_back(core);
+  }
+  const Plan plan =
+      make_plan(two_sockets(), {.isolated = isolated, .known = true}, {.servants = 20, .q = true});
+  EXPECT_TRUE(contains(isolated, plan.broker));
+  EXPECT_EQ(plan.control, minus(two_sockets().threads(), joined(isolated, plan.left_idle)));
+  std::map<int, int> on;
+  for (const Plan::Servant& servant : plan.servants) {
+    for (const CoreList& cores : {servant.cores, servant.shim}) {
+      EXPECT_TRUE(cores == plan.control || cores.size() == 1) << cores_text(cores);
+      on[cores.front()] += cores.size() == 1 ? 1 : 0;
+    }
+  }
+  for (const int core : minus(isolated, {plan.broker})) {
+    EXPECT_GE(on[core], 1) << core;
+    EXPECT_LE(on[core], 2) << core;
+  }
+  EXPECT_FALSE(warns(plan, "moves nobody between isolated cores"));
+}
+
+TEST(PlanWithFewCores, SaysWhereOnlyIsolatedOnesAreLeftToShare) {
+  const Plan plan = make_plan(plain(4), {.isolated = {0, 1, 2, 3}, .known = true},
+                              {.servants = 9, .gateway = GatewayPlace::none});
+  EXPECT_TRUE(warns(plan, "moves nobody between isolated cores"));
 }
 
 // Whatever is asked of whatever machine: who spins shares with nobody, all cores are there.
