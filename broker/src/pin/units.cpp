@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <string_view>
 #include <system_error>
 
 namespace mserve::pin {
@@ -21,10 +22,36 @@ std::string entry_of(const Plan::Servant& servant) {
   return text;
 }
 
+constexpr std::string_view kMarker =
+    "# Written by mserve-pin plan --systemd; plan again instead of changing it.";
+constexpr const char* kFile = "10-cores.conf";
+
+/// Takes away what an earlier, larger plan has left for servants and shims; what somebody else
+/// wrote stays.
+void remove_earlier(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::vector<std::filesystem::path> ours;
+  for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
+       at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    if ((name.starts_with("mserve-servant@") || name.starts_with("mserve-qshim@")) &&
+        name.ends_with(".service.d")) {
+      std::string line;
+      std::ifstream file(at->path() / kFile);
+      if (std::getline(file, line) && line == kMarker) {
+        ours.push_back(at->path());
+      }
+    }
+  }
+  for (const std::filesystem::path& place : ours) {
+    std::filesystem::remove(place / kFile, error);
+    std::filesystem::remove(place, error);  // unless something else is in it
+  }
+}
+
 /// systemd takes a list with blanks as well as with commas.
 std::string drop_in(const std::string& section, const std::string& lines) {
-  return "# Written by mserve-pin plan --systemd; plan again instead of changing it.\n[" + section +
-         "]\n" + lines;
+  return std::string(kMarker) + "\n[" + section + "]\n" + lines;
 }
 
 }  // namespace
@@ -78,15 +105,16 @@ std::string write_units(const Plan& plan, const std::string& folder) {
                          drop_in("Service", "CPUAffinity=" + cores_text(servant.shim) + "\n"));
     }
   }
+  remove_earlier(folder);
   for (const auto& [unit, text] : files) {
     const std::filesystem::path place = std::filesystem::path(folder) / (unit + ".d");
     std::error_code error;
     std::filesystem::create_directories(place, error);
-    std::ofstream file(place / "10-cores.conf");
+    std::ofstream file(place / kFile);
     file << text;
     file.close();
     if (!file) {
-      return "cannot write " + (place / "10-cores.conf").string();
+      return "cannot write " + (place / kFile).string();
     }
   }
   return {};

@@ -266,5 +266,22 @@ TEST(PlanFlags, AreThoseOfTheBroker) {
   EXPECT_EQ(broker_flags(plan).back(), "0+2-3,0+2-3");
 }
 
+TEST(PlanUnits, OfALargerPlanAreTakenAway) {
+  const test::TempDir dir;
+  const auto there = [&dir](const std::string& unit) {
+    return std::filesystem::exists(dir.file(unit + ".d/10-cores.conf"));
+  };
+  ASSERT_EQ(write_units(make_plan(two_sockets(), {}, {.servants = 3, .q = true}), dir.path()), "");
+  EXPECT_TRUE(there("mserve-servant@3.service"));
+  EXPECT_TRUE(there("mserve-qshim@2.service"));
+  std::filesystem::create_directories(dir.file("mserve-servant@9.service.d"));
+  std::ofstream(dir.file("mserve-servant@9.service.d/10-cores.conf")) << "[Service]\nNice=1\n";
+  ASSERT_EQ(write_units(make_plan(two_sockets(), {}, {.servants = 2}), dir.path()), "");
+  EXPECT_TRUE(there("mserve-servant@2.service"));
+  EXPECT_FALSE(there("mserve-servant@3.service"));
+  EXPECT_FALSE(there("mserve-qshim@2.service"));
+  EXPECT_TRUE(there("mserve-servant@9.service")) << "somebody else's";
+}
+
 }  // namespace
 }  // namespace mserve::pin
