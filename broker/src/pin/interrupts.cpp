@@ -57,6 +57,21 @@ std::vector<Interrupt> read_interrupts(const MachineFiles& files) {
   return all;
 }
 
+bool tells_affinity(const MachineFiles& files, const std::vector<Interrupt>& all) {
+  bool devices = false;
+  for (const Interrupt& one : all) {
+    if (all_digits(one.id)) {
+      devices = true;
+      const std::string base = "/proc/irq/" + one.id;
+      if (files.cores(base + "/effective_affinity_list") ||
+          files.cores(base + "/smp_affinity_list")) {
+        return true;
+      }
+    }
+  }
+  return !devices;
+}
+
 std::vector<Arriving> arriving_at(const MachineFiles& files, const std::vector<Interrupt>& all,
                                   int core) {
   std::vector<Arriving> found;

@@ -20,6 +20,10 @@ struct Interrupt {
 /// All of them; none where the file cannot be read.
 [[nodiscard]] std::vector<Interrupt> read_interrupts(const MachineFiles& files);
 
+/// Whether the kernel tells where devices' interrupts go: for one of them at least, if there are
+/// any.
+[[nodiscard]] bool tells_affinity(const MachineFiles& files, const std::vector<Interrupt>& all);
+
 /// A device's interrupt that arrives at a core.
 struct Arriving {
   std::string id;

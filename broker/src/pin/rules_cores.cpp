@@ -24,6 +24,15 @@ std::map<std::string, CoreList> cores_by(const AuditInput& in, const std::string
   return found;
 }
 
+std::string how_to_leave_idle(const CoreList& cores) {
+  std::string text = fmt::format("leave core {} idle:", cores_text(cores));
+  for (const int core : cores) {
+    text +=
+        fmt::format("{} echo 0 > {}", core == cores.front() ? "" : ";", cpu_path(core, "online"));
+  }
+  return text;
+}
+
 /// Where one core may wait longest to run again.
 struct Deepest {
   std::int64_t latency_us = -1;  ///< -1: it has no states.
@@ -79,8 +88,8 @@ void look_at_siblings(const AuditInput& in, Findings& out) {
       f.level = Level::costs;
       f.seen = fmt::format("cores {} are one physical core", cores_text(*siblings));
       f.cost = "20 to 60 % of the speed while the sibling works, 0.1 to 1 us for each message";
-      f.mend = fmt::format("leave core {} idle: echo 0 > {}", siblings->back(),
-                           fmt::format("/sys/devices/system/cpu/cpu{}/online", siblings->back()));
+      const CoreList others = minus(*siblings, cores);
+      f.mend = how_to_leave_idle(others.empty() ? minus(cores, {cores.front()}) : others);
     } else if (in.around.virtual_machine) {
       f.seen = fmt::format(
           "core {} shows no sibling; whether the host runs two virtual cores on one physical one "

@@ -51,6 +51,12 @@ void look_at_interrupts(const AuditInput& in, Findings& out) {
         {.topic = "irq", .seen = "interrupts cannot be read", .where = "/proc/interrupts"});
     return;
   }
+  if (!tells_affinity(in.files, all)) {
+    out.push_back({.topic = "irq",
+                   .seen = "to which cores the kernel sends interrupts cannot be read",
+                   .where = "/proc/irq/*/smp_affinity_list"});
+    return;
+  }
   for (const int core : in.cores) {
     std::vector<Arriving> busy = arriving_at(in.files, all, core);
     const std::size_t routed = busy.size();

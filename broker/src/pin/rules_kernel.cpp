@@ -27,6 +27,18 @@ std::optional<std::string> parameter(const MachineFiles& files, const std::strin
   return value;
 }
 
+/// A list of cores as the kernel takes it at boot: `all`, and N for the last core.
+/// @return nothing when it is none of those that parse_cores() knows.
+std::optional<CoreList> cores_at_boot(std::string text, const CoreList& online) {
+  if (text == "all") {
+    return online;
+  }
+  for (std::size_t at = text.find('N'); at != std::string::npos; at = text.find('N')) {
+    text.replace(at, 1, std::to_string(online.empty() ? 0 : online.back()));
+  }
+  return parse_cores(text);
+}
+
 /// The chosen cores that may be taken from the system: one must stay with it.
 CoreList could_be_isolated(const AuditInput& in) {
   CoreList cores = in.cores;
@@ -88,6 +100,11 @@ void look_at_tick(const AuditInput& in, Findings& out) {
     out.push_back(f);
     return;
   }
+  if (!text && !in.files.exists(kIsolated)) {
+    f.seen = "which cores run without a tick cannot be read";
+    out.push_back(f);
+    return;
+  }
   f.level = Level::costs;
   f.cost = "1 to 5 us each time, 100 to 1000 times a second (`jitter` below counts LOC)";
   if (!text) {
@@ -113,13 +130,16 @@ void look_at_rcu(const AuditInput& in, Findings& out) {
     return;
   }
   const std::string given = parameter(in.files, "rcu_nocbs").value_or("");
-  CoreList offloaded = given == "all" ? in.online : parse_cores(given).value_or(CoreList{});
+  const auto named = cores_at_boot(given, in.online);
   // nohz_full brings it along.
-  offloaded = joined(offloaded, in.files.cores(kTickless).value_or(CoreList{}));
+  const CoreList offloaded =
+      joined(named.value_or(CoreList{}), in.files.cores(kTickless).value_or(CoreList{}));
   const CoreList open = minus(in.cores, offloaded);
   if (open.empty()) {
     f.level = Level::ok;
     f.seen = fmt::format("RCU callbacks of cores {} run elsewhere", cores_text(in.cores));
+  } else if (!named) {
+    f.seen = fmt::format("rcu_nocbs={} is not understood", given);
   } else {
     f.level = Level::costs;
     f.seen = fmt::format("RCU callbacks run on cores {} ({})", cores_text(open),

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "pin/finding.hpp"
 
@@ -47,6 +48,14 @@ struct Quota {
   std::string where;
 };
 
+/// What the kernel takes: a period of a second at most. The product of both fits 64 bits.
+bool believable(const Quota& quota) {
+  constexpr std::int64_t kPeriodMax = 1'000'000;
+  constexpr std::int64_t kQuotaMax = 1'000'000'000'000;
+  return quota.period_us > 0 && quota.period_us <= kPeriodMax && quota.quota_us > 0 &&
+         quota.quota_us <= kQuotaMax;
+}
+
 std::optional<Quota> quota_in(const MachineFiles& files, const std::string& folder) {
   const auto words = words_of(files.line(folder + "/cpu.max").value_or(""));
   if (words.size() == 2 && words.front() != "max") {
@@ -59,6 +68,16 @@ std::optional<Quota> quota_in(const MachineFiles& files, const std::string& fold
                  folder + "/cpu.cfs_quota_us"};
   }
   return std::nullopt;
+}
+
+/// Whether groups above the one that /proc names may be hidden.
+bool hides_groups(const AuditInput& in, const std::string& path) {
+  // Number of the kernel's first cgroup namespace (PROC_CGROUP_INIT_INO), the same on every Linux.
+  constexpr std::string_view kFirstNamespace = "cgroup:[4026531835]";
+  if (in.around.processes_hidden || path.empty() || path.starts_with("/..")) {
+    return true;
+  }
+  return path == "/" && in.files.link("/proc/self/ns/cgroup").value_or("") != kFirstNamespace;
 }
 
 /// This process's group of the cpu controller: where its files are mounted, and its path there.
@@ -80,6 +99,18 @@ std::pair<std::string, std::string> group_of(const MachineFiles& files) {
     }
   }
   return group;
+}
+
+/// The group and those above it, the nearest first: paths that end with none, "" is the mount.
+std::vector<std::string> upwards(std::string path) {
+  std::vector<std::string> paths;
+  while (path.size() > 1) {
+    paths.push_back(path);
+    const std::size_t slash = path.find_last_of('/');
+    path.resize(slash == std::string::npos ? 0 : slash);
+  }
+  paths.emplace_back();
+  return paths;
 }
 
 }  // namespace
@@ -116,7 +147,7 @@ void look_at_memory_lock(const AuditInput& in, Findings& out) {
 }
 
 void look_at_quota(const AuditInput& in, Findings& out) {
-  auto [mount, path] = group_of(in.files);
+  const auto [mount, path] = group_of(in.files);
   Finding f{.topic = "quota", .where = mount + (path == "/" ? "" : path) + "/cpu.max"};
   if (!in.files.exists(mount)) {
     f.seen = "control groups cannot be seen";
@@ -125,24 +156,20 @@ void look_at_quota(const AuditInput& in, Findings& out) {
   }
   // A group above may be the one that is short, so all are looked at up to the mount.
   std::optional<Quota> tightest;
+  std::string odd;
   std::string seen_at;
-  while (true) {
-    const std::string folder = mount + (path == "/" ? "" : path);
-    const bool one_there =
-        in.files.exists(folder + "/cpu.max") || in.files.exists(folder + "/cpu.cfs_quota_us");
-    if (one_there) {
-      seen_at =
-          in.files.exists(folder + "/cpu.max") ? folder + "/cpu.max" : folder + "/cpu.cfs_quota_us";
+  for (const std::string& at : upwards(path)) {
+    const std::string folder = mount + at;
+    for (const char* const file : {"/cpu.cfs_quota_us", "/cpu.max"}) {
+      seen_at = in.files.exists(folder + file) ? folder + file : seen_at;
     }
-    if (const auto quota = quota_in(in.files, folder);
-        quota && (!tightest ||
-                  quota->quota_us * tightest->period_us < tightest->quota_us * quota->period_us)) {
+    const auto quota = quota_in(in.files, folder);
+    if (quota && !believable(*quota)) {
+      odd = quota->where;
+    } else if (quota && (!tightest || quota->quota_us * tightest->period_us <
+                                          tightest->quota_us * quota->period_us)) {
       tightest = quota;
     }
-    if (path.size() <= 1) {
-      break;
-    }
-    path.resize(path.find_last_of('/'));
   }
   if (tightest) {
     f.level = Level::costs;
@@ -157,6 +184,12 @@ void look_at_quota(const AuditInput& in, Findings& out) {
     f.mend =
         "take the quota away (CPUQuota= in systemd, --cpus in docker) and give whole cores "
         "instead (AllowedCPUs=, --cpuset-cpus)";
+  } else if (!odd.empty()) {
+    f.seen = "a limit of processor time that is not understood";
+    f.where = odd;
+  } else if (hides_groups(in, path)) {
+    f.seen = "no limit of processor time is seen, but control groups above this one are hidden";
+    f.mend = "look at cpu.max of the container's group and of those above it on the host";
   } else {
     f.level = Level::ok;
     f.seen = "no control group limits processor time";

@@ -92,6 +92,19 @@ TEST_F(Audit, NamesTheInterruptsOfACoreAndWhereTheyCouldGo) {
   EXPECT_EQ(about("irq").level, Level::ok);
 }
 
+TEST_F(Audit, InterruptsWhoseCoresCannotBeReadAreUnknown) {
+  machine_.remove("/proc/irq");
+  expect_unknown(about("irq"), "cannot be read");
+}
+
+TEST_F(Audit, ReadsListsOfCoresAsTheKernelDoesAtBoot) {
+  machine_.write("/sys/devices/system/cpu/nohz_full", "");
+  machine_.write("/proc/cmdline", "rcu_nocbs=1-N");
+  EXPECT_EQ(about("rcu_nocbs").level, Level::ok);
+  machine_.write("/proc/cmdline", "rcu_nocbs=0-31:1/2");
+  expect_unknown(about("rcu_nocbs"), "rcu_nocbs=0-31:1/2 is not understood");
+}
+
 TEST_F(Audit, OnlyTheGovernorPerformanceIsRight) {
   machine_.write("/sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "powersave");
   expect_costs(about("governor"), "powersave", "cpupower -c 1 frequency-set -g performance");
@@ -101,6 +114,12 @@ TEST_F(Audit, SiblingsShareACore) {
   machine_.write("/sys/devices/system/cpu/cpu1/topology/thread_siblings_list", "1,5");
   expect_costs(about("smt"), "cores 1,5 are one physical core",
                "echo 0 > /sys/devices/system/cpu/cpu5/online");
+  // What is chosen stays.
+  machine_.write("/sys/devices/system/cpu/cpu1/topology/thread_siblings_list", "0-1");
+  EXPECT_EQ(about("smt").mend, "leave core 0 idle: echo 0 > /sys/devices/system/cpu/cpu0/online");
+  machine_.write("/sys/devices/system/cpu/cpu0/topology/thread_siblings_list", "0-1");
+  EXPECT_EQ(about("smt", {0, 1}).mend,
+            "leave core 1 idle: echo 0 > /sys/devices/system/cpu/cpu1/online");
 }
 
 TEST_F(Audit, TheDeepestStateThatIsNotDisabledCounts) {
@@ -155,6 +174,32 @@ TEST_F(Audit, AQuotaOfAGroupAboveStopsASpinner) {
   expect_costs(about("quota"), "50000 us of each 100000 us", "--cpuset-cpus");
 }
 
+TEST_F(Audit, AQuotaThatMayBeHiddenIsUnknown) {
+  EXPECT_EQ(about("quota").level, Level::ok);
+  machine_.write("/proc/self/cgroup", "0::/");
+  expect_unknown(about("quota"), "are hidden");
+  machine_.link("/proc/self/ns/cgroup", "cgroup:[4026531835]");
+  EXPECT_EQ(about("quota").level, Level::ok) << "this is the group at the top";
+  machine_.write("/proc/self/cgroup", "0::/../x");
+  expect_unknown(about("quota"), "are hidden");
+  machine_.write("/proc/self/cgroup", "0::/user.slice");
+  machine_.remove("/proc/self/ns/pid");
+  machine_.link("/proc/self/ns/pid", "pid:[4026532271]");
+  expect_unknown(about("quota"), "are hidden");
+}
+
+TEST_F(Audit, AQuotaThatNoKernelWritesIsNotBelieved) {
+  for (const char* const odd : {"50000 0", "50000 -1", "-5 100000", "9223372036854775807 100000",
+                                "50000 9223372036854775807", "x y"}) {
+    machine_.write("/sys/fs/cgroup/user.slice/cpu.max", odd);
+    expect_unknown(about("quota"), "not understood");
+  }
+  machine_.write("/sys/fs/cgroup/cpu.max", "50000 100000");
+  expect_costs(about("quota"), "50000 us of each 100000 us", "CPUQuota=");
+  machine_.write("/proc/self/cgroup", "0::foo");  // without a slash
+  EXPECT_EQ(about("quota").where, "/sys/fs/cgroup/cpu.max");
+}
+
 TEST_F(Audit, InAVirtualMachineTheHostsAffairsAreUnknown) {
   machine_.write("/proc/cpuinfo", "flags : fpu hypervisor tsc");
   machine_.write("/sys/class/dmi/id/sys_vendor", "QEMU");
@@ -186,7 +231,7 @@ TEST_F(Audit, OfAnEmptyRootKnowsNothing) {
   machine_.remove("/sys");
   machine_.write("/sys/devices/system/cpu/online", "0-1");
   for (const Finding& f : look()) {
-    if (f.topic != "nohz_full" && f.topic != "machine" && f.topic != "container") {
+    if (f.topic != "machine" && f.topic != "container") {
       EXPECT_EQ(f.level, Level::unknown) << f.topic << ": " << f.seen;
     }
   }
