@@ -333,6 +333,26 @@ TEST(PinAudit, OfThisMachineShowsFindingsAndJitter) {
   }
 }
 
+TEST(PinAudit, NamesThatOthersChoseReachNoTerminal) {
+  const DescribedMachine machine;
+  machine.describe_tuned();
+  machine.write("/proc/interrupts", "     CPU0   CPU1\n 36:  500   0  PCI-MSI  eth\x1b[2J\xc3");
+  for (const char* const flag : {"--cores=0-1", "--json"}) {
+    const Output output =
+        run_to_end({program("mserve-pin"), "audit", "--root", machine.root(), flag});
+    EXPECT_NE(output.out.find("36 eth?[2J?"), std::string::npos) << output.out;
+    EXPECT_EQ(output.out.find('\x1b'), std::string::npos);
+  }
+}
+
+using PinAuditOfCores = TwoCores;
+TEST_F(PinAuditOfCores, LooksAtThoseThatItsOwnMaskLeavesOutToo) {
+  const OnlyOn here(first_);
+  const Output text = run_to_end({program("mserve-pin"), "audit", "--seconds", "0"});
+  ASSERT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_NE(text.out.find("core " + second_), std::string::npos) << text.out;
+}
+
 TEST(PinAudit, ExitStatusTellsWhatCostsOnlyWhenAsked) {
   const DescribedMachine machine;
   machine.describe_tuned();

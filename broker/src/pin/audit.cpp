@@ -46,6 +46,15 @@ void look_at_surroundings(const AuditInput& in, Findings& out) {
 
 }  // namespace
 
+void make_printable(Finding& finding) {
+  for (std::string* const text :
+       {&finding.topic, &finding.seen, &finding.where, &finding.cost, &finding.mend}) {
+    for (char& c : *text) {
+      c = c >= 0x20 && c < 0x7f ? c : '?';
+    }
+  }
+}
+
 Findings audit(const AuditInput& in) {
   Findings out;
   look_at_surroundings(in, out);

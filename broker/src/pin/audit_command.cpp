@@ -67,22 +67,27 @@ boost::json::object to_json(const Jitter& jitter) {
           {"interrupts", std::move(interrupts)}};
 }
 
-void print_text(const CoreList& cores, const Findings& findings,
-                const std::vector<Jitter>& jitters) {
+/// At once: the next core takes a while.
+void print(const std::string& text) {
+  (void)std::fwrite(text.data(), 1, text.size(), stdout);
+  (void)std::fflush(stdout);
+}
+
+void print_findings(const CoreList& cores, const Findings& findings) {
   std::string text = fmt::format("cores {}\n", cores_text(cores));
   for (const Finding& f : findings) {
     text += line_of(f);
   }
-  for (const Jitter& jitter : jitters) {
-    text += to_text(jitter);
-  }
+  print(text);
+}
+
+void print_sum(const Findings& findings) {
   const auto count = [&](Level level) {
     return std::count_if(findings.begin(), findings.end(),
                          [level](const Finding& f) { return f.level == level; });
   };
-  text += fmt::format("{} ok, {} cost, {} cannot be seen from here\n", count(Level::ok),
-                      count(Level::costs), count(Level::unknown));
-  (void)std::fwrite(text.data(), 1, text.size(), stdout);
+  print(fmt::format("{} ok, {} cost, {} cannot be seen from here\n", count(Level::ok),
+                    count(Level::costs), count(Level::unknown)));
 }
 
 void print_json(const CoreList& cores, const Findings& findings,
@@ -110,7 +115,7 @@ std::string choose_cores(const AuditOptions& options, const CoreList& online, Co
     }
     cores = *given;
   } else {
-    cores = options.root.empty() ? allowed_cores() : online;
+    cores = options.root.empty() ? possible_cores() : online;
   }
   if (const CoreList absent = minus(cores, online); !absent.empty()) {
     return fmt::format("core {} is not online here (online: {})", cores_text(absent),
@@ -141,15 +146,22 @@ ExitCode run_audit(const AuditOptions& options) {
   const LoadSample after = files.live() ? sample_load(files) : before;
   Findings findings = audit(in);
   look_at_load(in, before, after, static_cast<int>(getpid()), findings);
+  std::for_each(findings.begin(), findings.end(), make_printable);
+  if (!options.json) {
+    print_findings(cores, findings);
+  }
   std::vector<Jitter> jitters;
   // A described machine has no cores to spin on.
   if (files.live() && options.seconds > 0) {
     for (const int core : cores) {
       jitters.push_back(
           measure_jitter(files, core, static_cast<std::uint64_t>(options.seconds * 1e9)));
+      if (!options.json) {
+        print(to_text(jitters.back()));
+      }
     }
   }
-  options.json ? print_json(cores, findings, jitters) : print_text(cores, findings, jitters);
+  options.json ? print_json(cores, findings, jitters) : print_sum(findings);
   const bool costs = std::any_of(findings.begin(), findings.end(),
                                  [](const Finding& f) { return f.level == Level::costs; });
   return options.strict && costs ? ExitCode::costs : ExitCode::ok;

@@ -14,7 +14,7 @@ enum class ExitCode : int { ok = 0, failed = 1, usage = 2, costs = 3 };
 
 struct AuditOptions {
   std::string root;    ///< Empty: this machine.
-  std::string cores;   ///< Empty: those that this process may use.
+  std::string cores;   ///< Empty: possible_cores(), or all of `root`.
   double seconds = 1;  ///< Of jitter on each core; 0: none.
   bool json = false;
   bool strict = false;

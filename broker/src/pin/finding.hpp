@@ -70,6 +70,10 @@ void look_at_swap(const AuditInput& in, Findings& out);
 void look_at_memory_lock(const AuditInput& in, Findings& out);
 void look_at_quota(const AuditInput& in, Findings& out);
 
+/// Names that others chose (of threads, devices, machines) for terminals and JSON: each byte that
+/// is not printable ASCII becomes a question mark.
+void make_printable(Finding& finding);
+
 /// All of them, after what the surroundings hide.
 [[nodiscard]] Findings audit(const AuditInput& in);
 

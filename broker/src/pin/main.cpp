@@ -40,7 +40,7 @@ constexpr const char* kAuditAbout =
 void describe_audit(CLI::App& app, AuditOptions& o) {
   CLI::App* const audit = app.add_subcommand("audit", kAuditAbout);
   audit->add_option("--cores", o.cores, "Cores to look at, as the kernel counts them")
-      ->option_text("LIST [those this process may use]");
+      ->option_text("LIST [all of its cpuset, isolated ones too]");
   constexpr double kSecondsMax = 3600;
   audit
       ->add_option("--seconds", o.seconds,
