@@ -275,6 +275,12 @@ TEST_F(PinRun, APlanOfAnotherMachineIsRefusedByName) {
       std::string::npos)
       << output.err;
   EXPECT_EQ(run_to_end({program("mserve-pin"), "run", "/nowhere", "--", "true"}).exit_code, 1);
+  const auto fault = [](const std::string& plan) {
+    return run_to_end({program("mserve-pin"), "run", plan, "--", "true"}).err;
+  };
+  EXPECT_NE(fault("/dev/null").find("the key 'format' is missing"), std::string::npos);
+  EXPECT_NE(fault("/dev/zero").find("more than 1048576 bytes"), std::string::npos);
+  EXPECT_NE(fault(dir_.path()).find("cannot read the plan"), std::string::npos);
   EXPECT_EQ(run_to_end({program("mserve-pin"), "run", write_plan()}).exit_code, 2);
   const Output nothing =
       run_to_end({program("mserve-pin"), "run", write_plan(), "--", "/nowhere/x"});

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <fstream>
 #include <optional>
-#include <sstream>
+#include <string>
 
 #include "pin/commands.hpp"
 #include "pin/plan_file.hpp"
@@ -85,27 +85,32 @@ std::string settle(const Plan& plan, const CoreList& cores) {
                          owners_of(plan, missing), cores_text(*online));
     }
   }
-  const CoreList before = allowed_cores();
   if (stay_on(cores)) {
     return {};
   }
-  // What the kernel took of it tells what the control group allows.
-  const CoreList got = allowed_cores();
-  const CoreList missing = got == before ? minus(cores, before) : minus(cores, got);
+  const CoreList possible = possible_cores();
+  const CoreList missing = minus(cores, possible);
   return fmt::format(
       "the plan does not fit: {} is not allowed to this process (its control group's cpuset leaves "
       "{})",
-      owners_of(plan, missing.empty() ? cores : missing), cores_text(got));
+      owners_of(plan, missing.empty() ? cores : missing), cores_text(possible));
 }
 
 std::optional<Plan> load_plan(const std::string& path, std::string& fault) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) {
+  constexpr std::size_t kBytesMax = 1U << 20;  // a hundred for each of kServantsMax and more
+  std::string text(kBytesMax + 1, '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (!file.is_open() || file.bad()) {
     fault = fmt::format("cannot read the plan {}", path);
     return std::nullopt;
   }
-  return read_plan(text.str(), path, fault);
+  if (text.size() > kBytesMax) {
+    fault = fmt::format("{} has more than {} bytes, which no plan has", path, kBytesMax);
+    return std::nullopt;
+  }
+  return read_plan(text, path, fault);
 }
 
 }  // namespace
