@@ -50,12 +50,26 @@ void on_signal(int) {
   g_servant->stop();
 }
 
-void install_signal_handlers() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGINT, &action, nullptr);
-}
+/// SIGTERM and SIGINT stop it for as long as this lives. Afterwards they do nothing: whoever is
+/// ending already must not touch what is gone.
+class StopsOnSignal {
+ public:
+  explicit StopsOnSignal(Servant& servant) {
+    g_servant = &servant;
+    handle(on_signal);
+  }
+  ~StopsOnSignal() { handle(SIG_IGN); }
+  StopsOnSignal(const StopsOnSignal&) = delete;
+  StopsOnSignal& operator=(const StopsOnSignal&) = delete;
+
+ private:
+  static void handle(void (*handler)(int)) {
+    struct sigaction action {};
+    action.sa_handler = handler;
+    sigaction(SIGTERM, &action, nullptr);
+    sigaction(SIGINT, &action, nullptr);
+  }
+};
 
 /// mserve-servant-N: the index that the broker gave to a servant it started, else the process id.
 std::string default_name() {
@@ -112,8 +126,7 @@ int serve(const Settings& s) {
                  text.data());
   };
   Servant servant(s.options);
-  g_servant = &servant;
-  install_signal_handlers();
+  const StopsOnSignal stops(servant);
   const mserve::demo::Trades trades = mserve::demo::Trades::generate(s.rows, s.seed);
   bool listed = true;
   for (auto& [name, function] : mserve::demo::api(trades)) {

@@ -57,12 +57,26 @@ void on_signal(int) {
   g_shim->stop();
 }
 
-void install_signal_handlers() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGINT, &action, nullptr);
-}
+/// SIGTERM and SIGINT stop it for as long as this lives. Afterwards they do nothing: whoever is
+/// ending already must not touch what is gone.
+class StopsOnSignal {
+ public:
+  explicit StopsOnSignal(Shim& shim) {
+    g_shim = &shim;
+    handle(on_signal);
+  }
+  ~StopsOnSignal() { handle(SIG_IGN); }
+  StopsOnSignal(const StopsOnSignal&) = delete;
+  StopsOnSignal& operator=(const StopsOnSignal&) = delete;
+
+ private:
+  static void handle(void (*handler)(int)) {
+    struct sigaction action {};
+    action.sa_handler = handler;
+    sigaction(SIGTERM, &action, nullptr);
+    sigaction(SIGINT, &action, nullptr);
+  }
+};
 
 /// As given; options are made of it after parsing.
 struct Given {
@@ -190,8 +204,7 @@ int serve(const ShimOptions& options) {
     std::fprintf(stderr, "%s: %.*s\n", options.name.c_str(), static_cast<int>(line.size()),
                  line.data());
   });
-  g_shim = &shim;
-  install_signal_handlers();
+  const StopsOnSignal stops(shim);
   return shim.run().code == mserve::Errc::ok ? 0 : 1;
 }
 
