@@ -34,14 +34,18 @@ std::string cores_of(pid_t pid) {
   return cores_in("/proc/" + std::to_string(pid));
 }
 
-/// Cores of each thread of a process, by the thread's name.
+/// Cores of each thread of a process, by the thread's name. A sanitizer's own thread, which nobody
+/// pins, has the name of the first one.
 std::map<std::string, std::string> cores_of_threads(pid_t pid) {
   std::map<std::string, std::string> cores;
   for (const auto& task :
        std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
     std::string name = read_file(task.path().string() + "/comm");
     name.resize(name.find('\n') == std::string::npos ? name.size() : name.find('\n'));
-    cores[name] = cores_in(task.path().string());
+    const bool first = task.path().filename() == std::to_string(pid);
+    if (first || !cores.contains(name)) {
+      cores[name] = cores_in(task.path().string());
+    }
   }
   return cores;
 }
