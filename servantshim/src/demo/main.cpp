@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -14,6 +13,7 @@
 #include "demo/api.hpp"
 #include "mserve/servant/servant.hpp"
 #include "servant_tags.hpp"
+#include "stops_on_signal.hpp"
 
 namespace {
 
@@ -42,34 +42,6 @@ constexpr const char* kExample =
     "SIGINT: answers the request that runs, detaches, exits with 0. Exit codes: 0 stopped, or "
     "retired\n"
     "by an operator, 1 refused by the broker or out of memory, 2 wrong options.";
-
-// What the signal handler stops. Set before the handler is installed, and never changed.
-Servant* g_servant = nullptr;
-
-void on_signal(int) {
-  g_servant->stop();
-}
-
-/// SIGTERM and SIGINT stop it for as long as this lives. Afterwards they do nothing: whoever is
-/// ending already must not touch what is gone.
-class StopsOnSignal {
- public:
-  explicit StopsOnSignal(Servant& servant) {
-    g_servant = &servant;
-    handle(on_signal);
-  }
-  ~StopsOnSignal() { handle(SIG_IGN); }
-  StopsOnSignal(const StopsOnSignal&) = delete;
-  StopsOnSignal& operator=(const StopsOnSignal&) = delete;
-
- private:
-  static void handle(void (*handler)(int)) {
-    struct sigaction action {};
-    action.sa_handler = handler;
-    sigaction(SIGTERM, &action, nullptr);
-    sigaction(SIGINT, &action, nullptr);
-  }
-};
 
 /// mserve-servant-N: the index that the broker gave to a servant it started, else the process id.
 std::string default_name() {
@@ -126,7 +98,7 @@ int serve(const Settings& s) {
                  text.data());
   };
   Servant servant(s.options);
-  const StopsOnSignal stops(servant);
+  const mserve::StopsOnSignal stops(servant);
   const mserve::demo::Trades trades = mserve::demo::Trades::generate(s.rows, s.seed);
   bool listed = true;
   for (auto& [name, function] : mserve::demo::api(trades)) {

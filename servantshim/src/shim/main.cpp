@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // mserve-qshim: one q process, served through a broker.
 #include <CLI/CLI.hpp>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -12,6 +11,7 @@
 #include "mserve/servant/options.hpp"
 #include "servant_tags.hpp"
 #include "shim/shim.hpp"
+#include "stops_on_signal.hpp"
 
 namespace {
 
@@ -49,34 +49,6 @@ constexpr const char* kExample =
     "mserve-qshim-N; QUDSPATH is where --q-socket PORT looks, instead of /tmp.\n"
     "Exit status: 0 stopped by a signal or retired, 1 refused by the broker or out of memory, 2 "
     "wrong usage.";
-
-// What the signal handler stops. Set before the handler is installed, and never changed.
-Shim* g_shim = nullptr;
-
-void on_signal(int) {
-  g_shim->stop();
-}
-
-/// SIGTERM and SIGINT stop it for as long as this lives. Afterwards they do nothing: whoever is
-/// ending already must not touch what is gone.
-class StopsOnSignal {
- public:
-  explicit StopsOnSignal(Shim& shim) {
-    g_shim = &shim;
-    handle(on_signal);
-  }
-  ~StopsOnSignal() { handle(SIG_IGN); }
-  StopsOnSignal(const StopsOnSignal&) = delete;
-  StopsOnSignal& operator=(const StopsOnSignal&) = delete;
-
- private:
-  static void handle(void (*handler)(int)) {
-    struct sigaction action {};
-    action.sa_handler = handler;
-    sigaction(SIGTERM, &action, nullptr);
-    sigaction(SIGINT, &action, nullptr);
-  }
-};
 
 /// As given; options are made of it after parsing.
 struct Given {
@@ -204,7 +176,7 @@ int serve(const ShimOptions& options) {
     std::fprintf(stderr, "%s: %.*s\n", options.name.c_str(), static_cast<int>(line.size()),
                  line.data());
   });
-  const StopsOnSignal stops(shim);
+  const mserve::StopsOnSignal stops(shim);
   return shim.run().code == mserve::Errc::ok ? 0 : 1;
 }
 
