@@ -89,6 +89,11 @@ CoreList minus(const CoreList& all, const CoreList& without) {
   return left;
 }
 
+CoreList avoiding(const CoreList& all, const CoreList& without) {
+  CoreList left = minus(all, without);
+  return left.empty() ? all : left;
+}
+
 CoreList joined(const CoreList& some, const CoreList& others) {
   CoreList all;
   std::set_union(some.begin(), some.end(), others.begin(), others.end(), std::back_inserter(all));

@@ -23,6 +23,8 @@ inline constexpr int kCoresMax = 4096;
 [[nodiscard]] bool contains(const CoreList& cores, int core) noexcept;
 /// Those of `all` that are not in `without`.
 [[nodiscard]] CoreList minus(const CoreList& all, const CoreList& without);
+/// The same, but all of them where none would be left.
+[[nodiscard]] CoreList avoiding(const CoreList& all, const CoreList& without);
 /// Those of either.
 [[nodiscard]] CoreList joined(const CoreList& some, const CoreList& others);
 

@@ -2,7 +2,6 @@
 #include "access/checker.hpp"
 
 #include <pthread.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -16,17 +15,7 @@ namespace {
 void step_back(int avoid_core, const CoreList& cores) {
   constexpr int kNice = 10;
   (void)setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kNice);  // of this thread alone
-  if (!cores.empty()) {
-    (void)stay_on(cores);
-    return;
-  }
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (avoid_core >= 0 && avoid_core < CPU_SETSIZE && sched_getaffinity(0, sizeof(set), &set) == 0 &&
-      CPU_COUNT(&set) > 1) {
-    CPU_CLR(static_cast<std::size_t>(avoid_core), &set);
-    (void)sched_setaffinity(0, sizeof(set), &set);
-  }
+  (void)stay_on(cores.empty() ? avoiding(allowed_cores(), {avoid_core}) : cores);
 }
 
 }  // namespace

@@ -48,12 +48,6 @@ struct Child {
   [[nodiscard]] bool wanted() const noexcept { return !retired && !rests; }
 };
 
-/// Those that are left; all of them where none would be.
-CoreList without(const CoreList& cores, const CoreList& avoid) {
-  CoreList left = minus(cores, avoid);
-  return left.empty() ? cores : left;
-}
-
 /// The launcher process. Single-threaded; its only input are the socket and SIGCHLD.
 class Supervisor {
  public:
@@ -283,7 +277,7 @@ class Supervisor {
   std::vector<Child> children_;
   sigset_t inherited_mask_{};
   CoreList inherited_cores_ = allowed_cores();
-  CoreList open_cores_ = without(inherited_cores_, options_.avoid);
+  CoreList open_cores_ = avoiding(inherited_cores_, options_.avoid);
   bool broker_gone_ = false;
 };
 

@@ -255,7 +255,7 @@ class DataPlane {
   // The others: where their next frame will be, side by side, since what a session is lies far
   // apart when there are a thousand of them.
   struct Cold {
-    decltype(&std::declval<shm::RingConsumer>().next_word()) next;
+    const std::atomic<std::uint64_t>* next;
     Session* session;
   };
   std::vector<Cold> cold_;

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <pwd.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -158,13 +157,10 @@ void Gateway::Loop::run() {
 /// Puts this thread on its own core; or keeps it off the data thread's, if there is another one; or
 /// on that, to be the data thread.
 void Gateway::Loop::pin() const {
-  cpu_set_t set;
-  CPU_ZERO(&set);
   const int core = setup_.options.core;
   if (setup_.loan != nullptr) {
-    if (core >= 0 && core < CPU_SETSIZE) {
-      CPU_SET(static_cast<std::size_t>(core), &set);
-      (void)sched_setaffinity(0, sizeof(set), &set);
+    if (core >= 0) {
+      (void)stay_on({core});
     }
     return;
   }
@@ -175,11 +171,7 @@ void Gateway::Loop::pin() const {
     }
     return;
   }
-  if (core >= 0 && core < CPU_SETSIZE && sched_getaffinity(0, sizeof(set), &set) == 0 &&
-      CPU_ISSET(static_cast<std::size_t>(core), &set) && CPU_COUNT(&set) > 1) {
-    CPU_CLR(static_cast<std::size_t>(core), &set);
-    (void)sched_setaffinity(0, sizeof(set), &set);
-  }
+  (void)stay_on(avoiding(allowed_cores(), {core}));
 }
 
 bool Gateway::Loop::attach() {
