@@ -28,8 +28,8 @@ json::object of(const Spread& spread) {
 json::object of(const LineProbe& probe) {
   return {{"timed_p50_ns", probe.timed_p50_ns},
           {"untimed_ns", probe.untimed_ns},
-          {"placement", probe.timed_p50_ns != 0 ? json::value(to_string(placement_of(probe)))
-                                                : json::value(nullptr)}};
+          {"placement",
+           probe.measured() ? json::value(to_string(placement_of(probe))) : json::value(nullptr)}};
 }
 
 json::object of(const Machine& m) {

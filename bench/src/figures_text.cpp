@@ -57,13 +57,11 @@ std::string column_names(const Section& section) {
 
 std::string figures_of(const Section& section, const Row& row, std::size_t repetition) {
   const Figure& figure = row.figures.at(repetition);
-  if (!in_ns(section)) {
-    return fmt::format("{:>12}", figure.value > 0 || section.unit == Unit::percent
-                                     ? humane(section.unit, figure.value)
-                                     : "failed");
-  }
-  if (figure.quantiles.count == 0) {
+  if (!measured(section, row, repetition)) {
     return fmt::format("{:>12}", "failed");
+  }
+  if (!in_ns(section)) {
+    return fmt::format("{:>12}", humane(section.unit, figure.value));
   }
   std::string text;
   for (const std::uint64_t ns : figure.quantiles.ns) {
@@ -74,10 +72,8 @@ std::string figures_of(const Section& section, const Row& row, std::size_t repet
 
 std::string describe(const Repetition& r) {
   std::string text;
-  const auto given_up = [](const std::optional<LineProbe>& probe) {
-    return probe && probe->timed_p50_ns == 0;
-  };
-  if (given_up(r.line_before) || given_up(r.line_after)) {
+  if ((r.line_before && !r.line_before->measured()) ||
+      (r.line_after && !r.line_after->measured())) {
     text = "line not measured, the cores were too busy; ";
   } else if (r.line_before && r.line_after) {
     const std::string_view before = to_string(placement_of(*r.line_before));

@@ -39,8 +39,8 @@ Placement placement_of(const LineProbe& probe) noexcept {
 }
 
 bool is_steady(const LineProbe& before, const LineProbe& after) noexcept {
-  if (before.timed_p50_ns == 0 || after.timed_p50_ns == 0) {
-    return false;  // given up on
+  if (!before.measured() || !after.measured()) {
+    return false;
   }
   const auto [low, high] = std::minmax(before.timed_p50_ns, after.timed_p50_ns);
   return placement_of(before) == placement_of(after) &&

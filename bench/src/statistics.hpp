@@ -53,6 +53,9 @@ struct Spread {
 struct LineProbe {
   std::uint64_t timed_p50_ns = 0;  ///< Each round trip timed by itself.
   double untimed_ns = 0;           ///< A batch, divided by its length.
+
+  /// Whether there is a figure: a probe of busy cores is given up on.
+  [[nodiscard]] bool measured() const noexcept { return timed_p50_ns != 0; }
 };
 
 /// Where the host has put the two cores, by the timed probe.

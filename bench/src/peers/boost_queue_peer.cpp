@@ -9,9 +9,9 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <thread>
 
 #include "peers/kinds.hpp"
+#include "peers/relay_both_ways.hpp"
 #include "peers/role_process.hpp"
 
 namespace mserve::bench {
@@ -89,16 +89,7 @@ struct Direction {
   const std::vector<std::byte> bytes(payload_bytes);
   Direction requests{queues.client_to_relay, queues.relay_to_servant, bytes};
   Direction answers{queues.servant_to_relay, queues.relay_to_client, bytes};
-  if (wait == Wait::block) {
-    const std::jthread other([&answers] { answers.run(); });
-    requests.run();
-  }
-  for (;;) {
-    const bool moved = static_cast<int>(requests.step()) + static_cast<int>(answers.step()) != 0;
-    if (!moved && wait == Wait::yield) {
-      sched_yield();
-    }
-  }
+  relay_both_ways(requests, answers, wait);
 }
 
 class QueueEndpoint final : public Endpoint {

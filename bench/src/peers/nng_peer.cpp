@@ -83,7 +83,14 @@ bool move_message(const Socket& from, const Socket& to) {
   }
 }
 
-void copy_body(nng_msg* message, std::span<std::byte> to) {
+/// Takes a message and copies its body out. @return the message, the caller's; null: none is there.
+nng_msg* receive_into(std::span<std::byte> to, const Socket& socket, int flags) {
+  nng_msg* message = nullptr;
+  const int result = nng_recvmsg(socket.get(), &message, flags);
+  if (would_wait(result)) {
+    return nullptr;
+  }
+  check(result, "receive");
   const std::size_t size = nng_msg_len(message);
   if (size != to.size()) {
     nng_msg_free(message);
@@ -91,6 +98,7 @@ void copy_body(nng_msg* message, std::span<std::byte> to) {
                              std::to_string(to.size()));
   }
   std::memcpy(to.data(), nng_msg_body(message), size);
+  return message;
 }
 
 class NngClient final : public Endpoint {
@@ -118,13 +126,10 @@ class NngClient final : public Endpoint {
 
  private:
   bool take(std::span<std::byte> to, int flags) {
-    nng_msg* message = nullptr;
-    const int result = nng_recvmsg(socket_.get(), &message, flags);
-    if (would_wait(result)) {
+    nng_msg* const message = receive_into(to, socket_, flags);
+    if (message == nullptr) {
       return false;
     }
-    check(result, "receive");
-    copy_body(message, to);
     nng_msg_free(message);
     return true;
   }
@@ -163,13 +168,10 @@ class NngServant final : public Endpoint {
 
  private:
   bool take(std::span<std::byte> to, int flags) {
-    nng_msg* message = nullptr;
-    const int result = nng_recvmsg(socket_.get(), &message, flags);
-    if (would_wait(result)) {
+    nng_msg* const message = receive_into(to, socket_, flags);
+    if (message == nullptr) {
       return false;
     }
-    check(result, "receive");
-    copy_body(message, to);
     if (message_ != nullptr) {
       nng_msg_free(message_);
     }

@@ -117,25 +117,16 @@ void PeerStage::check_alive() {
   }
 }
 
-/// After a look that found nothing, or a sleep. @return whether it was time to see who is alive.
-inline bool PeerStage::idle() {
-  if (options_.setting.ends == Wait::yield) {
+/// After a look that found nothing.
+/// @param slept  the look was a sleep, of a setting that blocks. Where one thread plays both ends
+/// with many requests under way neither may sleep; it yields then, since threads of a library may
+/// share this core.
+/// @return whether it was time to see who is alive.
+inline bool PeerStage::idle(bool slept) {
+  if (!slept && options_.setting.ends != Wait::spin) {
     sched_yield();
   }
-  const bool seldom = options_.setting.ends == Wait::block || ++waits_ % kWaitsPerCheck == 0;
-  if (seldom) [[unlikely]] {
-    check_alive();
-  }
-  return seldom;
-}
-
-/// The same where one thread plays both ends with many requests under way, so that neither may
-/// sleep: a setting that blocks yields instead, since threads of a library may share this core.
-inline bool PeerStage::look_around() {
-  if (options_.setting.ends != Wait::spin) {
-    sched_yield();
-  }
-  const bool seldom = ++waits_ % kWaitsPerCheck == 0;
+  const bool seldom = slept || ++waits_ % kWaitsPerCheck == 0;
   if (seldom) [[unlikely]] {
     check_alive();
   }
@@ -149,7 +140,7 @@ inline void PeerStage::receive(Endpoint& endpoint, std::vector<std::byte>& messa
   }
   const std::uint64_t until = shm::steady_now() + kAnswerNsMax;
   while (!(block ? endpoint.receive(message) : endpoint.try_receive(message))) {
-    if (idle() && shm::steady_now() > until) [[unlikely]] {
+    if (idle(block) && shm::steady_now() > until) [[unlikely]] {
       throw std::runtime_error(std::string(kind_.title) + ": no answer for 30 s");
     }
   }
@@ -259,7 +250,7 @@ double PeerStage::throughput(std::uint64_t duration_ns) {
       }
       if (moved) {
         moved_ns = shm::steady_now();
-      } else if (!asleep && look_around() && shm::steady_now() - moved_ns > kAnswerNsMax)
+      } else if (!asleep && idle(false) && shm::steady_now() - moved_ns > kAnswerNsMax)
           [[unlikely]] {
         throw std::runtime_error(std::string(kind_.title) + ": no answer for 30 s");
       }

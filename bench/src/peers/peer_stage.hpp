@@ -44,8 +44,7 @@ class PeerStage {
   void round_trip();
   void receive(Endpoint& endpoint, std::vector<std::byte>& message);
   void send(Endpoint& endpoint, const std::vector<std::byte>& message);
-  bool idle();
-  bool look_around();
+  bool idle(bool slept);
   void check_alive();
   void number_request() noexcept;
   void check_answer(std::uint64_t number) const;

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,9 +12,9 @@
 #include <cstring>
 #include <stdexcept>
 #include <system_error>
-#include <thread>
 
 #include "mserve/shm/idle.hpp"
+#include "peers/relay_both_ways.hpp"
 #include "peers/role_process.hpp"
 
 namespace mserve::bench {
@@ -99,16 +98,7 @@ class Direction {
 [[noreturn]] void relay(int client, int servant, Wait wait) {
   Direction requests(client, servant);
   Direction answers(servant, client);
-  if (wait == Wait::block) {
-    const std::jthread other([&answers] { answers.run(); });
-    requests.run();
-  }
-  for (;;) {
-    const bool moved = static_cast<int>(requests.step()) + static_cast<int>(answers.step()) != 0;
-    if (!moved && wait == Wait::yield) {
-      sched_yield();
-    }
-  }
+  relay_both_ways(requests, answers, wait);
 }
 
 class SocketPeer final : public Peer {
