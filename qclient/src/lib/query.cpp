@@ -9,6 +9,7 @@
 
 #include "mserve/kdb/codec.hpp"
 #include "mserve/kdb/route.hpp"
+#include "mserve/kdb/skip.hpp"
 
 namespace mserve {
 namespace {
@@ -102,6 +103,33 @@ Query make_query(std::string_view q_text, const Client& client) {
   query.user_hash =
       kdb::route_of("", {}, {.kind = Kind::user}, {.user = client.user(), .options = {}}).hash;
   return query;
+}
+
+SendOptions placed(std::span<const std::byte> object, const Client& client, SendOptions options) {
+  const shm::SessionInfo& session = client.session();
+  std::span<const std::byte> query = object;
+  kdb::RouteContext context{.user = client.user(), .options = {}};
+  if (options.pair) {
+    if (const auto query_bytes = kdb::skip(object)) {
+      query = object.first(*query_bytes);
+      context.options = object.subspan(*query_bytes);
+    }
+  }
+  if (options.route == 0) {
+    if (const auto rule = kdb::parse_rule(session.route_rule)) {
+      options.route = kdb::route_of(query, rule.value(), context).hash;
+    }
+  }
+  if (session.placement) {
+    using Kind = kdb::RouteRule::Kind;
+    if (options.function == 0) {
+      options.function = kdb::route_of(query, {.kind = Kind::function}).hash;
+    }
+    if (options.user == 0) {
+      options.user = kdb::route_of("", {}, {.kind = Kind::user}, context).hash;
+    }
+  }
+  return options;
 }
 
 Result<std::uint64_t> send_query(Client& client, const Query& query, const QueryOptions& options,

@@ -30,6 +30,7 @@ void Engine::attach(const Bounds& bounds) {
   replying_ = kNone;
   reply_flow_.reset();
   reply_value_ = kdb::Value();
+  reply_view_ = {};
   reply_bytes_ = {};
 }
 
@@ -52,7 +53,10 @@ Progress Engine::finish(shm::RingProducer& out, shm::RingConsumer& in) {
   if (!drain(in, read_any)) {
     return Progress::broken;
   }
-  return replying_ == kNone ? Progress::idle : send(out);
+  if (replying_ == kNone) {
+    return read_any ? Progress::worked : Progress::idle;
+  }
+  return send(out);
 }
 
 bool Engine::drain(shm::RingConsumer& in, bool& read_any) {

@@ -61,14 +61,38 @@ class Engine {
   /// step.
   [[nodiscard]] Progress step(shm::RingProducer& out, shm::RingConsumer& in);
 
-  /// As step(), but starts no further request: for an orderly end. idle once nothing is pending.
+  /// As step(), but starts no further request: for an orderly end, and for those who hold()
+  /// requests. idle once nothing is pending.
   [[nodiscard]] Progress finish(shm::RingProducer& out, shm::RingConsumer& in);
+
+  /// A request that is answered by whoever took it.
+  struct Held {
+    std::size_t slot = 0;    ///< For answer().
+    std::uint8_t flags = 0;  ///< As they stood in the request's head.
+    std::vector<std::byte> payload{};
+  };
+
+  /// Takes the oldest complete request instead of running it, for answer(). It keeps its slot.
+  /// @return nothing when there is none, or while a reply is under way: call finish(), then again.
+  [[nodiscard]] std::optional<Held> hold();
+
+  /// Starts the reply to a request that hold() gave in this session, once; finish() sends it. To be
+  /// called while idle(). @param payload  at most `message_bytes_max`; must live until idle() again
+  /// or the next attach(). @param spare  its memory serves the next request; may hold `payload`.
+  void answer(std::size_t slot, std::span<const std::byte> payload, bool opaque, Errc status,
+              std::vector<std::byte> spare);
+
+  /// Whether no reply is under way.
+  [[nodiscard]] bool idle() const noexcept { return replying_ == kNone; }
+  [[nodiscard]] std::uint64_t message_bytes_max() const noexcept {
+    return bounds_.message_bytes_max;
+  }
 
   /// Why step() said broken.
   [[nodiscard]] Errc fault() const noexcept { return fault_; }
 
  private:
-  enum class State : std::uint8_t { free, arriving, refused, ready };
+  enum class State : std::uint8_t { free, arriving, refused, ready, held };
 
   struct Slot {
     State state = State::free;
@@ -94,10 +118,12 @@ class Engine {
   void free_slot(std::size_t index) noexcept;
   void make_ready(std::size_t index) noexcept;
 
+  std::size_t take_ready() noexcept;
   void start_next();
   static std::span<const std::byte> query_of(const Slot& slot) noexcept;
   kdb::Value run(Slot& slot, bool& opaque_reply);
   void prepare_reply(Slot& slot, kdb::Value result, bool opaque_reply);
+  void start_reply(const Slot& slot, Errc status, bool opaque_reply) noexcept;
   Progress send(shm::RingProducer& out);
   bool send_value(shm::RingProducer& out);
   Progress broken(Errc fault) noexcept;
@@ -120,6 +146,8 @@ class Engine {
   shm::FrameHeader reply_header_;
   kdb::Value reply_value_;              ///< Encoded straight into the ring when it fits one frame,
   std::vector<std::byte> reply_bytes_;  ///< else into here; an opaque reply's bytes too.
+  std::span<const std::byte>
+      reply_view_;  ///< What is sent once it is encoded: those, or another's.
   std::size_t reply_size_ = 0;
   bool reply_encoded_ = false;
   std::optional<shm::FlowWriter> reply_flow_;

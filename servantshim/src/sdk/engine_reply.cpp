@@ -11,10 +11,15 @@
 
 namespace mserve::servant {
 
-void Engine::start_next() {
+std::size_t Engine::take_ready() noexcept {
   const std::size_t index = ready_[ready_first_];
   ready_first_ = (ready_first_ + 1) % ready_.size();
   --ready_count_;
+  return index;
+}
+
+void Engine::start_next() {
+  const std::size_t index = take_ready();
   Slot& slot = slots_[index];
   bool opaque_reply = false;
   kdb::Value result = run(slot, opaque_reply);
@@ -62,6 +67,7 @@ void Engine::prepare_reply(Slot& slot, kdb::Value result, bool opaque_reply) {
   reply_encoded_ = opaque_reply;
   if (opaque_reply) {
     std::swap(reply_bytes_, slot.payload);  // both buffers stay in use
+    reply_view_ = reply_bytes_;
     reply_size_ = reply_bytes_.size();
   } else {
     reply_value_ = std::move(result);
@@ -71,12 +77,41 @@ void Engine::prepare_reply(Slot& slot, kdb::Value result, bool opaque_reply) {
       reply_size_ = kdb::encoded_size(reply_value_);
     }
   }
-  const Errc status = !opaque_reply && reply_value_.is_error() ? Errc::failed : Errc::ok;
+  start_reply(slot, !opaque_reply && reply_value_.is_error() ? Errc::failed : Errc::ok,
+              opaque_reply);
+}
+
+void Engine::start_reply(const Slot& slot, Errc status, bool opaque_reply) noexcept {
   reply_header_ = {};
   reply_header_.kind = shm::Kind::reply;
   reply_header_.flags = opaque_reply ? shm::kFlagOpaque : std::uint8_t{0};
   reply_header_.id = slot.id;
   reply_header_.aux = shm::pack({bounds_.servant, static_cast<std::uint16_t>(status)});
+}
+
+std::optional<Engine::Held> Engine::hold() {
+  if (replying_ != kNone || ready_count_ == 0) {
+    return std::nullopt;
+  }
+  const std::size_t index = take_ready();
+  Slot& slot = slots_[index];
+  if (!slot.refusal.empty()) {
+    replying_ = index;
+    prepare_reply(slot, kdb::Value::error(slot.refusal), false);
+    return std::nullopt;
+  }
+  slot.state = State::held;
+  return Held{index, slot.flags, std::move(slot.payload)};
+}
+
+void Engine::answer(std::size_t slot, std::span<const std::byte> payload, bool opaque, Errc status,
+                    std::vector<std::byte> spare) {
+  replying_ = slot;
+  reply_encoded_ = true;
+  reply_view_ = payload;
+  reply_size_ = payload.size();
+  start_reply(slots_[slot], status, opaque);
+  slots_[slot].payload = std::move(spare);
 }
 
 Progress Engine::send(shm::RingProducer& out) {
@@ -89,9 +124,10 @@ Progress Engine::send(shm::RingProducer& out) {
           return Progress::worked;
         }
         reply_encoded_ = true;
+        reply_view_ = reply_bytes_;
         reply_value_ = kdb::Value();
       }
-      reply_flow_.emplace(reply_header_, reply_bytes_);
+      reply_flow_.emplace(reply_header_, reply_view_);
     }
     if (!reply_flow_->step(out)) {
       return out.poisoned() ? broken(Errc::cursor_out_of_range) : Progress::blocked;
@@ -100,11 +136,12 @@ Progress Engine::send(shm::RingProducer& out) {
       return Progress::worked;
     }
     reply_flow_.reset();
-  } else if (reply_encoded_ ? !shm::try_send_whole(out, reply_header_, {}, reply_bytes_)
+  } else if (reply_encoded_ ? !shm::try_send_whole(out, reply_header_, {}, reply_view_)
                             : !send_value(out)) {
     return out.poisoned() ? broken(Errc::cursor_out_of_range) : Progress::blocked;
   }
   reply_value_ = kdb::Value();
+  reply_view_ = {};
   if (reply_bytes_.capacity() > kKeptBytes) {
     reply_bytes_ = {};
   }

@@ -2,17 +2,13 @@
 #include "mserve/servant/servant.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <optional>
 #include <thread>
 #include <utility>
 
-#include "engine.hpp"
-#include "mserve/shm/attachment.hpp"
 #include "mserve/shm/clock.hpp"
-#include "mserve/shm/idle.hpp"
 #include "mserve/shm/parking.hpp"
+#include "servant_parts.hpp"
 
 namespace mserve::servant {
 namespace {
@@ -35,41 +31,6 @@ bool hopeless(Errc code) noexcept {
 }
 
 }  // namespace
-
-struct Servant::Parts {
-  explicit Parts(Options given)
-      : options(std::move(given)), idler(options.idle), room_idler(options.idle) {}
-
-  Errc attach_if_due();
-  Errc attach_failed(Error error, const std::string& reason);
-  void attached_now();
-  Errc session_ended(Errc code, std::string_view text);
-  Errc broker_ended();
-  Errc look_after_broker();
-  void retry_later(std::uint64_t now_ns);
-  void report(Event event, const std::string& text) const;
-  Errc idle_or_park();
-  void wait_for_room();
-  void wait_for_broker() const;
-
-  Options options;
-  Functions functions;
-  OpaqueFunction opaque;
-  EventFunction events;
-  Engine engine{functions, opaque};
-  std::optional<shm::Attachment> attachment;
-  shm::Idler idler;
-  shm::Idler room_idler;
-  std::atomic<bool> stopping{false};
-  static_assert(std::atomic<bool>::is_always_lock_free, "stop() must be safe in a signal handler");
-
-  Error last_error;          ///< Why poll_once() gave up.
-  Errc reported = Errc::ok;  ///< Last failure to attach that was reported; ok after a success.
-  std::uint64_t retry_at_ns = 0;
-  std::uint64_t retry_wait_ns = 0;
-  std::uint64_t checked_at_ns = 0;
-  std::uint32_t empty_passes = 0;
-};
 
 void Servant::Parts::report(Event event, const std::string& text) const {
   if (events) {
@@ -133,6 +94,7 @@ void Servant::Parts::attached_now() {
                                  ? info.message_bytes_max
                                  : std::min(options.message_bytes_max, info.message_bytes_max);
   engine.attach(bounds);
+  ++sessions;
   reported = Errc::ok;
   empty_passes = 0;
   idler.reset();
@@ -220,11 +182,12 @@ Errc Servant::poll_once() {
   return progress == Progress::blocked ? Errc::full : Errc::empty;
 }
 
-Errc Servant::Parts::idle_or_park() {
+Errc Servant::Parts::idle_or_park(std::uint64_t until_ns) {
   if (idler.idle() == shm::Idler::Step::again) {
     return Errc::ok;
   }
-  const Errc woken = attachment->wait(shm::steady_now() + shm::kSleepNsMax, shm::SleepOn::futex);
+  const Errc woken = attachment->wait(std::min(until_ns, shm::steady_now() + shm::kSleepNsMax),
+                                      shm::SleepOn::futex);
   return woken == Errc::disconnected ? broker_ended() : Errc::ok;
 }
 
@@ -234,10 +197,11 @@ void Servant::Parts::wait_for_room() {
   }
 }
 
-void Servant::Parts::wait_for_broker() const {
+void Servant::Parts::wait_for_broker(std::uint64_t until_ns) const {
   const std::uint64_t now_ns = shm::steady_now();
-  if (retry_at_ns > now_ns) {
-    nap(std::min(retry_at_ns - now_ns, shm::kSleepNsMax));  // short, so that stop() is noticed
+  const std::uint64_t end_ns = std::min(retry_at_ns, until_ns);
+  if (end_ns > now_ns) {
+    nap(std::min(end_ns - now_ns, shm::kSleepNsMax));  // short, so that stop() is noticed
   }
 }
 

@@ -66,6 +66,39 @@ TEST(Query, TheRuleIsTheOneThatTheBrokerTold) {
   }
 }
 
+TEST(Query, AnEncodedQueryIsPlacedAsItsTextWouldBe) {
+  for (const std::string rule : {"arg:1", "fn", "fn+arg:1", "user", "const", "moon", ""}) {
+    FakeBroker broker;
+    broker.route_rule = rule;
+    ClientOptions options;
+    options.user = "bob";
+    Client client(test::attached_core(broker, options));
+    const std::vector<Value> arguments = {Value::symbol("IBM")};
+    const SendOptions made =
+        placed(kdb::encode_call("proc1", arguments), client, {.repeatable = true});
+    EXPECT_EQ(made.route, make_query("proc1 `IBM", client).route_hash) << rule;
+    EXPECT_TRUE(made.repeatable);
+    EXPECT_EQ(placed(bytes_of("no object"), client, {.route = 7}).route, 7U);
+  }
+}
+
+TEST(Query, TheOptionsOfAnEncodedPairHaveTheirRoute) {
+  FakeBroker broker;
+  broker.route_rule = "option:desk";
+  Client client = client_of(broker);
+  const auto query = kdb::encode(Value::chars("proc1 1"));
+  const auto options =
+      kdb::encode(Value::dict(Value::symbols({"desk"}), Value::symbols({"rates"})));
+  std::vector<std::byte> pair = query;
+  pair.insert(pair.end(), options.begin(), options.end());
+  const std::uint64_t route = placed(pair, client, {.pair = true}).route;
+  EXPECT_NE(route, 0U);
+  const auto rule = kdb::parse_rule("option:desk");
+  ASSERT_TRUE(rule);
+  EXPECT_EQ(route, kdb::route_of(query, *rule, {.user = {}, .options = options}).hash);
+  EXPECT_EQ(placed(query, client).route, 0U);
+}
+
 TEST(Query, ARouteOfTheProgramsOwnGoesBeforeTheRule) {
   FakeBroker broker;
   broker.route_rule = "fn";

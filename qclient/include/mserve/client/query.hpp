@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +58,14 @@ struct Query {
 
 /// The same by the rule that the client's broker told when it attached, for the client's user.
 [[nodiscard]] Query make_query(std::string_view q_text, const Client& client);
+
+/// `options` with what the broker's rules read from a query that is encoded already: the route, and
+/// where the broker has rules of placement, function and user. What is set in `options` stays.
+/// Costs nothing over TCP, where the gateway does it.
+/// @param object  what will be sent: one kdb+ object, or two with SendOptions::pair. Malformed ones
+///                have no route; who runs them refuses them.
+[[nodiscard]] SendOptions placed(std::span<const std::byte> object, const Client& client,
+                                 SendOptions options = {});
 
 /// Sends a query and returns its id; what call() is to query(). Errors as from Client::send().
 [[nodiscard]] Result<std::uint64_t> send_query(Client& client, const Query& query,

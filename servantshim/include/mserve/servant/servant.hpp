@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -24,12 +26,26 @@ enum class Event : std::uint8_t {
 /// @param text  one line without a newline, only valid during the call.
 using EventFunction = std::function<void(Event event, std::string_view text)>;
 
+/// A request that Servant::receive() gave out.
+struct Request {
+  std::uint64_t id = 0;  ///< To answer it with; above 0 and unique within this Servant.
+  bool opaque = false;   ///< The payload is no kdb+ object.
+  /// The query, or opaque bytes: a private copy, valid until the request is answered. A query was
+  /// written by whoever may ask: admit() tells whether it is a call with literal arguments.
+  std::span<const std::byte> payload{};
+  /// The options that a client sent with the query, an encoded dictionary; empty without them.
+  std::span<const std::byte> options{};
+};
+
 /// A program whose functions clients of a broker may call. Requests run one at a time, in the
 /// thread that calls run() or poll_once().
 ///
 ///     mserve::Servant servant({.name = "adder"});
 ///     servant.add("add", [](auto args) { ... return mserve::kdb::Value::long_atom(sum); });
 ///     return servant.run().code == mserve::Errc::ok ? 0 : 1;
+///
+/// A program that wants the requests themselves, to run them elsewhere or several at a time, calls
+/// receive() and reply() instead of listing functions; one Servant does either this or that.
 ///
 /// @thread one caller at a time, except for stop(). @crash a servant that dies takes the request it
 /// runs with it; the broker decides whether another one runs it again. Never prints, exits, or
@@ -73,6 +89,31 @@ class Servant {
   ///         again soon; `not_attached` no broker now, a later call will try again; `retired` an
   ///         operator wants no more of this servant: call it no more; else as run().
   [[nodiscard]] Errc poll_once();
+
+  /// Waits for the next request, for programs that run requests themselves. Attaches if need be.
+  /// With a credit above 1 it may be called again before the request is answered.
+  /// @param deadline_ns  absolute, CLOCK_MONOTONIC; 0: none. One that has passed: looks once. The
+  ///                     handshake (Options::attach_ns_max) may take longer.
+  /// @return `ok` and `out` filled, to be answered exactly once, in any order; `timed_out`;
+  ///         `not_attached` nothing came in time, as there is no broker; `cancelled` after stop():
+  ///         answer what you hold, then detach(); `retired` an operator wants no more of this
+  ///         servant; else as run(), when going on is pointless.
+  [[nodiscard]] Errc receive(Request& out, std::uint64_t deadline_ns = 0);
+
+  /// Answers a request that receive() gave out, and ends it: its bytes become invalid.
+  /// @param payload  must stay unchanged until the return; may lie in the request's own bytes.
+  ///                 Unless `opaque` exactly one kdb+ object; an error object is an answer with
+  ///                 that error.
+  /// @return `ok` once the last byte is in the ring; or
+  ///         `invalid`       no such request; or the payload is no kdb+ object: still to be
+  ///         answered; `too_large`     above the session's bound: still to be answered, with an
+  ///         error; `disconnected`  its session is over, nobody waits for it: go on receiving.
+  /// @progress waits for room while the broker does not read, and takes in requests meanwhile;
+  ///         after stop() for Options::stop_ns_max, then it leaves the session.
+  [[nodiscard]] Errc reply(std::uint64_t id, std::span<const std::byte> payload,
+                           bool opaque = false);
+  /// The same with an error.
+  [[nodiscard]] Errc reply_error(std::uint64_t id, std::string_view text);
 
   /// Sends what is pending (at most Options::stop_ns_max) and detaches. run() does it by itself.
   void detach();
