@@ -11,7 +11,7 @@ Starts what SETUP says from the executables in the folder BIN, and runs the case
 the Unix socket of kdb+.
   CLIENT  node-q  from npm. Another one from npm is one more file node/CLIENT.js, and a line in node/package.json.
   SETUP   direct  the stand-in for q alone: sync queries only
-          native  a broker with two demo servants
+          native  a broker with two demo servants; also runs the example qclient/examples/hello_node.js
           shim    a broker and a stand-in behind mserve-qshim
 
 Packages are installed below BIN/../kdb_clients, by the lock file.
@@ -83,6 +83,17 @@ run_client() {
     127.0.0.1 "$port" --unix "$QUDSPATH/kx.$port" "$@"
 }
 
+# Runs the example that users read, and looks for a row of each symbol.
+run_example() {
+  local log="$private_dir/example.log" symbol
+  NODE_PATH="$installed/node/node_modules" node --no-deprecation "$here/../../qclient/examples/hello_node.js" \
+    127.0.0.1 "$port" >"$log" 2>&1 || fail "hello_node.js failed"
+  for symbol in IBM GS UBS; do
+    grep -q "SYM: '$symbol'" "$log" || fail "hello_node.js printed no row of $symbol"
+  done
+  echo "hello_node.js: passed"
+}
+
 # Sets `port` to one on which nobody listens, below those that the kernel gives away.
 free_port() {
   port=$((20000 + RANDOM % 12000))
@@ -135,6 +146,7 @@ case "$setup" in
   native)
     start_broker --servant-args '--rows 1000' 2 "$bin/mserve-servant"
     run_client
+    run_example
     ;;
   shim)
     start_standin
