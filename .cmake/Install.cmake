@@ -15,10 +15,10 @@ install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDI
 
 # The libraries are static: what they need must be on the link line of whoever uses them, so it stands in
 # Libs and Requires, and `pkg-config --libs` is enough without --static.
+file(RELATIVE_PATH pc_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
 function(mserve_pkgconfig pc_name)
   cmake_parse_arguments(pc "" "description;requires;libs" "" ${ARGN})
-  file(RELATIVE_PATH pc_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
-  string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
   configure_file("${PROJECT_SOURCE_DIR}/.cmake/mserve.pc.in" mserve-${pc_name}.pc @ONLY)
   install(FILES "${PROJECT_BINARY_DIR}/mserve-${pc_name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 endfunction()
@@ -27,3 +27,9 @@ mserve_pkgconfig(shm libs "-pthread" description "Shared-memory segments and rin
 mserve_pkgconfig(kdb libs "-lboost_json" description "kdb+ IPC values, codec, q text parser and printer")
 mserve_pkgconfig(client requires "mserve-shm, mserve-kdb" description "Client library of the mserve broker")
 mserve_pkgconfig(servant requires "mserve-shm, mserve-kdb" description "Servant SDK of the mserve broker")
+
+# The C interface is one shared library: whoever links it needs nothing else, whatever it is made of.
+if(TARGET mserve_capi)
+  configure_file("${PROJECT_SOURCE_DIR}/.cmake/mserve-c.pc.in" mserve.pc @ONLY)
+  install(FILES "${PROJECT_BINARY_DIR}/mserve.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endif()

@@ -5,8 +5,8 @@
 usage: lint.py [FILE...]     everything without arguments; exit status 1 when something was found
 
 rule       what it demands
-include    shm and qclient/kdb include nobody; qclient, servantshim and broker these two; nobody includes bench
-           or tests; private headers stay in their module; no ".." in an include
+include    shm and qclient/kdb include nobody; qclient, servantshim and broker these two; qclient/capi all but
+           the broker; nobody includes bench or tests; private headers stay in their module; no ".." in an include
 heavy      headers that cost seconds to compile (CLI11, spdlog, fmt, Boost.JSON, Asio, Beast, Interprocess)
            stand in .cpp files only; the moodycamel queue is the broker's alone
 spdx       the licence stands on the first line (after #!)
@@ -34,18 +34,19 @@ CODE = (".cpp", ".hpp", ".c", ".h")
 SCRIPTS = (".sh", ".py", ".cmake", "CMakeLists.txt", os.path.join(".ci", "run"))
 LENGTH_MAX = 600
 
-# Longest first: qclient/kdb is a module of its own inside qclient's folder.
-MODULES = ("qclient/kdb", "shm", "qclient", "servantshim", "broker", "bench", "tests")
+# Longest first: qclient/kdb and qclient/capi are modules of their own inside qclient's folder.
+MODULES = ("qclient/kdb", "qclient/capi", "shm", "qclient", "servantshim", "broker", "bench", "tests")
 PUBLIC_NAME = {"shm": "shm", "kdb": "qclient/kdb", "client": "qclient", "servant": "servantshim",
-               "plugin.h": "broker"}
+               "plugin.h": "broker", "mserve.h": "qclient/capi"}
 MAY_INCLUDE = {
     "shm": {"shm"}, "qclient/kdb": {"qclient/kdb"},
     "qclient": {"qclient", "shm", "qclient/kdb"},
     "servantshim": {"servantshim", "shm", "qclient/kdb"},
+    "qclient/capi": {"qclient/capi", "qclient", "servantshim", "shm", "qclient/kdb"},
     "broker": {"broker", "shm", "qclient/kdb"},
     "bench": set(MODULES) - {"tests"}, "tests": set(MODULES),
 }
-GUESTS = ("shm/", "qclient/kdb/", "qclient/include/", "qclient/src/lib/",
+GUESTS = ("shm/", "qclient/kdb/", "qclient/capi/", "qclient/include/", "qclient/src/lib/",
           "servantshim/include/", "servantshim/src/sdk/")
 HEAVY = re.compile(r"(CLI/|spdlog/|fmt/|boost/(json|asio|beast|interprocess)\b)")
 BANNED_WORDS = {"head", "tail", "push", "pop", "worker", "job", "ticket", "connection"}
@@ -147,13 +148,14 @@ class Linter:
                 self.report(path, line, "heavy", "the moodycamel queue is the broker's alone", context)
             if ".." in name.split("/"):
                 self.report(path, line, "include", f'"{name}" climbs out of its folder', context)
-            elif name.startswith("mserve/"):
+            elif name.startswith("mserve/") or name == "mserve.h":
                 self.check_direction(path, line, module, name, context)
             elif quote == '"' and not self.is_private_header(path, module, name):
                 self.report(path, line, "include", f'"{name}" is no header of {module}', context)
 
     def check_direction(self, path, line, module, name, context):
-        owner = PUBLIC_NAME.get(name.split("/")[1], name.split("/")[1])
+        name_of_owner = name.removeprefix("mserve/").split("/")[0]
+        owner = PUBLIC_NAME.get(name_of_owner, name_of_owner)
         if module in MAY_INCLUDE and owner not in MAY_INCLUDE[module]:
             self.report(path, line, "include", f"{module} must not include {owner}", context)
 
