@@ -36,6 +36,9 @@ class LintTest(unittest.TestCase):
                            ("qclient/src/a.cpp", "servant"), ("servantshim/src/a.cpp", "client")]:
             self.assertEqual(self.rules(path, SPDX + f'#include "mserve/{name}/x.hpp"\n'), ["include"], path)
         self.assertEqual(self.rules("broker/src/a.cpp", SPDX + '#include "mserve/kdb/x.hpp"\n'), [])
+        self.assertEqual(self.rules("qclient/capi/src/a.cpp", SPDX + '#include "mserve/servant/x.hpp"\n'), [])
+        self.assertEqual(self.rules("qclient/capi/src/a.cpp", SPDX + '#include "mserve.h"\n'), [])
+        self.assertEqual(self.rules("qclient/src/a.cpp", SPDX + '#include "mserve.h"\n'), ["include"])
         self.assertEqual(self.rules("tests/a.cpp", SPDX + '#include "mserve/client/x.hpp"\n'), [])
 
     def test_private_headers_stay_in_their_module(self):

@@ -129,7 +129,7 @@ echo "== ask and serve"
 with_servant hello "$temporary/by-hand/hello_servant"
 if [[ -n $have_python ]]; then
   with_servant hello-py python3 "$python/hello_servant.py"
-  quiet python3 "$(dirname "${BASH_SOURCE[0]}")/embedding_test.py"
+  quiet python3 "$(dirname "${BASH_SOURCE[0]}")/embedding_test.py" "$prefix/include/mserve.h"
   echo "  Python, its unit tests"
 else
   printf '\nSKIP: python3 is not installed\nSKIP: nothing was shown about Python.\n\n'

@@ -1,10 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""mserve.py at the broker of $MSERVE_DIR: what its examples do not show. Run by embedding.sh."""
+"""mserve.py at the broker of $MSERVE_DIR: what its examples do not show. Run by embedding.sh.
+
+usage: embedding_test.py HEADER   (mserve.h)
+"""
+import re
 import select
+import sys
 import threading
 import unittest
 
 import mserve
+
+
+HEADER = sys.argv.pop(1)
+
+
+class Numbers(unittest.TestCase):
+    def test_statuses_are_those_of_the_header(self):
+        with open(HEADER, encoding="utf-8") as file:
+            statuses = re.search(r"enum \{\n  MSERVE_OK = 0.*?\};", file.read(), re.DOTALL)[0]
+        pairs = re.findall(r"\bMSERVE_(\w+) = (\d+)", statuses)
+        self.assertGreater(len(pairs), 30)
+        for name, number in pairs:
+            self.assertEqual(getattr(mserve, name), int(number), name)
 
 
 class Both(unittest.TestCase):

@@ -29,7 +29,7 @@ _KDB, _PAIR, _OPAQUE, _TEXT = range(4)
 _REPEATABLE, _WANT_INFO = 1, 2
 _FOREVER = 2**64 - 1
 _ABI_MAJOR = 1
-# A call into the library cannot be interrupted, so that Ctrl-C works waits are cut into pieces of this.
+# A call into the library cannot be interrupted: waits for others are cut into pieces of this, so that Ctrl-C works.
 _SLICE = 0.1
 
 
@@ -202,16 +202,17 @@ class Client:
     def __exit__(self, *_):
         self.close()
 
-    def send(self, data, *, route="", priority=1, repeatable=False, info=False, queue_time=None, run_time=None):
-        """Sends one request and returns its id; waits for room if need be. The limits queue_time and run_time
-        end it with QUEUE_TIMEOUT and TIMED_OUT."""
+    def send(self, data, *, timeout=None, route="", priority=1, repeatable=False, info=False, queue_time=None,
+             run_time=None):
+        """Sends one request and returns its id; waits for room if need be, and raises TIMED_OUT if none came in
+        time. The broker ends it with QUEUE_TIMEOUT and TIMED_OUT after queue_time and run_time."""
         payload, kind = _payload(data)
         options = _SendOptions(format=kind, priority=priority, route=route.encode(), queue_ns_max=_ns(queue_time),
                                run_ns_max=_ns(run_time),
                                flags=(_REPEATABLE if repeatable else 0) | (_WANT_INFO if info else 0))
         request = c_uint64()
-        _check(_lib.mserve_client_send(self._handle, payload, len(payload), byref(options), _FOREVER,
-                                       byref(request)))
+        _check(_lib.mserve_client_send(self._handle, payload, len(payload), byref(options),
+                                       _FOREVER if timeout is None else int(timeout * 1e9), byref(request)))
         return request.value
 
     def poll(self):
@@ -243,9 +244,10 @@ class Client:
 
     def call(self, data, *, timeout=None, **options):
         """Sends one request and waits for its Reply. After TIMED_OUT, or Ctrl-C, it is given up."""
-        request = self.send(data, **options)
+        end = None if timeout is None else time.monotonic() + timeout
+        request = self.send(data, timeout=timeout, **options)
         try:
-            return self.wait_for(request, timeout)
+            return self.wait_for(request, None if end is None else max(0, end - time.monotonic()))
         except BaseException:
             self.cancel(request)
             raise
