@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -178,7 +179,7 @@ mserve_status mserve_client_connect(const mserve_client_options* options,
     if (!connected) {
       return report(connected.error(), reason);
     }
-    *client = new mserve_client(std::move(connected).value());
+    *client = std::make_unique<mserve_client>(std::move(connected).value()).release();
     return mserve_status{MSERVE_OK};
   });
 }
