@@ -4,14 +4,14 @@
 include(CMakePackageConfigHelpers)
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/mserve")
-install(EXPORT mserveTargets NAMESPACE mserve:: DESTINATION "${package_dir}")
+install(EXPORT mserveTargets NAMESPACE mserve:: DESTINATION "${package_dir}" COMPONENT dev)
 configure_package_config_file("${PROJECT_SOURCE_DIR}/.cmake/mserveConfig.cmake.in" mserveConfig.cmake
   INSTALL_DESTINATION "${package_dir}")
 # Before 1.0 a minor version may change the interface.
 write_basic_package_version_file(mserveConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES "${PROJECT_BINARY_DIR}/mserveConfig.cmake" "${PROJECT_BINARY_DIR}/mserveConfigVersion.cmake"
-  DESTINATION "${package_dir}")
-install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+  DESTINATION "${package_dir}" COMPONENT dev)
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT licence)
 
 # The libraries are static: what they need must be on the link line of whoever uses them, so it stands in
 # Libs and Requires, and `pkg-config --libs` is enough without --static.
@@ -20,7 +20,7 @@ string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
 function(mserve_pkgconfig pc_name)
   cmake_parse_arguments(pc "" "description;requires;libs" "" ${ARGN})
   configure_file("${PROJECT_SOURCE_DIR}/.cmake/mserve.pc.in" mserve-${pc_name}.pc @ONLY)
-  install(FILES "${PROJECT_BINARY_DIR}/mserve-${pc_name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+  install(FILES "${PROJECT_BINARY_DIR}/mserve-${pc_name}.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT dev)
 endfunction()
 
 mserve_pkgconfig(shm libs "-pthread" description "Shared-memory segments and rings of mserve")

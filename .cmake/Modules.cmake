@@ -41,7 +41,7 @@ function(mserve_library name)
   mserve_defaults(${target})
   set_target_properties(${target} PROPERTIES INTERPROCEDURAL_OPTIMIZATION OFF)
   if(MSERVE_INSTALL)
-    install(TARGETS ${target} EXPORT mserveTargets FILE_SET HEADERS)
+    install(TARGETS ${target} EXPORT mserveTargets COMPONENT dev FILE_SET HEADERS COMPONENT dev)
   endif()
 endfunction()
 
@@ -50,14 +50,17 @@ set(CMAKE_CXX_LINK_LIBRARY_USING_mserve_kept
   "LINKER:--push-state,--no-as-needed" "<LINK_ITEM>" "LINKER:--pop-state")
 set(CMAKE_CXX_LINK_LIBRARY_USING_mserve_kept_SUPPORTED TRUE)
 
-# mserve_tool(mserve-NAME SOURCES ... LINK ...)
+# mserve_tool(mserve-NAME SOURCES ... LINK ... [COMPONENT NAME])
 # An executable of ours, unless MSERVE_TOOLS is off; all of them end up in bin/, of the build tree and of the
-# installation.
+# installation. COMPONENT says in which package (.cmake/Package.cmake).
 function(mserve_tool name)
   if(NOT MSERVE_TOOLS)
     return()
   endif()
-  cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
+  cmake_parse_arguments(arg "" "COMPONENT" "SOURCES;LINK" ${ARGN})
+  if(NOT arg_COMPONENT)
+    set(arg_COMPONENT tools)
+  endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_LINK})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
@@ -67,7 +70,7 @@ function(mserve_tool name)
   endif()
   add_dependencies(mserve-tools ${name})
   if(MSERVE_INSTALL)
-    install(TARGETS ${name})
+    install(TARGETS ${name} COMPONENT ${arg_COMPONENT})
   endif()
 endfunction()
 

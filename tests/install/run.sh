@@ -37,6 +37,9 @@ for tool in "$build_dir"/bin/mserve-*; do
   [[ -x $prefix/bin/${tool##*/} ]] || fail "${tool##*/} is not installed"
 done
 
+for page in "$build_dir"/man/*.gz; do
+  find "$prefix/share/man" -name "${page##*/}" | grep -q . || fail "${page##*/} is not installed"
+done
 for unit in "$source_dir"/broker/deploy/systemd/*; do
   find "$prefix" -name "${unit##*/}" | grep -q . || fail "${unit##*/} is not installed"
 done
