@@ -7,6 +7,7 @@ usage: man_page.py SOURCE.md OUTPUT --version VERSION --date DATE [--tool EXECUT
 SOURCE is NAME.SECTION.md. It begins with `# NAME: what it is`. A line of these is replaced:
   <!-- help -->                 synopsis, description, options, environment, exit status: the words of --help
   <!-- keys -->                 the keys of the configuration file: --help and --check of the broker
+  <!-- values FILE#ENUM -->     the values of an enumeration in a header, with what its comments say
   <!-- include FILE#ANCHOR -->  a section of another document, or all behind a heading with FILE#ANCHOR-
 OUTPUT is written, and OUTPUT.gz beside it, which has no time in it.
 """
@@ -182,6 +183,12 @@ class Page:
                 self.out += [".br", "Takes: " + escape(kind)]
             said = ""
 
+    def values(self, path, name):
+        with open(os.path.join(self.folder, path), encoding="utf-8") as file:
+            body = re.search(rf"enum class {name}\b[^{{]*{{(.*?)\n}};", file.read(), re.DOTALL).group(1)
+        for word, number, said in re.findall(r"(\w+) = (\d+),(?:\s*///< (.*))?", body):
+            self.out += [".TP", f"\\fB{number}\\fR {escape(word)}", guard(escape(said)) or "\\&"]
+
     # -- Markdown -----------------------------------------------------------------------------------------------
 
     def markdown(self, text, tool):
@@ -189,7 +196,7 @@ class Page:
         at = 0
         while at < len(lines):
             line = lines[at]
-            directive = re.match(r"<!-- (help|keys|include)\s*(\S*) -->$", line)
+            directive = re.match(r"<!-- (help|keys|values|include)\s*(\S*) -->$", line)
             heading = re.match(r"(#{2,4}) (.*)$", line)
             at += 1
             if directive:
@@ -234,12 +241,14 @@ class Page:
     def directive(self, what, target, tool):
         if what in ("help", "keys") and not tool:
             raise SystemExit(f"error: <!-- {what} --> needs --tool")
+        path, _, anchor = target.partition("#")
         if what == "help":
             self.help(help_text.read(tool))
         elif what == "keys":
             self.keys(tool)
+        elif what == "values":
+            self.values(path, anchor)
         else:
-            path, _, anchor = target.partition("#")
             with open(os.path.join(self.folder, path), encoding="utf-8") as file:
                 self.markdown(section(file.read(), anchor, target), tool)
 
