@@ -12,6 +12,14 @@ write_basic_package_version_file(mserveConfigVersion.cmake COMPATIBILITY SameMin
 install(FILES "${PROJECT_BINARY_DIR}/mserveConfig.cmake" "${PROJECT_BINARY_DIR}/mserveConfigVersion.cmake"
   DESTINATION "${package_dir}" COMPONENT dev)
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}" COMPONENT licence)
+# Man pages and messages name these documents; they link to one another as here.
+if(MSERVE_TOOLS)
+  foreach(document IN ITEMS README.md broker/README.md broker/affinity.svg broker/deploy/README.md qclient/README.md qclient/kdb/README.md
+      servantshim/README.md shm/README.md bench/README.md bench/peers.svg)
+    get_filename_component(folder "${document}" DIRECTORY)
+    install(FILES "${PROJECT_SOURCE_DIR}/${document}" DESTINATION "${CMAKE_INSTALL_DOCDIR}/${folder}" COMPONENT tools)
+  endforeach()
+endif()
 
 # The libraries are static: what they need must be on the link line of whoever uses them, so it stands in
 # Libs and Requires, and `pkg-config --libs` is enough without --static.

@@ -13,6 +13,7 @@ Runs stages of CI one after the other, on any machine with Debian 12; missing pa
   lint        house rules (tests/lint.py) and their own test
   shellcheck  the shell scripts
   headers     each public header compiles alone (after tests/run.sh)
+  package     Debian packages of the release build: lintian, installed, used and purged in a root of their own (after tests/run.sh)
   quickstart  broker/quickstart.sh leaves no process and no file behind, also when interrupted
   asan        clang, AddressSanitizer and UBSan: build and tests
   fuzz        every fuzz target of the asan build, MSERVE_FUZZ_SECONDS (20) each
@@ -60,7 +61,8 @@ build_and_test() {
 # Catches: a package that Debian does not have.
 stage_packages() {
   local missing
-  missing=$(mserve_missing_packages build test ci)
+  mserve_install_packages package
+  missing=$(mserve_missing_packages build test ci package)
   [[ -z $missing ]] || { printf 'error: still missing: %s\n' "$missing" >&2; return 1; }
 }
 
@@ -81,13 +83,21 @@ stage_lint() {
 
 # Catches: unquoted expansions and other traps of the shell.
 stage_shellcheck() {
-  { our_files sh; printf '%s\0' .ci/run; } | xargs -0 shellcheck --external-sources
+  { our_files sh; printf '%s\0' .ci/run broker/deploy/debian/p*; } | xargs -0 shellcheck --external-sources
 }
 
 # Catches: a public header that only compiles after another one.
 stage_headers() {
   configure release
   cmake --build --preset release --target all_verify_interface_header_sets
+}
+
+# Catches: a package that lacks a file or a dependency, that lintian finds fault with, or that leaves something behind.
+stage_package() {
+  mserve_install_packages package
+  configure release
+  cmake --build --preset release --target mserve-tools mserve-documents mserve_client mserve_servant
+  tests/package/run.sh "$PWD" "$PWD/build/release"
 }
 
 # What could be left behind: processes of ours (by their executable), sockets, shared memory.
