@@ -9,6 +9,7 @@
 #include "dispatch/types.hpp"
 #include "gateway/gateway_options.hpp"
 #include "mserve/kdb/route.hpp"
+#include "mserve/shm/clock.hpp"
 #include "mserve/shm/idle.hpp"
 #include "placement/rule.hpp"
 #include "plugin/plugin_file.hpp"
@@ -32,6 +33,7 @@ struct BrokerOptions {
   CoreList control_cores;  ///< Of all other threads; empty: wherever the process may run.
   std::vector<ServantCores> servant_cores;  ///< By launched servant; else off pinned_cores().
   shm::IdleStrategy idle = shm::IdleStrategy::automatic;
+  shm::ClockSource clock = shm::ClockSource::automatic;  ///< Of the data thread.
 
   Policy policy = Policy::match;
   std::string policy_plugin_file;  ///< Empty: there is no Policy::plugin.

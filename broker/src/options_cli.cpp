@@ -202,7 +202,14 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std
        {"yield", shm::IdleStrategy::yield},
        {"park", shm::IdleStrategy::park},
        {"auto", shm::IdleStrategy::automatic}});
-  app.add_flag("--lock-memory", o.lock_memory, "mlock all segments");
+  add_choice<shm::ClockSource>(
+      app, "--clock", o.clock,
+      "What the data thread reads for deadlines: the processor's time-stamp counter where it is "
+      "fit "
+      "for it and the kernel uses it too (auto), or the kernel's clock, some 20 ns slower (system)",
+      {{"auto", shm::ClockSource::automatic}, {"system", shm::ClockSource::system}});
+  app.add_flag("--lock-memory", o.lock_memory,
+               "mlock all segments; a session for which that fails is refused");
   app.add_option(
          "--allow-user", o.allow_users,
          "uid that may attach beside root and the broker's own user (repeat it for more); needs "

@@ -74,8 +74,8 @@ std::uint64_t steady_now() noexcept {
          static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-TscClock::TscClock(std::uint64_t calibrate_ns) noexcept {
-  if (!counter_is_invariant() || !kernel_trusts_counter()) {
+TscClock::TscClock(ClockSource source, std::uint64_t calibrate_ns) noexcept {
+  if (source == ClockSource::system || !counter_is_invariant() || !kernel_trusts_counter()) {
     return;
   }
   const Calibration first = measure_pair();

@@ -9,8 +9,10 @@
 #include <sys/signalfd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "control/control_plane.hpp"
@@ -166,7 +168,10 @@ Error open_entrance(const BrokerOptions& options, Entrance& entrance, std::strin
   }
   auto listener = shm::listen_at(lock.value().socket(), {.group = entrance.group});
   if (!listener) {
-    reason = "cannot listen at " + lock.value().socket();
+    const int why = listener.error().os_errno;
+    reason = "cannot listen at " + lock.value().socket() + ": " +
+             (why == EADDRINUSE ? "what lies there is no socket; remove it or choose another name"
+                                : std::generic_category().message(why));
     return listener.error();
   }
   entrance.lock.emplace(std::move(lock).value());
@@ -236,7 +241,8 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
   auto counters = shm::CountersWriter::create(
       shm::CountersOptions{.broker = options.name, .broker_epoch = epoch, .group = entrance.group});
   if (!counters) {
-    reason = "cannot create the counters segment in /dev/shm";
+    reason = "cannot create the counters segment in /dev/shm: " +
+             std::generic_category().message(counters.error().os_errno);
     return counters.error();
   }
   const bool seq_cst_wakes =
@@ -263,6 +269,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
                   .report_fd = bells.report_fd.get()},
                  DataCounters::add_to(counters.value()),
                  shm::Idler(shm::idle_budget(options.idle, cores_at_hand(options), kSpinners)));
+  log(LogLevel::info, std::string("clock source=") + (data.reads_tsc() ? "tsc" : "system"));
   SessionBoard board;
   std::optional<DataLoan> loan;
   if (shares_data_thread(options)) {

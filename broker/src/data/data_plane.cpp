@@ -60,6 +60,7 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
     : options_(options),
       links_(links),
       counters_(counters),
+      clock_(options.clock),
       idler_(idler),
       plugin_(
           options.plugins.policy != nullptr

@@ -76,6 +76,8 @@ class DataPlane {
 
   /// The clock's helper side: another thread calls it about once a second.
   void sync_clock() noexcept { (void)clock_.sync(); }
+  /// Constant. Any thread.
+  [[nodiscard]] bool reads_tsc() const noexcept { return clock_.from_tsc(); }
   /// Wrong answers of the policy plugin so far. Any thread.
   [[nodiscard]] std::uint64_t policy_faults() const noexcept {
     return counters_.policy_faults->get();

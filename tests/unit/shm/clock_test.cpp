@@ -93,5 +93,18 @@ TEST(TscClock, IsCloseToTheSteadyClockAfterASync) {
   EXPECT_LE(now, after + kSlackNs);
 }
 
+TEST(TscClock, ToldToDoWithoutTheCounterItReadsTheSystemsClock) {
+  TscClock clock(ClockSource::system);
+  EXPECT_FALSE(clock.from_tsc());
+  EXPECT_FALSE(clock.sync());
+  EXPECT_FALSE(clock.apply());
+  for (int i = 0; i < 1000; ++i) {
+    const std::uint64_t before = steady_now();
+    const std::uint64_t now = clock.now();
+    ASSERT_GE(now, before);
+    ASSERT_LE(now, steady_now());
+  }
+}
+
 }  // namespace
 }  // namespace mserve::shm

@@ -20,6 +20,12 @@ namespace mserve::shm {
   return span_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + span_ns;
 }
 
+/// What a TscClock reads.
+enum class ClockSource : std::uint8_t {
+  automatic,  ///< The time-stamp counter where it is fit for it.
+  system,     ///< clock_gettime, whatever the machine has.
+};
+
 // CLOCK_MONOTONIC nanoseconds computed from the time-stamp counter.
 //   Roles     one *owner* thread calls now() and apply(); one helper thread at a time calls sync()
 //   Progress  now() and apply() wait-free, no system call while from_tsc(); sync() makes some
@@ -31,11 +37,16 @@ namespace mserve::shm {
 //   Trust     no other process is involved
 class TscClock {
  public:
+  static constexpr std::uint64_t kCalibrateNs = 2'000'000;
+
   /// Calibrates: sleeps for `calibrate_ns` if the counter is usable (invariant, and the kernel's
   /// own clock source), else falls back to clock_gettime and returns at once.
   /// @param calibrate_ns  longer is more exact: about 20 ppm of drift at 2 ms, until the first
   /// sync().
-  explicit TscClock(std::uint64_t calibrate_ns = 2'000'000) noexcept;
+  explicit TscClock(std::uint64_t calibrate_ns = kCalibrateNs) noexcept
+      : TscClock(ClockSource::automatic, calibrate_ns) {}
+  /// @param source  `system` to do without the counter.
+  explicit TscClock(ClockSource source, std::uint64_t calibrate_ns = kCalibrateNs) noexcept;
   TscClock(const TscClock&) = delete;
   TscClock& operator=(const TscClock&) = delete;
 
