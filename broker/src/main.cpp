@@ -15,6 +15,7 @@
 #include "control/launch_plan.hpp"
 #include "control/launcher.hpp"
 #include "mserve/shm/directory.hpp"
+#include "mserve/shm/standard_descriptors.hpp"
 #include "options_cli.hpp"
 
 namespace {
@@ -61,6 +62,8 @@ int run(int argc, char** argv) {
   // A log, or a --ready-fd, that nobody reads any more ends no broker. The launcher keeps the
   // default for servants.
   (void)std::signal(SIGPIPE, SIG_IGN);
+  // A peer may name this process as the one to be told of its own socket (F_SETOWN, O_ASYNC).
+  (void)std::signal(SIGIO, SIG_IGN);
   std::string reason;
   const mserve::Error error = mserve::broker::run_broker(
       options, std::move(launcher), [&] { return mserve::broker::reload(argc, argv, line); },
@@ -76,6 +79,9 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!mserve::shm::hold_standard_descriptors()) {
+    return 1;
+  }
   try {
     return run(argc, argv);
   } catch (const std::exception& e) {

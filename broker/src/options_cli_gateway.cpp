@@ -86,6 +86,10 @@ void add_gateway(CLI::App& app, BrokerOptions& all) {
                "A connection whose peer acknowledges nothing, or has had no room for answers, for "
                "this long is closed; 0: the system's rule",
                "10s");
+  add_duration(app, "--tcp-keepalive", o.tcp_keepalive,
+               "A TCP peer that is silent for this long is asked whether it is there, and given up "
+               "after as long again without an answer; inf: never asked",
+               "60s");
   add_choice<GatewayThread>(
       app, "--gateway-thread", o.thread,
       "Serves kdb+ connections: a thread of its own, or the data thread, which takes fewer "

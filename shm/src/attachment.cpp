@@ -168,7 +168,7 @@ Error map_both(const Welcome& welcome, const ReceivedMessage& received, bool loc
 }
 
 /// Tells the broker that it may seal and waits until it polls.
-Error confirm(int fd, std::uint64_t session, std::uint64_t deadline_ns) {
+Error confirm(int fd, std::uint64_t session, std::uint64_t deadline_ns, std::string* reason) {
   const Mapped mapped{.session = session};
   if (const Error e = send_message(fd, wire_bytes(mapped), {}, deadline_ns); e.code != Errc::ok) {
     return e;
@@ -178,7 +178,12 @@ Error confirm(int fd, std::uint64_t session, std::uint64_t deadline_ns) {
   if (!answer) {
     return answer.error();
   }
-  auto ready = parse_ready(std::span(buffer).first(answer.value().bytes), session);
+  const auto bytes = std::span(buffer).first(answer.value().bytes);
+  if (const auto closing = parse_closing(bytes)) {
+    tell(reason, std::string(text_of(closing.value().reason)));
+    return Error{closing.value().status, 0, "refused by the broker"};
+  }
+  auto ready = parse_ready(bytes, session);
   return ready ? Error{} : ready.error();
 }
 
@@ -220,7 +225,8 @@ Result<Attachment> Attachment::open(const AttachOptions& options, std::string* r
     return e;
   }
   attachment.bind(welcome.value());
-  if (const Error e = confirm(fd, welcome.value().session, deadline_ns); e.code != Errc::ok) {
+  if (const Error e = confirm(fd, welcome.value().session, deadline_ns, reason);
+      e.code != Errc::ok) {
     return e;
   }
   return attachment;

@@ -267,7 +267,11 @@ void NameLock::release() noexcept {
     return;
   }
   if (::getpid() == owner_pid_ && still_named(fd_.get(), lock_path_)) {
-    ::unlink(socket_path_.c_str());
+    struct stat status = {};
+    // Something else may lie there, which is why we could not listen: it is not ours to remove.
+    if (::lstat(socket_path_.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) {
+      ::unlink(socket_path_.c_str());
+    }
     ::unlink(lock_path_.c_str());
   }
   fd_.reset();

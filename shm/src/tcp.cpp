@@ -46,10 +46,12 @@ void set_option(int fd, int level, int option, int value) noexcept {
 
 void set_tcp_options(int fd, const TcpPatience& patience) noexcept {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, patience.idle_s);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, patience.every_s);
-  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, patience.probes);
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, patience.idle_s > 0 ? 1 : 0);
+  if (patience.idle_s > 0) {
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, patience.idle_s);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, patience.every_s);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, patience.probes);
+  }
   if (patience.user_timeout_ms > 0) {
     set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, patience.user_timeout_ms);
   }

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstring>
+#include <deque>
 #include <random>
 
 #include "hostile/bystander.hpp"
@@ -140,6 +141,20 @@ TEST(HostileRendezvous, DescriptorsSentWithTheHelloAreClosed) {
   others.expect_unharmed();
 }
 
+/// Why a handshake ended that had its Welcome already.
+Errc closed_with(const shm::UniqueFd& socket) {
+  std::array<std::byte, shm::kWireBytesMax> buffer;
+  const auto last = shm::receive_message(socket.get(), buffer, 2, watchdog());
+  if (!last) {
+    return last.error().code;
+  }
+  const auto closing = shm::parse_closing(std::span(buffer).first(last.value().bytes));
+  EXPECT_TRUE(closing);
+  EXPECT_EQ(shm::receive_message(socket.get(), buffer, 2, watchdog()).error().code,
+            Errc::disconnected);
+  return closing ? closing.value().status : Errc::internal;
+}
+
 TEST(HostileRendezvous, HelloTwiceIsRefused) {
   Bystander others;
   {
@@ -149,8 +164,7 @@ TEST(HostileRendezvous, HelloTwiceIsRefused) {
     (void)shm::send_message(socket.get(), shm::wire_bytes(hello), {}, watchdog());
     std::array<std::byte, shm::kWireBytesMax> buffer;
     EXPECT_TRUE(shm::receive_message(socket.get(), buffer, 2, watchdog()));  // the welcome
-    const auto second = shm::receive_message(socket.get(), buffer, 2, watchdog());
-    EXPECT_EQ(second.error().code, Errc::disconnected);
+    EXPECT_EQ(closed_with(socket), Errc::protocol);
   }
   others.expect_unharmed();
 }
@@ -165,8 +179,7 @@ TEST(HostileRendezvous, MappedOfAnotherSessionIsRefused) {
     EXPECT_TRUE(shm::receive_message(socket.get(), buffer, 2, watchdog()));
     const shm::Mapped mapped{.session = 0x1'0000'0001};
     (void)shm::send_message(socket.get(), shm::wire_bytes(mapped), {}, watchdog());
-    EXPECT_EQ(shm::receive_message(socket.get(), buffer, 2, watchdog()).error().code,
-              Errc::disconnected);
+    EXPECT_EQ(closed_with(socket), Errc::protocol);
   }
   others.expect_unharmed();
 }
@@ -202,7 +215,20 @@ TEST(HostileRendezvous, ManyConnectionsThatSayNothingAreBoundedAndOthersStillAtt
   others.expect_unharmed();
 }
 
-TEST(HostileRendezvous, MoreHandshakesThanTheBrokerTakesAreToldBusy) {
+/// What a peer that said nothing was told.
+Errc told(const shm::UniqueFd& socket) {
+  std::array<std::byte, shm::kWireBytesMax> buffer;
+  const auto answer = shm::receive_message(socket.get(), buffer, 2, watchdog());
+  if (!answer) {
+    return answer.error().code;
+  }
+  const auto welcome =
+      shm::parse_welcome(std::span(buffer).first(answer.value().bytes), shm::Role::client);
+  EXPECT_TRUE(welcome);
+  return welcome ? welcome.value().status : Errc::internal;
+}
+
+TEST(HostileRendezvous, WithTooManyHandshakesTheOldestIsToldBusyAndNotWhoeverComes) {
   Bystander others;
   {
     std::vector<shm::UniqueFd> silent;
@@ -210,16 +236,79 @@ TEST(HostileRendezvous, MoreHandshakesThanTheBrokerTakesAreToldBusy) {
       silent.push_back(connect_to(others.broker()));
     }
     (void)wait_until([&] { return others.broker().descriptors() > 256; }, "all to be accepted");
-    const shm::UniqueFd one_more = connect_to(others.broker());
-    std::array<std::byte, shm::kWireBytesMax> buffer;
-    const auto answer = shm::receive_message(one_more.get(), buffer, 2, watchdog());
-    ASSERT_TRUE(answer);
-    const auto welcome =
-        shm::parse_welcome(std::span(buffer).first(answer.value().bytes), shm::Role::client);
-    ASSERT_TRUE(welcome);
-    EXPECT_EQ(welcome.value().status, Errc::busy);
+    Client another = others.broker().client();
+    expect_echo(another, pattern(100));
+    EXPECT_EQ(told(silent.front()), Errc::busy);
     expect_echo(others.client(), pattern(100));
   }
+  others.expect_unharmed();
+}
+
+/// The log's lines with `text`, and what was swallowed of such.
+struct Lines {
+  std::size_t written = 0;
+  std::size_t swallowed = 0;
+};
+Lines lines_of(const Broker& broker, const std::string& text, const std::string& kind) {
+  Lines lines;
+  for (const std::string& line : broker.log_lines(text)) {
+    ++lines.written;
+    lines.swallowed += std::stoul("0" + field_of(line, "swallowed"));
+  }
+  for (const std::string& line : broker.log_lines("swallowed kind=\"" + kind)) {
+    lines.swallowed += std::stoul("0" + field_of(line, "lines"));
+  }
+  return lines;
+}
+
+TEST(HostileRendezvous, TenThousandThatSayNothingKeepNobodyOutAndDoNotFloodTheLog) {
+  constexpr std::size_t kAll = 10'000;
+  constexpr std::size_t kHeld = 600;
+  Bystander others;
+  const Broker& broker = others.broker();
+  {
+    std::deque<shm::UniqueFd> silent;
+    for (std::size_t i = 1; i <= kAll; ++i) {
+      silent.push_back(connect_to(broker));
+      if (silent.size() > kHeld) {
+        silent.pop_front();
+      }
+      if (i % 1000 == 0) {
+        Client another = broker.client();
+        expect_echo(another, pattern(10));
+        EXPECT_LT(broker.descriptors(), 400U);
+      }
+    }
+  }
+  others.expect_unharmed();
+  // Those that hung up by themselves are no lines.
+  const std::string text = "too many handshakes";
+  EXPECT_TRUE(wait_until(
+      [&] {
+        const Lines lines = lines_of(broker, text, "refused: busy");
+        return lines.written + lines.swallowed > kHeld - 256;
+      },
+      "those that were turned away to be counted"));
+  EXPECT_LT(lines_of(broker, text, "refused: busy").written, kAll / 10);
+}
+
+TEST(HostileRendezvous, AFloodOfOneKindOfNonsenseHidesNoOtherInTheLog) {
+  constexpr std::size_t kFlood = 1000;
+  Bystander others;
+  const Broker& broker = others.broker();
+  for (std::size_t i = 0; i < kFlood; ++i) {
+    EXPECT_EQ(say(broker, pattern(20)), Errc::protocol);
+  }
+  EXPECT_EQ(say_hello(broker, [](shm::Hello& h) { h.protocol_major = 2; }), Errc::version_mismatch);
+  (void)broker.wait_for_log("version mismatch");
+  const std::string kind = "refused: protocol violation";
+  EXPECT_TRUE(wait_until(
+      [&] {
+        const Lines lines = lines_of(broker, "does not follow the protocol", kind);
+        return lines.written + lines.swallowed == kFlood;
+      },
+      "every refusal to be counted"));
+  EXPECT_LT(lines_of(broker, "does not follow the protocol", kind).written, kFlood / 2);
   others.expect_unharmed();
 }
 

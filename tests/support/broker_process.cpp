@@ -145,7 +145,8 @@ void Broker::start() {
                            .stdout_path = dir_.file("broker.out"),
                            .stderr_path = dir_.file("broker.log"),
                            .inherit_fd = ends[1],
-                           .core = setup_.core});
+                           .core = setup_.core,
+                           .prepare = setup_.prepare});
   writing.reset();
   ASSERT_TRUE(read_ready(reading.get())) << log();
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,6 +23,7 @@ struct BrokerSetup {
   int core = -1;  ///< The only core it may use, its servants too; -1: all.
   std::map<std::string, std::string> env{};  ///< Beside the test's own.
   bool gateway = false;  ///< Listens for kdb+ clients at a free port, and in its directory.
+  std::function<void()> prepare{};  ///< Spawn::prepare of it.
 };
 
 /// A real mserve-broker in a directory and under a name of its own, so that tests may run side by

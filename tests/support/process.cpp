@@ -74,6 +74,9 @@ void redirect(const char* path, int flags, int to) {
     CPU_SET(static_cast<std::size_t>(spawn.core), &set);
     (void)sched_setaffinity(0, sizeof(set), &set);
   }
+  if (spawn.prepare) {
+    spawn.prepare();
+  }
   environ = const_cast<char**>(env);
   execvp(argv[0], argv);
   _exit(127);

@@ -21,6 +21,8 @@ struct Spawn {
   std::string stderr_path{};
   int inherit_fd = -1;  ///< The one descriptor beside 0, 1 and 2 it keeps.
   int core = -1;        ///< The only core it may use; -1: ours.
+  /// Run in the child last of all before the program: only calls that are safe after a fork.
+  std::function<void()> prepare{};
 };
 
 /// A child process, killed by its pid at the latest when this ends; it also dies with the test.

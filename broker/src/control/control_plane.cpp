@@ -297,6 +297,8 @@ void ControlPlane::tick() {
   const std::uint64_t now = shm::steady_now();
   tick_at_ = now + kTick;
   expire_handshakes();
+  refusals_.tell_swallowed(now);
+  spare_.take_back();
   if (listener_rests_ && listener_) {
     listener_rests_ = false;
     watch(listener_.get(), Tag::listener, 0, EPOLLIN);

@@ -17,6 +17,7 @@
 #include "control/servant_target.hpp"
 #include "control/service_manager.hpp"
 #include "control/session_maker.hpp"
+#include "control/spare_descriptor.hpp"
 #include "data/data_plane.hpp"
 #include "gateway/admin_view.hpp"
 #include "mserve/shm/directory.hpp"
@@ -118,10 +119,15 @@ class ControlPlane {
   void watch(int fd, Tag tag, std::uint32_t number, std::uint32_t events);
   void unwatch(int fd);
   void accept_all();
+  [[nodiscard]] Error turn_away();
+  void admit(shm::UniqueFd socket);
+  void make_room_for_handshake();
   void read_handshake(std::uint32_t key);
+  void read_message(std::uint32_t key, Handshake& handshake);
   [[nodiscard]] bool take_hello(Handshake& handshake, std::span<const std::byte> bytes);
   void take_mapped(std::uint32_t key, std::span<const std::byte> bytes);
   void refuse(int socket, const SessionMaker::Refusal& refusal, const shm::Credentials& who);
+  void fail_handshake(std::uint32_t key, const Error& error);
   void drop_handshake(std::uint32_t key);
   void expire_handshakes();
   void peer_gone(std::uint32_t number);
@@ -228,7 +234,8 @@ class ControlPlane {
   ServiceManager manager_;
   std::uint32_t beats_sent_ = 0;
   Nanos beat_at_ = 0;
-  LogLimiter refusals_;
+  KindLimiter refusals_;
+  SpareDescriptor spare_;
 };
 
 }  // namespace mserve::broker

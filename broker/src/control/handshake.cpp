@@ -2,7 +2,11 @@
 // The control plane's side of shm/README.md section 1: strangers in, sessions out.
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
+#include <new>
+#include <utility>
 
 #include "control/control_plane.hpp"
 #include "gateway/query_log.hpp"
@@ -16,42 +20,101 @@ constexpr std::uint64_t kHandshakeNs = 5'000'000'000;
 constexpr std::size_t kHandshakesMax = 256;
 constexpr int kAcceptsPerRound = 64;
 
+/// Without its pidfd a peer that a forked child outlives would never be seen to die. A kernel that
+/// has none, or forbids it, leaves the socket alone to tell.
+Error watch_process(Session& session) {
+  auto pidfd = shm::open_pidfd(session.pid);
+  if (pidfd) {
+    session.pidfd = std::move(pidfd).value();
+    return {};
+  }
+  const int why = pidfd.error().os_errno;
+  const bool exhausted = why == EMFILE || why == ENFILE || why == ENOMEM;
+  return exhausted ? Error{Errc::no_memory, why, "pidfd_open"} : Error{};
+}
+
 }  // namespace
 
 void ControlPlane::accept_all() {
   for (int i = 0; i < kAcceptsPerRound; ++i) {
     auto accepted = shm::accept_from(listener_.get());
-    if (!accepted) {
-      if (accepted.error().code != Errc::empty) {
-        unwatch(
-            listener_.get());  // readable all the time, and nothing to be done before the next tick
-        listener_rests_ = true;
-        refusals_.log(
-            LogLevel::warning, shm::steady_now(),
-            std::string("accept_failed reason=\"") + advice(accepted.error().code) + "\"");
-      }
-      return;
-    }
-    shm::UniqueFd socket = std::move(accepted).value();
-    const auto who = shm::peer_credentials(socket.get());
-    if (!who) {
-      refuse(socket.get(),
-             {Errc::access, "your process cannot be seen from here: another PID namespace"}, {});
+    if (accepted) {
+      admit(std::move(accepted).value());
       continue;
     }
-    if (const auto reason = ring_access_.refuse(socket.get(), who.value())) {
-      refuse(socket.get(), {Errc::access, *reason}, who.value());
-    } else if (handshakes_.size() >= kHandshakesMax) {
-      refuse(socket.get(), {Errc::busy, "too many handshakes at once; try again"}, who.value());
-    } else {
-      const std::uint32_t key = next_handshake_++;
-      watch(socket.get(), Tag::handshake, key, EPOLLIN);
-      Handshake& handshake = handshakes_[key];
-      handshake.socket = std::move(socket);
-      handshake.who = who.value();
-      handshake.deadline = shm::steady_now() + kHandshakeNs;
+    Error error = accepted.error();
+    if (error.os_errno == EMFILE) {
+      error = turn_away();
     }
+    if (error.code == Errc::ok) {
+      continue;
+    }
+    if (error.code != Errc::empty) {
+      // Readable all the time, and nothing to be done before the next tick.
+      unwatch(listener_.get());
+      listener_rests_ = true;
+      refusals_.log("accept_failed", LogLevel::warning, shm::steady_now(),
+                    "accept_failed reason=\"" + SessionMaker::why(error) + "\"");
+    }
+    return;
   }
+}
+
+/// Out of descriptors: whoever waits is told, instead of waiting until its own patience ends.
+/// @return `empty` when nobody waits after all: the kernel looks for a descriptor first.
+Error ControlPlane::turn_away() {
+  const Error none{Errc::no_memory, EMFILE, "accept"};
+  if (!spare_.give_up()) {
+    return none;
+  }
+  auto accepted = shm::accept_from(listener_.get());
+  if (accepted) {
+    const int socket = accepted.value().get();
+    const auto who = shm::peer_credentials(socket);
+    refuse(socket, {none.code, SessionMaker::why(none)}, who ? who.value() : shm::Credentials{});
+    accepted.value().reset();
+  }
+  spare_.take_back();
+  return accepted ? Error{} : accepted.error();
+}
+
+void ControlPlane::admit(shm::UniqueFd socket) {
+  const auto who = shm::peer_credentials(socket.get());
+  if (!who) {
+    refuse(socket.get(),
+           {Errc::access, "your process cannot be seen from here: another PID namespace"}, {});
+    return;
+  }
+  if (const auto reason = ring_access_.refuse(socket.get(), who.value())) {
+    refuse(socket.get(), {Errc::access, *reason}, who.value());
+    return;
+  }
+  make_room_for_handshake();
+  const std::uint32_t key = next_handshake_++;
+  watch(socket.get(), Tag::handshake, key, EPOLLIN);
+  Handshake& handshake = handshakes_[key];
+  handshake.socket = std::move(socket);
+  handshake.who = who.value();
+  handshake.deadline = shm::steady_now() + kHandshakeNs;
+}
+
+/// With too many at once the oldest goes, not whoever comes: a peer speaks as soon as it is
+/// connected, so those that were silent for the longest mean nothing, or no good.
+void ControlPlane::make_room_for_handshake() {
+  if (handshakes_.size() < kHandshakesMax) {
+    return;
+  }
+  const auto oldest =
+      std::min_element(handshakes_.begin(), handshakes_.end(), [](const auto& a, const auto& b) {
+        return std::pair(static_cast<bool>(a.second.draft.session), a.first) <
+               std::pair(static_cast<bool>(b.second.draft.session), b.first);
+      });
+  const std::uint32_t key = oldest->first;
+  if (!oldest->second.draft.session) {  // else its Welcome is on the way already
+    refuse(oldest->second.fd(), {Errc::busy, "too many handshakes at once; try again"},
+           oldest->second.who);
+  }
+  drop_handshake(key);
 }
 
 void ControlPlane::read_handshake(std::uint32_t key) {
@@ -59,7 +122,14 @@ void ControlPlane::read_handshake(std::uint32_t key) {
   if (found == handshakes_.end()) {
     return;
   }
-  Handshake& handshake = found->second;
+  try {
+    read_message(key, found->second);
+  } catch (const std::bad_alloc&) {
+    fail_handshake(key, {Errc::no_memory, ENOMEM, "handshake"});
+  }
+}
+
+void ControlPlane::read_message(std::uint32_t key, Handshake& handshake) {
   std::array<std::byte, shm::kWireBytesMax> buffer;
   auto received = shm::receive_message(handshake.fd(), buffer, 0, 0);
   if (!received) {
@@ -126,19 +196,17 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
   Session& session = *handshake.draft.session;
   const std::uint64_t wire = SessionMaker::wire_number(session);
   const auto mapped = shm::parse_mapped(bytes, wire);
-  const Error error = mapped ? maker_.complete(handshake.draft) : mapped.error();
-  auto pidfd = shm::open_pidfd(session.pid);
-  if (pidfd) {
-    session.pidfd = std::move(pidfd).value();
+  Error error = mapped ? maker_.complete(handshake.draft) : mapped.error();
+  if (error.code == Errc::ok) {
+    error = watch_process(session);
   }
   const shm::Ready ready{.session = wire};
   // The socket after the pidfd: while it still takes bytes, the pid was not reused in between.
-  if (error.code != Errc::ok ||
-      shm::send_message(session.socket.get(), shm::wire_bytes(ready), {}, 0).code != Errc::ok) {
-    refusals_.log(LogLevel::warning, shm::steady_now(),
-                  "handshake_failed " + std::string(to_string(error.code)) +
-                      " pid=" + std::to_string(session.pid));
-    drop_handshake(key);
+  if (error.code == Errc::ok) {
+    error = shm::send_message(session.socket.get(), shm::wire_bytes(ready), {}, 0);
+  }
+  if (error.code != Errc::ok) {
+    fail_handshake(key, error);
     return;
   }
   std::unique_ptr<Session> owned = std::move(handshake.draft.session);
@@ -157,11 +225,6 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
   log(LogLevel::info, std::string("attached ") + (session.is_servant() ? "servant=" : "client=") +
                           session.name + " session=" + std::to_string(number + 1) + " pid=" +
                           std::to_string(session.pid) + (session.remote ? " tier=1" : ""));
-  if (session.own.lock_errno() != 0 || session.peer.lock_errno() != 0) {
-    refusals_.log(
-        LogLevel::warning, shm::steady_now(),
-        "memory_not_locked session=" + std::to_string(number + 1) + " reason=\"raise ulimit -l\"");
-  }
   const bool servant = session.is_servant();
   if (!session.is_gateway()) {
     links_.board->attached({.number = number + 1,
@@ -191,10 +254,28 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
 
 void ControlPlane::refuse(int socket, const SessionMaker::Refusal& refusal,
                           const shm::Credentials& who) {
-  refusals_.log(LogLevel::warning, shm::steady_now(),
+  refusals_.log(std::string("refused: ") + to_string(refusal.code), LogLevel::warning,
+                shm::steady_now(),
                 "refused pid=" + std::to_string(who.pid) + " uid=" + std::to_string(who.uid) +
                     " reason=\"" + to_string(refusal.code) + ": " + refusal.reason + "\"");
   maker_.refuse(socket, refusal);
+}
+
+/// After Welcome there is only one word for a session that does not come to be.
+void ControlPlane::fail_handshake(std::uint32_t key, const Error& error) {
+  const auto found = handshakes_.find(key);
+  if (found == handshakes_.end()) {
+    return;
+  }
+  const std::string reason = SessionMaker::why(error);
+  refusals_.log("handshake_failed", LogLevel::warning, shm::steady_now(),
+                "handshake_failed pid=" + std::to_string(found->second.who.pid) + " reason=\"" +
+                    to_string(error.code) + ": " + reason + "\"");
+  shm::Closing closing;
+  closing.status = error.code;
+  shm::set_reason(closing.reason, reason);
+  (void)shm::send_message(found->second.fd(), shm::wire_bytes(closing), {}, 0);
+  drop_handshake(key);
 }
 
 void ControlPlane::drop_handshake(std::uint32_t key) {
@@ -212,7 +293,7 @@ void ControlPlane::expire_handshakes() {
     const bool late = it->second.deadline <= now;
     ++it;
     if (late) {
-      refusals_.log(LogLevel::warning, now, "handshake_timeout");
+      refusals_.log("handshake_timeout", LogLevel::warning, now, "handshake_timeout");
       drop_handshake(key);
     }
   }

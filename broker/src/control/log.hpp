@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -15,19 +16,38 @@ enum class LogLevel : std::uint8_t { info, warning, error };
 /// `info`, `warning` or `error`. @return false for anything else; nothing changes.
 bool set_log_level(std::string_view level);
 
-/// Writes one line. Never throws; a full disk or closed stderr loses the line, not the broker.
+/// Writes one line. Never throws and waits for nobody; a full disk, a closed stderr or a reader
+/// that does not read loses the line, not the broker.
 void log(LogLevel level, const std::string& line) noexcept;
 
-/// At most `kPerSecond` lines a second of one kind; what was swallowed is counted in the next line.
+/// Lines of one kind that a peer can cause: some at once, then one a second. What was swallowed is
+/// counted in the next line, or by tell_swallowed().
 class LogLimiter {
  public:
-  static constexpr std::uint32_t kPerSecond = 10;
+  static constexpr std::uint32_t kAtOnce = 10;
   void log(LogLevel level, std::uint64_t now_ns, const std::string& line) noexcept;
+  /// To be called now and then, for the end of a flood has no next line.
+  void tell_swallowed(std::uint64_t now_ns, std::string_view kind) noexcept;
 
  private:
-  std::uint64_t second_ = 0;
-  std::uint32_t count_ = 0;
+  [[nodiscard]] bool may(std::uint64_t now_ns) noexcept;
+
+  std::uint64_t refilled_ns_ = 0;
+  std::uint32_t left_ = kAtOnce;
   std::uint64_t swallowed_ = 0;
+};
+
+/// The same for several kinds of lines: a flood of one kind hides no other.
+class KindLimiter {
+ public:
+  static constexpr std::size_t kKindsMax = 64;
+  /// @param kind  what they have in common: an event, a reason. Beyond kKindsMax all are one kind.
+  void log(std::string_view kind, LogLevel level, std::uint64_t now_ns,
+           const std::string& line) noexcept;
+  void tell_swallowed(std::uint64_t now_ns) noexcept;
+
+ private:
+  std::map<std::string, LogLimiter, std::less<>> kinds_;
 };
 
 }  // namespace mserve::broker

@@ -26,7 +26,7 @@ constexpr std::size_t kOperationsMax = 64;
 void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte> bytes) {
   const int socket = handshake.fd();
   const auto refuse_it = [&](Errc code, const std::string& reason) {
-    refusals_.log(LogLevel::warning, shm::steady_now(),
+    refusals_.log("control_refused", LogLevel::warning, shm::steady_now(),
                   "control_refused pid=" + std::to_string(handshake.who.pid) +
                       " uid=" + std::to_string(handshake.who.uid) + " reason=\"" + to_string(code) +
                       ": " + reason + "\"");

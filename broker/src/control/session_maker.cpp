@@ -6,6 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cerrno>
+#include <new>
+#include <string_view>
+#include <system_error>
 
 #include "control/servant_tags.hpp"
 #include "data/request_table.hpp"
@@ -31,6 +35,15 @@ shm::RingMemory ring_memory(const shm::Mapping& producer, const shm::Mapping& co
 
 std::string mebibytes(std::uint64_t bytes) {
   return std::to_string(bytes >> 20) + " MiB";
+}
+
+constexpr std::string_view kNotLocked = "lock segment";
+
+/// Whoever asks for --lock-memory wants no session that the kernel may swap out.
+Error locked(const shm::Mapping& mapping) noexcept {
+  return mapping.lock_errno() == 0
+             ? Error{}
+             : Error{Errc::no_memory, mapping.lock_errno(), kNotLocked.data()};
 }
 
 }  // namespace
@@ -105,6 +118,7 @@ void SessionMaker::fill(Session& session, const shm::Hello& hello, const shm::Cr
   session.pid = who.pid;
   session.uid = who.uid;
   session.shared_bytes = shape.bytes();
+  shared_bytes_ += session.shared_bytes;
   session.window_bytes = shape.window_bytes;
   session.running.reserve(session.credit);
   session.undelivered.reserve(session.credit);
@@ -115,7 +129,6 @@ void SessionMaker::fill(Session& session, const shm::Hello& hello, const shm::Cr
     session.origins.untold.reserve(options_.max_connections);
   }
   session.flows.reserve(gateway ? options_.max_connections : servant ? 0 : kFlowsPerClient);
-  shared_bytes_ += session.shared_bytes;
 }
 
 bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
@@ -129,66 +142,90 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
     refusal = {Errc::invalid, "tag weight: a whole number from 1 to 1000"};
     return false;
   }
-  const Shape shape = shape_for(hello);
-  const std::uint32_t ring = shape.ring;
-  const std::uint32_t control = shape.control;
-  if (shared_bytes_ + shape.bytes() > options_.max_shared_bytes) {
+  if (shared_bytes_ + shape_for(hello).bytes() > options_.max_shared_bytes) {
     refusal = {Errc::no_memory, "--max-shared-bytes (" + mebibytes(options_.max_shared_bytes) +
                                     ") is reached; raise it or detach other peers"};
     return false;
   }
+  try {
+    return make(hello, who, socket, draft, refusal);
+  } catch (const std::bad_alloc&) {
+    if (draft.session) {
+      release(*draft.session);
+      draft = {};
+    }
+    const Error none{Errc::no_memory, ENOMEM, "session"};
+    refusal = {none.code, why(none)};
+    return false;
+  }
+}
+
+bool SessionMaker::make(const shm::Hello& hello, const shm::Credentials& who, shm::UniqueFd& socket,
+                        Draft& draft, Refusal& refusal) {
   auto session = std::make_unique<Session>();
+  session->role = hello.role;
   if (!take_number(session->number)) {
     refusal = {Errc::no_memory, "--max-sessions (" + std::to_string(options_.max_sessions) +
                                     ") is reached; raise it or detach other peers"};
     return false;
   }
-  if (servant && options_.classes_max() > 1) {
-    const auto entered = classes_.enter(shm::text_of(hello.tags));
-    if (!entered) {
-      number_used_[session->number] = false;
-      refusal = {Errc::no_memory,
-                 "servants of 64 different sets of tags are attached; no more fit"};
-      return false;
-    }
-    session->pool = entered->pool;
-    draft.define = entered->define;
-  }
-  fill(*session, hello, who, shape);
-
-  shm::Segment own;
-  shm::Segment peer;
-  Error error = make_segments(*session, ring, control, own, peer);
-  if (error.code != Errc::ok) {
-    release(*session);
-    refusal = {error.code, std::string("segments: ") + error.where};
+  draft.session = std::move(session);  // from here on it can be released
+  if (!take_pool(hello, draft)) {
+    number_used_[draft.session->number] = false;
+    draft = {};
+    refusal = {Errc::no_memory, "servants of 64 different sets of tags are attached; no more fit"};
     return false;
   }
+  const Shape shape = shape_for(hello);
+  fill(*draft.session, hello, who, shape);
+  if (const Error e = greet(hello, shape, socket.get(), draft); e.code != Errc::ok) {
+    release(*draft.session);
+    draft = {};
+    refusal = {e.code, why(e)};
+    return false;
+  }
+  draft.session->socket = std::move(socket);
+  return true;
+}
+
+/// A servant's, if there are any. @return false: no more fit.
+bool SessionMaker::take_pool(const shm::Hello& hello, Draft& draft) {
+  if (hello.role != shm::Role::servant || options_.classes_max() <= 1) {
+    return true;
+  }
+  const auto entered = classes_.enter(shm::text_of(hello.tags));
+  if (entered) {
+    draft.session->pool = entered->pool;
+    draft.define = entered->define;
+  }
+  return entered.has_value();
+}
+
+/// Makes the segments and sends the Welcome with them.
+Error SessionMaker::greet(const shm::Hello& hello, const Shape& shape, int socket, Draft& draft) {
+  Session& session = *draft.session;
+  const bool servant = session.is_servant();
+  shm::Segment own;
+  if (const Error e = make_segments(session, shape.ring, shape.control, own, draft.peer_segment);
+      e.code != Errc::ok) {
+    return e;
+  }
   shm::Welcome w = base_welcome();
-  w.session = wire_number(*session);
-  w.ring_start = shm::ring_start(session->number);
+  w.session = wire_number(session);
+  w.ring_start = shm::ring_start(session.number);
   w.window_bytes = shape.window_bytes;
-  w.to_peer_ring_bytes = w.to_broker_ring_bytes = ring;
-  w.control_bytes = control;
+  w.to_peer_ring_bytes = w.to_broker_ring_bytes = shape.ring;
+  w.control_bytes = shape.control;
   // What a gateway sends must fit the ring of any servant.
-  w.frame_bytes_max = shm::frame_bytes_max(std::min(ring, options_.servant_ring));
-  w.credit = servant ? session->credit : 0;
-  w.servant = servant ? session->number + 1 : 0;
+  w.frame_bytes_max = shm::frame_bytes_max(std::min(shape.ring, options_.servant_ring));
+  w.credit = servant ? session.credit : 0;
+  w.servant = servant ? session.number + 1 : 0;
   constexpr std::uint16_t kKnowsFlags = 2;
   if (classes_.any_rules() && hello.protocol_minor >= kKnowsFlags) {
     w.flags = shm::kWelcomePlacement;
   }
-  const std::array<int, 2> fds{own.fd(), peer.fd()};
-  error = shm::send_message(socket.get(), shm::wire_bytes(w), fds, 0);
-  if (error.code != Errc::ok) {
-    release(*session);
-    refusal = {error.code, "welcome could not be sent"};
-    return false;
-  }
-  session->socket = std::move(socket);
-  draft.session = std::move(session);
-  draft.peer_segment = std::move(peer);
-  return true;
+  const std::array<int, 2> fds{own.fd(), draft.peer_segment.fd()};
+  return shm::send_message(socket, shm::wire_bytes(w), fds, 0);
 }
 
 Error SessionMaker::make_segments(Session& session, std::uint32_t ring, std::uint32_t control,
@@ -216,6 +253,9 @@ Error SessionMaker::make_segments(Session& session, std::uint32_t ring, std::uin
     return mapping.error();
   }
   session.own = std::move(mapping).value();
+  if (const Error e = locked(session.own); e.code != Errc::ok) {
+    return e;
+  }
   const std::uint64_t start = shm::ring_start(session.number);
   shm::SegmentFront& front = *session.own.front();
   front.consumer_pos.store(start, std::memory_order_relaxed);          // before Welcome
@@ -237,6 +277,9 @@ Error SessionMaker::complete(Draft& draft) {
   }
   session.peer = std::move(mapping).value();
   draft.peer_segment = shm::Segment{};
+  if (const Error e = locked(session.peer); e.code != Errc::ok) {
+    return e;
+  }
   // Sizes are ours, not read back from the segment.
   const auto ring = static_cast<std::uint32_t>(session.own.size() - shm::kSegmentDataOffset);
   const auto control = static_cast<std::uint32_t>(bytes - shm::segment_bytes(ring, 0));
@@ -260,6 +303,28 @@ void SessionMaker::welcome_observer(int socket) {
   const shm::Ready ready{.session = w.session};
   if (shm::send_message(socket, shm::wire_bytes(w), {}, 0).code == Errc::ok) {
     (void)shm::send_message(socket, shm::wire_bytes(ready), {}, 0);
+  }
+}
+
+std::string SessionMaker::why(const Error& error) {
+  const std::string at = std::string(error.where) + ": ";
+  if (error.where == kNotLocked) {
+    return at + "raise ulimit -l (LimitMEMLOCK in the broker's unit), or leave --lock-memory out";
+  }
+  switch (error.os_errno) {
+    case 0:
+      return error.where;
+    case EMFILE:
+    case ENFILE:
+      return at +
+             "the broker has no descriptors left; raise ulimit -n (LimitNOFILE in its unit) or "
+             "detach other peers";
+    case ENOMEM:
+      return at +
+             "the broker has no memory left; raise its limit (ulimit -v, MemoryMax in its unit) or "
+             "detach other peers";
+    default:
+      return at + std::generic_category().message(error.os_errno);
   }
 }
 

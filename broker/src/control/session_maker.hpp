@@ -49,6 +49,9 @@ class SessionMaker {
   /// Sends a Welcome that says no.
   void refuse(int socket, const Refusal& refusal);
 
+  /// Why a session did not come to be, and what to do about it.
+  [[nodiscard]] static std::string why(const Error& error);
+
   /// Gives the number and the bytes of a session back; it is unmapped when `session` dies.
   void release(const Session& session);
 
@@ -72,6 +75,10 @@ class SessionMaker {
   [[nodiscard]] Shape shape_for(const shm::Hello& hello) const;
   void fill(Session& session, const shm::Hello& hello, const shm::Credentials& who,
             const Shape& shape);
+  [[nodiscard]] bool make(const shm::Hello& hello, const shm::Credentials& who,
+                          shm::UniqueFd& socket, Draft& draft, Refusal& refusal);
+  [[nodiscard]] bool take_pool(const shm::Hello& hello, Draft& draft);
+  [[nodiscard]] Error greet(const shm::Hello& hello, const Shape& shape, int socket, Draft& draft);
   [[nodiscard]] shm::Welcome base_welcome() const;
   [[nodiscard]] Error make_segments(Session& session, std::uint32_t ring, std::uint32_t control,
                                     shm::Segment& own, shm::Segment& peer) const;

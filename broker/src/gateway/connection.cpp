@@ -76,7 +76,7 @@ void Connection::close(std::string_view reason) {
 void Connection::tell_closing(std::string_view reason) {
   if (!reason.empty()) {
     context_.counters.closed->add();
-    context_.closings.log(LogLevel::warning, context_.now_ns,
+    context_.closings.log(reason, LogLevel::warning, context_.now_ns,
                           "gateway_closed " + text() + " reason=\"" + std::string(reason) + "\"");
   }
 }
@@ -109,7 +109,17 @@ void Connection::end_input() noexcept {
 }
 
 void Connection::on_hang_up() {
-  close({});
+  int error = 0;
+  socklen_t bytes = sizeof(error);
+  (void)::getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &bytes);
+  close(silence(error));
+}
+
+/// Without a route to it the kernel tells of that instead of the time-out.
+std::string_view Connection::silence(int error) noexcept {
+  return error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH
+             ? "it acknowledged nothing for too long"
+             : "";
 }
 
 void Connection::on_writable() {

@@ -70,6 +70,8 @@ class Connection {
   void abandon();
   /// Close now: it only waits to be destroyed. @param reason  for the log; empty: not worth a line.
   void close(std::string_view reason);
+  /// What a socket's error says of a peer that went without a word; empty when it hung up.
+  [[nodiscard]] static std::string_view silence(int error) noexcept;
 
   // What is wanted next.
   [[nodiscard]] bool closed() const noexcept { return closed_; }

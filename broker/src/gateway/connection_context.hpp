@@ -111,10 +111,18 @@ struct ConnectionContext {
   std::vector<std::byte> message;  ///< A message that is put together to be compressed.
   std::int64_t next_qid = 1;
   std::uint64_t now_ns = 0;  ///< CLOCK_MONOTONIC at the start of this pass.
-  LogLimiter closings;
+  KindLimiter closings;
   LogLimiter oddities;
   LogLimiter denials;
   LogLimiter misroutes;
+
+  /// What the log was spared of is told once it is over.
+  void tell_swallowed() noexcept {
+    closings.tell_swallowed(now_ns);
+    oddities.tell_swallowed(now_ns, "gateway_oddity");
+    denials.tell_swallowed(now_ns, "gateway_denied");
+    misroutes.tell_swallowed(now_ns, "gateway_misrouted");
+  }
 
   /// No other broadcast may begin: the data plane must have heard of the end of the one before.
   [[nodiscard]] bool broadcasts() const noexcept {

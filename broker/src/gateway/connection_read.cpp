@@ -40,7 +40,7 @@ void Connection::on_readable() {
       break;
     } else if (errno != EINTR) {
       if (errno != EAGAIN && errno != EWOULDBLOCK) {
-        close(errno == ETIMEDOUT ? "it acknowledged nothing for too long" : "");
+        close(silence(errno));
       }
       break;
     }

@@ -24,14 +24,25 @@ std::uint64_t key_of(std::uint32_t subject, std::uint32_t index) noexcept {
   return std::uint64_t{subject} << 32 | index;
 }
 
-shm::TcpPatience patience_for(const Peer& peer, std::uint64_t user_timeout_ns) noexcept {
+shm::TcpPatience patience_for(const Peer& peer, const GatewayOptions& options) noexcept {
+  constexpr std::uint64_t kNsPerMs = 1'000'000;
+  constexpr std::uint64_t kNsPerS = 1'000 * kNsPerMs;
+  constexpr int kProbes = 6;
   shm::TcpPatience patience;
   // A shut receive window counts for it too, and a client on this host can only be busy.
-  if (peer.remote && user_timeout_ns != kForever) {
-    constexpr std::uint64_t kNsPerMs = 1'000'000;
+  if (peer.remote && options.tcp_user_timeout != kForever) {
     constexpr std::uint64_t kMsMax = 1U << 30;
-    patience.user_timeout_ms = static_cast<int>(std::min(user_timeout_ns / kNsPerMs, kMsMax));
+    patience.user_timeout_ms =
+        static_cast<int>(std::min(options.tcp_user_timeout / kNsPerMs, kMsMax));
   }
+  if (options.tcp_keepalive == kForever) {
+    patience.idle_s = 0;
+    return patience;
+  }
+  // Asked several times within the second half, since a question may be lost.
+  patience.idle_s = static_cast<int>(options.tcp_keepalive / kNsPerS);
+  patience.every_s = std::max(1, patience.idle_s / kProbes);
+  patience.probes = patience.idle_s / patience.every_s;
   return patience;
 }
 
@@ -73,40 +84,69 @@ void Gateway::Loop::accept_from(std::uint32_t listener) {
     return;
   }
   for (int i = 0; i < kAcceptsPerEvent; ++i) {
-    const int fd = ::accept4(listeners_.sockets()[listener].get(), nullptr, nullptr,
-                             SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-      if (!admit(fd)) {
+    shm::UniqueFd fd;
+    int why = accept_one(listener, fd);
+    if (fd) {
+      if (!admit(std::move(fd))) {
         context_.counters.refused->add();
       }
       continue;
     }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      arrivals_.log(LogLevel::warning, context_.now_ns,
-                    std::string("gateway_accept_failed reason=\"") + std::strerror(errno) + "\"");
+    if (why == EMFILE) {
+      why = turn_away(listener);
+    }
+    if (why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM) {
+      arrivals_.log("gateway_accept_failed", LogLevel::warning, context_.now_ns,
+                    std::string("gateway_accept_failed reason=\"") + std::strerror(why) + "\"");
       accept_paused_ = true;  // the next tick tries again
       return;
     }
-    if (errno != EINTR && errno != ECONNABORTED) {
+    if (why != 0 && why != EINTR && why != ECONNABORTED) {
       break;
     }
   }
   ready_.watch(*listener_watches_[listener], Readiness::What::readable);
 }
 
+/// @return errno when there is none.
+int Gateway::Loop::accept_one(std::uint32_t listener, shm::UniqueFd& fd) const noexcept {
+  fd.reset(::accept4(listeners_.sockets()[listener].get(), nullptr, nullptr,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC));
+  return fd ? 0 : errno;
+}
+
+/// Out of descriptors: a hang-up at once is kinder than a queue that nobody serves.
+/// @return 0 when there was somebody, else errno: EAGAIN when there was nobody after all.
+int Gateway::Loop::turn_away(std::uint32_t listener) {
+  if (!spare_.give_up()) {
+    return EMFILE;
+  }
+  shm::UniqueFd fd;
+  const int why = accept_one(listener, fd);
+  if (fd) {
+    context_.counters.refused->add();
+    arrivals_.log("gateway_refused", LogLevel::warning, context_.now_ns,
+                  "gateway_refused peer=" + Peer::of(fd.get()).text() +
+                      " reason=\"no descriptors left; raise ulimit -n (LimitNOFILE in the unit)\"");
+    fd.reset();
+  }
+  spare_.take_back();
+  return why;
+}
+
 /// Makes a connection of an accepted socket. @return false: it was closed.
-bool Gateway::Loop::admit(int fd) {
+bool Gateway::Loop::admit(shm::UniqueFd accepted) {
   const GatewayOptions& options = setup_.options.gateway;
+  const int fd = accepted.get();
   const Peer peer = Peer::of(fd);
   if (client_count_ >= setup_.options.max_connections) {
-    ::close(fd);
-    arrivals_.log(LogLevel::warning, context_.now_ns,
+    arrivals_.log("gateway_refused", LogLevel::warning, context_.now_ns,
                   "gateway_refused peer=" + peer.text() + " reason=\"--max-connections (" +
                       std::to_string(setup_.options.max_connections) + ") is reached\"");
     return false;
   }
   if (peer.kind != Peer::Kind::unix_socket) {
-    shm::set_tcp_options(fd, patience_for(peer, options.tcp_user_timeout));
+    shm::set_tcp_options(fd, patience_for(peer, options));
   }
   if (free_.empty()) {
     free_.push_back(static_cast<std::uint32_t>(clients_.size()));
@@ -114,7 +154,7 @@ bool Gateway::Loop::admit(int fd) {
   }
   const std::uint32_t index = free_.back();
   Readiness::Handle handle =
-      ready_.add(fd, key_of(static_cast<std::uint32_t>(Subject::client), index));
+      ready_.add(accepted.release(), key_of(static_cast<std::uint32_t>(Subject::client), index));
   if (handle == nullptr) {
     return false;
   }

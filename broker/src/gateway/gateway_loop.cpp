@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "mserve/shm/clock.hpp"
@@ -185,7 +186,7 @@ bool Gateway::Loop::attach() {
   std::string reason;
   auto session = attach_gateway(options, reason);
   if (!session) {
-    arrivals_.log(LogLevel::warning, shm::steady_now(),
+    arrivals_.log("gateway_not_attached", LogLevel::warning, shm::steady_now(),
                   "gateway_not_attached reason=\"" + std::string(to_string(session.error().code)) +
                       ": " + reason + "\"");
     return false;
@@ -332,6 +333,14 @@ bool Gateway::Loop::poll_link() {
   return worked;
 }
 
+/// Who asks for more than there is goes; the others hold what they have.
+void Gateway::Loop::out_of_memory(std::uint32_t index) {
+  if (clients_[index] != nullptr) {
+    clients_[index]->connection.close("the broker has no memory left for it");
+    settle(index);
+  }
+}
+
 /// @return false when nobody waits for it any more.
 bool Gateway::Loop::take_event(const LinkEvent& event) {
   if (event.kind == LinkEvent::Kind::gone) {
@@ -347,12 +356,17 @@ bool Gateway::Loop::take_event(const LinkEvent& event) {
     return false;
   }
   Connection& connection = *pending->owner;
-  if (event.kind == LinkEvent::Kind::window) {
-    connection.on_grant(*pending, event.granted);
-  } else {
-    connection.on_answer(*pending, event);
+  const std::uint32_t index = connection.origin().index;
+  try {
+    if (event.kind == LinkEvent::Kind::window) {
+      connection.on_grant(*pending, event.granted);
+    } else {
+      connection.on_answer(*pending, event);
+    }
+    settle(index);
+  } catch (const std::bad_alloc&) {
+    out_of_memory(index);
   }
-  settle(connection.origin().index);
   return true;
 }
 
@@ -424,7 +438,11 @@ void Gateway::Loop::on_ready(std::uint64_t key, Readiness::What what) {
   const auto index = static_cast<std::uint32_t>(key);
   switch (static_cast<Subject>(key >> 32)) {
     case Subject::client:
-      client_ready(index, what);
+      try {
+        client_ready(index, what);
+      } catch (const std::bad_alloc&) {
+        out_of_memory(index);
+      }
       break;
     case Subject::listener:
       accept_from(index);
@@ -502,6 +520,9 @@ void Gateway::Loop::tick() {
   expire_openings();
   expire_idle();
   context_.queries.purge(context_.now_ns);
+  context_.tell_swallowed();
+  arrivals_.tell_swallowed(context_.now_ns);
+  spare_.take_back();
   if (accept_paused_) {
     accept_paused_ = false;
     for (const Readiness::Handle& listener : listener_watches_) {

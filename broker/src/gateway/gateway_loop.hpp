@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "access/checker.hpp"
+#include "control/spare_descriptor.hpp"
 #include "gateway/connection.hpp"
 #include "gateway/gateway.hpp"
 #include "gateway/gateway_link.hpp"
@@ -111,8 +112,11 @@ class Gateway::Loop final : public GatewayDesk {
   void open_listeners();
   void close_listeners();
   void accept_from(std::uint32_t listener);
-  [[nodiscard]] bool admit(int fd);
+  [[nodiscard]] bool admit(shm::UniqueFd accepted);
+  [[nodiscard]] int accept_one(std::uint32_t listener, shm::UniqueFd& fd) const noexcept;
+  [[nodiscard]] int turn_away(std::uint32_t listener);
   void client_ready(std::uint32_t index, Readiness::What what);
+  void out_of_memory(std::uint32_t index);
   void settle(std::uint32_t index);
   void begin_drain();
   void drop(std::uint32_t index);
@@ -164,7 +168,8 @@ class Gateway::Loop final : public GatewayDesk {
   std::uint32_t socket_skips_ = 0;
   std::uint64_t upkeep_at_ = 0;
   bool accept_paused_ = false;
-  LogLimiter arrivals_;
+  KindLimiter arrivals_;
+  SpareDescriptor spare_;
   std::thread thread_;
 };
 

@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::uint32_t kSyncWindowMax = 4096;
 constexpr std::uint32_t kQueryLogMax = 100'000;  // half a kilobyte each
+constexpr Nanos kSecondNs = 1'000'000'000;
+constexpr Nanos kTcpKeepaliveMax = 9 * 3600 * kSecondNs;  // the kernel takes 32767 seconds
 
 bool is_address(const std::string& text) {
   std::array<unsigned char, sizeof(in6_addr)> ignored{};
@@ -43,6 +45,9 @@ void GatewayOptions::validate(std::vector<std::string>& faults) const {
   check(handshake_timeout >= 1'000'000, "--handshake-timeout: 1ms or more");
   check(idle_timeout == 0 || idle_timeout >= 1'000'000,
         "--idle-timeout: 1ms or more, 0 or inf for never");
+  check(tcp_keepalive == kForever ||
+            (tcp_keepalive >= kSecondNs && tcp_keepalive <= kTcpKeepaliveMax),
+        "--tcp-keepalive: 1s to 540m, or inf for never");
   check(query_log <= kQueryLogMax, "--query-log: at most 100000");
   check(max_gathered >= 1U << 20 && max_gathered <= 1ULL << 40, "--max-gathered: 1 MiB to 1 TiB");
   check(users_file.empty() || enabled, "--users: only with -p, whose clients it lets in");

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "mserve/shm/standard_descriptors.hpp"
 #include "pin/commands.hpp"
 #include "version.hpp"
 
@@ -115,6 +116,9 @@ void describe_run(CLI::App& app, RunOptions& o) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+  if (!mserve::shm::hold_standard_descriptors()) {
+    return 1;
+  }
   AuditOptions audit;
   PlanOptions plan;
   RunOptions run;

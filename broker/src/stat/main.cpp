@@ -14,6 +14,7 @@
 #include "control/servant_target.hpp"
 #include "mserve/kdb/json.hpp"
 #include "mserve/kdb/print.hpp"
+#include "mserve/shm/standard_descriptors.hpp"
 #include "stat/control_call.hpp"
 #include "stat/counters_call.hpp"
 #include "version.hpp"
@@ -262,6 +263,9 @@ ExitCode run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+  if (!mserve::shm::hold_standard_descriptors()) {
+    return 1;
+  }
   Settings settings;
   CLI::App app(kAbout, "mserve-stat");
   describe(app, settings);

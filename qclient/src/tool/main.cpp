@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "mserve/client/client.hpp"
+#include "mserve/shm/standard_descriptors.hpp"
 #include "tool/batch.hpp"
 #include "tool/passwd.hpp"
 #include "tool/prompt.hpp"
@@ -41,6 +42,9 @@ ExitCode run(const Settings& settings) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!mserve::shm::hold_standard_descriptors()) {
+    return static_cast<int>(ExitCode::no_broker);
+  }
   std::setlocale(LC_CTYPE, "");  // what is typed at the prompt may be more than ASCII
   try {
     if (argc > 1 && std::string_view(argv[1]) == "passwd") {

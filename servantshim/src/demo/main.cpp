@@ -12,6 +12,7 @@
 
 #include "demo/api.hpp"
 #include "mserve/servant/servant.hpp"
+#include "mserve/shm/standard_descriptors.hpp"
 #include "servant_tags.hpp"
 #include "stops_on_signal.hpp"
 
@@ -119,6 +120,9 @@ int serve(const Settings& s) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+  if (!mserve::shm::hold_standard_descriptors()) {
+    return 1;
+  }
   Settings settings;
   CLI::App app(kAbout, "mserve-servant");
   describe(app, settings);

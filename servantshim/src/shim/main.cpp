@@ -9,6 +9,7 @@
 #include <string>
 
 #include "mserve/servant/options.hpp"
+#include "mserve/shm/standard_descriptors.hpp"
 #include "servant_tags.hpp"
 #include "shim/shim.hpp"
 #include "stops_on_signal.hpp"
@@ -183,6 +184,9 @@ int serve(const ShimOptions& options) {
 }  // namespace
 
 int main(int argc, char** argv) try {
+  if (!mserve::shm::hold_standard_descriptors()) {
+    return 1;
+  }
   ShimOptions options;
   Given given;
   CLI::App app(kAbout, "mserve-qshim");
