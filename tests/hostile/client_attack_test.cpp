@@ -174,6 +174,74 @@ TEST(HostileClient, ConsumerCursorThatLiesIsClosedAtTheNextAnswerThatNeedsRoom) 
   }
 }
 
+TEST(HostileClient, DrainingTwiceIsClosedAtTheNextAnswerThatNeedsRoom) {
+  Bystander others;
+  {
+    RawPeer attacker = raw_client(others.broker());
+    const Bytes payload = pattern(8000);
+    std::uint64_t id = 0;
+    // More than a ring, so that the broker has looked at the cursor before.
+    while (id < 12) {
+      ASSERT_TRUE(attacker.request(++id, payload));
+      ASSERT_TRUE(attacker.take());
+    }
+    attacker.front().consumer_pos.store(attacker.welcome().ring_start, std::memory_order_release);
+    EXPECT_TRUE(wait_until(
+        [&] {
+          (void)attacker.try_send(request_header(++id), {}, payload);
+          return attacker.closed();
+        },
+        "the broker to look at the cursor again"));
+    EXPECT_EQ(attacker.wait_closed().status, Errc::cursor_out_of_range);
+  }
+  others.expect_unharmed();
+}
+
+TEST(HostileClient, EveryWordInFrontOfItsRingMayBeAnything) {
+  // Header, cursors, sleep word, and the room between them, while it asks and is answered.
+  Bystander others;
+  std::mt19937_64 random(seed());
+  for (int round = 0; round < 10; ++round) {
+    RawPeer attacker = raw_client(others.broker());
+    auto* const words = reinterpret_cast<std::atomic<std::uint64_t>*>(&attacker.front());
+    constexpr std::size_t kWords = shm::kPageBytes / sizeof(std::uint64_t);
+    for (std::size_t i = 0; i < kWords && !attacker.closed(); ++i) {
+      const std::size_t at = round % 2 == 0 ? i : random() % kWords;
+      words[at].store(round % 3 == 0 ? ~std::uint64_t{0} : random(), std::memory_order_relaxed);
+      (void)attacker.try_send(request_header(i + 1), {}, pattern(100));
+    }
+    expect_echo(others.client(), pattern(100));
+  }
+  others.expect_unharmed();
+}
+
+TEST(HostileClient, CommitWordsThatChangeWhileTheyAreReadHarmNobodyElse) {
+  if (kRaceDetector) {
+    GTEST_SKIP() << "the attacker races with itself by intention; the other builds run this";
+  }
+  Bystander others;
+  for (const std::uint64_t lie :
+       {word(40, 1, shm::kFlagOpaque), word(16384, 1), word(64, 1, 0, 8)}) {
+    RawPeer attacker = raw_client(others.broker());
+    std::atomic<bool> stop{false};
+    const std::uint64_t at = attacker.out().position();
+    std::thread flipper([&] {
+      for (std::uint64_t i = 0; !stop.load(std::memory_order_acquire); ++i) {
+        attacker.put_word(at, i % 2 == 0 ? lie : ~std::uint64_t{0});
+        attacker.put_word(at + shm::kCacheLine, i % 3 == 0 ? lie : 0);
+      }
+    });
+    for (int i = 0; i < 20; ++i) {
+      attacker.wake_broker();
+      expect_echo(others.client(), pattern(100));
+    }
+    stop.store(true, std::memory_order_release);
+    flipper.join();
+    attacker.vanish();
+  }
+  others.expect_unharmed();
+}
+
 TEST(HostileClient, PolledWordOfAnyValueHarmsNobody) {
   Bystander others;
   {
@@ -254,6 +322,30 @@ TEST(HostileClient, PromisesOfEndlessMessagesTakeNoMemory) {
       EXPECT_EQ(shm::unpack_reply(reply->header.aux).status,
                 static_cast<std::uint16_t>(Errc::too_large));
     }
+  }
+  others.expect_unharmed();
+}
+
+TEST(HostileClient, AnEndlessMessageIsCutAtTheEndThatItTold) {
+  Bystander others;
+  {
+    RawPeer attacker = raw_client(others.broker());
+    constexpr std::uint64_t kTotal = 1'000'000;
+    const Bytes payload = pattern(10'000);
+    std::uint64_t offset = 0;
+    // Fragment after fragment; what lies beyond the total is a breach.
+    EXPECT_TRUE(wait_until(
+        [&] {
+          std::array<std::byte, shm::ext_bytes_of(sizeof(shm::FlowExt))> extension;
+          (void)shm::put_extension(extension.data(), shm::ExtType::flow, 0,
+                                   shm::FlowExt{offset, kTotal});
+          offset += attacker.try_send(request_header(1), extension, payload) ? payload.size() : 0;
+          (void)attacker.poll();
+          return attacker.closed();
+        },
+        "an endless message to be cut"));
+    EXPECT_EQ(attacker.wait_closed().status, Errc::bad_frame);
+    EXPECT_LE(offset, kTotal + attacker.ring().size() + payload.size());
   }
   others.expect_unharmed();
 }

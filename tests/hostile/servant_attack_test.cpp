@@ -3,11 +3,14 @@
 // notices.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
 #include <functional>
 #include <random>
+#include <thread>
 
 #include "hostile/bystander.hpp"
+#include "support/race_detector.hpp"
 #include "support/seed.hpp"
 
 namespace mserve::test {
@@ -231,6 +234,40 @@ TEST(HostileServant, RandomWordsInItsWholeSegmentHarmNobodyElse) {
       EXPECT_EQ(others.client().wait(watchdog()), Errc::ok);
       others.client().poll_each([](const Reply&) {});
     }
+  }
+  others.broker().wait_for_counter("servants", 1);
+  others.expect_unharmed();
+}
+
+TEST(HostileServant, AnswersThatChangeWhileTheyAreReadHarmNobodyElse) {
+  if (kRaceDetector) {
+    GTEST_SKIP() << "the attacker races with itself by intention; the other builds run this";
+  }
+  Bystander others;
+  {
+    RawPeer liar = raw_servant(others.broker(), "liar", 4);
+    std::atomic<bool> stop{false};
+    std::thread flipper([&] {
+      // All of its ring: payloads, headers and commit words.
+      for (std::uint64_t i = 0; !stop.load(std::memory_order_acquire); ++i) {
+        std::byte& place = liar.ring()[i * 37 % 20'000];
+        reinterpret_cast<std::atomic<std::uint8_t>*>(&place)->store(static_cast<std::uint8_t>(i),
+                                                                    std::memory_order_relaxed);
+      }
+    });
+    for (int i = 0; i < 100 && !liar.closed(); ++i) {
+      (void)send_opaque(others.client(), pattern(50), {.repeatable = true});
+      if (const auto request = liar.poll()) {
+        (void)liar.try_send(reply_header(request->header.id), {}, pattern(3000));
+      }
+      others.client().poll_each([](const Reply&) {});
+    }
+    stop.store(true, std::memory_order_release);
+    flipper.join();
+  }
+  while (others.client().in_flight() > 0 && !HasFailure()) {
+    EXPECT_EQ(others.client().wait(watchdog()), Errc::ok);
+    others.client().poll_each([](const Reply&) {});
   }
   others.broker().wait_for_counter("servants", 1);
   others.expect_unharmed();

@@ -83,6 +83,8 @@ class RawPeer {
   [[nodiscard]] const shm::Welcome& welcome() const noexcept { return welcome_; }
   /// Our own segment: everything that this peer can lie with.
   [[nodiscard]] shm::SegmentFront& front() noexcept { return *own_.front(); }
+  /// The broker's, which is mapped to be read only.
+  [[nodiscard]] const shm::SegmentFront& broker_front() const noexcept { return *broker_.front(); }
   [[nodiscard]] std::span<std::byte> ring() noexcept {
     return {own_.ring(), welcome_.to_broker_ring_bytes};
   }

@@ -60,21 +60,26 @@ bool GatewayConnection::welcome(std::uint8_t capability) {
   return !take_opening().empty() && write({&answer, 1});
 }
 
-std::optional<LbtRequest> GatewayConnection::take() {
+std::optional<kdb::Message> GatewayConnection::take_message() {
   Bytes message(kdb::kHeaderBytes);
   if (!read(message)) {
     return std::nullopt;
   }
   const auto header = kdb::parse_header(message);
-  if (!header || header->kind != kdb::MessageKind::async) {
+  if (!header) {
     return std::nullopt;
   }
   message.resize(static_cast<std::size_t>(header->message_bytes));
   if (!read(std::span(message).subspan(kdb::kHeaderBytes))) {
     return std::nullopt;
   }
-  const auto decoded = kdb::decode_message(message);
-  if (!decoded) {
+  auto decoded = kdb::decode_message(message);
+  return decoded ? std::optional(*std::move(decoded)) : std::nullopt;
+}
+
+std::optional<LbtRequest> GatewayConnection::take() {
+  const auto decoded = take_message();
+  if (!decoded || decoded->header.kind != kdb::MessageKind::async) {
     return std::nullopt;
   }
   const auto items = decoded->value.list_items();

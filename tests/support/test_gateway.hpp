@@ -58,6 +58,8 @@ class GatewayConnection {
   std::string take_opening();
   /// Takes the opening and accepts it.
   bool welcome(std::uint8_t capability = 6);
+  /// The next message, whatever it is; nothing when the client hung up, or sent none.
+  std::optional<kdb::Message> take_message();
   /// The next request; nothing when the client hung up, or sent something that is none.
   std::optional<LbtRequest> take();
   /// Reads and drops bytes until the client hangs up.
