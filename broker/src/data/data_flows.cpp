@@ -353,6 +353,8 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
   }
   if (wanted && code != Errc::disconnected) {
     answer_status(origins_[flow.origin], flow.client_id, code, reply_begun);
+  } else if (was == RequestFlow::State::streaming) {
+    counters_.discarded->add();
   }
 }
 

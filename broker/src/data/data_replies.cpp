@@ -267,6 +267,8 @@ DataPlane::Taken DataPlane::abort_reply(Session& servant, const shm::FrameView& 
   finish(servant, *record);
   if (origin != nullptr && wanted) {
     answer_status(*origin, client_id, Errc::servant_died, begun);
+  } else {
+    counters_.discarded->add();
   }
   return Taken::done;
 }

@@ -340,6 +340,8 @@ void DataPlane::fail(const Decision& decision) {
   release_record(record);
   if (origin != nullptr && wanted) {
     answer_status(*origin, client_id, errc_of(decision.reason), begun);
+  } else {
+    counters_.discarded->add();
   }
 }
 
