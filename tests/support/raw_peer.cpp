@@ -57,12 +57,21 @@ Bytes pattern(std::size_t count, std::uint32_t seed) {
   return bytes;
 }
 
-RawPeer::RawPeer(const Broker& broker, const RawSetup& setup) {
+RawPeer::RawPeer(const Broker& broker, const RawSetup& setup)
+    : RawPeer(broker.directory(), broker.name(), setup) {}
+
+RawPeer::RawPeer(const std::string& directory, const std::string& name, const RawSetup& setup) {
+  const auto done = [&setup](AttachStep step) {
+    if (setup.at) {
+      setup.at(step);
+    }
+  };
   if (shm::membarrier_available()) {
     (void)shm::membarrier_register_global_expedited();
   }
-  const std::string path = need(shm::socket_path(broker.directory(), broker.name()), "path");
+  const std::string path = need(shm::socket_path(directory, name), "path");
   socket_ = need(shm::connect_to(path, watchdog()), "connect");
+  done(AttachStep::connected);
   shm::Hello hello;
   hello.role = setup.role;
   hello.credit = setup.role == shm::Role::servant ? setup.credit : 0;
@@ -70,6 +79,7 @@ RawPeer::RawPeer(const Broker& broker, const RawSetup& setup) {
   (void)shm::set_text(hello.name, setup.name);
   (void)shm::set_text(hello.tags, setup.tags);
   (void)shm::send_message(socket_.get(), shm::wire_bytes(hello), {}, watchdog());
+  done(AttachStep::said_hello);
   std::array<std::byte, shm::kWireBytesMax> buffer;
   auto answer = need(shm::receive_message(socket_.get(), buffer, 2, watchdog()), "welcome");
   welcome_ = need(shm::parse_welcome(std::span(buffer).first(answer.bytes), setup.role), "welcome");
@@ -77,6 +87,7 @@ RawPeer::RawPeer(const Broker& broker, const RawSetup& setup) {
     throw std::runtime_error(std::string("refused: ") + to_string(welcome_.status) + ": " +
                              std::string(shm::text_of(welcome_.reason)));
   }
+  done(AttachStep::welcomed);
   const std::uint32_t out_bytes = welcome_.to_broker_ring_bytes;
   broker_ = need(
       shm::Mapping::map(answer.fds[0].get(), shm::segment_bytes(welcome_.to_peer_ring_bytes, 0),
@@ -99,6 +110,7 @@ RawPeer::RawPeer(const Broker& broker, const RawSetup& setup) {
   }
   front().consumer_pos.store(start, std::memory_order_relaxed);
   front().polled.store(static_cast<std::uint32_t>(shm::Polled::polling), std::memory_order_relaxed);
+  done(AttachStep::mapped);
   const shm::Mapped mapped{.session = welcome_.session};
   (void)shm::send_message(socket_.get(), shm::wire_bytes(mapped), {}, watchdog());
   auto ready = need(shm::receive_message(socket_.get(), buffer, 0, watchdog()), "ready");

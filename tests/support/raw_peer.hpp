@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,13 +32,22 @@ struct Frame {
   Bytes payload;
 };
 
+/// What a peer has done of its attach; see RawSetup::at.
+enum class AttachStep : std::uint8_t {
+  connected,   ///< Nothing was said yet.
+  said_hello,  ///< The broker may be making the session.
+  welcomed,    ///< Both descriptors are here, nothing is mapped.
+  mapped,      ///< Mapped, but the broker was not told.
+};
+
 /// How a raw peer attaches.
 struct RawSetup {
   shm::Role role = shm::Role::client;
   std::string name = "raw";
   std::uint32_t credit = 1;
   std::uint32_t ring_bytes = 0;
-  std::string tags{};  ///< Of a servant.
+  std::string tags{};                    ///< Of a servant.
+  std::function<void(AttachStep)> at{};  ///< Called behind each step, if there is one.
 };
 
 /// A peer made by hand from shm/README.md, for tests that decide themselves when it reads, answers,
@@ -47,6 +57,8 @@ class RawPeer {
  public:
   /// Does the whole handshake; throws when the broker refuses.
   RawPeer(const Broker& broker, const RawSetup& setup);
+  /// The same, of a broker that somebody else started.
+  RawPeer(const std::string& directory, const std::string& name, const RawSetup& setup);
 
   /// Commits one frame, waiting for room, and wakes the broker. @return false after the watchdog.
   bool send(const shm::FrameHeader& head, std::span<const std::byte> extensions,

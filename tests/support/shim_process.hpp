@@ -25,6 +25,7 @@ class ShimProcess {
   ShimProcess& operator=(const ShimProcess&) = delete;
 
   [[nodiscard]] Process& process() noexcept { return process_; }
+  [[nodiscard]] pid_t pid() const noexcept { return process_.pid(); }
   [[nodiscard]] std::string log() const;
   /// Lines of the log that contain `text`.
   [[nodiscard]] std::size_t count(const std::string& text) const;
