@@ -35,6 +35,7 @@ std::vector<Mode> modes() {
           {"Wake", {"wake", "--pause", "0.5", "--watch", "0.1"}},
           {"IdleClients", {"idle-clients", "--clients", "20"}},
           {"Many", {"many", "--crowd", "2x1,1x2"}},
+          {"Restarts", {"restarts", "--servants", "3", "--within", "0.1"}},
           {"Large", {"large", "--sizes", "100,64k,1m"}}};
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// idle-clients and many: more than one client.
+// idle-clients, many and restarts: more than one client, or many servants.
 #include <CLI/CLI.hpp>
 #include <bit>
 
+#include "child.hpp"
 #include "commands/commands.hpp"
 #include "idle_clients_run.hpp"
 #include "many_run.hpp"
+#include "restarts_run.hpp"
 
 namespace mserve::bench {
 namespace {
@@ -72,6 +74,34 @@ class ManyCommand final : public Subcommand {
   std::string idle_ = "auto";
 };
 
+class RestartsCommand final : public Subcommand {
+ public:
+  void add_options(CLI::App& app) override {
+    app.add_option("--servants", s_.servants, "Launched by the broker, killed and restarted")
+        ->check(CLI::Range(1, 1000))
+        ->option_text("N [82]");
+    app.add_option("--within", within_s_, "From the first kill to the last, in seconds")
+        ->check(CLI::Range(0.01, 600.0))
+        ->option_text("SECONDS [2]");
+    add_payload_option(app, common);
+    add_cores_option(app, common);
+    add_broker_path_option(app, common);
+    add_common_options(app, common);
+  }
+  void complete() override {
+    s_.within_ns = static_cast<std::uint64_t>(within_s_ * 1e9);
+    s_.payload_bytes = common.payload_bytes;
+    s_.broker_path = broker_path_of(common);
+    s_.servant_path = find_tool("mserve-servant");
+    s_.cores = cores_of(common);
+  }
+  void run(Run& run) override { run_restarts(run, probed_plan(common, s_.cores), s_); }
+
+ private:
+  RestartsSettings s_;
+  double within_s_ = 2;
+};
+
 }  // namespace
 
 std::unique_ptr<Subcommand> make_idle_clients() {
@@ -80,6 +110,10 @@ std::unique_ptr<Subcommand> make_idle_clients() {
 
 std::unique_ptr<Subcommand> make_many() {
   return std::make_unique<ManyCommand>();
+}
+
+std::unique_ptr<Subcommand> make_restarts() {
+  return std::make_unique<RestartsCommand>();
 }
 
 }  // namespace mserve::bench

@@ -48,14 +48,21 @@ constexpr const char* kManyHelp =
     "process.\n"
     "Latencies, and requests per second of all together.";
 
+constexpr const char* kRestartsHelp =
+    "What servants that die and start again cost everybody else: round trips while the broker's\n"
+    "launched servants are killed one after the other and its launcher brings them back, and for\n"
+    "as long afterwards. The longest sample is the longest that the data thread stood still.\n"
+    "A repetition takes as long as it takes, whatever --seconds says.";
+
 constexpr const char* kLargeHelp =
     "Large requests and large answers, in fragments: bytes per second for each of the three "
     "copies\n"
     "that are made, beside one memcpy of as many bytes in the same repetition.";
 
 constexpr const char* kAllHelp =
-    "Every subcommand but affinity, as one document. --seconds is shared out among them; starting\n"
-    "and stopping processes comes on top. What fails or cannot be measured here is a warning.";
+    "Every subcommand but affinity and restarts, as one document. --seconds is shared out among\n"
+    "them; starting and stopping processes comes on top. What fails or cannot be measured here is\n"
+    "a warning.";
 
 constexpr const char* kKdbHelp =
     "Sync queries over kdb+ IPC on loopback: to a stand-in for q directly, through gateway, rings\n"
@@ -82,7 +89,7 @@ constexpr const char* kPeersHelp =
     "bench/setup.sh installs what a build needs for ZeroMQ and nng, and HAProxy; what is missing\n"
     "is said and left out.";
 
-constexpr std::array<SubcommandEntry, 12> kTable = {{
+constexpr std::array<SubcommandEntry, 13> kTable = {{
     {"floor", "the fastest relay that this machine allows", kFloorHelp, make_floor, 1},
     {"rtt", "a small request through the broker, beside the floor", kRttHelp, make_rtt, 2},
     {"throughput", "requests per second with many under way", kThroughputHelp, make_throughput, 1},
@@ -92,6 +99,8 @@ constexpr std::array<SubcommandEntry, 12> kTable = {{
     {"idle-clients", "what attached and silent clients cost", kIdleClientsHelp, make_idle_clients,
      1},
     {"many", "N clients x M servants", kManyHelp, make_many, 2},
+    {"restarts", "what servants cost others that are killed and restarted", kRestartsHelp,
+     make_restarts, 0},
     {"large", "large messages, beside memcpy", kLargeHelp, make_large, 2},
     {"kdb", "a sync query over kdb+ IPC: directly, through us, through HAProxy", kKdbHelp, make_kdb,
      2},

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "restarts_run.hpp"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <vector>
+
+#include "ends.hpp"
+#include "interrupt.hpp"
+#include "mserve/shm/clock.hpp"
+#include "mserve/shm/counters.hpp"
+#include "own_broker.hpp"
+
+namespace mserve::bench {
+namespace {
+
+constexpr std::size_t kRestartedRow = 0;
+constexpr std::size_t kQuietRow = 1;
+/// A sample longer than this may be our own absence: then the kernel is asked.
+constexpr std::uint64_t kSuspectNs = 10'000;
+constexpr std::uint64_t kLookNs = 20'000'000;  // between two looks whether all are back
+constexpr std::uint64_t kAllBackNsMax = 120'000'000'000;
+constexpr int kTripsPerLook = 100;
+
+std::string text_of(const std::string& path) {
+  const std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::vector<pid_t> children_of(pid_t pid) {
+  const std::string name = std::to_string(pid);
+  std::istringstream pids(text_of("/proc/" + name + "/task/" + name + "/children"));
+  std::vector<pid_t> children;
+  for (pid_t child = 0; pids >> child;) {
+    children.push_back(child);
+  }
+  return children;
+}
+
+/// How long the broker's data thread was ready to run and did not, since its start.
+std::uint64_t data_thread_waited_ns(pid_t broker) {
+  std::error_code error;
+  const std::string tasks = "/proc/" + std::to_string(broker) + "/task";
+  for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+    if (text_of(task.path().string() + "/comm") == "mserve-data\n") {
+      std::istringstream stat(text_of(task.path().string() + "/schedstat"));
+      std::uint64_t ran = 0;
+      std::uint64_t waited = 0;
+      stat >> ran >> waited;
+      return waited;
+    }
+  }
+  return 0;
+}
+
+/// How often this thread left its core.
+long switches() noexcept {
+  rusage usage{};
+  (void)getrusage(RUSAGE_THREAD, &usage);
+  return usage.ru_nvcsw + usage.ru_nivcsw;
+}
+
+/// Round trips of one thread that is client and servant, without those in which it was away itself.
+class Watch {
+ public:
+  Watch(const Timer& timer, const TripOptions& options)
+      : timer_(timer),
+        servant_(attach(options, shm::Role::servant)),
+        client_(opaque_side(options)),
+        counters_(shm::CountersReader::open(client_.attachment.info().counters_name, geteuid())) {}
+
+  void trip() {
+    const std::uint64_t begin = timer_.read();
+    // Away between two samples: nothing that the next one contains.
+    if (end_ != 0 && timer_.to_ns(begin - end_) > kSuspectNs) {
+      switches_ = switches();
+    }
+    round_trip(client_, servant_);
+    end_ = timer_.read();
+    const std::uint64_t ns = timer_.to_ns(end_ - begin);
+    if (ns > kSuspectNs) [[unlikely]] {
+      const long now = switches();
+      if (now != switches_) {
+        switches_ = now;
+        ++own_;
+        end_ = timer_.read();
+        return;
+      }
+      end_ = timer_.read();
+    }
+    samples_.record(ns);
+  }
+
+  [[nodiscard]] std::uint64_t attached_servants() const {
+    if (counters_) {
+      for (const auto& counter : counters_.value().snapshot()) {
+        if (counter.name == "servants") {
+          return counter.value;
+        }
+      }
+    }
+    throw std::runtime_error("the broker's counters cannot be read");
+  }
+
+  void begin() {
+    samples_.reset();
+    end_ = 0;
+    switches_ = switches();
+  }
+  [[nodiscard]] const shm::Histogram& samples() const noexcept { return samples_; }
+  [[nodiscard]] std::uint64_t own_absences() const noexcept { return own_; }
+
+ private:
+  const Timer& timer_;
+  shm::Attachment servant_;
+  ClientSide client_;
+  Result<shm::CountersReader> counters_;
+  shm::Histogram samples_;
+  std::uint64_t end_ = 0;
+  long switches_ = 0;
+  std::uint64_t own_ = 0;
+};
+
+/// What one phase showed.
+struct Shown {
+  Quantiles trips;
+  double waited_percent = 0;  ///< Of the phase, by the data thread for its core.
+  std::uint64_t ns = 0;
+};
+
+class Trial {
+ public:
+  Trial(const RestartsSettings& settings, const Timer& timer, const OwnBroker& broker)
+      : settings_(settings),
+        watch_(timer, broker.trip_options(settings.payload_bytes)),
+        broker_(broker.pid()) {}
+
+  /// Kills them all, and goes on until as many are attached again and none of the killed is left.
+  Shown restart() {
+    const std::vector<pid_t> launchers = children_of(broker_);
+    const std::vector<pid_t> victims =
+        launchers.empty() ? std::vector<pid_t>{} : children_of(launchers.front());
+    if (victims.size() != settings_.servants) {
+      throw std::runtime_error(
+          fmt::format("{} servants run, not {}", victims.size(), settings_.servants));
+    }
+    std::size_t killed = 0;
+    std::uint64_t looked = 0;
+    return during([&](std::uint64_t ns) {
+      if (killed < victims.size()) {
+        if (ns >= settings_.within_ns * killed / victims.size()) {
+          (void)::kill(victims[killed++], SIGKILL);
+        }
+        return true;
+      }
+      if (ns - looked < kLookNs) {
+        return true;
+      }
+      looked = ns;
+      if (ns > settings_.within_ns + kAllBackNsMax) {
+        throw std::runtime_error(fmt::format(
+            "of {} servants {} run again and {} are attached: see the broker's log", victims.size(),
+            children_of(launchers.front()).size(), watch_.attached_servants() - 1));
+      }
+      return !(none_left_of(victims, children_of(launchers.front())) &&
+               watch_.attached_servants() == settings_.servants + 1);
+    });
+  }
+
+  Shown stay_quiet(std::uint64_t for_ns) {
+    return during([for_ns](std::uint64_t ns) { return ns < for_ns; });
+  }
+
+  [[nodiscard]] std::uint64_t own_absences() const noexcept { return watch_.own_absences(); }
+
+ private:
+  static bool none_left_of(const std::vector<pid_t>& victims, const std::vector<pid_t>& now) {
+    return now.size() == victims.size() &&
+           std::none_of(now.begin(), now.end(), [&victims](pid_t pid) {
+             return std::find(victims.begin(), victims.end(), pid) != victims.end();
+           });
+  }
+
+  /// Round trips as long as `go_on(ns since the begin)`, which may take its time, wants them.
+  template <class GoOn>
+  Shown during(GoOn go_on) {
+    const std::uint64_t waited = data_thread_waited_ns(broker_);
+    watch_.begin();
+    const std::uint64_t begin = shm::steady_now();
+    std::uint64_t ns = 0;
+    do {
+      for (int i = 0; i < kTripsPerLook; ++i) {
+        watch_.trip();
+      }
+      ns = shm::steady_now() - begin;
+    } while (!interrupted() && go_on(ns));
+    const auto waited_ns = static_cast<double>(data_thread_waited_ns(broker_) - waited);
+    return {quantiles_of(watch_.samples()), waited_ns / static_cast<double>(ns) * 100, ns};
+  }
+
+  const RestartsSettings& settings_;
+  Watch watch_;
+  pid_t broker_;
+};
+
+std::vector<Section> describe(const RestartsSettings& settings) {
+  Section trips;
+  trips.title = fmt::format("{} servants restarted", settings.servants);
+  trips.sample =
+      "a round trip in pair mode, as of `rtt`, unless the measuring thread itself left its core";
+  trips.pinning = fmt::format(
+      "client and servant are one thread on core {}, the broker's data thread is on core {}; all "
+      "else where the kernel puts it, off that core",
+      settings.cores.measuring, settings.cores.relaying);
+  trips.idle = "both spin";
+  trips.rows = {
+      {"restarted", fmt::format("servants are killed within {} s, and until the last is back",
+                                static_cast<double>(settings.within_ns) / 1e9)},
+      {"quiet", "for as long, afterwards"}};
+  trips.comparisons = {{kRestartedRow, kQuietRow}};
+  Section waited;
+  waited.title = "the broker's data thread, ready to run and not on its core";
+  waited.sample = "share of the same time, by the scheduler's own count";
+  waited.unit = Unit::percent;
+  waited.rows = {{"restarted", ""}, {"quiet", ""}};
+  return {trips, waited};
+}
+
+}  // namespace
+
+void run_restarts(Run& run, const Plan& plan, const RestartsSettings& settings) {
+  // Their own tag keeps the requests of the measurement away from them.
+  const std::vector<std::string> options = {"--servant-args",
+                                            "--rows 0 --tags restarted",
+                                            "--rule",
+                                            "-> !restarted",
+                                            "--max-sessions",
+                                            std::to_string(2 * settings.servants + 16),
+                                            std::to_string(settings.servants),
+                                            settings.servant_path};
+  std::uint64_t own_absences = 0;
+  run.measure(describe(settings), plan, [&](std::vector<Section>& sections, std::uint64_t) {
+    OwnBroker broker(settings.broker_path, shm::IdleStrategy::spin, settings.cores.relaying,
+                     options);
+    if (interrupted()) {
+      return;
+    }
+    const Pinned pinned(settings.cores.measuring);
+    try {
+      Trial trial(settings, run.timer(), broker);
+      const Shown restarted = trial.restart();
+      const Shown quiet = trial.stay_quiet(restarted.ns);
+      sections[0].rows[kRestartedRow].add(restarted.trips);
+      sections[0].rows[kQuietRow].add(quiet.trips);
+      sections[1].rows[kRestartedRow].add(restarted.waited_percent);
+      sections[1].rows[kQuietRow].add(quiet.waited_percent);
+      own_absences += trial.own_absences();
+    } catch (const Interrupted&) {
+      // The caller looks at interrupted() too.
+    }
+  });
+  if (own_absences > 0) {
+    run.add_warning(fmt::format("{} samples are left out: the measuring thread was not on its core",
+                                own_absences));
+  }
+}
+
+}  // namespace mserve::bench
