@@ -159,10 +159,16 @@ class Victim {
     }
   }
 
-  /// Random words where the broker looks.
+  /// Random words where the broker looks. No small ones where an id stands: they could name a
+  /// request that was given to the liar, and answering that wrongly is any servant's right.
   void lie(RawPeer& peer) {
     const std::uint64_t word = random_() % 2 == 0 ? random_() : random_() % 100'000;
-    switch (random_() % 4) {
+    shm::FrameHeader head;
+    head.frame_bytes = static_cast<std::uint32_t>(random_() % 5000);
+    head.kind = static_cast<shm::Kind>(random_() % 9);
+    head.flags = static_cast<std::uint8_t>(random_());
+    head.ext_bytes = static_cast<std::uint16_t>(random_() % 4 == 0 ? random_() : 0);
+    switch (random_() % 5) {
       case 0:
         peer.front().consumer_pos.store(word, std::memory_order_relaxed);
         break;
@@ -170,10 +176,14 @@ class Victim {
         peer.front().polled.store(static_cast<std::uint32_t>(word), std::memory_order_relaxed);
         break;
       case 2:
-        peer.put_word(peer.out().position(), word);
+        peer.put_word(peer.out().position(), random_());
+        break;
+      case 3:
+        peer.put_word(peer.out().position(), shm::commit_word(head));
         break;
       default:
-        peer.put_word(random_() % peer.welcome().to_broker_ring_bytes & ~std::uint64_t{7}, word);
+        peer.put_word(random_() % peer.welcome().to_broker_ring_bytes & ~std::uint64_t{7},
+                      random_());
         break;
     }
     (void)shm::send_byte(peer.socket());
