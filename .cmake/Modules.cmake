@@ -4,7 +4,21 @@ include(GNUInstallDirs)
 
 add_custom_target(mserve-tools COMMENT "Executables for users")
 
-# Applies language level, warnings and sanitizers to one target of ours.
+# What makes a fault of ours harder to use; tests/install/elf.sh looks for it in what is installed. It costs a
+# few instructions per call; checks of each index (_GLIBCXX_ASSERTIONS) would cost more, so only programs off the hot path get them.
+# Position independent executables are asked for here because CMake compiles for them but does not link them by itself.
+include(CheckPIESupported)
+check_pie_supported()
+include(CheckCXXCompilerFlag)
+set(MSERVE_HARDENING -fstack-protector-strong -fstack-clash-protection)
+check_cxx_compiler_flag(-fcf-protection MSERVE_HAS_CF_PROTECTION)
+if(MSERVE_HAS_CF_PROTECTION)
+  list(APPEND MSERVE_HARDENING -fcf-protection)
+endif()
+# The C library checks only what is optimised, and sanitizers check more.
+list(APPEND MSERVE_HARDENING $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-U_FORTIFY_SOURCE> $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-D_FORTIFY_SOURCE=2>)
+
+# Applies language level, warnings, hardening and sanitizers to one target of ours.
 function(mserve_defaults target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES
@@ -13,7 +27,9 @@ function(mserve_defaults target)
     INTERPROCEDURAL_OPTIMIZATION ${MSERVE_LTO})
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
     $<$<BOOL:${MSERVE_WERROR}>:-Werror>)
-  if(MSERVE_SANITIZE)
+  if(NOT MSERVE_SANITIZE)
+    target_compile_options(${target} PRIVATE ${MSERVE_HARDENING})
+  else()
     target_compile_options(${target} PRIVATE -fsanitize=${MSERVE_SANITIZE} -fno-omit-frame-pointer
       -fno-sanitize-recover=all)
     target_link_options(${target} PUBLIC -fsanitize=${MSERVE_SANITIZE})
@@ -65,6 +81,7 @@ function(mserve_tool name)
   target_link_libraries(${name} PRIVATE ${arg_LINK})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
   mserve_defaults(${name})
+  target_link_options(${name} PRIVATE LINKER:-z,relro,-z,now,-z,noexecstack)
   if(TARGET mimalloc)
     target_link_libraries(${name} PRIVATE $<LINK_LIBRARY:mserve_kept,mimalloc>)
     target_sources(${name} PRIVATE ${PROJECT_SOURCE_DIR}/shm/src/program/operator_new.cpp)

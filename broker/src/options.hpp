@@ -71,6 +71,7 @@ struct BrokerOptions {
   Nanos drain_timeout = 10'000'000'000;
   Nanos cool = 100'000'000;  ///< Without a frame for this long a session turns cold.
   bool lock_memory = false;
+  bool sandbox = false;                    ///< After the start, see sandbox.hpp.
   std::vector<std::uint32_t> allow_users;  ///< uids beside root and the broker's own.
   std::vector<std::string> allow_groups;   ///< Whose members may, by name or number.
   std::string socket_group;  ///< Its members can reach directory, socket and counters.

@@ -210,6 +210,9 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std
       {{"auto", shm::ClockSource::automatic}, {"system", shm::ClockSource::system}});
   app.add_flag("--lock-memory", o.lock_memory,
                "mlock all segments; a session for which that fails is refused");
+  app.add_flag("--sandbox", o.sandbox,
+               "Once started, take from the broker what serving does not need: starting programs, "
+               "writing files, connecting to other hosts, core dumps. Servants are not concerned");
   app.add_option(
          "--allow-user", o.allow_users,
          "uid that may attach beside root and the broker's own user (repeat it for more); needs "

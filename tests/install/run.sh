@@ -44,6 +44,9 @@ for unit in "$source_dir"/broker/deploy/systemd/*; do
   find "$prefix" -name "${unit##*/}" | grep -q . || fail "${unit##*/} is not installed"
 done
 
+echo "== hardened"
+"$source_dir/tests/install/elf.sh" "$prefix"/bin/mserve-*
+
 echo "== find_package(mserve CONFIG)"
 quiet cmake -S "$consumer_dir" -B "$temporary/cmake" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" \
   -DCMAKE_PREFIX_PATH="$prefix"

@@ -7,6 +7,8 @@
 
 #include <utility>
 
+#include "sandbox.hpp"
+
 namespace mserve::broker {
 
 namespace {
@@ -63,6 +65,9 @@ bool PasswordChecker::next(LoginAnswer& answer) {
 void PasswordChecker::run() {
   pthread_setname_np(pthread_self(), "mserve-access");
   step_back(setup_.avoid_core, setup_.cores);
+  if (setup_.sandbox) {
+    (void)enter_compute_cell();  // without it the thread may do what all threads may
+  }
   std::unique_lock lock(mutex_);
   for (;;) {
     asked_.wait(lock, [this] { return stop_ || !logins_.empty(); });

@@ -44,6 +44,7 @@ class PasswordChecker {
     std::uint32_t threads = 1;
     int avoid_core = -1;          ///< Somebody else's.
     CoreList cores{};             ///< Where it stays; empty: anywhere but on avoid_core.
+    bool sandbox = false;         ///< The process is in one: the helpers may compute, no more.
     std::function<void()> ready;  ///< Called by a helper once there is an answer.
   };
   explicit PasswordChecker(Setup setup);

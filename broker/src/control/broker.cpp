@@ -24,6 +24,7 @@
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/counters.hpp"
 #include "mserve/shm/membarrier.hpp"
+#include "sandbox.hpp"
 
 namespace mserve::broker {
 
@@ -134,6 +135,9 @@ void run_threads(const BrokerOptions& options, DataPlane& data, Gateway* gateway
     if (options.core >= 0 && !stay_on({options.core})) {
       log(LogLevel::error,
           "core=" + std::to_string(options.core) + " is not one this process may use");
+    }
+    if (options.sandbox && enter_compute_cell().code != Errc::ok) {
+      log(LogLevel::error, "sandbox the data thread may do what all threads may");
     }
     loan != nullptr ? loan->run() : data.run();
   });
@@ -282,12 +286,15 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
       e.code != Errc::ok) {
     return e;
   }
+  shm::Counter* const refused_calls =
+      options.sandbox ? &counters.value().add("sandbox_refused") : nullptr;
   ControlPlane control(options,
                        {.commands = &commands,
                         .reports = &reports,
                         .data = &data,
                         .gateway = gateway.get(),
                         .board = &board,
+                        .refused_calls = refused_calls,
                         .data_epoll_fd = bells.data_epoll.get(),
                         .command_fd = bells.command_fd.get(),
                         .report_fd = bells.report_fd.get(),
@@ -298,6 +305,12 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
   if (!options.control_cores.empty() && !stay_on(options.control_cores)) {
     log(LogLevel::error, "control_cores=" + cores_text(options.control_cores) +
                              " are not all for this process to use");
+  }
+  if (options.sandbox) {  // before strangers are served, and before any thread
+    if (const Error e = enter_sandbox(reason); e.code != Errc::ok) {
+      return e;
+    }
+    log(LogLevel::info, "sandbox entered");
   }
   {
     std::optional<Waker> waker;

@@ -305,6 +305,7 @@ void ControlPlane::tick() {
   }
   look_for_stopped();
   look_for_policy_faults();
+  look_for_refused_calls();
   tell_alive(now);
   graveyard_.clear();
   std::erase_if(retired_, [this](const Retired& one) { return !was_retired(one.pid); });
@@ -323,6 +324,12 @@ void ControlPlane::look_for_policy_faults() {
                              " reason=\"chose a servant that is not free; the first free one was "
                              "taken\"");
     policy_faults_told_ = faults;
+  }
+}
+
+void ControlPlane::look_for_refused_calls() {
+  if (links_.refused_calls != nullptr) {
+    refused_calls_.look(*links_.refused_calls);
   }
 }
 
@@ -421,6 +428,7 @@ void ControlPlane::close_all() {
 void ControlPlane::finish() {
   take_reports();
   launcher_.stop();
+  look_for_refused_calls();
   log(LogLevel::info, "stopped");
 }
 

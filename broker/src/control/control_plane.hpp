@@ -22,6 +22,7 @@
 #include "gateway/admin_view.hpp"
 #include "mserve/shm/directory.hpp"
 #include "reload.hpp"
+#include "sandbox.hpp"
 
 namespace mserve::broker {
 
@@ -39,8 +40,9 @@ class ControlPlane {
     Queue<Command>* commands = nullptr;
     Queue<Report>* reports = nullptr;
     DataPlane* data = nullptr;
-    Gateway* gateway = nullptr;     ///< Null without -p.
-    SessionBoard* board = nullptr;  ///< Who is attached, for whoever asks the gateway.
+    Gateway* gateway = nullptr;             ///< Null without -p.
+    SessionBoard* board = nullptr;          ///< Who is attached, for whoever asks the gateway.
+    shm::Counter* refused_calls = nullptr;  ///< Null without --sandbox.
     int data_epoll_fd = -1;  ///< Session sockets are added here for a data thread that sleeps.
     int command_fd = -1;
     int report_fd = -1;
@@ -189,6 +191,7 @@ class ControlPlane {
   [[nodiscard]] bool apply_rules(std::span<const Rule> rules, std::string& fault);
   void look_for_stopped();
   void look_for_policy_faults();
+  void look_for_refused_calls();
   void tell_ready();
   void tell_alive(Nanos now);
   void tick();
@@ -231,6 +234,7 @@ class ControlPlane {
   std::uint64_t tick_at_ = 0;
   std::uint64_t clock_sync_at_ = 0;
   std::uint64_t policy_faults_told_ = 0;
+  RefusedCalls refused_calls_;
   ServiceManager manager_;
   std::uint32_t beats_sent_ = 0;
   Nanos beat_at_ = 0;

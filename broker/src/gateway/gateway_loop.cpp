@@ -87,13 +87,6 @@ Gateway::Loop::Loop(Setup setup, Listeners listeners)
       ready_([this](std::uint64_t key, Readiness::What what) { on_ready(key, what); }),
       signal_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   context_.access = setup_.options.gateway.access;
-  if (context_.access != nullptr) {
-    checker_ = std::make_unique<PasswordChecker>(
-        PasswordChecker::Setup{.threads = shm::usable_cores() > 2 ? 2U : 1U,
-                               .avoid_core = setup_.options.core,
-                               .cores = setup_.options.control_cores,
-                               .ready = [this] { wake(); }});
-  }
 }
 
 Gateway::Loop::~Loop() {
@@ -101,6 +94,14 @@ Gateway::Loop::~Loop() {
 }
 
 void Gateway::Loop::start() {
+  if (context_.access != nullptr) {
+    checker_ = std::make_unique<PasswordChecker>(
+        PasswordChecker::Setup{.threads = shm::usable_cores() > 2 ? 2U : 1U,
+                               .avoid_core = setup_.options.core,
+                               .cores = setup_.options.control_cores,
+                               .sandbox = setup_.options.sandbox,
+                               .ready = [this] { wake(); }});
+  }
   thread_ = std::thread([this] { run(); });
 }
 
