@@ -16,7 +16,7 @@ Runs stages of CI one after the other, on any machine with Debian 12; missing pa
   package     Debian packages of the release build: lintian, installed, used and purged in a root of their own (after tests/run.sh)
   quickstart  broker/quickstart.sh leaves no process and no file behind, also when interrupted
   asan        clang, AddressSanitizer and UBSan: build and tests
-  fuzz        every fuzz target of the asan build, MSERVE_FUZZ_SECONDS (20) each
+  fuzz        every fuzz target of the asan build, MSERVE_FUZZ_SECONDS (8) each; 3600 before a release
   tsan        clang, ThreadSanitizer: build and tests
   clang       each public header compiles alone with clang as well
   model       spin checks the models of ring and parking, and that weakened ones fail
@@ -157,7 +157,7 @@ stage_one-fuzz-target() {
   corpus=("build/fuzz/$name")
   [[ ! -d $seeds ]] || corpus+=("$seeds")
   mkdir -p "${corpus[0]}"
-  if ASAN_OPTIONS=allow_addr2line=1 "$1" -max_total_time="${MSERVE_FUZZ_SECONDS:-20}" -timeout=10 -rss_limit_mb=2048 \
+  if ASAN_OPTIONS=allow_addr2line=1 "$1" -max_total_time="${MSERVE_FUZZ_SECONDS:-8}" -timeout=10 -rss_limit_mb=2048 \
     -malloc_limit_mb=512 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" "${corpus[@]}" \
     >"build/fuzz/$name.log" 2>&1; then
     echo "$name: $(grep -o 'Done .*' "build/fuzz/$name.log")"

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "options_file.hpp"
 
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <array>
 #include <fstream>
 #include <numeric>
 #include <optional>
 #include <sstream>
+
+#include "toml.hpp"
 
 namespace mserve::broker {
 

@@ -44,10 +44,14 @@ std::string read_all(const std::string& path, std::string& text) {
   if ((status.st_mode & S_IWOTH) != 0) {
     return "everybody can write to it: chmod o-w";
   }
-  // One byte more, so that a file which grows meanwhile is told from one that just fits.
-  text.resize(kAccessFileBytesMax + 1);
   std::size_t size = 0;
-  while (size < text.size()) {
+  for (;;) {
+    if (size > kAccessFileBytesMax) {
+      return "expected at most " + std::to_string(kAccessFileBytesMax >> 20) + " MiB";
+    }
+    constexpr std::size_t kStep = std::size_t{64} << 10;
+    // One byte more, so that a file which grows meanwhile is told from one that just fits.
+    text.resize(std::min(size + kStep, kAccessFileBytesMax + 1));
     const ssize_t got = ::read(file.get(), text.data() + size, text.size() - size);
     if (got < 0 && errno == EINTR) {
       continue;
@@ -61,7 +65,6 @@ std::string read_all(const std::string& path, std::string& text) {
     }
     size += static_cast<std::size_t>(got);
   }
-  return "expected at most " + std::to_string(kAccessFileBytesMax >> 20) + " MiB";
 }
 
 /// Takes the quoted text that `line` starts with. @return false: it has no end.

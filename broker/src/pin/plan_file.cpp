@@ -2,7 +2,6 @@
 #include "pin/plan_file.hpp"
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +9,8 @@
 #include <stdexcept>
 #include <string_view>
 #include <utility>
+
+#include "toml.hpp"
 
 namespace mserve::pin {
 

@@ -238,6 +238,7 @@ TEST_F(PlanFile, TellsWhereAMistakeIs) {
   EXPECT_EQ(fault_of(with("cores = \"3-4\"")), "");
   EXPECT_EQ(fault_of(with("cores = \"x\"")), "p:11: cores takes a list of cores such as \"2,4-6\"");
   EXPECT_EQ(fault_of(with("cores = 3")), "p:11: cores takes text");
+  EXPECT_TRUE(fault_of(with("cores = \"3\"") + "[`a`]").starts_with("p:12: "));
   EXPECT_EQ(fault_of(with("cores = \"3\"\ncore = 3")), "p:12: there is no key 'core' here");
   EXPECT_EQ(fault_of(with("shim = \"3\"")), "p:10: the key 'cores' is missing");
   EXPECT_EQ(fault_of("format = 2"), "p:1: this mserve-pin reads format 1");
