@@ -89,7 +89,21 @@ class Dispatcher {
 
   /// One decision, or kind none. Kind more asks for nothing but another call, in this pass or
   /// later.
-  Decision next(Nanos now) noexcept;
+  Decision next(Nanos now) noexcept {
+    return queued_ == 0 && !chores_ && now < timer_due_ ? Decision{} : next_of_some(now);
+  }
+
+  /// Asks the memory for what the Done of this request will touch: with thousands of servants none
+  /// of it is near. To be called when the answer is seen, before it is passed on. Decides nothing,
+  /// and takes any values.
+  [[gnu::always_inline]] void prefetch_done(RequestId request,
+                                            std::uint32_t servant) const noexcept {
+    if (request.slot < requests_.size() && servant < servants_.size()) {
+      prefetch(requests_, request.slot);
+      prefetch(servants_, servant);
+      prefetch(warmths_, servant * limits_.routes_per_servant);
+    }
+  }
 
   // ---- Observers.
 
@@ -118,8 +132,8 @@ class Dispatcher {
   friend class DispatcherAudit;
   // What next() may do without a decision before it answers `more`.
   static constexpr std::uint32_t kStepsMax = 32;
-  // A queue below this is in the caches, and to ask for it costs more than it brings.
-  static constexpr std::uint32_t kDeepQueue = 4096;
+  // Fewer requests than this are in the caches, and to ask for them costs more than it brings.
+  static constexpr std::uint32_t kDeep = 4096;
   // How many holders may turn out to be out of date before a request goes to any free servant.
   static constexpr std::uint32_t kHoldersTriedMax = 8;
 
@@ -194,7 +208,11 @@ class Dispatcher {
   [[nodiscard]] bool may_run(std::uint32_t servant, std::uint32_t class_number) const noexcept {
     return (pools_[servants_[servant].pool] >> class_number & 1) != 0;
   }
-  [[nodiscard]] std::uint32_t effective_class(std::uint32_t number) const noexcept;
+  // The class that requests of this one belong to at present; kNone: there is no such class.
+  [[nodiscard]] std::uint32_t effective_class(std::uint32_t number) const noexcept {
+    return number < classes_.size() && classes_[number].usable != 0 ? number : class_behind(number);
+  }
+  [[nodiscard]] std::uint32_t class_behind(std::uint32_t number) const noexcept;
   [[nodiscard]] bool hopeless(std::uint32_t number) const noexcept;
   void count_servant(std::uint32_t servant, bool attached, Nanos now) noexcept;
   void count_usable(std::uint32_t servant, bool usable) noexcept;
@@ -270,7 +288,12 @@ class Dispatcher {
   void uncount_holder(std::uint32_t route) noexcept;
   void enter_free(std::uint32_t servant) noexcept;
   void leave_free(std::uint32_t servant, bool sent = false) noexcept;
+  void stay_free(std::uint32_t servant, bool sent) noexcept;
   [[nodiscard]] FreeServant seen_free(std::uint32_t servant) const noexcept;
+  // Nothing waits for it or for what it holds, so nobody needs to know of each of its changes.
+  [[nodiscard]] bool unawaited(const Servant& servant) const noexcept {
+    return queued_ == (pending_ != kNone ? 1U : 0U) && servant.bound.empty();
+  }
   void bar(std::uint32_t servant) noexcept;
   void unbar(std::uint32_t servant) noexcept;
   [[nodiscard]] bool expired(const Warmth& warmth, Nanos now) const noexcept {
@@ -302,10 +325,11 @@ class Dispatcher {
   std::uint32_t free_holder(std::uint32_t route, Nanos now) noexcept;
   void note_affinity(const Request& request, std::uint32_t route, std::uint32_t servant,
                      bool held) noexcept;
-  [[nodiscard]] bool deep() const noexcept { return queued_ >= kDeepQueue; }
+  [[nodiscard]] bool deep() const noexcept { return queued_ + running_ >= kDeep; }
   void prefetch_ahead(const DeskQueue& queue) const noexcept;
   void prefetch_lanes(const RouteQueue& queue) const noexcept;
   Decision send(std::uint32_t slot, std::uint32_t servant, Nanos now) noexcept;
+  Decision next_of_some(Nanos now) noexcept;
   Decision next_slow(Nanos now) noexcept;
   Decision pick(Nanos now) noexcept;
   Decision pick_class(std::uint32_t number, Nanos now) noexcept;

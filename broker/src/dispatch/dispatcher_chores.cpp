@@ -206,10 +206,15 @@ Decision Dispatcher::give_up(std::uint32_t slot, FailReason reason) noexcept {
 void Dispatcher::stop_running(std::uint32_t slot) noexcept {
   const std::uint32_t index = requests_[slot].servant;
   Servant& servant = servants_[index];
+  remove<&Request::order>(requests_, servant.running, slot);
+  if (servant.free && unawaited(servant)) {
+    --servant.outstanding;
+    stay_free(index, /*sent=*/false);
+    return;
+  }
   if (servant.free) {
     leave_free(index);  // And in again below, as the one used last.
   }
-  remove<&Request::order>(requests_, servant.running, slot);
   --servant.outstanding;
   const bool overran = (requests_[slot].flags & Request::kOverran) != 0;
   servant.overruns -= overran ? 1 : 0;

@@ -71,8 +71,8 @@ bool Dispatcher::on(const ClassDefined& event, Nanos now) noexcept {
   return true;
 }
 
-// The class that requests of this one belong to at present; kNone: there is no such class.
-std::uint32_t Dispatcher::effective_class(std::uint32_t number) const noexcept {
+// The effective class of one without a usable servant.
+[[gnu::cold]] std::uint32_t Dispatcher::class_behind(std::uint32_t number) const noexcept {
   std::uint32_t at = number;
   for (std::uint32_t hops = 0; hops <= kClassesMax; ++hops) {
     if (at >= classes_.size() || !classes_[at].defined) {

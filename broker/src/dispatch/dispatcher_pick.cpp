@@ -60,7 +60,7 @@ bool Dispatcher::ring_overtaken(const DeskQueue& queue) const noexcept {
          queue.ring_left - desks_[queue.ring.first].ring_turn >= limits_.overtake_max;
 }
 
-Decision Dispatcher::next(Nanos now) noexcept {
+Decision Dispatcher::next_of_some(Nanos now) noexcept {
   if (now >= timer_due_) [[unlikely]] {
     chores_ = true;
   }
@@ -71,13 +71,10 @@ Decision Dispatcher::next(Nanos now) noexcept {
       return send(pending_, servant, now);
     }
   }
-  if (queued_ == 0 && !chores_) {
-    return {};
-  }
   return next_slow(now);
 }
 
-Decision Dispatcher::next_slow(Nanos now) noexcept {
+[[gnu::noinline]] Decision Dispatcher::next_slow(Nanos now) noexcept {
   settle();
   const bool all_let_go = let_go_overdue(now);
   if (chores_) {
@@ -373,20 +370,27 @@ Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) no
   }
   Warmth* const warmth = route != kNone ? warmth_of(index, route) : nullptr;
   note_affinity(request, route, index, warmth != nullptr);
-  if (free) [[likely]] {
-    leave_free(index, true);
-  }
-  ++servant.outstanding;
-  if (route != kNone && !servant.remote && request.state != RequestState::bound) {
-    // Before the request leaves its lane: the next of the lane then has a holder to wait for.
-    if (warmth != nullptr) {
+  const bool takes_route =
+      route != kNone && !servant.remote && request.state != RequestState::bound;
+  const bool more = servant.outstanding + 1 < servant.credit;
+  if (free && more && warmth != nullptr && slot == pending_ && unawaited(servant)) {
+    ++servant.outstanding;
+    warmth->used = now;
+    stay_free(index, true);
+  } else {
+    if (free) [[likely]] {
+      leave_free(index, true);
+    }
+    ++servant.outstanding;
+    if (takes_route && warmth != nullptr) {
       warmth->used = now;
-    } else {
+    } else if (takes_route) {
+      // Before the request leaves its lane: the next of the lane then has a holder to wait for.
       hold(index, route, now);
     }
-  }
-  if (servant.outstanding < servant.credit && free) {
-    enter_free(index);
+    if (more && free) {
+      enter_free(index);
+    }
   }
   if (slot == pending_) {
     pending_ = kNone;

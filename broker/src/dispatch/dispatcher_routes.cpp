@@ -191,6 +191,24 @@ void Dispatcher::leave_free(std::uint32_t index, bool sent) noexcept {
   }
 }
 
+// leave_free() and enter_free() in one, for an unawaited servant of which only `outstanding`
+// changed: no route queue has lanes, so none becomes ready by it.
+void Dispatcher::stay_free(std::uint32_t index, bool sent) noexcept {
+  const Servant& servant = servants_[index];
+  const FreeServant seen = seen_free(index);
+  for_classes_of(index, [&](Class& in, std::uint32_t) {
+    (servant.remote ? in.spares.get() : in.policy)->stay(seen, sent);
+  });
+  if (servant.remote || servant.routes == 0) {
+    return;
+  }
+  for (Warmth& warmth : warmths(index)) {
+    if (warmth.route != kNone) {
+      make_last<&Warmth::of_route>(warmths_, routes_[warmth.route].free_holders, index_of(warmth));
+    }
+  }
+}
+
 // Before it becomes barred, for the first of its reasons.
 void Dispatcher::bar(std::uint32_t index) noexcept {
   Servant& servant = servants_[index];

@@ -36,16 +36,19 @@ void append(Nodes& nodes, List& list, std::uint32_t index) noexcept {
 /// `index` must be in `list`.
 template <auto kLinks, class Nodes>
 void remove(Nodes& nodes, List& list, std::uint32_t index) noexcept {
-  const Links links = nodes[index].*kLinks;
-  if (links.prev == kNone) {
-    list.first = links.next;
+  // One by one, as they were stored: a load of both waits until both stores have left the
+  // processor.
+  const std::uint32_t prev = (nodes[index].*kLinks).prev;
+  const std::uint32_t next = (nodes[index].*kLinks).next;
+  if (prev == kNone) {
+    list.first = next;
   } else {
-    (nodes[links.prev].*kLinks).next = links.next;
+    (nodes[prev].*kLinks).next = next;
   }
-  if (links.next == kNone) {
-    list.last = links.prev;
+  if (next == kNone) {
+    list.last = prev;
   } else {
-    (nodes[links.next].*kLinks).prev = links.prev;
+    (nodes[next].*kLinks).prev = prev;
   }
 }
 

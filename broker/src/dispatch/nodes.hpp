@@ -222,7 +222,7 @@ static_assert(sizeof(Servant) == 64);
 
 /// A place for a route that a servant holds: its data is warm there. Each servant has
 /// Limits::routes_per_servant of them, side by side.
-struct Warmth {
+struct alignas(32) Warmth {
   std::uint32_t route = kNone;  ///< kNone: vacant.
   std::uint32_t servant = kNone;
   Nanos used = 0;  ///< When the servant was last sent or last finished a request of it.

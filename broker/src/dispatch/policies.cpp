@@ -18,13 +18,21 @@ std::uint32_t EvenPolicy::choose() const noexcept {
 
 void MatchPolicy::enter(const FreeServant& servant) noexcept {
   Node& node = nodes_[servant.index];
-  if (servant.outstanding == 0 && servant.routes == 0) {
-    node.where = Where::bare;
+  node.where = place_of(servant);
+  if (node.where == Where::bare) {
     bare_.set(servant.index);
-    return;
+  } else {
+    append<&Node::order>(nodes_, node.where == Where::roomy ? roomy_ : used_, servant.index);
   }
-  node.where = servant.outstanding == 0 && servant.room ? Where::roomy : Where::used;
-  append<&Node::order>(nodes_, node.where == Where::roomy ? roomy_ : used_, servant.index);
+}
+
+void MatchPolicy::stay(const FreeServant& servant, bool sent) noexcept {
+  if (place_of(servant) == Where::used && nodes_[servant.index].where == Where::used) {
+    make_last<&Node::order>(nodes_, used_, servant.index);
+  } else {
+    leave(servant.index, sent);
+    enter(servant);
+  }
 }
 
 void MatchPolicy::leave(std::uint32_t servant, bool /*sent*/) noexcept {

@@ -38,6 +38,11 @@ class ServantPolicy {
   /// It may not be chosen any more; it entered before. @param sent  a request is being sent to it,
   /// by this policy's choice or by affinity. One with credit left enters again after that.
   virtual void leave(std::uint32_t servant, bool sent) noexcept = 0;
+  /// leave() and enter() in one: it was sent a request, or finished one, and stays free.
+  virtual void stay(const FreeServant& servant, bool sent) noexcept {
+    leave(servant.index, sent);
+    enter(servant);
+  }
   /// One that entered and did not leave; kNone if there is none.
   [[nodiscard]] virtual std::uint32_t choose() const noexcept = 0;
   /// Whether it may be chosen. For tests: may be slow.
@@ -50,6 +55,7 @@ class OrigPolicy final : public ServantPolicy {
   explicit OrigPolicy(std::uint32_t servants_max) : free_(servants_max) {}
   void enter(const FreeServant& servant) noexcept override { free_.set(servant.index); }
   void leave(std::uint32_t servant, bool /*sent*/) noexcept override { free_.clear(servant); }
+  void stay(const FreeServant& /*servant*/, bool /*sent*/) noexcept override {}
   [[nodiscard]] std::uint32_t choose() const noexcept override { return free_.first(); }
   [[nodiscard]] bool contains(std::uint32_t servant) const noexcept override {
     return free_.test(servant);
@@ -65,6 +71,9 @@ class EvenPolicy final : public ServantPolicy {
   explicit EvenPolicy(std::uint32_t servants_max) : free_(servants_max) {}
   void enter(const FreeServant& servant) noexcept override { free_.set(servant.index); }
   void leave(std::uint32_t servant, bool sent) noexcept override;
+  void stay(const FreeServant& servant, bool sent) noexcept override {
+    last_ = sent ? servant.index : last_;
+  }
   [[nodiscard]] std::uint32_t choose() const noexcept override;
   [[nodiscard]] bool contains(std::uint32_t servant) const noexcept override {
     return free_.test(servant);
@@ -83,6 +92,7 @@ class MatchPolicy final : public ServantPolicy {
   explicit MatchPolicy(std::uint32_t servants_max) : bare_(servants_max), nodes_(servants_max) {}
   void enter(const FreeServant& servant) noexcept override;
   void leave(std::uint32_t servant, bool sent) noexcept override;
+  void stay(const FreeServant& servant, bool sent) noexcept override;
   [[nodiscard]] std::uint32_t choose() const noexcept override;
   [[nodiscard]] bool contains(std::uint32_t servant) const noexcept override {
     return nodes_[servant].where != Where::out;
@@ -94,6 +104,12 @@ class MatchPolicy final : public ServantPolicy {
     Links order;
     Where where = Where::out;
   };
+  [[nodiscard]] static Where place_of(const FreeServant& servant) noexcept {
+    if (servant.outstanding != 0) {
+      return Where::used;
+    }
+    return servant.routes == 0 ? Where::bare : servant.room ? Where::roomy : Where::used;
+  }
   Bitmap bare_;
   List roomy_;
   List used_;
