@@ -39,15 +39,23 @@ void DataPlane::send_or_keep(OriginState& origin, const shm::FrameHeader& head,
     note_wake(client);
     return;
   }
+  keep_or_split(origin, head, info, payload);
+}
+
+// What has no room now or is too large for one frame.
+[[gnu::cold]] void DataPlane::keep_or_split(OriginState& origin, const shm::FrameHeader& head,
+                                            const shm::InfoExt* info,
+                                            std::span<const std::byte> payload) {
+  Session& client = *origin.session;
   if (client.out.poisoned()) {
     close(client, Errc::cursor_out_of_range, "reply ring");
     return;
   }
+  const std::uint64_t ext_bytes = info != nullptr ? shm::ext_bytes_of(sizeof(*info)) : 0;
   Outbound draft;
   draft.head = head;
   draft.total = payload.size();
-  draft.as_flow =
-      payload.size() > shm::whole_payload_bytes_max(client.out.capacity(), extensions.size());
+  draft.as_flow = payload.size() > shm::whole_payload_bytes_max(client.out.capacity(), ext_bytes);
   if (info != nullptr) {
     draft.has_info = true;
     draft.info = *info;

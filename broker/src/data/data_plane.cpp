@@ -90,14 +90,6 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
   closed_.reserve(options.max_sessions);
 }
 
-Nanos DataPlane::now() noexcept {
-  if (!now_read_) {
-    now_ = clock_.now();
-    now_read_ = true;
-  }
-  return now_;
-}
-
 void DataPlane::run() {
   while (!stopping_ && !lending_) {
     if (pass()) {
@@ -173,8 +165,8 @@ bool DataPlane::probe_cold() {
   return serve(session);
 }
 
-void DataPlane::heat(Session& session) noexcept {
-  if (!session.hot && !session.closing) {
+void DataPlane::enter_hot(Session& session) noexcept {
+  if (!session.closing) {
     session.hot = true;
     session.active_at = now();
     leave_cold(session);
@@ -318,9 +310,8 @@ void DataPlane::report(const Report& report) {
   (void)!write(links_.report_fd, &one, sizeof(one));
 }
 
-void DataPlane::note_wake(Session& session) noexcept {
-  if (session.out.consumer_polled() != shm::Polled::polling && !session.wake_listed &&
-      !session.closing) [[unlikely]] {
+void DataPlane::list_wake(Session& session) noexcept {
+  if (!session.wake_listed && !session.closing) {
     session.wake_listed = true;
     session.wake_until = now() + shm::kSleepNsMax;
     wake_list_.push_back(&session);

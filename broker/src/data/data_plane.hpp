@@ -109,7 +109,14 @@ class DataPlane {
   }
 
   // The loop (data_plane.cpp).
-  Nanos now() noexcept;
+  /// The clock, read once per pass at most.
+  Nanos now() noexcept {
+    if (!now_read_) [[unlikely]] {
+      now_ = clock_.now();
+      now_read_ = true;
+    }
+    return now_;
+  }
   void take_commands();
   bool serve(Session& session);
   bool probe_cold();
@@ -119,9 +126,21 @@ class DataPlane {
   void idle();
   void wake_up();
   [[nodiscard]] bool anything_ready();
-  void note_wake(Session& session) noexcept;
+  /// To be called after a commit to this session: its peer may sleep.
+  void note_wake(Session& session) noexcept {
+    if (session.out.consumer_polled() != shm::Polled::polling) [[unlikely]] {
+      list_wake(session);
+    }
+  }
+  void list_wake(Session& session) noexcept;
   void flush_wakes();
-  void heat(Session& session) noexcept;
+  /// From here on it is polled in every pass.
+  void heat(Session& session) noexcept {
+    if (!session.hot) [[unlikely]] {
+      enter_hot(session);
+    }
+  }
+  void enter_hot(Session& session) noexcept;
   void leave_cold(Session& session) noexcept;
   void report(const Report& report);
   void report_closed();
@@ -167,9 +186,13 @@ class DataPlane {
   }
   void queue_payload(RequestRecord& record, std::span<const std::byte> payload);
   bool decide();
+  void carry_out(const Decision& decision);
   void deliver(const Decision& decision);
+  void fail_lost(Session& servant, RequestRecord& record);
   bool try_deliver(Session& servant, RequestRecord& record, std::span<const std::byte> payload);
   void deliver_waiting(Session& servant);
+  void enter_running(Session& servant, RequestRecord& record);
+  void leave_running(Session& servant, const RequestRecord& record) noexcept;
   void leave_servant(RequestRecord& record) noexcept;
   void fail(const Decision& decision);
   void overrun(const Decision& decision);
@@ -223,6 +246,8 @@ class DataPlane {
   // Answers that wait (data_outbox.cpp).
   void send_or_keep(OriginState& origin, const shm::FrameHeader& head, const shm::InfoExt* info,
                     std::span<const std::byte> payload);
+  void keep_or_split(OriginState& origin, const shm::FrameHeader& head, const shm::InfoExt* info,
+                     std::span<const std::byte> payload);
   [[nodiscard]] bool send_piece(OriginState& origin, const shm::FrameHeader& head,
                                 const shm::InfoExt* info, std::uint64_t offset, std::uint64_t total,
                                 std::span<const std::byte> rest, std::uint64_t& sent);

@@ -94,6 +94,7 @@ DataPlane::Taken DataPlane::take_reply(Session& servant, const shm::FrameView& f
       return take_reply_fragment(servant, *record, frame, extensions.flow);
     }
   }
+  dispatcher_.prefetch_done(record->id, servant.number);
   if (record->reply_begun || frame.payload.size() > options_.max_message) [[unlikely]] {
     close(servant, Errc::bad_frame, "whole reply after fragments, or above --max-message");
     return Taken::closed;
@@ -106,12 +107,7 @@ DataPlane::Taken DataPlane::take_reply(Session& servant, const shm::FrameView& f
 void DataPlane::finish(Session& servant, RequestRecord& record) {
   (void)dispatcher_.on(Done{record.id, servant.number}, now());
   const std::uint32_t slot = record.id.slot;
-  if (servant.running.size() == 1) [[likely]] {
-    servant.running.clear();
-  } else {
-    std::erase(servant.running, slot);
-  }
-  servant.tell_load();
+  leave_running(servant, record);
   if (!servant.aborts.empty()) [[unlikely]] {
     std::erase(servant.aborts, record.id);
   }

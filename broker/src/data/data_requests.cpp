@@ -181,18 +181,17 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
   counters_.requests->add();
   id = submitted.id;
   RequestRecord& record = records_[id.slot];
-  record = RequestRecord{};
-  record.id = id;
-  record.origin = origin.number;
-  record.origin_life = origin.life;
-  record.client_id = client_id;
-  record.route = submit.route;
-  record.bytes = submit.bytes;
-  record.flags = flags;
-  record.repeatable = submit.retries > 0;
-  record.submitted_at = now();
-  record.backlog = submitted.backlog;
-  record.next = origin.requests_first;
+  record = {.id = id,
+            .client_id = client_id,
+            .route = submit.route,
+            .origin = origin.number,
+            .origin_life = origin.life,
+            .next = origin.requests_first,
+            .flags = flags,
+            .repeatable = submit.retries > 0,
+            .backlog = submitted.backlog,
+            .submitted_at = now(),
+            .bytes = submit.bytes};
   if (record.next != kNone) {
     records_[record.next].previous = id.slot;
   }
@@ -226,27 +225,36 @@ bool DataPlane::decide() {
   decisions_left_ = false;
   for (std::uint32_t i = 0; i < kDecisionsPerPass; ++i) {
     const Decision decision = dispatcher_.next(now());
-    switch (decision.kind) {
-      case Decision::Kind::none:
-        return i > 0;
-      case Decision::Kind::dispatch:
-        deliver(decision);
-        break;
-      case Decision::Kind::fail:
-        fail(decision);
-        break;
-      case Decision::Kind::discard:
-        discard(decision.request);
-        break;
-      case Decision::Kind::overrun:
-        overrun(decision);
-        break;
-      case Decision::Kind::more:
-        break;
+    if (decision.kind == Decision::Kind::none) {
+      return i > 0;
+    }
+    if (decision.kind == Decision::Kind::dispatch) [[likely]] {
+      deliver(decision);
+    } else {
+      carry_out(decision);
     }
   }
   decisions_left_ = true;  // a death or a drain: go on next pass, others first
   return true;
+}
+
+// What ends a request, or tells of one.
+[[gnu::cold]] void DataPlane::carry_out(const Decision& decision) {
+  switch (decision.kind) {
+    case Decision::Kind::fail:
+      fail(decision);
+      break;
+    case Decision::Kind::discard:
+      discard(decision.request);
+      break;
+    case Decision::Kind::overrun:
+      overrun(decision);
+      break;
+    case Decision::Kind::none:
+    case Decision::Kind::more:
+    case Decision::Kind::dispatch:
+      break;
+  }
 }
 
 void DataPlane::deliver(const Decision& decision) {
@@ -254,8 +262,7 @@ void DataPlane::deliver(const Decision& decision) {
   Session& servant = *sessions_[decision.servant];
   record.servant_session = servant.number;
   record.dispatched_at = now();
-  servant.running.push_back(decision.request.slot);
-  servant.tell_load();
+  enter_running(servant, record);
   heat(servant);
   if (record.flow != kNone) {
     begin_stream(record.flow);
@@ -263,12 +270,7 @@ void DataPlane::deliver(const Decision& decision) {
   }
   const bool in_ring = current_ == decision.request;
   if (!in_ring && record.block.empty()) [[unlikely]] {
-    // Its copy could not be kept when its servant died: it cannot be repeated after all.
-    OriginState* const origin = origin_of(record);
-    if (origin != nullptr && !record.abandoned) {
-      answer_status(*origin, record.client_id, Errc::servant_died, /*reply_begun=*/false);
-    }
-    finish(servant, record);
+    fail_lost(servant, record);
     return;
   }
   const std::span<const std::byte> payload =
@@ -281,6 +283,15 @@ void DataPlane::deliver(const Decision& decision) {
     return;
   }
   servant.undelivered.push_back(decision.request.slot);
+}
+
+// Its copy could not be kept when its servant died: it cannot be repeated after all.
+[[gnu::cold]] void DataPlane::fail_lost(Session& servant, RequestRecord& record) {
+  OriginState* const origin = origin_of(record);
+  if (origin != nullptr && !record.abandoned) {
+    answer_status(*origin, record.client_id, Errc::servant_died, /*reply_begun=*/false);
+  }
+  finish(servant, record);
 }
 
 bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
@@ -316,13 +327,30 @@ void DataPlane::deliver_waiting(Session& servant) {
   }
 }
 
+void DataPlane::enter_running(Session& servant, RequestRecord& record) {
+  record.running_at = static_cast<std::uint32_t>(servant.running.size());
+  servant.running.push_back(record.id.slot);
+  servant.tell_load();
+}
+
+// Its place goes to the last one: with much credit a search would cost more than the rest.
+void DataPlane::leave_running(Session& servant, const RequestRecord& record) noexcept {
+  const std::uint32_t at = record.running_at;
+  if (at < servant.running.size() && servant.running[at] == record.id.slot) [[likely]] {
+    const std::uint32_t last = servant.running.back();
+    servant.running[at] = last;
+    records_[last].running_at = at;
+    servant.running.pop_back();
+  }
+  servant.tell_load();
+}
+
 void DataPlane::leave_servant(RequestRecord& record) noexcept {
   if (record.servant_session == kNone || sessions_[record.servant_session] == nullptr) {
     return;
   }
   Session& servant = *sessions_[record.servant_session];
-  std::erase(servant.running, record.id.slot);
-  servant.tell_load();
+  leave_running(servant, record);
   std::erase(servant.undelivered, record.id.slot);
   std::erase(servant.aborts, record.id);
   std::erase(servant.interrupts, record.id);

@@ -47,10 +47,8 @@ PayloadStore::Block PayloadStore::take(std::uint64_t bytes) noexcept {
   return {index, static_cast<std::uint32_t>(bytes)};
 }
 
-void PayloadStore::give_back(Block& block) noexcept {
-  if (block.empty()) {
-    return;
-  }
+// Gives a block back, together with whatever is free beside it.
+void PayloadStore::merge(Block& block) noexcept {
   std::uint32_t index = block.index;
   unsigned order = unit_[index].order;
   used_bytes_ -= std::uint64_t{kBlockBytesMin} << order;

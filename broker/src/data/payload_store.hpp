@@ -32,7 +32,11 @@ class PayloadStore {
   /// Takes a block for `bytes` (0..kBlockBytesMax). Empty when nothing that large is free.
   [[nodiscard]] Block take(std::uint64_t bytes) noexcept;
   /// Gives it back; `block` becomes empty. Giving back an empty one is fine.
-  void give_back(Block& block) noexcept;
+  void give_back(Block& block) noexcept {
+    if (!block.empty()) [[unlikely]] {
+      merge(block);
+    }
+  }
 
   [[nodiscard]] std::span<std::byte> bytes_of(const Block& block) noexcept {
     return {region_.get() + std::size_t{block.index} * kBlockBytesMin, block.bytes};
@@ -53,6 +57,7 @@ class PayloadStore {
     std::uint8_t order = 0;
     bool free_head = false;  // first unit of a free block of `order`
   };
+  void merge(Block& block) noexcept;
   void push(std::uint32_t index, unsigned order) noexcept;
   void unlink(std::uint32_t index, unsigned order) noexcept;
 

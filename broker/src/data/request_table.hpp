@@ -11,33 +11,36 @@
 namespace mserve::broker {
 
 /// What the data thread knows of a request beside the Dispatcher's view; found by the slot of its
-/// RequestId.
-struct RequestRecord {
-  RequestId id;              ///< Zero: this record is not in use.
-  std::uint32_t origin = 0;  ///< Number of who asked, and which of its lives.
-  std::uint32_t origin_life = 0;
+/// RequestId. Two cache lines; the first is what a request in one frame needs on its way.
+struct alignas(64) RequestRecord {
+  RequestId id = {};  ///< Zero: this record is not in use.
   std::uint64_t client_id = 0;
   std::uint64_t route = 0;
-  std::uint64_t bytes = 0;                ///< Payload.
+  PayloadStore::Block block = {};  ///< Payload while it waits in the broker.
+  std::uint32_t origin = 0;        ///< Number of who asked, and which of its lives.
+  std::uint32_t origin_life = 0;
   std::uint32_t servant_session = kNone;  ///< Where it runs.
   std::uint32_t flow = kNone;             ///< It streams through this RequestFlow.
-  PayloadStore::Block block;              ///< Payload while it waits in the broker.
-  std::uint64_t kept_pos = 0;             ///< Its frame in the servant's ring, while kept.
   std::uint32_t next = kNone;             ///< List of its origin's unanswered requests.
   std::uint32_t previous = kNone;
-  std::uint8_t flags = 0;         ///< Frame flags of the request.
-  bool repeatable = false;        ///< May be sent again; its payload is kept until it is answered.
-  bool kept = false;              ///< Payload is still readable at kept_pos.
-  bool abandoned = false;         ///< The client needs no answer any more.
-  bool interrupted = false;       ///< Its servant was, or is to be, told that nobody wants it.
-  bool reply_begun = false;       ///< Fragments of its answer were taken from the servant.
+  std::uint8_t flags = 0;    ///< Frame flags of the request.
+  bool repeatable = false;   ///< May be sent again; its payload is kept until it is answered.
+  bool kept = false;         ///< Payload is still readable at kept_pos.
+  bool abandoned = false;    ///< The client needs no answer any more.
+  bool interrupted = false;  ///< Its servant was, or is to be, told that nobody wants it.
+  bool reply_begun = false;  ///< Fragments of its answer were taken from the servant.
+
+  std::uint32_t running_at = 0;  ///< While it runs: its place in Session::running.
+  std::uint32_t backlog = 0;     ///< Requests queued or running when it arrived.
+  Nanos submitted_at = 0;
+  Nanos dispatched_at = 0;
+  std::uint64_t bytes = 0;        ///< Payload.
+  std::uint64_t kept_pos = 0;     ///< Its frame in the servant's ring, while kept.
   std::uint64_t reply_bytes = 0;  ///< Fragment bytes taken from the servant so far.
   std::uint64_t reply_total = 0;
   Nanos reply_moved_at = 0;  ///< When its last fragment was taken.
-  Nanos submitted_at = 0;
-  Nanos dispatched_at = 0;
-  std::uint32_t backlog = 0;  ///< Requests queued or running when it arrived.
 };
+static_assert(sizeof(RequestRecord) == 128);
 
 /// Requests that one client may have arriving in fragments at once. A gateway's origin has one: a
 /// connection is a stream.

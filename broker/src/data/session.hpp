@@ -77,7 +77,7 @@ struct Session {
   OriginPlaces origins;            ///< Gateways only; a client's one origin has its number.
 
   // Servants.
-  std::vector<std::uint32_t> running;      ///< Slots sent to it; never grows beyond its credit.
+  std::vector<std::uint32_t> running;      ///< Slots sent to it, in any order, credit at most.
   std::vector<std::uint32_t> undelivered;  ///< Of these, slots that its ring had no room for yet.
   std::vector<RequestId> aborts;           ///< Requests whose flow was cut; it must still be told.
   std::vector<RequestId> interrupts;       ///< Requests that it runs for nobody; likewise.

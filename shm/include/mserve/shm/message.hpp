@@ -23,11 +23,29 @@ namespace mserve::shm {
   return ring_capacity / 8 - 128;
 }
 
+/// memcpy() without a call for what fits a line: two copies that overlap in the middle.
+inline void copy_bytes(std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
+  if (bytes > kCacheLine || bytes < 8) [[unlikely]] {
+    std::memcpy(to, from, bytes);
+  } else if (bytes >= 32) {
+    std::memcpy(to, from, 32);
+    std::memcpy(to + bytes - 32, from + bytes - 32, 32);
+  } else if (bytes >= 16) {
+    std::memcpy(to, from, 16);
+    std::memcpy(to + bytes - 16, from + bytes - 16, 16);
+  } else {
+    std::memcpy(to, from, 8);
+    std::memcpy(to + bytes - 8, from + bytes - 8, 8);
+  }
+}
+
 /// Sends one message that fits one frame. `extensions` is copied behind the header.
+/// @param header  its frame_bytes and ext_bytes are not looked at.
 /// @return false when there is no room; nothing was sent.
-[[nodiscard]] inline bool try_send_whole(RingProducer& ring, FrameHeader header,
-                                         std::span<const std::byte> extensions,
-                                         std::span<const std::byte> payload) noexcept {
+[[nodiscard, gnu::always_inline]] inline bool try_send_whole(
+    RingProducer& ring, const FrameHeader& wanted, std::span<const std::byte> extensions,
+    std::span<const std::byte> payload) noexcept {
+  FrameHeader header = wanted;
   header.ext_bytes = static_cast<std::uint16_t>(extensions.size());
   const std::uint64_t bytes = kFrameHeaderBytes + extensions.size() + payload.size();
   if (bytes > frame_bytes_max(ring.capacity())) [[unlikely]] {
@@ -42,7 +60,7 @@ namespace mserve::shm {
     std::memcpy(frame + kFrameHeaderBytes, extensions.data(), extensions.size());
   }
   if (!payload.empty()) {
-    std::memcpy(frame + kFrameHeaderBytes + extensions.size(), payload.data(), payload.size());
+    copy_bytes(frame + kFrameHeaderBytes + extensions.size(), payload.data(), payload.size());
   }
   ring.commit(header);
   return true;

@@ -101,9 +101,10 @@ class BasicRingProducer {
   /// Publishes the claimed frame (edge E1). `header.frame_bytes` must not exceed what was claimed.
   ///
   /// hot: one release store; the zeroing for I3 comes after it.
-  void commit(const FrameHeader& header) noexcept {
+  [[gnu::always_inline]] void commit(const FrameHeader& header) noexcept {
     std::byte* const frame = memory_.data + (claimed_pos_ & mask_);
-    std::memcpy(frame + 8, &header.id, 16);
+    std::memcpy(frame + 8, &header.id, 8);
+    std::memcpy(frame + 16, &header.aux, 8);
     const std::uint64_t end = claimed_pos_ + frame_stride(header.frame_bytes);
     // A frame of one line ends where I3 already holds, unless it was moved to offset 0.
     if (end != producer_pos_ + kCacheLine || dirtied_) {
@@ -276,7 +277,7 @@ class BasicRingConsumer {
   /// hot: one acquire load when there is nothing, plus the header's line when there is.
   /// @return ok and `out` filled; `empty`; or `bad_frame`: the producer lied, poisoned() is now
   /// true.
-  [[nodiscard]] Errc front(FrameView& out) noexcept {
+  [[nodiscard, gnu::always_inline]] Errc front(FrameView& out) noexcept {
     std::uint64_t word = commit_word_at(consumer_pos_).load(std::memory_order_acquire);  // E1
     if (word == 0) {
       // Ran dry: let the producer see all the room there is, so that it never waits for a quarter.
@@ -285,22 +286,31 @@ class BasicRingConsumer {
       }
       return Errc::empty;
     }
-    FrameHeader header = from_commit_word(word);
-    if (header.kind == Kind::padding) [[unlikely]] {
-      if (!skip_padding(header)) {
+    if (from_commit_word(word).kind == Kind::padding) [[unlikely]] {
+      if (!skip_padding(from_commit_word(word))) {
         return poison();
       }
       word = commit_word_at(consumer_pos_).load(std::memory_order_acquire);  // E1
-      header = from_commit_word(word);
     }
-    const std::uint64_t to_end = memory_.capacity - (consumer_pos_ & mask_);
-    if (!plausible(header) || frame_stride(header.frame_bytes) > to_end) [[unlikely]] {
+    const FrameHeader header = from_commit_word(word);
+    const std::uint64_t at = consumer_pos_ & mask_;
+    if (!plausible(header) || frame_stride(header.frame_bytes) > memory_.capacity - at)
+        [[unlikely]] {
       return poison();
     }
-    const std::byte* frame = memory_.data + (consumer_pos_ & mask_);
-    std::memcpy(&header.id, frame + 8, 16);
+    const std::byte* const frame = memory_.data + at;
     stride_ = frame_stride(header.frame_bytes);
-    out.header = header;
+    // Where the next look goes: with many frames under way the next one is on its way here while
+    // this one is handled.
+    __builtin_prefetch(memory_.data + ((consumer_pos_ + stride_) & mask_));
+    // Field by field: what was stored in pieces is not to be loaded as a whole right after (such a
+    // load waits until the stores left the store buffer, behind those to the peer's lines).
+    out.header.frame_bytes = header.frame_bytes;
+    out.header.kind = header.kind;
+    out.header.flags = header.flags;
+    out.header.ext_bytes = header.ext_bytes;
+    std::memcpy(&out.header.id, frame + 8, 8);
+    std::memcpy(&out.header.aux, frame + 16, 8);
     out.extensions = {frame + kFrameHeaderBytes, header.ext_bytes};
     out.payload = {frame + kFrameHeaderBytes + header.ext_bytes,
                    header.frame_bytes - kFrameHeaderBytes - header.ext_bytes};
@@ -340,7 +350,7 @@ class BasicRingConsumer {
   }
   /// A padding frame reaches exactly to the end of the ring and is shorter than the frame it makes
   /// room for; so there is at most one in a row.
-  [[nodiscard]] bool skip_padding(const FrameHeader& h) noexcept {
+  [[nodiscard, gnu::cold]] bool skip_padding(const FrameHeader& h) noexcept {
     const std::uint64_t to_end = memory_.capacity - (consumer_pos_ & mask_);
     if (poisoned_ || h.frame_bytes != to_end || to_end >= frame_bytes_max(memory_.capacity) ||
         h.flags != 0 || h.ext_bytes != 0) {
