@@ -89,10 +89,15 @@ void BM_Decision(benchmark::State& state) {
   for (std::uint32_t count = 0; count < queued; ++count) {
     submit();
   }
+  std::uint32_t next_done = random.below(servants);
   for ([[maybe_unused]] auto _ : state) {
-    const std::uint32_t servant = random.below(servants);
+    const std::uint32_t servant = next_done;
     const Completion completion = dispatcher.on(Done{running[servant], servant}, now);
     benchmark::DoNotOptimize(completion);
+    // As the data thread does when it sees an answer; there the answer is passed on in between,
+    // here the rest of this turn.
+    next_done = random.below(servants);
+    dispatcher.prefetch_done(running[next_done], next_done);
     submit();
     const Decision decision = dispatcher.next(now);
     running[decision.servant] = decision.request;
