@@ -33,6 +33,11 @@ function(mserve_defaults target)
     target_compile_options(${target} PRIVATE -fsanitize=${MSERVE_SANITIZE} -fno-omit-frame-pointer
       -fno-sanitize-recover=all)
     target_link_options(${target} PUBLIC -fsanitize=${MSERVE_SANITIZE})
+    # CI builds everything twice like this, and half of what that costs is reading these again. Other builds read them where they are
+    # asked for, so nothing that is missing hides.
+    foreach(header algorithm atomic functional map memory optional string thread vector)
+      target_precompile_headers(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:<${header}$<ANGLE-R>>")
+    endforeach()
   endif()
   if(MSERVE_FUZZ)
     target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
