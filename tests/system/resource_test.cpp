@@ -62,6 +62,9 @@ Errc attach(const Broker& broker, std::string& reason, std::uint32_t ring_bytes 
 }
 
 TEST(OutOfDescriptors, NewcomersAreToldWhyAndWhoIsThereGoesOn) {
+  if (kSanitized) {
+    GTEST_SKIP() << "UBSan tries addresses with pipes, for which it needs descriptors";
+  }
   const Broker broker(one_servant());
   Client client = broker.client();
   RawClient kdb = connect(broker);
@@ -113,6 +116,9 @@ Effort effort_of(pid_t pid) {
 }
 
 TEST(OutOfDescriptors, ConnectionsThatCannotBeTakenWaitAndNobodySpinsForThem) {
+  if (kSanitized) {
+    GTEST_SKIP() << "UBSan tries addresses with pipes, for which it needs descriptors";
+  }
   const Broker broker(one_servant({"--idle", "park"}));
   const std::uint16_t port = broker.port();
   limit(broker, RLIMIT_NOFILE, 3);  // below the one that is kept back
@@ -184,6 +190,9 @@ TEST(OutOfMemory, NewcomersAndLargeMessagesAreRefusedAndWhoIsThereGoesOn) {
 }
 
 TEST(OutOfMemory, SessionsThatCannotBeLockedAreRefusedWithTheLimitsName) {
+  if (kSanitized) {
+    GTEST_SKIP() << "a sanitizer takes mlock() for done";
+  }
   BrokerSetup setup;
   setup.args = {"--lock-memory"};
   setup.prepare = [] {
