@@ -39,5 +39,5 @@ mserve_pkgconfig(servant requires "mserve-shm, mserve-kdb" description "Servant 
 # The C interface is one shared library: whoever links it needs nothing else, whatever it is made of.
 if(TARGET mserve_capi)
   configure_file("${PROJECT_SOURCE_DIR}/.cmake/mserve-c.pc.in" mserve.pc @ONLY)
-  install(FILES "${PROJECT_BINARY_DIR}/mserve.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+  install(FILES "${PROJECT_BINARY_DIR}/mserve.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig" COMPONENT dev)
 endif()

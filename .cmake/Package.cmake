@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Packages: `cmake --build --preset release --target mserve-packages` puts into build/release/packages
-#   mserve, libmserve-dev and mserve-bench as .deb, where dpkg is,
+#   mserve, libmserve-dev, libmserve1 and mserve-bench as .deb, where dpkg is,
 #   all of it as a tarball that may be unpacked anywhere, and the sources.
 # The version is that of project(); the revision counts Debian packages of one version.
 if(NOT PROJECT_IS_TOP_LEVEL)
@@ -79,6 +79,8 @@ mserve_deb(server mserve net "request broker for kdb+ processes on one host"
   "mserve sends each request to the servant whose data is warm for it, through\nshared memory, in about a microsecond. kdb+ clients connect to it as to a q\nprocess, q processes serve behind it unchanged.\n.\nThis package has the broker, a client for the command line, the shim for q\nprocesses, tools for operators, and units for systemd, none of which is\nstarted by the installation.")
 mserve_deb(libraries libmserve-dev libdevel "client and servant libraries of the mserve request broker"
   "Headers and static libraries for C++20 programs that ask an mserve broker or\nserve behind it, with packages for CMake and pkg-config, and the C header of\nthe broker's plugins.")
+mserve_deb(runtime libmserve1 libs "C library for programs that ask or serve an mserve broker"
+  "What programs are linked to that include <mserve.h> of libmserve-dev, and what\nmserve.py loads.")
 mserve_deb(benchmarks mserve-bench utils "benchmarks of the mserve request broker"
   "Measures round trips, throughput and latencies of mserve on this machine,\nbeside the fastest that it could do at all and beside other systems.")
 
@@ -87,13 +89,17 @@ set(CPACK_DEBIAN_SERVER_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_SERVER_PACKAGE_DEPENDS "procps, systemd | systemd-standalone-sysusers | systemd-sysusers")
 set(CPACK_DEBIAN_SERVER_PACKAGE_SUGGESTS "mserve-bench, bash-completion")
 set(CPACK_DEBIAN_SERVER_PACKAGE_CONTROL_EXTRA "${debian_dir}/postinst" "${debian_dir}/prerm" "${debian_dir}/postrm" "${debian_dir}/conffiles")
-set(CPACK_DEBIAN_LIBRARIES_PACKAGE_DEPENDS "libboost1.81-dev, libboost-json1.81-dev")
+set(CPACK_DEBIAN_LIBRARIES_PACKAGE_DEPENDS "libmserve1 (= ${MSERVE_DEBIAN_VERSION}), libboost1.81-dev, libboost-json1.81-dev")
+file(WRITE "${PROJECT_BINARY_DIR}/debian/triggers" "activate-noawait ldconfig\n")
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
+file(WRITE "${PROJECT_BINARY_DIR}/debian/shlibs" "libmserve 1 libmserve1\n")
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA "${PROJECT_BINARY_DIR}/debian/triggers" "${PROJECT_BINARY_DIR}/debian/shlibs")
 set(CPACK_DEBIAN_LIBRARIES_PACKAGE_SUGGESTS "cmake, pkgconf")
 set(CPACK_DEBIAN_BENCHMARKS_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_BENCHMARKS_PACKAGE_DEPENDS "mserve (= ${MSERVE_DEBIAN_VERSION})")
 set(CPACK_DEBIAN_BENCHMARKS_PACKAGE_SUGGESTS "haproxy")
 
-set(CPACK_COMPONENTS_ALL dev debian-libraries)
+set(CPACK_COMPONENTS_ALL dev debian-libraries capi debian-runtime)
 if(MSERVE_TOOLS)
   list(APPEND CPACK_COMPONENTS_ALL tools debian debian-server bench debian-benchmarks)
 endif()
@@ -101,6 +107,9 @@ include(CPack)
 cpack_add_component_group(server)
 cpack_add_component_group(libraries)
 cpack_add_component_group(benchmarks)
+cpack_add_component_group(runtime)
+cpack_add_component(capi GROUP runtime)
+cpack_add_component(debian-runtime GROUP runtime)
 cpack_add_component(dev GROUP libraries)
 cpack_add_component(debian-libraries GROUP libraries)
 cpack_add_component(tools GROUP server)
@@ -115,7 +124,7 @@ set(generators TGZ)
 if(MSERVE_DPKG)
   list(APPEND generators DEB)
 endif()
-set(parts mserve_client mserve_servant)
+set(parts mserve_client mserve_servant mserve_capi)
 if(MSERVE_TOOLS)
   list(APPEND parts mserve-tools)
 endif()

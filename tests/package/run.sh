@@ -64,7 +64,7 @@ for deb in "${debs[@]}"; do
   dpkg-deb -f "$deb" Package Version | paste -sd' '
   [[ $(dpkg-deb -f "$deb" Version) == "$version"-* ]] || fail "${deb##*/} has another version than mserve-broker --version: $version"
 done
-[[ ${#debs[@]} == 3 ]] || fail "expected three packages"
+[[ ${#debs[@]} == 4 ]] || fail "expected four packages"
 
 step "lintian"
 # The one is about a bug in Debian's tracker; libraries lie in /usr/lib, since the build's prefix is not Debian's.
@@ -87,7 +87,7 @@ fi
 
 step "programs built against libmserve-dev"
 mkdir "$temporary/dev"
-dpkg-deb -x "$temporary"/out/libmserve-dev_*.deb "$temporary/dev"
+for deb in "$temporary"/out/libmserve-dev_*.deb "$temporary"/out/libmserve1_*.deb; do dpkg-deb -x "$deb" "$temporary/dev"; done
 quiet cmake -S "$consumer_dir" -B "$temporary/consumer" -G Ninja -DCMAKE_PREFIX_PATH="$temporary/dev/usr"
 quiet cmake --build "$temporary/consumer" --target use-client
 quiet "$temporary/consumer/use-client"
@@ -150,7 +150,7 @@ cp "${debs[@]}" "$temporary/use.sh" "$root/tmp/"
 apt=(apt-get -q -y -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io --no-install-recommends)
 quiet in_root bash -c "${apt[*]} install /tmp/mserve_*.deb /tmp/mserve-bench_*.deb"
 # Its dependencies are large: that they exist is enough here, as a program was built against it above.
-quiet in_root bash -c "${apt[*]} --simulate install /tmp/libmserve-dev_*.deb"
+quiet in_root bash -c "${apt[*]} --simulate install /tmp/libmserve1_*.deb /tmp/libmserve-dev_*.deb"
 grep -q '^mserve:' "$root/etc/passwd" || fail "no user mserve"
 [[ ! -e $root/etc/systemd/system/multi-user.target.wants/mserve-broker.service ]] || fail "the installation enabled the broker"
 
