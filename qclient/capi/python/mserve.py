@@ -182,17 +182,16 @@ class Reply:
                          "execution": raw.execution_ns / 1e9, "backlog": raw.backlog, "remaining": raw.remaining}
 
 
-class Client:
-    """A session with a broker; it comes back by itself when the broker does."""
+class _Session:
+    """What clients and servants have: a handle of the library that ends once, also as a context manager."""
 
-    def __init__(self, broker="", *, directory="", name="", user="", password=""):
+    _end = None  # the library's function
+
+    def __init__(self):
         self._handle = c_void_p()
-        options = _ClientOptions(broker=broker.encode(), directory=directory.encode(), name=name.encode(),
-                                 user=user.encode(), password=password.encode())
-        _check(_lib.mserve_client_connect(byref(options), byref(self._handle)))
 
     def close(self):
-        _lib.mserve_client_disconnect(byref(self._handle))
+        self._end(byref(self._handle))
 
     __del__ = close
 
@@ -201,6 +200,18 @@ class Client:
 
     def __exit__(self, *_):
         self.close()
+
+
+class Client(_Session):
+    """A session with a broker; it comes back by itself when the broker does."""
+
+    _end = _lib.mserve_client_disconnect
+
+    def __init__(self, broker="", *, directory="", name="", user="", password=""):
+        super().__init__()
+        options = _ClientOptions(broker=broker.encode(), directory=directory.encode(), name=name.encode(),
+                                 user=user.encode(), password=password.encode())
+        _check(_lib.mserve_client_connect(byref(options), byref(self._handle)))
 
     def send(self, data, *, timeout=None, route="", priority=1, repeatable=False, info=False, queue_time=None,
              run_time=None):
@@ -284,25 +295,16 @@ class Request:
         _check(_lib.mserve_servant_reply_error(self._handle, self._id, text.encode()))
 
 
-class Servant:
+class Servant(_Session):
     """An attachment as a servant; it comes back by itself when the broker does."""
 
+    _end = _lib.mserve_servant_detach
+
     def __init__(self, broker="", *, name="", group="", tags="", credit=1, directory=""):
-        self._handle = c_void_p()
+        super().__init__()
         options = _ServantOptions(broker=broker.encode(), directory=directory.encode(), name=name.encode(),
                                   group=group.encode(), tags=tags.encode(), credit=credit)
         _check(_lib.mserve_servant_attach(byref(options), byref(self._handle)))
-
-    def close(self):
-        _lib.mserve_servant_detach(byref(self._handle))
-
-    __del__ = close
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
     def receive(self, timeout=None):
         """The next Request; None when none came in time. Raises Error: CANCELLED after stop(), RETIRED, ..."""

@@ -43,28 +43,15 @@ struct Outgoing {
   std::vector<std::byte> text;  ///< Owns the payload of a q text.
 };
 
-void set_if(std::uint64_t& option, std::uint64_t wanted) noexcept {
-  option = wanted != 0 ? wanted : option;
-}
-
 /// @return false when a member is out of the range that only this side knows.
 bool translate(const mserve_client_options& from, ClientOptions& to) {
-  if ((from.flags & ~std::uint32_t{MSERVE_NO_RECONNECT | MSERVE_LOCK_MEMORY}) != 0 ||
-      from.reserved != 0 || !idle_of(from.idle, to.idle)) {
+  if (!translate_common(from, to)) {
     return false;
   }
-  to.broker = view(from.broker);
   to.user = view(from.user);
   to.password = view(from.password);
-  to.directory = view(from.directory);
-  to.name = view(from.name);
-  to.ring_bytes = from.ring_bytes;
-  to.reconnect = (from.flags & MSERVE_NO_RECONNECT) == 0;
-  to.lock_memory = (from.flags & MSERVE_LOCK_MEMORY) != 0;
-  to.in_flight_max = from.in_flight_max != 0 ? from.in_flight_max : to.in_flight_max;
-  to.message_bytes_max = from.message_bytes_max;
+  set_if(to.in_flight_max, from.in_flight_max);
   set_if(to.unread_bytes_max, from.unread_bytes_max);
-  set_if(to.attach_ns_max, from.attach_ns_max);
   set_if(to.connect_ns_max, from.connect_ns_max);
   set_if(to.resend_ns_max, from.resend_ns_max);
   return true;
@@ -138,16 +125,24 @@ mserve_status ended(const Client& client, const Error& error) noexcept {
                                           : report(error);
 }
 
-mserve_status given(const Client& client, const Result<std::uint64_t>& sent, std::uint64_t* id) {
+/// @param send  sends what is ready: Result<std::uint64_t>(const Outgoing&).
+template <class Send>
+mserve_status send_by(mserve_client* client, const void* payload, std::size_t payload_bytes,
+                      const mserve_send_options* options, std::uint64_t* id, Send send) {
+  if (client == nullptr || id == nullptr) {
+    return null_argument();
+  }
+  Outgoing out;
+  if (const mserve_status ready = prepare(client->client, payload, payload_bytes, options, out);
+      ready != MSERVE_OK) {
+    return ready;
+  }
+  const Result<std::uint64_t> sent = send(out);
   if (!sent) {
-    return ended(client, sent.error());
+    return ended(client->client, sent.error());
   }
   *id = sent.value();
   return MSERVE_OK;
-}
-
-mserve_status null_argument() noexcept {
-  return report(Errc::invalid, "an argument is null, or its size is not set");
 }
 
 }  // namespace
@@ -194,14 +189,9 @@ mserve_status mserve_client_try_send(mserve_client* client, const void* payload,
                                      size_t payload_bytes, const mserve_send_options* options,
                                      uint64_t* id) noexcept {
   return guarded([&] {
-    if (client == nullptr || id == nullptr) {
-      return null_argument();
-    }
-    Outgoing out;
-    const mserve_status ready = prepare(client->client, payload, payload_bytes, options, out);
-    return ready != MSERVE_OK
-               ? ready
-               : given(client->client, client->client.try_send(out.payload, out.options), id);
+    return send_by(client, payload, payload_bytes, options, id, [&](const Outgoing& out) {
+      return client->client.try_send(out.payload, out.options);
+    });
   });
 }
 
@@ -209,15 +199,9 @@ mserve_status mserve_client_send(mserve_client* client, const void* payload, siz
                                  const mserve_send_options* options, uint64_t timeout_ns,
                                  uint64_t* id) noexcept {
   return guarded([&] {
-    if (client == nullptr || id == nullptr) {
-      return null_argument();
-    }
-    Outgoing out;
-    const mserve_status ready = prepare(client->client, payload, payload_bytes, options, out);
-    return ready != MSERVE_OK
-               ? ready
-               : given(client->client,
-                       client->client.send(out.payload, out.options, deadline_of(timeout_ns)), id);
+    return send_by(client, payload, payload_bytes, options, id, [&](const Outgoing& out) {
+      return client->client.send(out.payload, out.options, deadline_of(timeout_ns));
+    });
   });
 }
 

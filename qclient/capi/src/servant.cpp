@@ -31,28 +31,19 @@ static_assert(sizeof(mserve_servant_options) >= kServantOptionsBytes &&
 
 /// @return false when a member is out of the range that only this side knows.
 bool translate(const mserve_servant_options& from, servant::Options& to) {
-  if ((from.flags & ~std::uint32_t{MSERVE_NO_RECONNECT | MSERVE_LOCK_MEMORY}) != 0 ||
-      from.reserved != 0 || !idle_of(from.idle, to.idle)) {
+  if (!translate_common(from, to)) {
     return false;
   }
   const std::string_view group = view(from.group);
   if (group.find_first_of(" \t\n") != std::string_view::npos) {
     return false;  // it would say other tags
   }
-  to.broker = view(from.broker);
-  to.directory = view(from.directory);
-  to.name = view(from.name);
   to.tags = view(from.tags);
   if (!group.empty()) {
     to.tags.insert(0, "group=" + std::string(group) + (to.tags.empty() ? "" : " "));
   }
   to.credit = from.credit;
-  to.ring_bytes = from.ring_bytes;
-  to.reconnect = (from.flags & MSERVE_NO_RECONNECT) == 0;
-  to.lock_memory = (from.flags & MSERVE_LOCK_MEMORY) != 0;
-  to.message_bytes_max = from.message_bytes_max;
-  to.attach_ns_max = from.attach_ns_max != 0 ? from.attach_ns_max : to.attach_ns_max;
-  to.stop_ns_max = from.stop_ns_max != 0 ? from.stop_ns_max : to.stop_ns_max;
+  set_if(to.stop_ns_max, from.stop_ns_max);
   return true;
 }
 
@@ -138,7 +129,7 @@ mserve_status mserve_servant_receive(mserve_servant* servant, uint64_t timeout_n
                                      mserve_request* request) noexcept {
   return guarded([&] {
     if (servant == nullptr || !writable(request, kRequestBytes)) {
-      return report(Errc::invalid, "an argument is null, or its size is not set");
+      return null_argument();
     }
     servant::Request got;
     const Errc code = servant->servant.receive(got, deadline_of(timeout_ns));

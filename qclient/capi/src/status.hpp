@@ -6,6 +6,7 @@
 #include <exception>
 #include <new>
 #include <string_view>
+#include <type_traits>
 
 #include "mserve.h"
 #include "mserve/shm/clock.hpp"
@@ -19,6 +20,11 @@ namespace mserve::capi {
 mserve_status report(Errc code, std::string_view text = {}) noexcept;
 /// The same for an Error, with the words of the system, of `reason` or else of where it happened.
 mserve_status report(const Error& error, std::string_view reason = {}) noexcept;
+
+/// What a caller is told who left out an argument, or forgot the size of a struct to be filled.
+[[nodiscard]] inline mserve_status null_argument() noexcept {
+  return report(Errc::invalid, "an argument is null, or its size is not set");
+}
 
 /// Runs `body`, which gives a status; what it throws becomes one.
 template <class Body>
@@ -61,6 +67,31 @@ template <class Body>
     default:
       return false;
   }
+}
+
+/// An option for which 0 means the default that `option` has already.
+template <class Number>
+void set_if(Number& option, std::type_identity_t<Number> wanted) noexcept {
+  option = wanted != 0 ? wanted : option;
+}
+
+/// What the options of clients and servants have in common.
+/// @return false when a member is out of the range that only this side knows.
+template <class From, class To>
+[[nodiscard]] bool translate_common(const From& from, To& to) {
+  if ((from.flags & ~std::uint32_t{MSERVE_NO_RECONNECT | MSERVE_LOCK_MEMORY}) != 0 ||
+      from.reserved != 0 || !idle_of(from.idle, to.idle)) {
+    return false;
+  }
+  to.broker = view(from.broker);
+  to.directory = view(from.directory);
+  to.name = view(from.name);
+  to.ring_bytes = from.ring_bytes;
+  to.reconnect = (from.flags & MSERVE_NO_RECONNECT) == 0;
+  to.lock_memory = (from.flags & MSERVE_LOCK_MEMORY) != 0;
+  to.message_bytes_max = from.message_bytes_max;
+  set_if(to.attach_ns_max, from.attach_ns_max);
+  return true;
 }
 
 }  // namespace mserve::capi
