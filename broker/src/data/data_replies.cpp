@@ -261,12 +261,19 @@ DataPlane::Taken DataPlane::abort_reply(Session& servant, const shm::FrameView& 
   const bool wanted = !record->abandoned;
   servant.front_done = 0;
   finish(servant, *record);
+  tell_end(origin, wanted, client_id, Errc::servant_died, begun);
+  return Taken::done;
+}
+
+/// Of a request that ended without an answer: its client is told, or, when nobody waits any more,
+/// it is counted, so that each request is found in one counter.
+void DataPlane::tell_end(OriginState* origin, bool wanted, std::uint64_t client_id, Errc code,
+                         bool reply_begun) {
   if (origin != nullptr && wanted) {
-    answer_status(*origin, client_id, Errc::servant_died, begun);
+    answer_status(*origin, client_id, code, reply_begun);
   } else {
     counters_.discarded->add();
   }
-  return Taken::done;
 }
 
 void DataPlane::answer_status(OriginState& origin, std::uint64_t client_id, Errc code,

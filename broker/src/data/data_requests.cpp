@@ -287,10 +287,8 @@ void DataPlane::deliver(const Decision& decision) {
 
 // Its copy could not be kept when its servant died: it cannot be repeated after all.
 [[gnu::cold]] void DataPlane::fail_lost(Session& servant, RequestRecord& record) {
-  OriginState* const origin = origin_of(record);
-  if (origin != nullptr && !record.abandoned) {
-    answer_status(*origin, record.client_id, Errc::servant_died, /*reply_begun=*/false);
-  }
+  tell_end(origin_of(record), !record.abandoned, record.client_id, Errc::servant_died,
+           /*reply_begun=*/false);
   finish(servant, record);
 }
 
@@ -366,11 +364,7 @@ void DataPlane::fail(const Decision& decision) {
   const bool wanted = !record.abandoned;
   leave_flow(record);
   release_record(record);
-  if (origin != nullptr && wanted) {
-    answer_status(*origin, client_id, errc_of(decision.reason), begun);
-  } else {
-    counters_.discarded->add();
-  }
+  tell_end(origin, wanted, client_id, errc_of(decision.reason), begun);
 }
 
 /// Its client hears of it now; the request stays with its servant until that answers.
