@@ -20,11 +20,13 @@ class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
   void sink_it_(const spdlog::details::log_msg& message) override {
     if (lost_ > 0) {
       const std::string text = "log_lost lines=" + std::to_string(lost_);
-      lost_ = write({message.time, message.source, message.logger_name, spdlog::level::warn, text})
-                  ? 0
-                  : lost_;
+      if (write({message.time, message.source, message.logger_name, spdlog::level::warn, text})) {
+        lost_ = 0;
+      }
     }
-    lost_ += lost_ == 0 && write(message) ? 0 : 1;
+    if (lost_ > 0 || !write(message)) {
+      ++lost_;
+    }
   }
   void flush_() override {}
 
