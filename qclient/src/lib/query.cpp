@@ -39,6 +39,14 @@ kdb::Value info_value(const shm::InfoExt& info, std::string_view route_text,
                           kdb::Value::list(std::move(values)));
 }
 
+std::uint64_t function_hash_of(std::span<const std::byte> query) {
+  return kdb::route_of(query, {.kind = kdb::RouteRule::Kind::function}).hash;
+}
+
+std::uint64_t user_hash_of(const kdb::RouteContext& context) {
+  return kdb::route_of("", {}, {.kind = kdb::RouteRule::Kind::user}, context).hash;
+}
+
 /// The info dictionary of a reply; `::` when it has none.
 kdb::Value info_of(const Reply& reply, std::string_view route_text) {
   auto object = kdb::decode(reply.info_object);
@@ -98,10 +106,8 @@ Query make_query(std::string_view q_text, const Client& client) {
   if (!session.placement) {
     return query;
   }
-  using Kind = kdb::RouteRule::Kind;
-  query.function_hash = kdb::route_of(query.object, {.kind = Kind::function}).hash;
-  query.user_hash =
-      kdb::route_of("", {}, {.kind = Kind::user}, {.user = client.user(), .options = {}}).hash;
+  query.function_hash = function_hash_of(query.object);
+  query.user_hash = user_hash_of({.user = client.user(), .options = {}});
   return query;
 }
 
@@ -121,12 +127,11 @@ SendOptions placed(std::span<const std::byte> object, const Client& client, Send
     }
   }
   if (session.placement) {
-    using Kind = kdb::RouteRule::Kind;
     if (options.function == 0) {
-      options.function = kdb::route_of(query, {.kind = Kind::function}).hash;
+      options.function = function_hash_of(query);
     }
     if (options.user == 0) {
-      options.user = kdb::route_of("", {}, {.kind = Kind::user}, context).hash;
+      options.user = user_hash_of(context);
     }
   }
   return options;

@@ -205,24 +205,31 @@ void Servant::Parts::wait_for_broker(std::uint64_t until_ns) const {
   }
 }
 
+/// What follows a pass that came to `done`: the next one at once, or a wait until until_ns at most.
+/// @return `ok` to go on, else why there is no going on.
+Errc Servant::Parts::wait_after(Errc done, std::uint64_t until_ns) {
+  if (done == Errc::empty) {
+    done = idle_or_park(until_ns);
+  } else if (done == Errc::ok) {
+    idler.reset();
+    room_idler.reset();
+  }
+  if (done == Errc::full) {
+    wait_for_room();
+  } else if (done == Errc::not_attached) {
+    wait_for_broker(until_ns);
+  } else {
+    return done;
+  }
+  return Errc::ok;
+}
+
 Error Servant::run() {
   Parts& p = *parts_;
   while (!p.stopping.load(std::memory_order_relaxed)) {  // a flag of its own
-    Errc done = poll_once();
-    if (done == Errc::empty) {
-      done = p.idle_or_park();
-    } else if (done == Errc::ok) {
-      p.idler.reset();
-      p.room_idler.reset();
-    }
-    if (done == Errc::full) {
-      p.wait_for_room();
-    } else if (done == Errc::not_attached) {
-      p.wait_for_broker();
-    } else if (done == Errc::retired) {
-      return {};
-    } else if (done != Errc::ok) {
-      return p.last_error;
+    const Errc code = p.wait_after(poll_once());
+    if (code != Errc::ok) {
+      return code == Errc::retired ? Error{} : p.last_error;
     }
   }
   detach();

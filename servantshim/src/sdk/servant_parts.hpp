@@ -31,6 +31,7 @@ struct Servant::Parts {
   void retry_later(std::uint64_t now_ns);
   void report(Event event, const std::string& text) const;
   Errc idle_or_park(std::uint64_t until_ns = UINT64_MAX);
+  Errc wait_after(Errc done, std::uint64_t until_ns = UINT64_MAX);
   void wait_for_room();
   void wait_for_broker(std::uint64_t until_ns = UINT64_MAX) const;
 
@@ -42,7 +43,7 @@ struct Servant::Parts {
     Engine::Held held{};
   };
   Errc receive_once(Request& out);
-  Errc give_out(Engine::Held held, Request& out);
+  void give_out(Engine::Held held, Request& out);
   Errc send_answer(Taken taken, std::span<const std::byte> payload, bool is_opaque, Errc status);
   Errc send_pending();
 

@@ -18,7 +18,7 @@ constexpr std::int8_t kErrorType = -128;
 
 }  // namespace
 
-Errc Servant::Parts::give_out(Engine::Held held, Request& out) {
+void Servant::Parts::give_out(Engine::Held held, Request& out) {
   Taken& entry = taken.emplace_back(Taken{++last_id, sessions, std::move(held)});
   const std::span<const std::byte> bytes(entry.held.payload);
   out.id = entry.id;
@@ -31,7 +31,6 @@ Errc Servant::Parts::give_out(Engine::Held held, Request& out) {
       out.options = bytes.subspan(*query_bytes);
     }
   }
-  return Errc::ok;
 }
 
 /// One pass. @return `ok` something was done, and out.id is not 0 if it was a request; else as
@@ -52,7 +51,8 @@ Errc Servant::Parts::receive_once(Request& out) {
     taken.reserve(2 * taken.size() + 8);  // now, while nothing is lost if it fails
   }
   if (std::optional<Engine::Held> held = engine.hold()) {
-    return give_out(std::move(*held), out);
+    give_out(std::move(*held), out);
+    return Errc::ok;
   }
   if (progress == Progress::worked || (progress == Progress::idle && !engine.idle())) {
     return Errc::ok;  // something was read, or hold() refused a request
@@ -68,31 +68,13 @@ Errc Servant::receive(Request& out, std::uint64_t deadline_ns) {
   const std::uint64_t until_ns = deadline_ns == 0 ? UINT64_MAX : deadline_ns;
   out = {};
   while (!p.stopping.load(std::memory_order_relaxed)) {  // a flag of its own
-    Errc done = p.receive_once(out);
-    if (done == Errc::ok) {
-      p.idler.reset();
-      p.room_idler.reset();
-      if (out.id != 0) {
-        return Errc::ok;
-      }
-      continue;
+    const Errc done = p.receive_once(out);
+    if (done != Errc::ok && deadline_ns != 0 && shm::steady_now() >= deadline_ns) {
+      return done == Errc::empty || done == Errc::full ? Errc::timed_out : done;
     }
-    if (deadline_ns != 0 && shm::steady_now() >= deadline_ns &&
-        (done == Errc::empty || done == Errc::full)) {
-      return Errc::timed_out;
-    }
-    if (done == Errc::empty) {
-      done = p.idle_or_park(until_ns);
-    }
-    if (done == Errc::full) {
-      p.wait_for_room();
-    } else if (done == Errc::not_attached) {
-      if (shm::steady_now() >= until_ns) {
-        return Errc::not_attached;
-      }
-      p.wait_for_broker(until_ns);
-    } else if (done != Errc::ok) {
-      return done;
+    const Errc code = p.wait_after(done, until_ns);
+    if (code != Errc::ok || out.id != 0) {
+      return code;
     }
   }
   return Errc::cancelled;
