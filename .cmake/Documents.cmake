@@ -6,16 +6,7 @@ if(NOT MSERVE_INSTALL OR NOT MSERVE_TOOLS OR MSERVE_SANITIZE OR CMAKE_CROSSCOMPI
 endif()
 find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
 
-# The date on the pages is that of the sources, so that two builds of them are alike.
-if(DEFINED ENV{SOURCE_DATE_EPOCH})
-  string(TIMESTAMP MSERVE_DATE "%Y-%m-%d" UTC)
-else()
-  execute_process(COMMAND git -C "${PROJECT_SOURCE_DIR}" log -1 --format=%cs OUTPUT_VARIABLE MSERVE_DATE
-    OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
-  if(NOT MSERVE_DATE)
-    string(TIMESTAMP MSERVE_DATE "%Y-%m-%d" UTC)
-  endif()
-endif()
+mserve_source_date(MSERVE_DATE "%Y-%m-%d" %cs)
 
 set(documents_dir "${PROJECT_SOURCE_DIR}/.cmake")
 file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/man" "${PROJECT_BINARY_DIR}/completion")

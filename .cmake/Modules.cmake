@@ -107,3 +107,18 @@ function(mserve_fuzz name)
   mserve_defaults(${name})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
 endfunction()
+
+# mserve_source_date(VARIABLE FORMAT GIT_FORMAT)
+# The date of the sources, in the form FORMAT of string(TIMESTAMP) and GIT_FORMAT of git, so that two builds of them are alike;
+# that of today where neither git nor SOURCE_DATE_EPOCH knows one.
+function(mserve_source_date variable format git_format)
+  set(date)
+  if(NOT DEFINED ENV{SOURCE_DATE_EPOCH})
+    execute_process(COMMAND git -C "${PROJECT_SOURCE_DIR}" log -1 --format=${git_format} OUTPUT_VARIABLE date
+      OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  endif()
+  if(NOT date)
+    string(TIMESTAMP date "${format}" UTC)
+  endif()
+  set(${variable} "${date}" PARENT_SCOPE)
+endfunction()

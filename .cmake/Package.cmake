@@ -40,15 +40,7 @@ if(MSERVE_TOOLS)
 endif()
 
 # Debian's changelog, and ours, packed without a time.
-if(DEFINED ENV{SOURCE_DATE_EPOCH})
-  string(TIMESTAMP MSERVE_CHANGELOG_DATE "%a, %d %b %Y %H:%M:%S +0000" UTC)
-else()
-  execute_process(COMMAND git -C "${PROJECT_SOURCE_DIR}" log -1 --format=%cD OUTPUT_VARIABLE MSERVE_CHANGELOG_DATE
-    OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
-  if(NOT MSERVE_CHANGELOG_DATE)
-    string(TIMESTAMP MSERVE_CHANGELOG_DATE "%a, %d %b %Y %H:%M:%S +0000" UTC)
-  endif()
-endif()
+mserve_source_date(MSERVE_CHANGELOG_DATE "%a, %d %b %Y %H:%M:%S +0000" %cD)
 configure_file("${debian_dir}/copyright.in" debian/copyright @ONLY)
 configure_file("${debian_dir}/changelog.in" debian/changelog.Debian @ONLY)
 configure_file("${PROJECT_SOURCE_DIR}/CHANGELOG.md" debian/changelog COPYONLY)

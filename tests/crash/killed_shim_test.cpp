@@ -130,21 +130,21 @@ class KilledShimAt : public KilledAt {
     q.release();
     return large.end();
   }
-  static Errc in_large_answer(KilledShimAt& t, Standin& /*q*/, ShimProcess& shim) {
+  /// Once the broker has counted something of the answer to this query.
+  static Errc killed_after(KilledShimAt& t, ShimProcess& shim, const std::string& query,
+                           const char* counter) {
     t.broker_.wait_for_counter("servants", 1);
-    const std::uint64_t before = t.now("fragments_out");
-    const std::uint64_t id = ask(t.client_, "big 3000000");
-    t.wait_for_more("fragments_out", before);
+    const std::uint64_t before = t.now(counter);
+    const std::uint64_t id = ask(t.client_, query);
+    t.wait_for_more(counter, before);
     shim.process().end();
     return await(t.client_, id).status;
   }
+  static Errc in_large_answer(KilledShimAt& t, Standin& /*q*/, ShimProcess& shim) {
+    return killed_after(t, shim, "big 3000000", "fragments_out");
+  }
   static Errc answered(KilledShimAt& t, Standin& /*q*/, ShimProcess& shim) {
-    t.broker_.wait_for_counter("servants", 1);
-    const std::uint64_t before = t.now("replies");
-    const std::uint64_t id = ask(t.client_, "echo 1");
-    t.wait_for_more("replies", before);
-    shim.process().end();
-    return await(t.client_, id).status;
+    return killed_after(t, shim, "echo 1", "replies");
   }
   static Errc leaving(KilledShimAt& t, Standin& q, ShimProcess& shim) {
     const std::uint64_t id = t.ask_and_hold(q);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Goal: the installed C interface is all that an outsider needs, in C and in Python, to ask and to serve.
-# Method: install a finished build into a temporary directory, move it, look at what the library exports, build the
+# Method: install a finished build into a scratch directory, move it, look at what the library exports, build the
 #         examples with CMake and with pkg-config, run each client against each servant at the installed broker.
 set -euo pipefail
 
@@ -13,91 +13,80 @@ source_dir=$1 build_dir=$2
 examples=$source_dir/qclient/capi/examples python=$source_dir/qclient/capi/python
 consumer_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/c_consumer" && pwd)
 
-temporary=$(mktemp -d /tmp/mserve-embedding.XXXXXX)
-pids=()
-clean_up() {
-  local status=$? pid
-  trap - EXIT
-  for pid in "${pids[@]}"; do
-    kill -TERM "$pid" 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
-  done
-  rm -rf "$temporary"
-  exit "$status"
-}
-trap clean_up EXIT
+# shellcheck source=tests/support/scratch.sh
+. "$source_dir/tests/support/scratch.sh"
 
 fail() {
   echo "FAILED: $*" >&2
-  tail -n 30 "$temporary"/{broker,servant,client}.log >&2 2>/dev/null || true
+  tail -n 30 "$scratch"/{broker,servant,client}.log >&2 2>/dev/null || true
   exit 1
 }
 
 # Runs a step silently; on failure shows what it printed.
 quiet() {
-  "$@" >"$temporary/log" 2>&1 || { cat "$temporary/log" >&2; fail "$*"; }
+  "$@" >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; fail "$*"; }
 }
 
-quiet cmake --install "$build_dir" --prefix "$temporary/first"
-mv "$temporary/first" "$temporary/moved"
-prefix=$temporary/moved
+quiet cmake --install "$build_dir" --prefix "$scratch/first"
+mv "$scratch/first" "$scratch/moved"
+prefix=$scratch/moved
 library=$(find "$prefix" -name libmserve.so)
 [[ -n $library ]] || fail "libmserve.so is not installed"
 libdir=${library%/*}
 
 echo "== what the library is"
 major=$(sed -n 's/^#define MSERVE_ABI_MAJOR \([0-9]*\)U$/\1/p' "$prefix/include/mserve.h")
-readelf -d "$library" >"$temporary/dynamic.log"
-grep -qF "soname: [libmserve.so.$major]" "$temporary/dynamic.log" || fail "its name is not libmserve.so.$major"
+readelf -d "$library" >"$scratch/dynamic.log"
+grep -qF "soname: [libmserve.so.$major]" "$scratch/dynamic.log" || fail "its name is not libmserve.so.$major"
 [[ -e $libdir/libmserve.so.$major ]] || fail "libmserve.so.$major is not installed"
 # A stranger's process gets no library that C++ itself does not bring.
-! grep NEEDED "$temporary/dynamic.log" | grep -vE 'lib(stdc\+\+|gcc_s|m|c|pthread|atomic)\.so|ld-linux' ||
+! grep NEEDED "$scratch/dynamic.log" | grep -vE 'lib(stdc\+\+|gcc_s|m|c|pthread|atomic)\.so|ld-linux' ||
   fail "it needs other libraries"
 # What the header declares is exported, under a version; and nothing else.
-sed -n 's/.*\b\(mserve_[a-z_]*\)(.*/\1/p' <(grep -A1 '^MSERVE_API' "$prefix/include/mserve.h") | sort -u >"$temporary/declared"
-nm -D --defined-only "$library" | sed -n 's/.* T \(.*\)@@MSERVE_[0-9.]*$/\1/p' | sort >"$temporary/exported"
-diff "$temporary/declared" "$temporary/exported" || fail "header (<) and library (>) differ"
+sed -n 's/.*\b\(mserve_[a-z_]*\)(.*/\1/p' <(grep -A1 '^MSERVE_API' "$prefix/include/mserve.h") | sort -u >"$scratch/declared"
+nm -D --defined-only "$library" | sed -n 's/.* T \(.*\)@@MSERVE_[0-9.]*$/\1/p' | sort >"$scratch/exported"
+diff "$scratch/declared" "$scratch/exported" || fail "header (<) and library (>) differ"
 nm -D --defined-only "$library" | grep -vE ' T mserve_[a-z_]*@@MSERVE_|^0+ A MSERVE_' && fail "it exports more than that"
-echo "  $(wc -l <"$temporary/exported") functions, nothing else"
+echo "  $(wc -l <"$scratch/exported") functions, nothing else"
 
 echo "== the header"
-echo '#include <mserve.h>' >"$temporary/header.c"
-cp "$temporary/header.c" "$temporary/header.cpp"
+echo '#include <mserve.h>' >"$scratch/header.c"
+cp "$scratch/header.c" "$scratch/header.cpp"
 strict=(-pedantic -Wall -Wextra -Werror -fsyntax-only -I "$prefix/include")
-quiet cc -std=c99 "${strict[@]}" "$temporary/header.c"
-quiet c++ -std=c++11 "${strict[@]}" "$temporary/header.cpp"
+quiet cc -std=c99 "${strict[@]}" "$scratch/header.c"
+quiet c++ -std=c++11 "${strict[@]}" "$scratch/header.cpp"
 echo "  C99, C++11"
 
 echo "== build the examples"
-quiet cmake -S "$consumer_dir" -B "$temporary/cmake" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" -DEXAMPLES="$examples"
-quiet cmake --build "$temporary/cmake"
+quiet cmake -S "$consumer_dir" -B "$scratch/cmake" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" -DEXAMPLES="$examples"
+quiet cmake --build "$scratch/cmake"
 echo "  CMake, C alone"
 PKG_CONFIG_PATH=$(find "$prefix" -type d -name pkgconfig)
 export PKG_CONFIG_PATH
 read -ra flags < <(pkg-config --cflags --libs mserve)
-mkdir "$temporary/by-hand"
+mkdir "$scratch/by-hand"
 for example in hello_client hello_servant; do
-  quiet cc -std=c99 -pedantic -Wall -Wextra -Werror "$examples/$example.c" "${flags[@]}" -o "$temporary/by-hand/$example"
+  quiet cc -std=c99 -pedantic -Wall -Wextra -Werror "$examples/$example.c" "${flags[@]}" -o "$scratch/by-hand/$example"
 done
 echo "  pkg-config"
 
 [[ -x $prefix/bin/mserve-broker ]] || { echo "SKIP: no broker is installed; nothing was run"; exit 0; }
-export LD_LIBRARY_PATH=$libdir MSERVE_DIR=$temporary/run PYTHONPATH
+export LD_LIBRARY_PATH=$libdir MSERVE_DIR=$scratch/run PYTHONPATH
 PYTHONPATH=$(dirname "$(find "$prefix" -name mserve.py)")
 export PYTHONDONTWRITEBYTECODE=1
 mkdir -m 700 "$MSERVE_DIR"
 
 # One broker for all; servants come and go.
-mkfifo "$temporary/ready"
-"$prefix/bin/mserve-broker" --ready-fd 3 3>"$temporary/ready" 2>"$temporary/broker.log" &
+mkfifo "$scratch/ready"
+"$prefix/bin/mserve-broker" --ready-fd 3 3>"$scratch/ready" 2>"$scratch/broker.log" &
 pids+=($!)
-read -r -t 60 ready <"$temporary/ready" || fail "the broker did not become ready"
+read -r -t 60 ready <"$scratch/ready" || fail "the broker did not become ready"
 [[ $ready == ready ]] || fail "the broker did not become ready"
 
 # says CLIENT... TEXT: what it prints is TEXT, as soon as a servant is there.
 says() {
   local want=${*: -1} got tries=0
-  until got=$("${@:1:$#-1}" 2>"$temporary/client.log") || ! grep -q 'no servant' "$temporary/client.log"; do
+  until got=$("${@:1:$#-1}" 2>"$scratch/client.log") || ! grep -q 'no servant' "$scratch/client.log"; do
     ((++tries <= 600)) || fail "no servant came for: $*"
     sleep 0.1
   done
@@ -107,18 +96,18 @@ says() {
 # with_servant NAME COMMAND...: each client there is against one servant, which then ends well on SIGTERM.
 with_servant() {
   local name=$1 servant
-  "${@:2}" 2>"$temporary/servant.log" &
+  "${@:2}" 2>"$scratch/servant.log" &
   servant=$!
   pids+=("$servant")
-  says "$temporary/by-hand/hello_client" "hello world"
-  says "$temporary/cmake/hello_client" "hello world"
+  says "$scratch/by-hand/hello_client" "hello world"
+  says "$scratch/cmake/hello_client" "hello world"
   says "$prefix/bin/mserve-client" --quiet 'hello `world' '"hello world"'
   if [[ -n $have_python ]]; then
     says python3 "$python/hello_client.py" "hello world"$'\n'"hello world from $name"
   fi
   # An error of the servant is an error here, with its text.
-  ! "$prefix/bin/mserve-client" 'goodbye 1' >"$temporary/log" 2>&1 || fail "an error is taken for a result"
-  grep -qF 'unknown command' "$temporary/log" || fail "the error has lost its text: $(cat "$temporary/log")"
+  ! "$prefix/bin/mserve-client" 'goodbye 1' >"$scratch/log" 2>&1 || fail "an error is taken for a result"
+  grep -qF 'unknown command' "$scratch/log" || fail "the error has lost its text: $(cat "$scratch/log")"
   kill -TERM "$servant"
   wait "$servant" || fail "the servant ended with $?"
   echo "  $1"
@@ -126,7 +115,7 @@ with_servant() {
 
 have_python=$(command -v python3 || true)
 echo "== ask and serve"
-with_servant hello "$temporary/by-hand/hello_servant"
+with_servant hello "$scratch/by-hand/hello_servant"
 if [[ -n $have_python ]]; then
   with_servant hello-py python3 "$python/hello_servant.py"
   quiet python3 "$(dirname "${BASH_SOURCE[0]}")/embedding_test.py" "$prefix/include/mserve.h"

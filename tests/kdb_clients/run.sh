@@ -26,8 +26,8 @@ esac
 client=$1 setup=$2 bin=$(realpath "$3")
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 installed=$(realpath -m "$bin/../kdb_clients")
-private_dir=
-pids=()
+# shellcheck source=tests/support/scratch.sh
+. "$here/../support/scratch.sh"
 
 skip() {
   printf '\nSKIP: %s\nSKIP: nothing was shown about %s.\n\n' "$1" "$client"
@@ -36,23 +36,9 @@ skip() {
 
 fail() {
   echo "error: $1" >&2
-  tail -n 50 "$private_dir"/*.log >&2
+  tail -n 50 "$scratch"/*.log >&2
   exit 1
 }
-
-clean_up() {
-  local status=$? pid
-  trap - EXIT
-  for pid in "${pids[@]}"; do
-    kill -TERM "$pid" 2>/dev/null || true
-    wait "$pid" 2>/dev/null || true
-  done
-  [[ -z $private_dir ]] || rm -rf "$private_dir"
-  exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
 
 # Installs what package-lock.json names, once; several tests may come here at the same time.
 install_node_packages() {
@@ -85,7 +71,7 @@ run_client() {
 
 # Runs the example that users read, and looks for a row of each symbol.
 run_example() {
-  local log="$private_dir/example.log" symbol
+  local log="$scratch/example.log" symbol
   NODE_PATH="$installed/node/node_modules" node --no-deprecation "$here/../../qclient/examples/hello_node.js" \
     127.0.0.1 "$port" >"$log" 2>&1 || fail "hello_node.js failed"
   for symbol in IBM GS UBS; do
@@ -104,11 +90,11 @@ free_port() {
 
 # Starts a stand-in and sets `port` to where it listens.
 start_standin() {
-  mkfifo "$private_dir/said"
-  "$bin/mserve-standin" "$@" >"$private_dir/said" 2>"$private_dir/standin.log" &
+  mkfifo "$scratch/said"
+  "$bin/mserve-standin" "$@" >"$scratch/said" 2>"$scratch/standin.log" &
   pids+=($!)
   local word=
-  read -r -t 60 word port <"$private_dir/said" || true
+  read -r -t 60 word port <"$scratch/said" || true
   [[ $word == listening ]] || fail "the stand-in did not start"
 }
 
@@ -116,16 +102,16 @@ start_standin() {
 start_broker() {
   local ready=
   free_port
-  mkfifo "$private_dir/ready"
-  "$bin/mserve-broker" --ready-fd 3 -p "$port" "$@" 3>"$private_dir/ready" 2>"$private_dir/broker.log" &
+  mkfifo "$scratch/ready"
+  "$bin/mserve-broker" --ready-fd 3 -p "$port" "$@" 3>"$scratch/ready" 2>"$scratch/broker.log" &
   pids+=($!)
-  read -r -t 60 ready <"$private_dir/ready" || true
+  read -r -t 60 ready <"$scratch/ready" || true
   [[ $ready == ready ]] || fail "the broker did not become ready"
 }
 
 start_shim() {
   local tries=0
-  "$bin/mserve-qshim" --q "127.0.0.1:$1" 2>"$private_dir/shim.log" &
+  "$bin/mserve-qshim" --q "127.0.0.1:$1" 2>"$scratch/shim.log" &
   pids+=($!)
   until "$bin/mserve-client" 'echo 1' >/dev/null 2>&1; do
     ((++tries <= 600)) || fail "the shim does not serve"
@@ -133,8 +119,7 @@ start_shim() {
   done
 }
 
-private_dir=$(mktemp -d /tmp/mserve-test-kdb-clients.XXXXXX)
-export MSERVE_DIR="$private_dir" QUDSPATH="$private_dir"
+export MSERVE_DIR="$scratch" QUDSPATH="$scratch"
 
 [[ -f $here/node/$client.js ]] || { echo "error: no client is called $client" >&2; exit 2; }
 install_node_packages

@@ -51,14 +51,27 @@ std::vector<rlim_t> free_numbers(const Broker& broker, std::size_t count) {
   return free;
 }
 
-/// Attaches, or says why not.
-Errc attach(const Broker& broker, std::string& reason, std::uint32_t ring_bytes = 0) {
+/// Attaches clients until one is refused, `most` at most. @return why, or ok.
+Errc attach_until_refused(const Broker& broker, std::vector<Client>& clients, std::size_t most,
+                          std::string& reason, std::uint32_t ring_bytes = 0) {
   ClientOptions options;
   options.broker = broker.name();
   options.directory = broker.directory();
   options.ring_bytes = ring_bytes;
-  const auto client = Client::connect(options, &reason);
-  return client ? Errc::ok : client.error().code;
+  while (clients.size() < most) {
+    auto made = Client::connect(options, &reason);
+    if (!made) {
+      return made.error().code;
+    }
+    clients.push_back(std::move(made).value());
+  }
+  return Errc::ok;
+}
+
+/// Attaches and leaves, or says why not.
+Errc attach(const Broker& broker, std::string& reason, std::uint32_t ring_bytes = 0) {
+  std::vector<Client> one;
+  return attach_until_refused(broker, one, 1, reason, ring_bytes);
 }
 
 TEST(OutOfDescriptors, NewcomersAreToldWhyAndWhoIsThereGoesOn) {
@@ -164,19 +177,7 @@ TEST(OutOfMemory, NewcomersAndLargeMessagesAreRefusedAndWhoIsThereGoesOn) {
   limit(broker, RLIMIT_AS, mapped_bytes(broker) + kLeft);
   std::string reason;
   std::vector<Client> more;
-  Errc refused = Errc::ok;
-  for (int i = 0; i < 200 && refused == Errc::ok; ++i) {
-    ClientOptions options;
-    options.broker = broker.name();
-    options.directory = broker.directory();
-    options.ring_bytes = 1U << 20;
-    auto made = Client::connect(options, &reason);
-    refused = made ? Errc::ok : made.error().code;
-    if (made) {
-      more.push_back(std::move(made).value());
-    }
-  }
-  EXPECT_EQ(refused, Errc::no_memory);
+  EXPECT_EQ(attach_until_refused(broker, more, 200, reason, 1U << 20), Errc::no_memory);
   EXPECT_NE(reason.find("no memory left"), std::string::npos) << reason;
   // Big endian, so it has to be held as a whole.
   RawClient large = connect(broker);
@@ -204,18 +205,7 @@ TEST(OutOfMemory, SessionsThatCannotBeLockedAreRefusedWithTheLimitsName) {
   (void)broker.wait_for_log("memlock limit=");
   std::vector<Client> clients;
   std::string reason;
-  Errc refused = Errc::ok;
-  while (refused == Errc::ok && clients.size() < 20) {
-    ClientOptions options;
-    options.broker = broker.name();
-    options.directory = broker.directory();
-    auto made = Client::connect(options, &reason);
-    refused = made ? Errc::ok : made.error().code;
-    if (made) {
-      clients.push_back(std::move(made).value());
-    }
-  }
-  EXPECT_EQ(refused, Errc::no_memory);
+  EXPECT_EQ(attach_until_refused(broker, clients, 20, reason), Errc::no_memory);
   EXPECT_NE(reason.find("ulimit -l"), std::string::npos) << reason;
   ASSERT_FALSE(clients.empty());
   EXPECT_EQ(status_of(call_opaque(clients.front(), pattern(10))), Errc::no_servant);

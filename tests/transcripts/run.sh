@@ -23,22 +23,8 @@ case "${1:-}" in
 esac
 (($# == 2)) || { usage >&2; exit 2; }
 transcript=$(realpath "$1") bin=$(realpath "$2")
-broker=
-dir=$(mktemp -d /tmp/mserve-test-transcript.XXXXXX)
-
-clean_up() {
-  local status=$?
-  trap - EXIT
-  if [[ -n $broker ]]; then
-    kill -TERM "$broker" 2>/dev/null || true
-    wait "$broker" 2>/dev/null || true
-  fi
-  rm -rf "$dir"
-  exit "$status"
-}
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# shellcheck source=tests/support/scratch.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../support/scratch.sh"
 
 # Sets `port` to one on which nobody listens, nor on the next two, below those that the kernel gives away.
 free_port() {
@@ -54,27 +40,28 @@ free_port() {
 form=$(sed -n 's/^#! //p' "$transcript")
 command=$(sed -n 's/^\$ //p' "$transcript")
 [[ -n $form && -n $command ]] || { echo "error: $1 has no line '#! FORM' or no line '\$ COMMAND'" >&2; exit 2; }
-export MSERVE_DIR="$dir" QUDSPATH="$dir" QBIN="$dir/q"
+export MSERVE_DIR="$scratch" QUDSPATH="$scratch" QBIN="$scratch/q"
 cat >"$QBIN" <<SCRIPT
 #!/bin/sh
 for last; do :; done
 exec '$bin/mserve-standin' --form $form --port "\$last"
 SCRIPT
 chmod 700 "$QBIN"
-: >"$dir/servant.q"
+: >"$scratch/servant.q"
 free_port
-mkfifo "$dir/ready"
+mkfifo "$scratch/ready"
 read -ra words <<<"${command//PORT/$port}"
-(cd "$dir" && exec "$bin/${words[0]}" --ready-fd 3 "${words[@]:1}") 3<>"$dir/ready" >"$dir/broker.log" 2>&1 &
+(cd "$scratch" && exec "$bin/${words[0]}" --ready-fd 3 "${words[@]:1}") 3<>"$scratch/ready" >"$scratch/broker.log" 2>&1 &
 broker=$!
+pids+=("$broker")
 ready=
-read -r -t 60 ready <>"$dir/ready" || true
-[[ $ready == ready ]] || { echo "error: not ready: $command" >&2; cat "$dir/broker.log" >&2; exit 1; }
+read -r -t 60 ready <>"$scratch/ready" || true
+[[ $ready == ready ]] || { echo "error: not ready: $command" >&2; cat "$scratch/broker.log" >&2; exit 1; }
 
-grep -v -e '^#' -e '^\$' "$transcript" >"$dir/expected"
-sed -n -e 's/^q) //p' -e '/^< /p' "$dir/expected" | "$bin/mserve-qsession" "$port" >"$dir/got" 2>&1 ||
-  echo "! the session ended with $?" >>"$dir/got"
+grep -v -e '^#' -e '^\$' "$transcript" >"$scratch/expected"
+sed -n -e 's/^q) //p' -e '/^< /p' "$scratch/expected" | "$bin/mserve-qsession" "$port" >"$scratch/got" 2>&1 ||
+  echo "! the session ended with $?" >>"$scratch/got"
 kill -TERM "$broker"
-wait "$broker" || echo "! the broker ended with $?" >>"$dir/got"
-broker=
-diff -u --label "$transcript" "$dir/expected" --label 'what came out' "$dir/got"
+wait "$broker" || echo "! the broker ended with $?" >>"$scratch/got"
+pids=()
+diff -u --label "$transcript" "$scratch/expected" --label 'what came out' "$scratch/got"
