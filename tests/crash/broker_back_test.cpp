@@ -22,6 +22,7 @@ TEST(BrokerBack, AHundredClientsAndTenServantsAttachAgainAndEachRequestEndsOnce)
   for (std::size_t i = 0; i < kServants; ++i) {
     servants.push_back(broker.spawn_servant("s" + std::to_string(i), {"--rows", "0"}));
   }
+  (void)broker.wait_for_log(" gateway port=");
   broker.wait_for_counter("servants", kServants);
   const std::uint64_t others = *broker.counter("sessions") - kServants;  // the gateway's
   std::vector<Client> clients;

@@ -10,6 +10,8 @@
 
 #include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "mserve/shm/clock.hpp"
@@ -125,6 +127,9 @@ Process& Process::operator=(Process&& other) noexcept {
 
 void Process::signal(int number) const {
   ASSERT_GT(pid_, 0);
+  if (number == SIGSTOP) {
+    return stop(pid_);
+  }
   EXPECT_EQ(::kill(pid_, number), 0) << std::strerror(errno);
 }
 
@@ -181,10 +186,36 @@ std::vector<pid_t> children_of(pid_t pid) {
   return result;
 }
 
-char state_of(pid_t pid) {
-  const std::string stat = read_file("/proc/" + std::to_string(pid) + "/stat");
+namespace {
+
+/// The state letter of a process or thread, from its stat file; '?' without one.
+char state_at(const std::string& path) {
+  const std::string stat = read_file(path);
   const std::size_t end = stat.rfind(')');
   return end != std::string::npos && end + 2 < stat.size() ? stat[end + 2] : '?';
+}
+
+}  // namespace
+
+char state_of(pid_t pid) {
+  return state_at("/proc/" + std::to_string(pid) + "/stat");
+}
+
+void stop(pid_t pid) {
+  ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
+  EXPECT_TRUE(wait_until(
+      [&] {
+        std::error_code error;
+        for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
+          const char state = state_at(task.path().string() + "/stat");
+          if (state != 'T' && state != '?') {
+            return false;
+          }
+        }
+        return true;
+      },
+      "a process to stop"));
 }
 
 bool gone(pid_t pid) {

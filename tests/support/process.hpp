@@ -40,6 +40,7 @@ class Process {
 
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   [[nodiscard]] bool running() const noexcept { return pid_ > 0; }
+  /// After SIGSTOP it stands still: see stop().
   void signal(int number) const;
   /// Waits for the end. @return the exit code, or 128 + the signal; -1 when the watchdog ran out.
   int wait();
@@ -69,6 +70,8 @@ struct Output {
 [[nodiscard]] std::vector<pid_t> children_of(pid_t pid);
 /// The state letter of /proc/PID/stat; '?' when there is no such process.
 [[nodiscard]] char state_of(pid_t pid);
+/// SIGSTOP, and waits until each of its threads stands still, which takes the kernel a moment.
+void stop(pid_t pid);
 /// Neither there nor a zombie any more.
 [[nodiscard]] bool gone(pid_t pid);
 

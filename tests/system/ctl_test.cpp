@@ -377,7 +377,7 @@ TEST(RetiredServant, AStoppedOneIsKilledAfterAWhile) {
   setup.args = {"--drain-timeout", "100ms"};
   const Broker broker(setup);
   ASSERT_EQ(broker.launched().size(), 1U);
-  ASSERT_EQ(kill(broker.launched()[0], SIGSTOP), 0);
+  stop(broker.launched()[0]);
   wait_for_state(broker, "mserve-servant-1", "stopped");
   ctl(broker, "retire", "all");
   const std::string end = broker.wait_for_log("servant_ended launched=1 ");
@@ -397,7 +397,7 @@ TEST(RetiredServant, OneThatDiesWhileItIsDrainedIsNotStartedAgain) {
                              {.repeatable = false}, watchdog());
   ASSERT_TRUE(id);
   broker.wait_for_counter("running", 1);
-  ASSERT_EQ(kill(pid, SIGSTOP), 0);  // in the middle of it: this takes seconds
+  stop(pid);  // in the middle of it: this takes seconds
   Spawn spawn;
   spawn.argv = {program("mserve-stat"), "ctl", "retire", "all"};
   spawn.env = broker.env();
@@ -420,7 +420,7 @@ TEST(RetiredServant, OneThatWaitsToBeStartedAgainIsNot) {
   const Broker broker(setup);
   ASSERT_EQ(broker.launched().size(), 1U);
   const pid_t launcher = broker.launcher();
-  ASSERT_EQ(kill(launcher, SIGSTOP), 0);  // so that it is not started again meanwhile
+  stop(launcher);  // so that it is not started again meanwhile
   ASSERT_EQ(kill(broker.launched()[0], SIGKILL), 0);
   wait_for_state(broker, "mserve-servant-1", "gone");
   EXPECT_EQ(stat(broker, {"ctl", "retire", "group:new"}).exit_code, 1);

@@ -42,7 +42,7 @@ void expect_nothing_lost(const Broker& broker) {
 class Spike {
  public:
   Spike(Client& client, pid_t busy) : client_(client), busy_(busy) {
-    EXPECT_EQ(kill(busy_, SIGSTOP), 0);
+    stop(busy_);
     for (int i = 0; i < kRequests; ++i) {
       ids_.push_back(send_opaque(client_, pattern(10), {.want_info = true}));
     }

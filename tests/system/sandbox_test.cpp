@@ -70,6 +70,9 @@ class Sandbox : public ::testing::Test {
   TempDir dir_;
 };
 
+/// Why a broker that UBSan looks into cannot live in a sandbox.
+constexpr const char* kUbsanAsks = "UBSan tries addresses with pipes, which the sandbox refuses";
+
 /// What a broker does all day, with each way to wait and each way to serve kdb+ clients.
 class OrdinaryLife : public Sandbox, public ::testing::WithParamInterface<const char*> {
  protected:
@@ -118,8 +121,7 @@ class OrdinaryLife : public Sandbox, public ::testing::WithParamInterface<const 
 
 TEST_P(OrdinaryLife, GoesOn) {
   if (kSanitized) {
-    GTEST_SKIP()
-        << "a sanitizer asks the kernel what no broker does: UBSan tries addresses with pipes";
+    GTEST_SKIP() << kUbsanAsks;
   }
   const bool spins = std::string_view(GetParam()) == "spin";
   const std::string notify = dir_.file("notify");
@@ -208,6 +210,9 @@ std::map<std::string, int> tried_by(const Broker& broker, const std::string& thr
 }
 
 TEST_F(Sandbox, RefusesWhatNoBrokerDoesAndTellsOfIt) {
+  if (kSanitized) {
+    GTEST_SKIP() << kUbsanAsks;
+  }
   const std::string plugin = dir_.file("escapee.so");
   std::filesystem::copy_file(MSERVE_TEST_PLUGIN_DIR "/escapee.so", plugin);
   ASSERT_EQ(::chmod(plugin.c_str(), 0755), 0);
@@ -250,7 +255,7 @@ int look_into(pid_t pid) {
 
 TEST_F(Sandbox, NobodyOfTheSameUserReadsTheBrokersMemory) {
   if (kSanitized) {
-    GTEST_SKIP() << "UBSan tries addresses with pipes, which the sandbox refuses";
+    GTEST_SKIP() << kUbsanAsks;
   }
   if (geteuid() != 0) {
     GTEST_SKIP() << "only root can start a broker of another user";
