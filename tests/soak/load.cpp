@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <functional>
 #include <map>
+#include <sstream>
 #include <string>
 #include <string_view>
 
@@ -52,6 +54,44 @@ std::uint64_t hash_of(std::span<const std::byte> bytes) {
   return std::hash<std::string_view>{}({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
+/// How a request may end here. No servant of a soak answers with an error, or with what is no kdb+
+/// object: such an answer has its cause in mserve or in the soak itself.
+constexpr std::array kRightfulEnds = {
+    Errc::timed_out,      // its servant was stopped for long
+    Errc::queue_timeout,  // so were others, for longer
+    Errc::disconnected,   // the broker was killed
+    Errc::shutdown,       // the broker was stopped,
+    Errc::no_broker,      // and is not back yet
+    Errc::servant_died,   // it, its shim or its q process was killed
+    Errc::no_servant,     // and so were all others
+    Errc::busy,           // they cannot keep up
+    Errc::stalled,        // its servant was stopped in the middle of a large answer
+    Errc::slow_reader};   // this program was not let run
+
+/// Counts a request that ended with `why`. @param detail  for whoever looks into a wrong end.
+void count_failed(Load& load, const std::string& why, const std::string& detail) {
+  load.books.failed(why);
+  const bool rightful = std::any_of(kRightfulEnds.begin(), kRightfulEnds.end(),
+                                    [&](Errc code) { return why == to_string(code); });
+  if (!rightful) {
+    ADD_FAILURE() << "no fault explains the end of a request: " << why << detail;
+  }
+}
+
+/// Who answered, and what.
+std::string describe(const Reply& reply) {
+  constexpr std::size_t kShown = 100;
+  std::ostringstream out;
+  out << "; servant " << reply.servant;
+  if (reply.info) {
+    out << " (" << std::string_view(reply.info->servant) << ')';
+  }
+  const auto shown = reply.payload.first(std::min(reply.payload.size(), kShown));
+  out << ", " << reply.payload.size()
+      << " bytes: " << std::string_view(reinterpret_cast<const char*>(shown.data()), shown.size());
+  return out.str();
+}
+
 }  // namespace
 
 void LibraryClient::take(Load& load, const Reply& reply) {
@@ -70,7 +110,7 @@ void LibraryClient::take(Load& load, const Reply& reply) {
                     << found->second.bytes;
     }
   } else {
-    load.books.failed(to_string(reply.status));
+    count_failed(load, to_string(reply.status), describe(reply));
     if (reply.status == Errc::shutdown || reply.status == Errc::busy) {
       let_pass(kPauseNs);
     }
@@ -164,11 +204,11 @@ class GatewayClient {
 
   void judge(const Value& result, const std::string& wanted) {
     if (result.is_error()) {
-      load_.books.failed(std::string(*result.text_view()));
+      count_failed(load_, std::string(*result.text_view()), ", through the gateway");
     } else if (result == Value::chars(wanted)) {
       load_.books.answered();
     } else if (const auto text = result.text_view(); text && text->starts_with("Error: ")) {
-      load_.books.failed(std::string(text->substr(7)));
+      count_failed(load_, std::string(text->substr(7)), ", through the gateway");
     } else {
       load_.books.answered();
       load_.books.wrong();

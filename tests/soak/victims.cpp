@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "mserve/kdb/codec.hpp"
+#include "mserve/kdb/skip.hpp"
 #include "mserve/kdb/value.hpp"
 #include "mserve/shm/message.hpp"
 #include "mserve/shm/socket.hpp"
@@ -132,9 +133,10 @@ class Victim {
         return;
       }
     }
-    if (whole.size() >= call_bytes_) {
+    // Of a pair, which is how a query with options comes through the gateway, the first object.
+    if (const auto call = kdb::skip(whole); call && call.value() >= call_bytes_) {
       held_[frame.header.id] = {whole.begin() + static_cast<std::ptrdiff_t>(call_bytes_),
-                                whole.end()};
+                                whole.begin() + static_cast<std::ptrdiff_t>(call.value())};
     }
   }
 
@@ -159,8 +161,8 @@ class Victim {
     }
   }
 
-  /// Random words where the broker looks. No small ones where an id stands: they could name a
-  /// request that was given to the liar, and answering that wrongly is any servant's right.
+  /// Random words where the broker looks. Where an id stands they name no request: half of an id is
+  /// its generation.
   void lie(RawPeer& peer) {
     const std::uint64_t word = random_() % 2 == 0 ? random_() : random_() % 100'000;
     shm::FrameHeader head;
@@ -176,14 +178,13 @@ class Victim {
         peer.front().polled.store(static_cast<std::uint32_t>(word), std::memory_order_relaxed);
         break;
       case 2:
-        peer.put_word(peer.out().position(), random_());
+        peer.put_word(peer.out().position(), word);
         break;
       case 3:
         peer.put_word(peer.out().position(), shm::commit_word(head));
         break;
       default:
-        peer.put_word(random_() % peer.welcome().to_broker_ring_bytes & ~std::uint64_t{7},
-                      random_());
+        peer.put_word(random_() % peer.welcome().to_broker_ring_bytes & ~std::uint64_t{7}, word);
         break;
     }
     (void)shm::send_byte(peer.socket());
