@@ -52,6 +52,38 @@ TEST(Sessions, AHundredAttachAndDetachWhileOthersAreAnswered) {
   EXPECT_EQ(broker.counter("discarded"), 0U);
 }
 
+// Who hears that a servant is ready may send at once, also when the broker's own threads have not
+// all heard of it. Each round has a servant of its own, which is the only one.
+TEST(Sessions, ARequestThatIsSentOnceAServantIsReadyIsServed) {
+  constexpr std::uint64_t kRounds = 200;
+  const Broker broker;
+  RawPeer client = raw_client(broker);
+  const Bytes payload = pattern(100);
+  const auto answer = [&](RawPeer* servant) {
+    std::optional<Frame> frame;
+    (void)wait_until(
+        [&] {
+          const auto asked = servant != nullptr ? servant->poll() : std::nullopt;
+          EXPECT_TRUE(!asked || servant->reply(asked->header.id, payload));
+          frame = client.poll();
+          return frame.has_value();
+        },
+        "an answer");
+    return frame ? static_cast<Errc>(shm::unpack_reply(frame->header.aux).status) : Errc::timed_out;
+  };
+  for (std::uint64_t id = 1; id <= kRounds && !HasFailure(); ++id) {
+    RawPeer servant = raw_servant(broker, "late");
+    ASSERT_TRUE(client.request(id, payload));
+    ASSERT_EQ(answer(&servant), Errc::ok) << "round " << id;
+    servant.vanish();
+    broker.wait_for_counter("servants", 0);
+  }
+  // Nobody is waited for any more.
+  ASSERT_TRUE(client.request(kRounds + 1, payload));
+  EXPECT_EQ(answer(nullptr), Errc::no_servant);
+  EXPECT_TRUE(wait_until([&] { return broker.counter("errors") == 1; }, "the refusal to be told"));
+}
+
 TEST(Sessions, ThatAreSilentMostOfTheTimeAreHeardAndMayLeave) {
   BrokerSetup setup;
   setup.args = {"--cool", "1ms"};  // shorter than a round of all

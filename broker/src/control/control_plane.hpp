@@ -128,6 +128,7 @@ class ControlPlane {
   void read_message(std::uint32_t key, Handshake& handshake);
   [[nodiscard]] bool take_hello(Handshake& handshake, std::span<const std::byte> bytes);
   void take_mapped(std::uint32_t key, std::span<const std::byte> bytes);
+  [[nodiscard]] Error send_ready(const Session& session);
   void refuse(int socket, const SessionMaker::Refusal& refusal, const shm::Credentials& who);
   void fail_handshake(std::uint32_t key, const Error& error);
   void drop_handshake(std::uint32_t key);
@@ -226,6 +227,7 @@ class ControlPlane {
   std::uint32_t servants_attached_ = 0;
   bool launcher_lives_ = false;               // there is one, and it restarts servants
   std::set<std::uint32_t> launched_failing_;  // Program::servant; not attached, and keeps ending
+  std::uint64_t joining_classes_ = 0;         // of the servant that is told Ready
   std::uint64_t expected_classes_ = kEveryClass;  // what the data thread was told last
   bool ready_told_ = false;
   bool drained_ = false;

@@ -200,12 +200,11 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
   if (error.code == Errc::ok) {
     error = watch_process(session);
   }
-  const shm::Ready ready{.session = wire};
-  // The socket after the pidfd: while it still takes bytes, the pid was not reused in between.
   if (error.code == Errc::ok) {
-    error = shm::send_message(session.socket.get(), shm::wire_bytes(ready), {}, 0);
+    error = send_ready(session);
   }
   if (error.code != Errc::ok) {
+    look_at_expected();
     fail_handshake(key, error);
     return;
   }
@@ -250,6 +249,20 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
     look_at_expected();
     tell_ready();
   }
+}
+
+/// Who hears that a servant is ready may ask at once, before its attach has reached the data
+/// thread: that servant is expected until then. The attach cannot come first, as a wake would
+/// overtake Ready.
+Error ControlPlane::send_ready(const Session& session) {
+  if (session.is_servant()) {
+    joining_classes_ = maker_.classes().classes_of(session.tags);
+    look_at_expected();
+    joining_classes_ = 0;  // the next look, behind the attach, takes it back
+  }
+  const shm::Ready ready{.session = SessionMaker::wire_number(session)};
+  // The socket after the pidfd: while it still takes bytes, the pid was not reused in between.
+  return shm::send_message(session.socket.get(), shm::wire_bytes(ready), {}, 0);
 }
 
 void ControlPlane::refuse(int socket, const SessionMaker::Refusal& refusal,

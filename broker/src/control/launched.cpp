@@ -42,9 +42,10 @@ void ControlPlane::take_launch_events() {
   }
 }
 
-/// The classes of the launched servants that run or will: of one that never attached, every class.
+/// The classes of the launched servants that run or will, of one that never attached every class;
+/// and those of the one that attaches now.
 std::uint64_t ControlPlane::expected_classes() const {
-  std::uint64_t classes = 0;
+  std::uint64_t classes = joining_classes_;
   for (std::uint32_t launched = 1; launcher_lives_ && launched <= options_.servant_count;
        ++launched) {
     if (launched_retired_.contains(launched) || launched_failing_.contains(launched)) {

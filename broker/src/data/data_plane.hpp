@@ -179,6 +179,8 @@ class DataPlane {
                  const Session& from) const noexcept;
   [[nodiscard]] bool admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,
                            std::uint8_t flags, RequestId& id);
+  [[nodiscard]] bool submit_again(OriginState& origin, const Submit& submit,
+                                  std::uint64_t client_id, Submitted& answer);
   /// How often a request may be sent again: what its client allows, if its payload can be kept.
   [[nodiscard]] std::uint8_t retries_of(std::uint8_t flags, std::uint64_t bytes) const noexcept {
     const bool repeatable = (flags & shm::kFlagRepeatable) != 0 && bytes <= options_.retain_max;

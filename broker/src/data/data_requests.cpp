@@ -172,10 +172,9 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
     answer_status(origin, client_id, Errc::access, /*reply_begun=*/false);
     return false;
   }
-  const Submitted submitted = dispatcher_.on(submit, now());
-  if (submitted.refusal != Refusal::none) [[unlikely]] {
-    counters_.refused->add();
-    answer_status(origin, client_id, errc_of(submitted.refusal), /*reply_begun=*/false);
+  Submitted submitted = dispatcher_.on(submit, now());
+  if (submitted.refusal != Refusal::none && !submit_again(origin, submit, client_id, submitted))
+      [[unlikely]] {
     return false;
   }
   counters_.requests->add();
@@ -197,6 +196,26 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
   }
   origin.requests_first = id.slot;
   return true;
+}
+
+/// What the Dispatcher refused, once more if it may know too little: a servant that was ready
+/// before this was sent is announced by a command, which may still be in the queue.
+[[gnu::cold]] bool DataPlane::submit_again(OriginState& origin, const Submit& submit,
+                                           std::uint64_t client_id, Submitted& answer) {
+  while (answer.refusal == Refusal::no_servant && submit.broadcast == 0 &&
+         links_.commands->size_approx() != 0) {
+    take_commands();
+    if (!origin.open) {
+      return false;  // one of them ended who asks
+    }
+    answer = dispatcher_.on(submit, now());
+  }
+  if (answer.refusal == Refusal::none) {
+    return true;
+  }
+  counters_.refused->add();
+  answer_status(origin, client_id, errc_of(answer.refusal), /*reply_begun=*/false);
+  return false;
 }
 
 void DataPlane::queue_payload(RequestRecord& record, std::span<const std::byte> payload) {
