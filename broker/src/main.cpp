@@ -14,6 +14,7 @@
 #include "control/broker.hpp"
 #include "control/launch_plan.hpp"
 #include "control/launcher.hpp"
+#include "control/log.hpp"
 #include "mserve/shm/directory.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
 #include "options_cli.hpp"
@@ -21,6 +22,16 @@
 namespace {
 
 using mserve::broker::BrokerOptions;
+
+/// Why it ends before it began: for the person at the terminal, or the next line of a JSON log.
+void tell_failure(const std::string& why) {
+  if (mserve::broker::log_form().json) {
+    mserve::broker::log(mserve::broker::LogLevel::error, "cannot_start",
+                        {{"reason", mserve::broker::LogText{why}}});
+  } else {
+    (void)std::fprintf(stderr, "mserve-broker: %s\n", why.c_str());
+  }
+}
 
 int run(int argc, char** argv) {
   mserve::broker::CommandLine line;
@@ -41,7 +52,7 @@ int run(int argc, char** argv) {
     std::vector<mserve::broker::Program> programs =
         plan_programs(options, mserve::broker::plan_context(options.gateway.port), fault);
     if (!fault.empty()) {
-      (void)std::fprintf(stderr, "mserve-broker: %s\n", fault.c_str());
+      tell_failure(fault);
       return 2;
     }
     auto forked =
@@ -53,8 +64,7 @@ int run(int argc, char** argv) {
                                             .started = options.servant_count - options.reserve,
                                             .retire_grace_ns = options.drain_timeout});
     if (!forked) {
-      (void)std::fprintf(stderr, "mserve-broker: cannot start the launcher: %s\n",
-                         to_string(forked.error().code));
+      tell_failure(std::string("cannot start the launcher: ") + to_string(forked.error().code));
       return 1;
     }
     launcher = std::move(forked).value();
@@ -69,8 +79,8 @@ int run(int argc, char** argv) {
       options, std::move(launcher), [&] { return mserve::broker::reload(argc, argv, line); },
       reason);
   if (error.code != mserve::Errc::ok) {
-    (void)std::fprintf(stderr, "mserve-broker: cannot start: %s%s%s (%s)\n", to_string(error.code),
-                       reason.empty() ? "" : ": ", reason.c_str(), advice(error.code));
+    tell_failure(std::string("cannot start: ") + to_string(error.code) +
+                 (reason.empty() ? "" : ": ") + reason + " (" + advice(error.code) + ")");
     return 1;
   }
   return 0;

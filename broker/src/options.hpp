@@ -90,6 +90,7 @@ struct BrokerOptions {
   std::string launch = "ssh -tt -o BatchMode=yes {host} {command}";
   int ready_fd = -1;  ///< Gets "ready\n" once all launched servants are attached.
   std::string log_level = "info";
+  bool log_json = false;  ///< The log of this process and of what it launches.
 
   /// Whether what is launched are q processes that load a script.
   [[nodiscard]] bool launches_q() const noexcept {

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "control/log.hpp"
+#include "mserve/shm/standard_descriptors.hpp"
 #include "option_values.hpp"
 #include "options_cli_cores.hpp"
 #include "options_cli_gateway.hpp"
@@ -31,7 +32,8 @@ constexpr char kDescription[] =
 constexpr char kFooter[] =
     "Times take a unit (500us, 20ms, 12s, 1m) or are 0 or inf; sizes take one too (64k, 1m, 2g).\n"
     "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --name and --dir, MSERVE_ALGO of "
-    "--policy, MSERVE_ROUTING of --route, MSERVE_PURGE of --purge, MSERVE_CONFIG of --config.\n"
+    "--policy, MSERVE_ROUTING of --route, MSERVE_PURGE of --purge, MSERVE_LOG_FORMAT of "
+    "--log-format, MSERVE_CONFIG of --config.\n"
     "QBIN: the q to start [q on PATH]; Q_PLUGINS is handed to it.\n"
     "QUDSPATH: where the Unix sockets of -p lie instead of /tmp; set but empty: none.\n"
     "NOTIFY_SOCKET, WATCHDOG_USEC: systemd is told when launched servants are attached, when the "
@@ -246,6 +248,10 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std
                  "Descriptor that gets the line \"ready\" once the launched servants are attached");
   add_choice<std::string>(app, "--log-level", o.log_level, "What is written to stderr",
                           {{"info", "info"}, {"warning", "warning"}, {"error", "error"}});
+  add_choice<bool>(app, "--log-format", o.log_json,
+                   "How: key=value lines, or one JSON object a line; launched servants do the same",
+                   {{"text", false}, {"json", true}})
+      ->envname("MSERVE_LOG_FORMAT");
   app.add_option("N", o.servant_count, "Servants to launch");
   app.add_option("COMMAND", o.servant_command,
                  "Program that each of them runs, or a q script (NAME.q)");
@@ -488,6 +494,7 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
     return 0;
   }
   (void)set_log_level(line.options.log_level);
+  set_log_form({.json = line.options.log_json, .journal = shm::stderr_is_journal()});
   return std::nullopt;
 }
 

@@ -299,10 +299,10 @@ void RefusedCalls::look(shm::Counter& counter) {
       continue;
     }
     char* const name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, static_cast<int>(number));
-    log(LogLevel::error,
-        "sandbox_refused call=" + (name != nullptr ? std::string(name) : std::to_string(number)) +
-            " count=" + std::to_string(count - told_[number]) +
-            " reason=\"not a call that a broker makes; it was not carried out\"");
+    log(LogLevel::error, "sandbox_refused",
+        {{"call", name != nullptr ? LogValue(name) : LogValue(number)},
+         {"count", count - told_[number]},
+         {"reason", LogText{"not a call that a broker makes; it was not carried out"}}});
     std::free(name);  // NOLINT(cppcoreguidelines-no-malloc): the library's
     told_[number] = count;
   }

@@ -95,7 +95,8 @@ def blocks(text):
             at += 1
             while not lines[at].strip().startswith("```"):
                 at += 1
-            yield start + 1, [line.strip() for line in lines[start:at]]
+            if lines[start - 1].strip() != "```json":  # what a tool writes
+                yield start + 1, [line.strip() for line in lines[start:at]]
         elif lines[at].startswith("    ") and lines[at].strip() and (at == 0 or not lines[at - 1].strip()):
             while at < len(lines) and lines[at].startswith("    "):
                 at += 1

@@ -179,7 +179,7 @@ TEST_F(WaitingDrains, AreBoundedInNumber) {
 
 TEST_F(WaitingDrains, EndWhenTheirOperatorSaysMoreThanItShould) {
   const shm::UniqueFd socket = send_control(others_.broker(), shm::wire_bytes(control_));
-  (void)others_.broker().wait_for_log("control drain");
+  (void)others_.broker().wait_for_log("control verb=drain");
   (void)shm::send_message(socket.get(), pattern(100), {}, watchdog());
   EXPECT_EQ(status_at(socket), Errc::disconnected);
   finish();
@@ -188,7 +188,7 @@ TEST_F(WaitingDrains, EndWhenTheirOperatorSaysMoreThanItShould) {
 TEST_F(WaitingDrains, OutliveTheTimeThatAHandshakeMayTake) {
   // A handshake is given up after five seconds; whoever waits for a servant is not part of one.
   const shm::UniqueFd socket = send_control(others_.broker(), shm::wire_bytes(control_));
-  (void)others_.broker().wait_for_log("control drain");
+  (void)others_.broker().wait_for_log("control verb=drain");
   const shm::UniqueFd silent = send_control(others_.broker(), {});
   (void)others_.broker().wait_for_log("handshake_timeout");
   EXPECT_TRUE(servant_.reply(frame_->header.id, pattern(10)));

@@ -53,6 +53,20 @@ TEST_F(Config, FlagsGoBeforeTheEnvironmentAndThatBeforeTheFile) {
   EXPECT_EQ(value(check({"--policy", "match"}, {{"MSERVE_ALGO", "orig"}}), "policy"), "\"match\"");
 }
 
+TEST_F(Config, TheFormOfTheLogIsOneOfTwo) {
+  write("log-format = \"json\"\n");
+  EXPECT_EQ(value(check({}), "log-format"), "\"json\"");
+  EXPECT_EQ(value(check({}, {{"MSERVE_LOG_FORMAT", "text"}}), "log-format"), "\"text\"");
+  EXPECT_EQ(value(check({"--log-format", "json"}, {{"MSERVE_LOG_FORMAT", "text"}}), "log-format"),
+            "\"json\"");
+  write("log-format = \"xml\"\n");
+  const Output wrong = check({});
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_NE(wrong.err.find("mserve.toml:1: --log-format: 'xml' is not one of text|json"),
+            std::string::npos)
+      << wrong.err;
+}
+
 TEST_F(Config, TheRouteIsOneOfTheRules) {
   write("route = \"fn\"\n");
   EXPECT_EQ(value(check({}), "route"), "\"fn\"");

@@ -202,14 +202,14 @@ TEST(StoppedBroker, ASecondSignalEndsTheDrain) {
   EXPECT_TRUE(broker.log_lines("drain_timeout").empty());
   broker.process().signal(SIGTERM);
   EXPECT_EQ(broker.process().wait(), 0);
-  EXPECT_FALSE(broker.log_lines("second signal").empty());
+  EXPECT_FALSE(broker.log_lines("second_signal").empty());
   EXPECT_EQ(await(client, running).status, Errc::shutdown);
 }
 
 TEST(StoppedBroker, ByInterruptLeavesNothingBehindAndAHangUpDoesNotStopIt) {
   Broker broker(launched(1));
   broker.process().signal(SIGHUP);
-  (void)broker.wait_for_log("reloaded nothing changed");
+  (void)broker.wait_for_log("reloaded note=\"nothing changed\"");
   Client client = broker.client();
   expect_echo(client, pattern(100));
   broker.process().signal(SIGINT);

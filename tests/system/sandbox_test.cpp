@@ -136,7 +136,7 @@ TEST_P(OrdinaryLife, GoesOn) {
   with.env["NOTIFY_SOCKET"] = notify;
   with.env["WATCHDOG_USEC"] = "1000000";
   Broker broker(with);
-  (void)broker.wait_for_log("sandbox entered");
+  (void)broker.wait_for_log("sandbox_entered");
   EXPECT_TRUE(wait_until([&] { return heard(manager, "WATCHDOG=1"); }, "systemd to hear"));
 
   Client client = broker.client();
@@ -303,7 +303,7 @@ TEST_F(Sandbox, NobodyOfTheSameUserReadsTheBrokersMemory) {
     ASSERT_EQ(::read(reading.get(), word, sizeof(word)), 6) << read_file(dir_.file("log"));
     if (sandbox) {  // it says "ready" before it shuts itself in
       ASSERT_TRUE(wait_until(
-          [&] { return read_file(dir_.file("log")).find("sandbox entered") != std::string::npos; },
+          [&] { return read_file(dir_.file("log")).find("sandbox_entered") != std::string::npos; },
           "the sandbox"));
     }
     Process other([pid = broker.pid()] {

@@ -25,6 +25,7 @@
 #include "mserve/shm/counters.hpp"
 #include "mserve/shm/membarrier.hpp"
 #include "sandbox.hpp"
+#include "version.hpp"
 
 namespace mserve::broker {
 
@@ -40,12 +41,11 @@ void raise_descriptor_limit(const BrokerOptions& options) {
   // A session takes a socket and a pidfd, a kdb+ connection a socket.
   const std::uint64_t connections = options.gateway.enabled ? options.max_connections : 0;
   if (limit.rlim_cur < 2ULL * options.max_sessions + connections + 64) {
-    log(LogLevel::warning,
-        "descriptors limit=" + std::to_string(limit.rlim_cur) +
-            " is below what --max-sessions=" + std::to_string(options.max_sessions) +
-            (connections != 0 ? " and --max-connections=" + std::to_string(connections) + " need"
-                              : " needs") +
-            "; raise `ulimit -n`");
+    log(LogLevel::warning, "descriptors",
+        {{"limit", limit.rlim_cur},
+         {"max_sessions", options.max_sessions},
+         {"max_connections", connections != 0 ? LogValue(connections) : LogValue(std::nullopt)},
+         {"note", LogText{"the limit is below what these need; raise `ulimit -n`"}}});
   }
 }
 
@@ -53,8 +53,9 @@ void check_memlock_limit(const BrokerOptions& options) {
   rlimit limit{};
   if (options.lock_memory && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 &&
       limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < options.max_shared_bytes) {
-    log(LogLevel::warning, "memlock limit=" + std::to_string(limit.rlim_cur) +
-                               " is below --max-shared-bytes; raise `ulimit -l`");
+    log(LogLevel::warning, "memlock",
+        {{"limit", limit.rlim_cur},
+         {"note", LogText{"it is below --max-shared-bytes; raise `ulimit -l`"}}});
   }
 }
 
@@ -80,13 +81,16 @@ int cores_at_hand(const BrokerOptions& options) {
 }
 
 void log_start(const BrokerOptions& options, bool seq_cst_wakes, const std::string& socket) {
-  log(LogLevel::info, "start name=" + options.name + " socket=" + socket +
-                          " idle=" + shm::to_string(options.idle) +
-                          " core=" + (options.core < 0 ? "any" : std::to_string(options.core)) +
-                          " cores=" + std::to_string(cores_at_hand(options)) +
-                          " servants=" + std::to_string(options.servant_count));
+  log(LogLevel::info, "start",
+      {{"name", options.name},
+       {"version", kVersion},
+       {"socket", socket},
+       {"idle", shm::to_string(options.idle)},
+       {"core", options.core < 0 ? LogValue("any") : LogValue(options.core)},
+       {"cores", cores_at_hand(options)},
+       {"servants", options.servant_count}});
   const auto told = [](const char* kind, const char* name, const std::string& file) {
-    log(LogLevel::info, std::string("plugin kind=") + kind + " name=" + name + " file=" + file);
+    log(LogLevel::info, "plugin", {{"kind", kind}, {"name", name}, {"file", file}});
   };
   if (options.plugins.policy != nullptr) {
     told("policy", options.plugins.policy->name, options.policy_plugin_file);
@@ -95,14 +99,17 @@ void log_start(const BrokerOptions& options, bool seq_cst_wakes, const std::stri
     told("route", options.plugins.route->name, options.route_plugin_file);
   }
   if (seq_cst_wakes) {
-    log(LogLevel::warning, "membarrier is missing here: every commit pays for sleepers");
+    log(LogLevel::warning, "no_membarrier",
+        {{"note", LogText{"it is missing here: every commit pays for sleepers"}}});
   }
   if (options.idle == shm::IdleStrategy::spin && cores_at_hand(options) < 2) {
-    log(LogLevel::warning, "idle=spin on one core starves everybody else; use --idle auto");
+    log(LogLevel::warning, "one_core",
+        {{"idle", "spin"}, {"note", LogText{"starves everybody else; use --idle auto"}}});
   }
   if (options.gateway.core >= 0 && !options.gateway.enabled) {
-    log(LogLevel::warning, "gateway_core=" + std::to_string(options.gateway.core) +
-                               " is for kdb+ clients; without -p there is no such thread");
+    log(LogLevel::warning, "core_unused",
+        {{"gateway_core", options.gateway.core},
+         {"note", LogText{"it is for kdb+ clients; without -p there is no such thread"}}});
   }
 }
 
@@ -133,11 +140,12 @@ void run_threads(const BrokerOptions& options, DataPlane& data, Gateway* gateway
   std::thread data_thread([&] {
     pthread_setname_np(pthread_self(), "mserve-data");
     if (options.core >= 0 && !stay_on({options.core})) {
-      log(LogLevel::error,
-          "core=" + std::to_string(options.core) + " is not one this process may use");
+      log(LogLevel::error, "core_refused",
+          {{"core", options.core}, {"reason", LogText{"not one this process may use"}}});
     }
     if (options.sandbox && enter_compute_cell().code != Errc::ok) {
-      log(LogLevel::error, "sandbox the data thread may do what all threads may");
+      log(LogLevel::error, "sandbox_incomplete",
+          {{"note", LogText{"the data thread may do what all threads may"}}});
     }
     loan != nullptr ? loan->run() : data.run();
   });
@@ -273,7 +281,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
                   .report_fd = bells.report_fd.get()},
                  DataCounters::add_to(counters.value()),
                  shm::Idler(shm::idle_budget(options.idle, cores_at_hand(options), kSpinners)));
-  log(LogLevel::info, std::string("clock source=") + (data.reads_tsc() ? "tsc" : "system"));
+  log(LogLevel::info, "clock", {{"source", data.reads_tsc() ? "tsc" : "system"}});
   SessionBoard board;
   std::optional<DataLoan> loan;
   if (shares_data_thread(options)) {
@@ -303,14 +311,15 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
                        std::move(entrance.listener), std::move(launcher), std::move(reload));
   // Behind all that counts the cores of this thread, before the threads that shall stay here too.
   if (!options.control_cores.empty() && !stay_on(options.control_cores)) {
-    log(LogLevel::error, "control_cores=" + cores_text(options.control_cores) +
-                             " are not all for this process to use");
+    log(LogLevel::error, "core_refused",
+        {{"control_cores", cores_text(options.control_cores)},
+         {"reason", LogText{"not all for this process to use"}}});
   }
   if (options.sandbox) {  // before strangers are served, and before any thread
     if (const Error e = enter_sandbox(reason); e.code != Errc::ok) {
       return e;
     }
-    log(LogLevel::info, "sandbox entered");
+    log(LogLevel::info, "sandbox_entered");
   }
   {
     std::optional<Waker> waker;

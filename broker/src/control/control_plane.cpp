@@ -31,9 +31,12 @@ RingAccess ring_access_of(const BrokerOptions& options) {
           options.gateway.access};
 }
 
-std::string describe(const Session& s) {
-  return std::string(s.is_servant() ? "servant=" : "client=") + s.name +
-         " session=" + std::to_string(s.number + 1) + " pid=" + std::to_string(s.pid);
+void tell(LogLevel level, EventName event, const Session& s, LogValue reason = std::nullopt) {
+  log(level, event,
+      {{s.is_servant() ? "servant" : "client", s.name},
+       {"session", s.number + 1},
+       {"pid", s.pid},
+       {"reason", reason}});
 }
 
 }  // namespace
@@ -66,7 +69,7 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
   launcher_lives_ = options_.servant_count > 0;
   look_at_expected();
   if (std::string fault; !apply_rules(options_.placement, fault)) {
-    log(LogLevel::error, "rules_refused reason=\"" + fault + "\"");
+    log(LogLevel::error, "rules_refused", {{"reason", LogText{fault}}});
   }
   tell_ready();
 }
@@ -115,8 +118,8 @@ void ControlPlane::handle(std::uint64_t mark, std::uint32_t events) {
       take_launch_events();
       if ((events & (EPOLLHUP | EPOLLERR)) != 0) {
         unwatch(launcher_.fd());
-        log(LogLevel::error,
-            "launcher_gone servants are not restarted any more; restart the broker");
+        log(LogLevel::error, "launcher_gone",
+            {{"note", LogText{"servants are not restarted any more; restart the broker"}}});
         launcher_lives_ = false;
         call_off_reserve();
         look_at_expected();
@@ -194,10 +197,11 @@ void ControlPlane::end_session(Session* session, Errc code, const char* where) {
     end_for_good(*session);  // before it is told, for it ends then
   }
   if (code == Errc::disconnected) {
-    log(LogLevel::info, "detached " + describe(*session));
+    tell(LogLevel::info, "detached", *session);
   } else {
-    log(code == Errc::retired ? LogLevel::info : LogLevel::warning,
-        "closed " + describe(*session) + " reason=\"" + to_string(code) + ": " + where + "\"");
+    const std::string reason = std::string(to_string(code)) + ": " + where;
+    tell(code == Errc::retired ? LogLevel::info : LogLevel::warning, "closed", *session,
+         LogText{reason});
     shm::Closing closing;
     closing.status = code;
     shm::set_reason(closing.reason, where);
@@ -224,7 +228,7 @@ void ControlPlane::take_signals() {
     } else if (state_ == State::serving) {
       begin_drain();
     } else {
-      log(LogLevel::warning, "second signal: not waiting for the rest");
+      log(LogLevel::warning, "second_signal", {{"note", LogText{"not waiting for the rest"}}});
       deadline_ = 0;
     }
   }
@@ -257,29 +261,33 @@ bool ControlPlane::apply_rules(std::span<const Rule> rules, std::string& fault) 
 void ControlPlane::read_configuration_again() {
   const Reloaded read = reload_();
   for (const std::string& fault : read.faults) {
-    log(LogLevel::error, "reload_refused reason=\"" + fault + "\"");
+    log(LogLevel::error, "reload_refused", {{"reason", LogText{fault}}});
   }
   for (const Setting& setting : read.fixed) {
-    log(LogLevel::error, "reload_refused key=" + setting.key + " value=" + setting.value +
-                             " reason=\"needs a restart; nothing was changed\"");
+    log(LogLevel::error, "reload_refused",
+        {{"key", setting.key},
+         {"value", LogToml{setting.value}},
+         {"reason", LogText{"needs a restart; nothing was changed"}}});
   }
   if (!read.faults.empty() || !read.fixed.empty()) {
     return;
   }
   if (std::string fault; !apply_rules(read.options.placement, fault)) {
-    log(LogLevel::error, "reload_refused key=rule reason=\"" + fault + "\"");
+    log(LogLevel::error, "reload_refused", {{"key", "rule"}, {"reason", LogText{fault}}});
     return;
   }
-  std::string line = "reloaded";
+  std::vector<LogField> fields;
   for (const Setting& setting : read.changed) {
-    line += " " + setting.key + "=" + setting.value;
+    fields.push_back({setting.key, LogToml{setting.value}});
   }
-  line += read.changed.empty() ? " nothing changed" : "";
+  if (fields.empty()) {
+    fields.push_back({"note", LogText{"nothing changed"}});
+  }
   if (const auto& access = read.options.gateway.access) {
-    line += "; users=" + std::to_string(access->user_count()) +
-            " roles=" + std::to_string(access->role_count());
+    fields.push_back({"users", access->user_count()});
+    fields.push_back({"roles", access->role_count()});
   }
-  log(LogLevel::info, line);
+  log(LogLevel::info, "reloaded", fields);
   (void)set_log_level(read.options.log_level);
   Command change;
   change.kind = Command::Kind::options;
@@ -319,10 +327,10 @@ void ControlPlane::tick() {
 void ControlPlane::look_for_policy_faults() {
   const std::uint64_t faults = links_.data->policy_faults();
   if (faults != policy_faults_told_) {
-    log(LogLevel::error, "policy_plugin_fault name=" + std::string(options_.plugins.policy->name) +
-                             " count=" + std::to_string(faults - policy_faults_told_) +
-                             " reason=\"chose a servant that is not free; the first free one was "
-                             "taken\"");
+    log(LogLevel::error, "policy_plugin_fault",
+        {{"name", options_.plugins.policy->name},
+         {"count", faults - policy_faults_told_},
+         {"reason", LogText{"chose a servant that is not free; the first free one was taken"}}});
     policy_faults_told_ = faults;
   }
 }
@@ -341,8 +349,8 @@ void ControlPlane::look_for_stopped() {
     const char letter = process_stat(session->pid).state;
     const bool stopped = letter == 'T' || letter == 't';
     if (stopped != servants_[session->number].hold.has(ServantHold::Reason::stopped)) {
-      log(stopped ? LogLevel::warning : LogLevel::info,
-          (stopped ? "suspect " : "resumed ") + describe(*session));
+      tell(stopped ? LogLevel::warning : LogLevel::info,
+           stopped ? EventName("suspect") : EventName("resumed"), *session);
       hold(*session, ServantHold::Reason::stopped, stopped);
     }
   }
@@ -354,8 +362,7 @@ void ControlPlane::tell_ready() {
     return;
   }
   ready_told_ = true;
-  log(LogLevel::info,
-      "ready name=" + options_.name + " servants=" + std::to_string(servants_attached_));
+  log(LogLevel::info, "ready", {{"name", options_.name}, {"servants", servants_attached_}});
   manager_.ready(std::to_string(servants_attached_) + " launched servants attached");
   if (options_.ready_fd >= 0) {
     (void)!write(options_.ready_fd, "ready\n", 6);
@@ -381,10 +388,9 @@ void ControlPlane::tell_alive(Nanos now) {
 
 void ControlPlane::begin_drain() {
   manager_.stopping();
-  log(LogLevel::info,
-      "draining timeout_ms=" + (options_.drain_timeout == kForever
-                                    ? "inf"
-                                    : std::to_string(options_.drain_timeout / 1'000'000)));
+  const bool patient = options_.drain_timeout == kForever;
+  log(LogLevel::info, "draining",
+      {{"timeout_ms", patient ? LogValue("inf") : LogValue(options_.drain_timeout / 1'000'000)}});
   state_ = State::draining;
   call_off_operations();
   call_off_reserve();
@@ -404,7 +410,8 @@ void ControlPlane::advance_shutdown() {
     close_all();
     state_ = State::done;
   } else if (state_ == State::draining && now >= deadline_) {
-    log(LogLevel::warning, "drain_timeout what is left is answered with shutdown");
+    log(LogLevel::warning, "drain_timeout",
+        {{"note", LogText{"what is left is answered with shutdown"}}});
     state_ = State::giving_up;
     deadline_ = now + kGiveUp;
     command(Command::Kind::drain_expired);

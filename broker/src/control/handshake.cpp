@@ -53,8 +53,8 @@ void ControlPlane::accept_all() {
       // Readable all the time, and nothing to be done before the next tick.
       unwatch(listener_.get());
       listener_rests_ = true;
-      refusals_.log("accept_failed", LogLevel::warning, shm::steady_now(),
-                    "accept_failed reason=\"" + SessionMaker::why(error) + "\"");
+      refusals_.log("accept_failed", LogLevel::warning, shm::steady_now(), "accept_failed",
+                    {{"reason", LogText{SessionMaker::why(error)}}});
     }
     return;
   }
@@ -221,9 +221,11 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
   event.events = EPOLLIN | EPOLLET;
   event.data.u64 = number;
   (void)epoll_ctl(links_.data_epoll_fd, EPOLL_CTL_ADD, session.socket.get(), &event);
-  log(LogLevel::info, std::string("attached ") + (session.is_servant() ? "servant=" : "client=") +
-                          session.name + " session=" + std::to_string(number + 1) + " pid=" +
-                          std::to_string(session.pid) + (session.remote ? " tier=1" : ""));
+  log(LogLevel::info, "attached",
+      {{session.is_servant() ? "servant" : "client", session.name},
+       {"session", number + 1},
+       {"pid", session.pid},
+       {"tier", session.remote ? LogValue(1) : LogValue(std::nullopt)}});
   const bool servant = session.is_servant();
   if (!session.is_gateway()) {
     links_.board->attached({.number = number + 1,
@@ -267,10 +269,10 @@ Error ControlPlane::send_ready(const Session& session) {
 
 void ControlPlane::refuse(int socket, const SessionMaker::Refusal& refusal,
                           const shm::Credentials& who) {
-  refusals_.log(std::string("refused: ") + to_string(refusal.code), LogLevel::warning,
-                shm::steady_now(),
-                "refused pid=" + std::to_string(who.pid) + " uid=" + std::to_string(who.uid) +
-                    " reason=\"" + to_string(refusal.code) + ": " + refusal.reason + "\"");
+  const std::string code = to_string(refusal.code);
+  const std::string reason = code + ": " + refusal.reason;
+  refusals_.log("refused: " + code, LogLevel::warning, shm::steady_now(), "refused",
+                {{"pid", who.pid}, {"uid", who.uid}, {"reason", LogText{reason}}});
   maker_.refuse(socket, refusal);
 }
 
@@ -281,9 +283,9 @@ void ControlPlane::fail_handshake(std::uint32_t key, const Error& error) {
     return;
   }
   const std::string reason = SessionMaker::why(error);
-  refusals_.log("handshake_failed", LogLevel::warning, shm::steady_now(),
-                "handshake_failed pid=" + std::to_string(found->second.who.pid) + " reason=\"" +
-                    to_string(error.code) + ": " + reason + "\"");
+  const std::string told = std::string(to_string(error.code)) + ": " + reason;
+  refusals_.log("handshake_failed", LogLevel::warning, shm::steady_now(), "handshake_failed",
+                {{"pid", found->second.who.pid}, {"reason", LogText{told}}});
   shm::Closing closing;
   closing.status = error.code;
   shm::set_reason(closing.reason, reason);

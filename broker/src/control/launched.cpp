@@ -35,8 +35,9 @@ void ControlPlane::take_launch_events() {
       launched_failing_.insert(launched);
       look_at_expected();
       if (servants_attached_ == 0 && expected_classes_ == 0) {
-        log(LogLevel::error,
-            "no_servants those launched keep ending: requests are refused until one attaches");
+        log(LogLevel::error, "no_servants",
+            {{"reason",
+              LogText{"those launched keep ending: requests are refused until one attaches"}}});
       }
     }
   }
@@ -71,34 +72,27 @@ void ControlPlane::look_at_expected() {
 
 void ControlPlane::tell_launch_event(const LaunchEvent& event) {
   const Program& program = launcher_.programs()[event.program];
-  std::string line = "launched=" + std::to_string(program.servant) + " program=" + program.name;
-  line += " pid=" + std::to_string(event.pid);
   const bool wanted = !launched_retired_.contains(program.servant) &&
                       (!reserve_.covers(program.servant) ||
                        reserve_.state(program.servant) != Reserve::State::ending);
-  LogLevel level = wanted ? LogLevel::warning : LogLevel::info;
-  if (event.kind == LaunchEvent::Kind::started) {
-    level = LogLevel::info;
-    line.insert(0, "servant_started ");
-  } else if (event.kind == LaunchEvent::Kind::failed) {
-    level = LogLevel::error;
-    line.insert(0, "servant_not_started ")
-        .append(" error=\"")
-        .append(std::strerror(event.status))
-        .append("\"");
-  } else if (WIFSIGNALED(event.status)) {
-    line.insert(0, "servant_ended ")
-        .append(" signal=")
-        .append(std::to_string(WTERMSIG(event.status)));
-  } else {
-    line.insert(0, "servant_ended ")
-        .append(" exit=")
-        .append(std::to_string(WEXITSTATUS(event.status)));
-  }
-  if (event.restart_ms > 0) {
-    line.append(" restart_ms=").append(std::to_string(event.restart_ms));
-  }
-  log(level, line);
+  const bool ended = event.kind == LaunchEvent::Kind::ended;
+  const bool failed = event.kind == LaunchEvent::Kind::failed;
+  const bool killed = ended && WIFSIGNALED(event.status);
+  const LogValue none = std::nullopt;
+  const LogLevel level = failed            ? LogLevel::error
+                         : ended && wanted ? LogLevel::warning
+                                           : LogLevel::info;
+  log(level,
+      failed  ? EventName("servant_not_started")
+      : ended ? EventName("servant_ended")
+              : EventName("servant_started"),
+      {{"launched", program.servant},
+       {"program", program.name},
+       {"pid", event.pid},
+       {"error", failed ? LogValue(LogText{std::strerror(event.status)}) : none},
+       {"signal", killed ? LogValue(WTERMSIG(event.status)) : none},
+       {"exit", ended && !killed ? LogValue(WEXITSTATUS(event.status)) : none},
+       {"restart_ms", event.restart_ms > 0 ? LogValue(event.restart_ms) : none}});
 }
 
 /// Which launched servant a process is, or was started by; 0: none.
@@ -166,9 +160,9 @@ void ControlPlane::retire_launched(std::uint32_t launched, const Session* self) 
     return;
   }
   if (serves_for(launched, self)) {
-    log(LogLevel::info, "session_retired launched=" + std::to_string(launched) +
-                            " reason=\"its program goes on: other servants that it started are "
-                            "attached\"");
+    log(LogLevel::info, "session_retired",
+        {{"launched", launched},
+         {"reason", LogText{"its program goes on: other servants that it started are attached"}}});
     return;
   }
   launched_retired_.insert(launched);

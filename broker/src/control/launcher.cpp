@@ -13,10 +13,10 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <utility>
 
+#include "control/log.hpp"
 #include "mserve/shm/clock.hpp"
 
 namespace mserve::broker {
@@ -166,8 +166,10 @@ class Supervisor {
       }
     } else if (!stay_on(program.cores)) {
       // Serving matters more than where: one whose core has gone offline runs elsewhere.
-      (void)std::fprintf(stderr, "mserve-launcher: servant %u: cores %s are not all to be had\n",
-                         program.servant, cores_text(program.cores).c_str());
+      log(LogLevel::warning, "core_refused",
+          {{"launched", program.servant},
+           {"cores", cores_text(program.cores)},
+           {"reason", LogText{"not all to be had; it runs where there are others"}}});
     }
   }
 
@@ -186,6 +188,7 @@ class Supervisor {
     setenv("MSERVE_DIR", options_.directory.c_str(), 1);
     setenv("MSERVE_NAME", options_.broker_name.c_str(), 1);
     setenv("MSERVE_SERVANT", std::to_string(program.servant).c_str(), 1);
+    setenv("MSERVE_LOG_FORMAT", log_form().json ? "json" : "text", 1);
     for (const auto& [variable, value] : program.env) {
       setenv(variable.c_str(), value.c_str(), 1);
     }

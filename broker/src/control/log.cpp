@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/log.hpp"
 
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 #include <mutex>
+#include <vector>
 
 #include "control/log_writer.hpp"
 
@@ -14,12 +17,34 @@ namespace mserve::broker {
 
 namespace {
 
+/// sd-daemon(3): what the journal reads off the beginning of a line.
+const char* priority_of(spdlog::level::level_enum level) noexcept {
+  return level == spdlog::level::err ? "<3>" : level == spdlog::level::warn ? "<4>" : "<6>";
+}
+
 /// Counts what could not be written in the next line that can be.
 class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  void set_form(const LogForm& form) {
+    form_ = form;
+    if (form.json) {
+      set_formatter(std::make_unique<spdlog::pattern_formatter>(
+          R"({"time":"%Y-%m-%dT%H:%M:%S.%fZ","level":"%l",%v})", spdlog::pattern_time_type::utc));
+    } else {
+      set_formatter(std::make_unique<spdlog::pattern_formatter>(
+          form.journal ? "%l %v" : "%Y-%m-%dT%H:%M:%S.%e %l %v"));
+    }
+  }
+  [[nodiscard]] const LogForm& form() const noexcept { return form_; }
+  [[nodiscard]] std::string body(std::string_view event, LogFields fields) const {
+    return form_.json ? event_json(event, fields) : event_text(event, fields);
+  }
+
  private:
   void sink_it_(const spdlog::details::log_msg& message) override {
     if (lost_ > 0) {
-      const std::string text = "log_lost lines=" + std::to_string(lost_);
+      const LogField lines{"lines", lost_};
+      const std::string text = body("log_lost", {&lines, 1});
       if (write({message.time, message.source, message.logger_name, spdlog::level::warn, text})) {
         lost_ = 0;
       }
@@ -32,18 +57,33 @@ class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
 
   [[nodiscard]] bool write(const spdlog::details::log_msg& message) {
     spdlog::memory_buf_t line;
+    if (form_.journal) {
+      const std::string_view priority = priority_of(message.level);
+      line.append(priority.data(), priority.data() + priority.size());
+    }
     formatter_->format(message, line);
     return writer_.write({line.data(), line.size()});
   }
 
   LogWriter writer_{STDERR_FILENO};
+  LogForm form_;
   std::uint64_t lost_ = 0;
 };
 
+LogSink& sink() {
+  static const std::shared_ptr<LogSink> instance = [] {
+    auto made = std::make_shared<LogSink>();
+    made->set_form({});
+    return made;
+  }();
+  return *instance;
+}
+
 spdlog::logger& logger() {
   static const std::shared_ptr<spdlog::logger> instance = [] {
-    auto made = std::make_shared<spdlog::logger>("mserve", std::make_shared<LogSink>());
-    made->set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
+    // Not owned by the logger: both live as long as the process.
+    auto made = std::make_shared<spdlog::logger>(
+        "mserve", spdlog::sink_ptr(std::shared_ptr<void>(), &sink()));
     // A log that cannot be written is nobody's reason to stop; spdlog would print about it.
     made->set_error_handler([](const std::string&) {});
     return made;
@@ -77,9 +117,19 @@ bool set_log_level(std::string_view level) {
   return false;
 }
 
-void log(LogLevel level, const std::string& line) noexcept {
+void set_log_form(const LogForm& form) {
+  sink().set_form(form);
+}
+
+const LogForm& log_form() noexcept {
+  return sink().form();
+}
+
+void log(LogLevel level, EventName event, LogFields fields) noexcept {
   try {
-    logger().log(level_of(level), "{}", line);
+    if (logger().should_log(level_of(level))) {
+      logger().log(level_of(level), spdlog::string_view_t(sink().body(event.text(), fields)));
+    }
   } catch (...) {  // NOLINT(bugprone-empty-catch): see the header
   }
 }
@@ -98,39 +148,39 @@ bool LogLimiter::may(std::uint64_t now_ns) noexcept {
   return true;
 }
 
-void LogLimiter::log(LogLevel level, std::uint64_t now_ns, const std::string& line) noexcept {
+void LogLimiter::log(LogLevel level, std::uint64_t now_ns, EventName event,
+                     std::initializer_list<LogField> fields) noexcept {
   if (!may(now_ns)) {
     ++swallowed_;
     return;
   }
   try {
-    broker::log(level, swallowed_ == 0 ? line : line + " swallowed=" + std::to_string(swallowed_));
+    std::vector<LogField> all(fields);
+    if (swallowed_ != 0) {
+      all.push_back({"swallowed", swallowed_});
+    }
+    broker::log(level, event, all);
     swallowed_ = 0;
   } catch (...) {  // NOLINT(bugprone-empty-catch): out of memory loses the line
   }
 }
 
 void LogLimiter::tell_swallowed(std::uint64_t now_ns, std::string_view kind) noexcept {
-  if (swallowed_ == 0 || !may(now_ns)) {
-    return;
-  }
-  try {
-    broker::log(LogLevel::warning,
-                "swallowed kind=\"" + std::string(kind) + "\" lines=" + std::to_string(swallowed_));
+  if (swallowed_ != 0 && may(now_ns)) {
+    broker::log(LogLevel::warning, "swallowed", {{"kind", LogText{kind}}, {"lines", swallowed_}});
     swallowed_ = 0;
-  } catch (...) {  // NOLINT(bugprone-empty-catch): the next line counts them
   }
 }
 
-void KindLimiter::log(std::string_view kind, LogLevel level, std::uint64_t now_ns,
-                      const std::string& line) noexcept {
+void KindLimiter::log(std::string_view kind, LogLevel level, std::uint64_t now_ns, EventName event,
+                      std::initializer_list<LogField> fields) noexcept {
   try {
     auto found = kinds_.find(kind);
     if (found == kinds_.end()) {
       const bool room = kinds_.size() < kKindsMax;
       found = kinds_.try_emplace(room ? std::string(kind) : std::string("other")).first;
     }
-    found->second.log(level, now_ns, line);
+    found->second.log(level, now_ns, event, fields);
   } catch (...) {  // NOLINT(bugprone-empty-catch): out of memory loses the line
   }
 }

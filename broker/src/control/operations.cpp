@@ -26,10 +26,10 @@ constexpr std::size_t kOperationsMax = 64;
 void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte> bytes) {
   const int socket = handshake.fd();
   const auto refuse_it = [&](Errc code, const std::string& reason) {
-    refusals_.log("control_refused", LogLevel::warning, shm::steady_now(),
-                  "control_refused pid=" + std::to_string(handshake.who.pid) +
-                      " uid=" + std::to_string(handshake.who.uid) + " reason=\"" + to_string(code) +
-                      ": " + reason + "\"");
+    const std::string told = std::string(to_string(code)) + ": " + reason;
+    refusals_.log(
+        "control_refused", LogLevel::warning, shm::steady_now(), "control_refused",
+        {{"pid", handshake.who.pid}, {"uid", handshake.who.uid}, {"reason", LogText{told}}});
     reply_to_operator(socket, code, 0, reason);
   };
   const auto control = shm::parse_control(bytes);
@@ -104,9 +104,12 @@ void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
     reply_to_operator(socket, Errc::busy, 0, "too many drains wait; end one of them");
     return;
   }
-  log(LogLevel::info, std::string("control ") + name_of(control.verb) + " target=\"" + text +
-                          "\" sessions=" + numbers + " uid=" + std::to_string(handshake.who.uid) +
-                          " pid=" + std::to_string(handshake.who.pid));
+  log(LogLevel::info, "control",
+      {{"verb", name_of(control.verb)},
+       {"target", LogText{text}},
+       {"sessions", numbers},
+       {"uid", handshake.who.uid},
+       {"pid", handshake.who.pid}});
   for (const Operation::Part& part : parts) {
     if (part.launched != 0) {
       retire_launched(part.launched, nullptr);

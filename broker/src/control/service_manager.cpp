@@ -19,9 +19,9 @@ ServiceManager::ServiceManager() {
 void ServiceManager::ready(const std::string& status) noexcept {
   const int result = sd_notify(0, ("READY=1\nSTATUS=" + status).c_str());
   if (result < 0) {
-    log(LogLevel::warning,
-        std::string("notify reason=\"NOTIFY_SOCKET is given, but nobody is there: ") +
-            std::strerror(-result) + "\"");
+    log(LogLevel::warning, "notify_failed",
+        {{"reason", LogText{"NOTIFY_SOCKET is given, but nobody is there"}},
+         {"error", LogText{std::strerror(-result)}}});
   }
 }
 

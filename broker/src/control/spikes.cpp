@@ -40,8 +40,7 @@ void ControlPlane::advance_reserve() {
     advance_leaving(*leaving, now, age);
   }
   if (const auto servant = reserve_.start(now, age)) {
-    log(LogLevel::info, "reserve_started launched=" + std::to_string(*servant) +
-                            " queue_age_ms=" + std::to_string(age / kMs));
+    log(LogLevel::info, "reserve_started", {{"launched", *servant}, {"queue_age_ms", age / kMs}});
     launcher_.start(*servant);
   }
   if (const auto servant = reserve_.hold(now, age)) {
@@ -94,9 +93,10 @@ void ControlPlane::advance_leaving(std::uint32_t number, Nanos now, Nanos age) {
     }
   });
   if (obeyed && dry) {
-    log(LogLevel::info, "reserve_stopped launched=" + std::to_string(number) +
-                            " idle_ms=" + std::to_string(reserve_.idle(number, now) / kMs) +
-                            " queue_age_ms=" + std::to_string(age / kMs));
+    log(LogLevel::info, "reserve_stopped",
+        {{"launched", number},
+         {"idle_ms", reserve_.idle(number, now) / kMs},
+         {"queue_age_ms", age / kMs}});
     reserve_.end(number);
     launcher_.rest(number);
   } else if (obeyed) {

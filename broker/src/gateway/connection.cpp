@@ -76,8 +76,9 @@ void Connection::close(std::string_view reason) {
 void Connection::tell_closing(std::string_view reason) {
   if (!reason.empty()) {
     context_.counters.closed->add();
-    context_.closings.log(reason, LogLevel::warning, context_.now_ns,
-                          "gateway_closed " + text() + " reason=\"" + std::string(reason) + "\"");
+    const Described self = describe();
+    context_.closings.log(reason, LogLevel::warning, context_.now_ns, "gateway_closed",
+                          {self.client(), self.peer(), self.handle(), {"reason", LogText{reason}}});
   }
 }
 
@@ -215,9 +216,8 @@ ClientRow Connection::row() const {
   return row;
 }
 
-std::string Connection::text() const {
-  return "client=" + (user_.empty() ? "-" : printable(user_)) + " peer=" + peer_.text() +
-         " handle=" + std::to_string(origin_.index);
+Connection::Described Connection::describe() const {
+  return {user_.empty() ? "-" : printable(user_), peer_.text(), origin_.index};
 }
 
 }  // namespace mserve::broker

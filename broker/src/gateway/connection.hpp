@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "access/judge.hpp"
+#include "control/log_event.hpp"
 #include "gateway/admin_view.hpp"
 #include "gateway/answer.hpp"
 #include "gateway/connection_context.hpp"
@@ -102,8 +103,17 @@ class Connection {
   [[nodiscard]] OriginId origin() const noexcept { return origin_; }
   [[nodiscard]] int fd() const noexcept { return fd_; }
   [[nodiscard]] ClientRow row() const;
-  /// "client=USER peer=ADDRESS handle=N", for the log.
-  [[nodiscard]] std::string text() const;
+  /// What each line about it bears, for the log.
+  struct Described {
+    std::string user;
+    std::string address;
+    std::uint32_t index = 0;
+
+    [[nodiscard]] LogField client() const { return {"client", user}; }
+    [[nodiscard]] LogField peer() const { return {"peer", address}; }
+    [[nodiscard]] LogField handle() const { return {"handle", index}; }
+  };
+  [[nodiscard]] Described describe() const;
 
  private:
   enum class Mode : std::uint8_t { opening, kdb, console, http };

@@ -162,8 +162,9 @@ void Connection::on_login(std::shared_ptr<const Role> role) {
 void Connection::deny(std::string_view reason) {
   context_.counters.refused->add();
   context_.counters.denied->add();
-  context_.denials.log(LogLevel::warning, context_.now_ns,
-                       "gateway_denied " + text() + " reason=\"" + std::string(reason) + "\"");
+  const Described self = describe();
+  context_.denials.log(LogLevel::warning, context_.now_ns, "gateway_denied",
+                       {self.client(), self.peer(), self.handle(), {"reason", LogText{reason}}});
   close({});
 }
 

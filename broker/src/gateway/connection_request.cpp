@@ -197,10 +197,11 @@ kdb::Route Connection::route_for(std::span<const std::byte> query,
   PluginRoute found = route_of(*plugin, query, user_);
   if (found.fault) [[unlikely]] {
     context_.counters.misrouted->add();
-    context_.misroutes.log(LogLevel::error, context_.now_ns,
-                           "route_plugin_fault name=" + std::string(plugin->name) +
-                               " reason=\"gave more bytes than there is room for, or a zero "
-                               "byte; the request has no route\"");
+    context_.misroutes.log(
+        LogLevel::error, context_.now_ns, "route_plugin_fault",
+        {{"name", plugin->name},
+         {"reason", LogText{"gave more bytes than there is room for, or a zero byte; the "
+                            "request has no route"}}});
   }
   return std::move(found.route);
 }
@@ -401,18 +402,26 @@ void Connection::refuse_broadcast(const Classified& message, std::string_view er
 
 void Connection::note_ignored(const kdb::Header& header) {
   context_.counters.ignored->add();
-  context_.oddities.log(LogLevel::warning, context_.now_ns,
-                        "gateway_ignored " + text() + " what=" +
-                            (header.kind == kdb::MessageKind::response ? "response" : "error"));
+  const Described self = describe();
+  context_.oddities.log(
+      LogLevel::warning, context_.now_ns, "gateway_ignored",
+      {self.client(),
+       self.peer(),
+       self.handle(),
+       {"what", header.kind == kdb::MessageKind::response ? "response" : "error"}});
 }
 
 void Connection::note_ambiguous() {
   context_.counters.ambiguous->add();
   if (!history_.told) {
     history_.told = true;
-    context_.oddities.log(LogLevel::info, context_.now_ns,
-                          "gateway_ambiguous " + text() +
-                              " see --protocol-default: (string; symbol) may be np as well as aw");
+    const Described self = describe();
+    context_.oddities.log(
+        LogLevel::info, context_.now_ns, "gateway_ambiguous",
+        {self.client(),
+         self.peer(),
+         self.handle(),
+         {"note", LogText{"see --protocol-default: (string; symbol) may be np as well as aw"}}});
   }
 }
 

@@ -12,13 +12,14 @@ Gateway::Gateway(std::unique_ptr<Loop> loop) noexcept : loop_(std::move(loop)) {
 Gateway::~Gateway() = default;
 
 Result<std::unique_ptr<Gateway>> Gateway::open(Setup setup, std::string& reason) {
-  std::vector<std::string> warnings;
-  auto listeners = Listeners::open(setup.options.gateway, reason, warnings);
+  std::vector<MissingSocket> missed;
+  auto listeners = Listeners::open(setup.options.gateway, reason, missed);
   if (!listeners) {
     return listeners.error();
   }
-  for (const std::string& warning : warnings) {
-    log(LogLevel::warning, warning);
+  for (const MissingSocket& socket : missed) {
+    log(LogLevel::warning, "gateway_socket_missing",
+        {{socket.kind, socket.path}, {"reason", LogText{socket.reason}}});
   }
   auto loop = std::make_unique<Loop>(std::move(setup), std::move(listeners).value());
   return std::unique_ptr<Gateway>(new Gateway(std::move(loop)));

@@ -97,7 +97,7 @@ void Gateway::Loop::accept_from(std::uint32_t listener) {
     }
     if (why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM) {
       arrivals_.log("gateway_accept_failed", LogLevel::warning, context_.now_ns,
-                    std::string("gateway_accept_failed reason=\"") + std::strerror(why) + "\"");
+                    "gateway_accept_failed", {{"reason", LogText{std::strerror(why)}}});
       accept_paused_ = true;  // the next tick tries again
       return;
     }
@@ -125,9 +125,10 @@ int Gateway::Loop::turn_away(std::uint32_t listener) {
   const int why = accept_one(listener, fd);
   if (fd) {
     context_.counters.refused->add();
-    arrivals_.log("gateway_refused", LogLevel::warning, context_.now_ns,
-                  "gateway_refused peer=" + Peer::of(fd.get()).text() +
-                      " reason=\"no descriptors left; raise ulimit -n (LimitNOFILE in the unit)\"");
+    arrivals_.log(
+        "gateway_refused", LogLevel::warning, context_.now_ns, "gateway_refused",
+        {{"peer", Peer::of(fd.get()).text()},
+         {"reason", LogText{"no descriptors left; raise ulimit -n (LimitNOFILE in the unit)"}}});
     fd.reset();
   }
   spare_.take_back();
@@ -140,9 +141,10 @@ bool Gateway::Loop::admit(shm::UniqueFd accepted) {
   const int fd = accepted.get();
   const Peer peer = Peer::of(fd);
   if (client_count_ >= setup_.options.max_connections) {
-    arrivals_.log("gateway_refused", LogLevel::warning, context_.now_ns,
-                  "gateway_refused peer=" + peer.text() + " reason=\"--max-connections (" +
-                      std::to_string(setup_.options.max_connections) + ") is reached\"");
+    const std::string reason =
+        "--max-connections (" + std::to_string(setup_.options.max_connections) + ") is reached";
+    arrivals_.log("gateway_refused", LogLevel::warning, context_.now_ns, "gateway_refused",
+                  {{"peer", peer.text()}, {"reason", LogText{reason}}});
     return false;
   }
   if (peer.kind != Peer::Kind::unix_socket) {

@@ -137,7 +137,7 @@ void Gateway::Loop::run() {
   signal_watch_ =
       ready_.add(duplicate(signal_fd_.get()), key_of(static_cast<std::uint32_t>(Subject::signal)));
   if (signal_watch_ == nullptr) {
-    log(LogLevel::error, "gateway_failed reason=\"out of descriptors\"");
+    log(LogLevel::error, "gateway_failed", {{"reason", LogText{"out of descriptors"}}});
     return;
   }
   ready_.watch(*signal_watch_, Readiness::What::readable);
@@ -168,8 +168,9 @@ void Gateway::Loop::pin() const {
   }
   if (setup_.options.gateway.core >= 0) {
     if (!stay_on({setup_.options.gateway.core})) {
-      log(LogLevel::error, "gateway_core=" + std::to_string(setup_.options.gateway.core) +
-                               " is not one this process may use");
+      log(LogLevel::error, "core_refused",
+          {{"gateway_core", setup_.options.gateway.core},
+           {"reason", LogText{"not one this process may use"}}});
     }
     return;
   }
@@ -187,9 +188,9 @@ bool Gateway::Loop::attach() {
   std::string reason;
   auto session = attach_gateway(options, reason);
   if (!session) {
+    const std::string why = std::string(to_string(session.error().code)) + ": " + reason;
     arrivals_.log("gateway_not_attached", LogLevel::warning, shm::steady_now(),
-                  "gateway_not_attached reason=\"" + std::string(to_string(session.error().code)) +
-                      ": " + reason + "\"");
+                  "gateway_not_attached", {{"reason", LogText{why}}});
     return false;
   }
   link_ = std::make_unique<GatewayLink>(std::move(session).value());
@@ -212,10 +213,12 @@ bool Gateway::Loop::attach() {
 void Gateway::Loop::serve() {
   open_listeners();
   borrow_data();
-  log(LogLevel::info, "gateway port=" + std::to_string(listeners_.port()) +
-                          " sockets=" + std::to_string(listeners_.sockets().size()) +
-                          (listeners_.path().empty() ? "" : " path=" + listeners_.path()) +
-                          " thread=" + (data_ != nullptr ? "data" : "own"));
+  const LogValue path = listeners_.path().empty() ? LogValue(std::nullopt) : listeners_.path();
+  log(LogLevel::info, "gateway",
+      {{"port", listeners_.port()},
+       {"sockets", listeners_.sockets().size()},
+       {"path", path},
+       {"thread", data_ != nullptr ? "data" : "own"}});
   while (!finished()) {
     if (data_ != nullptr && data_->stopped()) [[unlikely]] {
       return_data();
@@ -505,8 +508,8 @@ void Gateway::Loop::lose(std::string_view reason) {
     link_->release();
   }
   if (!draining_) {
-    log(LogLevel::warning, "gateway_lost connections=" + std::to_string(client_count_) +
-                               " reason=\"" + std::string(reason) + "\"");
+    log(LogLevel::warning, "gateway_lost",
+        {{"connections", client_count_}, {"reason", LogText{reason}}});
   }
   for (std::uint32_t index = 0; index < clients_.size(); ++index) {
     if (clients_[index] != nullptr && !clients_[index]->connection.idle()) {

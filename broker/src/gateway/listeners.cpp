@@ -95,9 +95,10 @@ bool is_stale(const std::string& path) noexcept {
          errno == ECONNREFUSED;
 }
 
-std::string warning(const std::string& path, const char* kind) {
-  return "gateway_socket_missing " + std::string(kind) + "=" + path + " reason=\"" +
-         std::strerror(errno) + ": clients that look for it use TCP\"";
+MissingSocket missing(const std::string& path, const char* kind) {
+  return {.kind = kind,
+          .path = path,
+          .reason = std::string(std::strerror(errno)) + ": clients that look for it use TCP"};
 }
 
 }  // namespace
@@ -111,7 +112,7 @@ std::optional<std::string> unix_socket_path(std::uint16_t port) {
 }
 
 Result<Listeners> Listeners::open(const GatewayOptions& options, std::string& reason,
-                                  std::vector<std::string>& warnings) {
+                                  std::vector<MissingSocket>& missed) {
   Listeners listeners;
   listeners.port_ = options.port;
   for (const std::string& address : options.bind) {
@@ -120,8 +121,8 @@ Result<Listeners> Listeners::open(const GatewayOptions& options, std::string& re
     }
   }
   if (const auto path = unix_socket_path(listeners.port_)) {
-    listeners.listen_abstract(*path, warnings);
-    listeners.listen_path(*path, warnings);
+    listeners.listen_abstract(*path, missed);
+    listeners.listen_path(*path, missed);
   }
   return listeners;
 }
@@ -148,16 +149,16 @@ Error Listeners::listen_tcp(const std::string& address, std::string& reason) {
   return {};
 }
 
-void Listeners::listen_abstract(const std::string& path, std::vector<std::string>& warnings) {
+void Listeners::listen_abstract(const std::string& path, std::vector<MissingSocket>& missed) {
   shm::UniqueFd fd = bind_unix(std::string(1, '\0') + path);
   if (fd) {
     sockets_.push_back(std::move(fd));
   } else {
-    warnings.push_back(warning(path, "abstract"));
+    missed.push_back(missing(path, "abstract"));
   }
 }
 
-void Listeners::listen_path(const std::string& path, std::vector<std::string>& warnings) {
+void Listeners::listen_path(const std::string& path, std::vector<MissingSocket>& missed) {
   shm::UniqueFd fd = bind_unix(path);
   if (!fd && errno == EADDRINUSE && is_stale(path)) {
     (void)::unlink(path.c_str());
@@ -165,7 +166,7 @@ void Listeners::listen_path(const std::string& path, std::vector<std::string>& w
   }
   struct stat info {};
   if (!fd || ::lstat(path.c_str(), &info) != 0) {
-    warnings.push_back(warning(path, "path"));
+    missed.push_back(missing(path, "path"));
     return;
   }
   path_ = path;

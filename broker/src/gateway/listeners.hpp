@@ -14,16 +14,23 @@
 
 namespace mserve::broker {
 
+/// A Unix socket that clients may look for and do not find.
+struct MissingSocket {
+  const char* kind = "";  ///< `abstract` or `path`.
+  std::string path;
+  std::string reason;
+};
+
 /// Where kdb+ clients find us: TCP, and the Unix sockets that kdb+ derives from the port, the
 /// abstract name and the path $QUDSPATH/kx.PORT (/tmp without QUDSPATH; none at all if that is set
 /// but empty). All sockets are non-blocking and CLOEXEC.
 class Listeners {
  public:
   /// Binds all. A TCP address that is taken is an error; a Unix name that a live process has, or
-  /// that is not ours to replace, is left alone and told in `warnings`.
+  /// that is not ours to replace, is left alone and told in `missed`.
   /// @param reason  one sentence on an error.
   [[nodiscard]] static Result<Listeners> open(const GatewayOptions& options, std::string& reason,
-                                              std::vector<std::string>& warnings);
+                                              std::vector<MissingSocket>& missed);
 
   Listeners(Listeners&& other) noexcept = default;
   Listeners& operator=(Listeners&&) = delete;
@@ -40,8 +47,8 @@ class Listeners {
  private:
   Listeners() = default;
   [[nodiscard]] Error listen_tcp(const std::string& address, std::string& reason);
-  void listen_abstract(const std::string& path, std::vector<std::string>& warnings);
-  void listen_path(const std::string& path, std::vector<std::string>& warnings);
+  void listen_abstract(const std::string& path, std::vector<MissingSocket>& missed);
+  void listen_path(const std::string& path, std::vector<MissingSocket>& missed);
 
   std::uint16_t port_ = 0;
   std::vector<shm::UniqueFd> sockets_;

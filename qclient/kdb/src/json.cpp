@@ -7,6 +7,7 @@
 
 #include "format.hpp"
 #include "mserve/kdb/print.hpp"
+#include "mserve/kdb/utf8.hpp"
 #include "value_types.hpp"
 
 namespace mserve::kdb {
@@ -15,30 +16,6 @@ namespace {
 
 using detail::Special;
 using detail::special_of;
-
-/// Bytes of the UTF-8 sequence at the front of `text`, or 0 when there is no valid one (overlong,
-/// surrogate, cut off).
-std::size_t utf8_sequence(std::string_view text) noexcept {
-  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned first = byte(0);
-  const std::size_t size = first < 0x80                    ? 1
-                           : first >= 0xc2 && first < 0xe0 ? 2
-                           : first >= 0xe0 && first < 0xf0 ? 3
-                           : first >= 0xf0 && first < 0xf5 ? 4
-                                                           : 0;
-  if (size == 0 || size > text.size()) {
-    return 0;
-  }
-  for (std::size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xc0U) != 0x80U) {
-      return 0;
-    }
-  }
-  const bool overlong = (first == 0xe0 && byte(1) < 0xa0) || (first == 0xf0 && byte(1) < 0x90);
-  const bool surrogate = first == 0xed && byte(1) >= 0xa0;
-  const bool too_large = first == 0xf4 && byte(1) >= 0x90;
-  return overlong || surrogate || too_large ? 0 : size;
-}
 
 /// The text as UTF-8: bytes that are none stand for the Latin-1 character of the same number.
 std::string as_utf8(std::string_view text) {
@@ -231,6 +208,27 @@ std::string to_json(const Value& value) {
   JsonWriter writer;
   writer.value(value);
   return std::move(writer).take();
+}
+
+std::string json_string(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  const std::string utf8 = as_utf8(text);
+  std::string out = "\"";
+  for (std::size_t i = 0; i < utf8.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(utf8[i]);
+    const bool c1 = byte == 0xc2 && static_cast<unsigned char>(utf8[i + 1]) < 0xa0;
+    if (byte < ' ' || byte == 0x7f || c1) {
+      const auto code = c1 ? static_cast<unsigned char>(utf8[++i]) : byte;
+      out += "\\u00";
+      out += kDigits[code >> 4U];
+      out += kDigits[code & 15U];
+    } else if (byte == '"' || byte == '\\') {
+      out += {'\\', utf8[i]};
+    } else {
+      out += utf8[i];
+    }
+  }
+  return out + "\"";
 }
 
 }  // namespace mserve::kdb

@@ -13,6 +13,7 @@
 #include "demo/api.hpp"
 #include "mserve/servant/servant.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
+#include "servant_log.hpp"
 #include "servant_tags.hpp"
 #include "stops_on_signal.hpp"
 
@@ -58,6 +59,7 @@ struct Settings {
   mserve::servant::Options options;
   std::string idle = "auto";
   std::string group;
+  std::string log_format = "text";
   std::uint64_t rows = 3'000'000;
   std::uint64_t seed = 1;
 };
@@ -91,13 +93,14 @@ void describe(CLI::App& app, Settings& s) {
                  "Without work: spin, yield, park, or auto (by the cores at hand)")
       ->check(CLI::IsMember({"spin", "yield", "park", "auto"}))
       ->capture_default_str();
+  app.add_option("--log-format", s.log_format, "What stderr gets: text, or one JSON object a line")
+      ->envname("MSERVE_LOG_FORMAT")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->option_text("text|json [$MSERVE_LOG_FORMAT, else text]");
 }
 
 int serve(const Settings& s) {
-  const auto log = [&s](std::string_view text) {
-    std::fprintf(stderr, "%s: %.*s\n", s.options.name.c_str(), static_cast<int>(text.size()),
-                 text.data());
-  };
+  const mserve::ServantLog log(s.options.name, s.log_format == "json");
   Servant servant(s.options);
   const mserve::StopsOnSignal stops(servant);
   const mserve::demo::Trades trades = mserve::demo::Trades::generate(s.rows, s.seed);
@@ -107,12 +110,16 @@ int serve(const Settings& s) {
   }
   servant.set_opaque([](std::vector<std::byte>&) {});
   servant.set_events([&log](mserve::servant::Event event, std::string_view text) {
-    static constexpr const char* kWords[] = {
-        "attached: ", "detached: ", "no session: ", "warning: "};
-    log(kWords[static_cast<std::size_t>(event)] + std::string(text));
+    static constexpr const char* kWords[] = {"attached", "detached", "no session", "warning"};
+    const bool fine = event <= mserve::servant::Event::detached;
+    log.write({.level = fine ? mserve::ServantLogLine::Level::info
+                             : mserve::ServantLogLine::Level::warning,
+               .event = kWords[static_cast<std::size_t>(event)],
+               .text = text});
   });
-  log("serves echo, proc1, proc2 over " + std::to_string(trades.count()) + " trades, seed " +
-      std::to_string(s.seed) + ", idle " + s.idle);
+  const std::string served = "echo, proc1, proc2 over " + std::to_string(trades.count()) +
+                             " trades, seed " + std::to_string(s.seed) + ", idle " + s.idle;
+  log.write({.event = "serves", .text = served});
   const mserve::Error ended = servant.run();
   return listed && ended.code == mserve::Errc::ok ? 0 : 1;
 }

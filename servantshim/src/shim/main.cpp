@@ -10,6 +10,7 @@
 
 #include "mserve/servant/options.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
+#include "servant_log.hpp"
 #include "servant_tags.hpp"
 #include "shim/shim.hpp"
 #include "stops_on_signal.hpp"
@@ -46,7 +47,8 @@ constexpr const char* kExample =
     "--user can be seen by other users of this host; one in the environment cannot.\n"
     "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --broker and --dir, "
     "MSERVE_Q_USER\n"
-    "of --user; MSERVE_SERVANT=N, set by a broker for what it starts, makes the name\n"
+    "of --user, MSERVE_LOG_FORMAT of --log-format; MSERVE_SERVANT=N, set by a broker for what it "
+    "starts, makes the name\n"
     "mserve-qshim-N; QUDSPATH is where --q-socket PORT looks, instead of /tmp.\n"
     "Exit status: 0 stopped by a signal or retired, 1 refused by the broker or out of memory, 2 "
     "wrong usage.";
@@ -60,6 +62,7 @@ struct Given {
   std::string idle = "auto";
   std::string tier = "auto";
   std::string group;
+  std::string log_format = "text";
 };
 
 /// An option in seconds for a value in nanoseconds.
@@ -125,6 +128,11 @@ void describe_broker(CLI::App& app, ShimOptions& o, Given& given) {
   app.add_option("--idle", given.idle, "Without work: spin, yield, park, or auto (by the cores)")
       ->check(CLI::IsMember({"spin", "yield", "park", "auto"}))
       ->option_text("spin|yield|park|auto [auto]");
+  app.add_option("--log-format", given.log_format,
+                 "What stderr gets: text, or one JSON object a line")
+      ->envname("MSERVE_LOG_FORMAT")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->option_text("text|json [$MSERVE_LOG_FORMAT, else text]");
 }
 
 void describe_limits(CLI::App& app, ShimOptions& o) {
@@ -172,11 +180,9 @@ std::string complete(ShimOptions& o, const Given& given) {
   return o.validate();
 }
 
-int serve(const ShimOptions& options) {
-  Shim shim(options, [&options](std::string_view line) {
-    std::fprintf(stderr, "%s: %.*s\n", options.name.c_str(), static_cast<int>(line.size()),
-                 line.data());
-  });
+int serve(const ShimOptions& options, bool json) {
+  const mserve::ServantLog log(options.name, json);
+  Shim shim(options, [&log](const mserve::ServantLogLine& line) { log.write(line); });
   const mserve::StopsOnSignal stops(shim);
   return shim.run().code == mserve::Errc::ok ? 0 : 1;
 }
@@ -203,7 +209,7 @@ int main(int argc, char** argv) try {
     std::fprintf(stderr, "mserve-qshim: wrong options\n%s", faults.c_str());
     return 2;
   }
-  return serve(options);
+  return serve(options, given.log_format == "json");
 } catch (const std::exception& e) {
   std::fprintf(stderr, "mserve-qshim: %s\n", e.what());
   return 1;

@@ -87,7 +87,7 @@ void Shim::connect_q() {
     return;
   }
   if (!stopping()) {
-    log_.failure("no q: " + why);
+    log_.failure("no q", why);
     q_backoff_.failed(shm::steady_now());
   }
 }
@@ -112,8 +112,9 @@ bool Shim::try_connect(std::uint64_t patience_ns, std::string& why) {
     if (q_.wait(writable, kQuietNs, stopping_)) {
       return true;
     }
-    log_.failure("q at " + options_.q.text() +
-                 " accepted the connection but says nothing; if it is busy, that ends");
+    log_.failure("silent q",
+                 "q at " + options_.q.text() +
+                     " accepted the connection but says nothing; if it is busy, that ends");
     return q_.wait(writable, patience_ns, stopping_);
   };
   Identity identity;
@@ -129,8 +130,9 @@ bool Shim::try_connect(std::uint64_t patience_ns, std::string& why) {
   q_process_ = {};
   q_process_sought_ = false;
   log_.recovered();
-  log_.event("connected: q at " + options_.q.text() + ", capability " +
-             std::to_string(identity.capability) + ", servant protocol " + name_of(identity.form));
+  log_.event("connected", "q at " + options_.q.text() + ", capability " +
+                              std::to_string(identity.capability) + ", servant protocol " +
+                              name_of(identity.form));
   connected_ns_ = active_ns_ = shm::steady_now();
   look_at_q_ = true;
   return true;
@@ -138,7 +140,7 @@ bool Shim::try_connect(std::uint64_t patience_ns, std::string& why) {
 
 /// q is of no use any more: the session ends as well, so that the broker looks for another servant.
 void Shim::q_gone(const std::string& why) {
-  log_.event("q lost: " + why);
+  log_.trouble("q lost", why);
   q_.close();
   let_broker_read();
   leave_session();
@@ -158,7 +160,7 @@ void Shim::let_broker_read() {
 /// This connection is of no more use, but all that q had is answered, and the next request may wait
 /// in the ring already, which is not to suffer: it waits for the next connection, if that is quick.
 void Shim::reconnect_in_session() {
-  log_.event("connecting to q again: " + exchange_.fault_text());
+  log_.trouble("connecting to q again", exchange_.fault_text());
   std::string why;
   if (!try_connect(kReconnectNs, why)) {
     q_gone(why);
@@ -181,7 +183,7 @@ Errc Shim::attach() {
     const Errc code = opened.error().code;
     std::string text = reason.empty() ? advice(code) : reason;
     std::replace(text.begin(), text.end(), '\n', ' ');
-    log_.failure(std::string("no session: ") + to_string(code) + ": " + text);
+    log_.failure("no session", std::string(to_string(code)) + ": " + text);
     broker_backoff_.failed(shm::steady_now());
     return code;
   }
@@ -194,8 +196,8 @@ Errc Shim::attach() {
                     .message_bytes_max = info.message_bytes_max,
                     .max_gathered = options_.max_gathered});
   log_.recovered();
-  log_.event("attached: broker pid " + std::to_string(info.broker_pid) + ", servant " +
-             std::to_string(info.servant) + ", credit " + std::to_string(credit));
+  log_.event("attached", "broker pid " + std::to_string(info.broker_pid) + ", servant " +
+                             std::to_string(info.servant) + ", credit " + std::to_string(credit));
   attached_ns_ = active_ns_ = looked_ns_ = shm::steady_now();
   idler_.reset();
   return Errc::ok;
@@ -207,9 +209,9 @@ void Shim::session_over(Errc code, std::string_view text) {
   const bool retired = attachment_->closing_code() == Errc::retired;
   code = retired ? Errc::retired : code;
   const std::string line =
-      std::string("detached: ") + to_string(code) + (text.empty() ? "" : ": ") + std::string(text);
+      to_string(code) + std::string(text.empty() ? "" : ": ") + std::string(text);
   leave_session();
-  log_.event(line);
+  log_.event("detached", line);
   failed_after(broker_backoff_, attached_ns_, options_.retry_ns_max);
   if (retired) {
     stop();  // an operator wants no more of it
@@ -224,7 +226,7 @@ void Shim::leave_session() {
   attachment_.reset();
   if (!usable && q_.connected()) {
     q_.close();  // it waits for bytes that went with the session
-    log_.event("q is left in the middle of a request");
+    log_.trouble("q is left in the middle of a request");
   }
 }
 

@@ -14,7 +14,7 @@ void Shim::interrupt_if_due(std::uint64_t now_ns) {
     std::string why;
     q_process_ = QProcess::find(q_.fd(), q_says_process_, why);
     if (!q_process_.found()) {
-      log_.event("q cannot be interrupted: " + why);
+      log_.trouble("q cannot be interrupted", why);
     }
   }
   if (q_process_.found() && !QProcess::has_read_all(q_.fd())) {

@@ -7,10 +7,12 @@
 #include <string_view>
 #include <utility>
 
+#include "servant_log.hpp"
+
 namespace mserve::shim {
 
-/// Takes one line without its newline, valid during the call.
-using LogFunction = std::function<void(std::string_view line)>;
+/// Takes one line, valid during the call.
+using LogFunction = std::function<void(const ServantLogLine& line)>;
 
 /// What the shim tells people. Whoever can cause a line again and again fills no disk with it.
 class ShimLog {
@@ -18,14 +20,21 @@ class ShimLog {
   explicit ShimLog(LogFunction write) : write_(std::move(write)) {}
 
   /// What happens once in a while.
-  void event(const std::string& line) const { write_(line); }
+  void event(std::string_view what, std::string_view text = {}) const {
+    write_({.event = what, .text = text});
+  }
+  /// The same, of what is not as it should be.
+  void trouble(std::string_view what, std::string_view text = {}) const {
+    write_({.level = ServantLogLine::Level::warning, .event = what, .text = text});
+  }
 
   /// A failure that repeats while its cause lasts: told once, until `what` says something else or
   /// recovered() was called.
-  void failure(const std::string& line) {
+  void failure(std::string_view what, const std::string& text) {
+    std::string line = std::string(what) + ": " + text;
     if (line != last_failure_) {
-      last_failure_ = line;
-      write_(line);
+      last_failure_ = std::move(line);
+      trouble(what, text);
     }
   }
   void recovered() { last_failure_.clear(); }
@@ -37,13 +46,13 @@ class ShimLog {
       second_began_ns_ = now_ns;
       warnings_ = 0;
       if (suppressed_ > 0) {
-        write_("warning: " + std::to_string(suppressed_) + " more warnings left out");
+        trouble("warning", std::to_string(suppressed_) + " more warnings left out");
         suppressed_ = 0;
       }
     }
     if (warnings_ < kWarningsMax) {
       ++warnings_;
-      write_("warning: " + std::string(line));
+      trouble("warning", line);
     } else {
       ++suppressed_;
     }

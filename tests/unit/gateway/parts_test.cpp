@@ -213,12 +213,12 @@ TEST(GatewayListeners, ReplaceAStaleSocketAndRemoveOnlyTheirOwn) {
   const Qudspath here(dir.path().c_str());
   broker::GatewayOptions options;
   std::string reason;
-  std::vector<std::string> warnings;
+  std::vector<broker::MissingSocket> missed;
   std::string path;
   {
-    auto first = Listeners::open(options, reason, warnings);
+    auto first = Listeners::open(options, reason, missed);
     ASSERT_TRUE(first) << reason;
-    EXPECT_TRUE(warnings.empty()) << warnings[0];
+    EXPECT_TRUE(missed.empty()) << missed[0].path;
     EXPECT_EQ(first.value().sockets().size(), 3U);
     EXPECT_NE(first.value().port(), 0);
     path = first.value().path();
@@ -233,16 +233,17 @@ TEST(GatewayListeners, ReplaceAStaleSocketAndRemoveOnlyTheirOwn) {
     options.port = first.value().port();
   }
   EXPECT_EQ(::access(path.c_str(), F_OK), 0);
-  auto with_file = Listeners::open(options, reason, warnings);
+  auto with_file = Listeners::open(options, reason, missed);
   ASSERT_TRUE(with_file) << reason;
-  ASSERT_EQ(warnings.size(), 1U) << "a file is left alone";
-  EXPECT_NE(warnings[0].find("gateway_socket_missing path="), std::string::npos);
+  ASSERT_EQ(missed.size(), 1U) << "a file is left alone";
+  EXPECT_STREQ(missed[0].kind, "path");
+  EXPECT_EQ(missed[0].path, path);
   with_file.value().close();
-  warnings.clear();
+  missed.clear();
   ASSERT_EQ(::rename((path + ".away").c_str(), path.c_str()), 0);  // a socket that nobody has
-  auto again = Listeners::open(options, reason, warnings);
+  auto again = Listeners::open(options, reason, missed);
   ASSERT_TRUE(again) << reason;
-  EXPECT_TRUE(warnings.empty());
+  EXPECT_TRUE(missed.empty());
   again.value().close();
   EXPECT_NE(::access(path.c_str(), F_OK), 0);
 }
@@ -251,12 +252,12 @@ TEST(GatewayListeners, TellWhichAddressIsTaken) {
   const Qudspath none("");
   broker::GatewayOptions options;
   std::string reason;
-  std::vector<std::string> warnings;
-  auto first = Listeners::open(options, reason, warnings);
+  std::vector<broker::MissingSocket> missed;
+  auto first = Listeners::open(options, reason, missed);
   ASSERT_TRUE(first) << reason;
   EXPECT_EQ(first.value().sockets().size(), 1U);
   options.port = first.value().port();
-  const auto second = Listeners::open(options, reason, warnings);
+  const auto second = Listeners::open(options, reason, missed);
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Errc::in_use);
   EXPECT_NE(reason.find("127.0.0.1 port " + std::to_string(options.port)), std::string::npos);

@@ -51,6 +51,15 @@ TEST(Json, DictionariesTablesAndErrors) {
   EXPECT_EQ(to_json(Value::error("type")), "{\"error\":\"type\"}");
 }
 
+TEST(Json, AStringIsSafeToShow) {
+  EXPECT_EQ(json_string("a\"\\b"), R"("a\"\\b")");
+  EXPECT_EQ(json_string(std::string_view("\0\n\x1b\x7f", 4)), R"("\u0000\u000a\u001b\u007f")");
+  EXPECT_EQ(json_string("\xc2\x9b[2J\x9b\xc2"), "\"\\u009b[2J\\u009b\xc3\x82\"");
+  EXPECT_EQ(json_string("\xc3\xa9\xe2\x82\xac\xf0\x9f\x8c\x8d"),
+            "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x8c\x8d\"");
+  EXPECT_EQ(json_string(""), "\"\"");
+}
+
 TEST(Json, BytesThatAreNoUtf8StandForTheirLatin1Characters) {
   EXPECT_EQ(to_json(Value::chars("\xc3\xa9")), "\"\xc3\xa9\"");
   EXPECT_EQ(to_json(Value::chars("\xff")), "\"\xc3\xbf\"");

@@ -91,23 +91,30 @@ TEST(Backoff, PausesDoubleUpToTheirBoundAndStartAgain) {
   EXPECT_EQ(backoff.wait_ns(now), 10U);
 }
 
+/// A log whose lines are kept, as `EVENT: TEXT`.
+LogFunction into(std::vector<std::string>& lines) {
+  return [&lines](const ServantLogLine& line) {
+    lines.push_back(std::string(line.event) + ": " + std::string(line.text));
+  };
+}
+
 TEST(ShimLog, RepeatedFailuresAreToldOnce) {
   std::vector<std::string> lines;
-  ShimLog log([&](std::string_view line) { lines.emplace_back(line); });
+  ShimLog log(into(lines));
   for (int i = 0; i < 3; ++i) {
-    log.failure("no q: refused");
+    log.failure("no q", "refused");
   }
-  log.failure("no q: other");
-  log.failure("no q: other");
+  log.failure("no q", "other");
+  log.failure("no q", "other");
   EXPECT_EQ(lines.size(), 2U);
   log.recovered();
-  log.failure("no q: other");
+  log.failure("no q", "other");
   EXPECT_EQ(lines.size(), 3U);
 }
 
 TEST(ShimLog, WarningsAreCountedWhereTheyAreTooMany) {
   std::vector<std::string> lines;
-  ShimLog log([&](std::string_view line) { lines.emplace_back(line); });
+  ShimLog log(into(lines));
   constexpr std::uint64_t kSecond = 1'000'000'000;
   for (int i = 0; i < 100; ++i) {
     log.warning("again", 10 * kSecond);

@@ -10,4 +10,9 @@ namespace mserve::shm {
 /// @thread before there are others
 [[nodiscard]] bool hold_standard_descriptors() noexcept;
 
+/// Whether stderr goes to systemd's journal: it is the descriptor that $JOURNAL_STREAM tells of.
+/// Lines may then begin with `<N>`, a syslog priority, and need no time of their own.
+/// @thread any, while nobody changes the environment
+[[nodiscard]] bool stderr_is_journal() noexcept;
+
 }  // namespace mserve::shm

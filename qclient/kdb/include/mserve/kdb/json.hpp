@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "mserve/kdb/value.hpp"
 
@@ -25,5 +26,10 @@ namespace mserve::kdb {
 ///   functions           strings: source of a lambda, else text()
 ///   error               {"error":"type"}
 [[nodiscard]] std::string to_json(const Value& value);
+
+/// `text` as a JSON string, in its quotes, on one line. Always valid, and safe to show: control
+/// characters are escaped, those of a terminal (C1, delete) too; bytes that are not UTF-8 are taken
+/// as Latin-1.
+[[nodiscard]] std::string json_string(std::string_view text);
 
 }  // namespace mserve::kdb
