@@ -71,6 +71,10 @@ set(CMAKE_CXX_LINK_LIBRARY_USING_mserve_kept
   "LINKER:--push-state,--no-as-needed" "<LINK_ITEM>" "LINKER:--pop-state")
 set(CMAKE_CXX_LINK_LIBRARY_USING_mserve_kept_SUPPORTED TRUE)
 
+# version.hpp, for whatever tells its version: mserve_tool() and who asks for this folder.
+set(MSERVE_VERSION_DIR "${PROJECT_BINARY_DIR}/generated")
+configure_file(.cmake/version.hpp.in "${MSERVE_VERSION_DIR}/version.hpp" @ONLY)
+
 # mserve_tool(mserve-NAME SOURCES ... LINK ... [COMPONENT NAME])
 # An executable of ours, unless MSERVE_TOOLS is off; all of them end up in bin/, of the build tree and of the
 # installation. COMPONENT says in which package (.cmake/Package.cmake).
@@ -84,6 +88,7 @@ function(mserve_tool name)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_LINK})
+  target_include_directories(${name} PRIVATE "${MSERVE_VERSION_DIR}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
   mserve_defaults(${name})
   target_link_options(${name} PRIVATE LINKER:-z,relro,-z,now,-z,noexecstack)
@@ -103,6 +108,7 @@ function(mserve_fuzz name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINK" ${ARGN})
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_LINK})
+  target_include_directories(${name} PRIVATE "${MSERVE_VERSION_DIR}")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/fuzz")
   mserve_defaults(${name})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)

@@ -161,7 +161,7 @@ class Linter:
 
     @staticmethod
     def is_private_header(path, module, name):
-        places = [os.path.dirname(path), module, f"{module}/src"]
+        places = [os.path.dirname(path), module, f"{module}/src", ".cmake"]  # the last: version.hpp.in
         if module in ("tests", "bench"):
             places += [place for other in MODULES for place in (other, f"{other}/src")]
         return any(os.path.isfile(os.path.join(ROOT, place, name + ending))

@@ -15,6 +15,7 @@
 #include "support/broker_process.hpp"
 #include "support/raw_peer.hpp"
 #include "support/wait.hpp"
+#include "version.hpp"
 
 namespace mserve::test {
 namespace {
@@ -203,6 +204,16 @@ TEST(BrokerCommandLine, ARelativeDirectoryIsTheSameForItsServants) {
       "a servant to find a broker whose --dir is relative"));
   broker.signal(SIGTERM);
   EXPECT_EQ(broker.wait(), 0);
+}
+
+TEST(EveryTool, TellsTheVersionOfAllOfThem) {
+  for (const char* const tool : {"mserve-broker", "mserve-stat", "mserve-pin", "mserve-client",
+                                 "mserve-servant", "mserve-qshim"}) {
+    const Output told = run_to_end({program(tool), "--version"});
+    EXPECT_EQ(told.exit_code, 0) << tool;
+    EXPECT_EQ(told.out, std::string(tool) + " " + kVersion + "\n");
+    EXPECT_EQ(told.err, "") << tool;
+  }
 }
 
 TEST(BrokerCommandLine, AllowUserTakesOneValueAndLeavesTheServants) {

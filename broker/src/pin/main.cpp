@@ -124,7 +124,7 @@ int main(int argc, char** argv) try {
   RunOptions run;
   CLI::App app(kAbout, "mserve-pin");
   app.footer(kFooter);
-  app.set_version_flag("--version", std::string("mserve-pin ") + mserve::broker::kVersion);
+  app.set_version_flag("--version", std::string("mserve-pin ") + mserve::kVersion);
   app.require_subcommand(1);
   describe_audit(app, audit);
   describe_plan(app, plan);

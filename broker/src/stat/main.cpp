@@ -114,7 +114,7 @@ void describe_queries(CLI::App& app, Settings& s) {
 
 void describe(CLI::App& app, Settings& s) {
   app.footer(kFooter);
-  app.set_version_flag("--version", std::string("mserve-stat ") + mserve::broker::kVersion);
+  app.set_version_flag("--version", std::string("mserve-stat ") + mserve::kVersion);
   app.require_subcommand(1);
   app.fallthrough();  // --name, --dir and --json may stand behind the subcommand
   app.add_option("--name", s.broker.name, "The broker's --name")

@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "tool/exit_code.hpp"
+#include "version.hpp"
 
 namespace mserve::tool {
 namespace {
@@ -44,6 +45,7 @@ constexpr const char* kMore =
 std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
   CLI::App app(kAbout, "mserve-client");
   app.footer(kMore);
+  app.set_version_flag("--version", std::string("mserve-client ") + kVersion);
   std::string query;
   std::vector<std::size_t> console;
   double timeout_s = 30;

@@ -16,6 +16,7 @@
 #include "servant_log.hpp"
 #include "servant_tags.hpp"
 #include "stops_on_signal.hpp"
+#include "version.hpp"
 
 namespace {
 
@@ -132,6 +133,7 @@ int main(int argc, char** argv) try {
   }
   Settings settings;
   CLI::App app(kAbout, "mserve-servant");
+  app.set_version_flag("--version", std::string("mserve-servant ") + mserve::kVersion);
   describe(app, settings);
   try {
     app.parse(argc, argv);

@@ -14,6 +14,7 @@
 #include "servant_tags.hpp"
 #include "shim/shim.hpp"
 #include "stops_on_signal.hpp"
+#include "version.hpp"
 
 namespace {
 
@@ -197,6 +198,7 @@ int main(int argc, char** argv) try {
   Given given;
   CLI::App app(kAbout, "mserve-qshim");
   app.footer(kExample);
+  app.set_version_flag("--version", std::string("mserve-qshim ") + mserve::kVersion);
   describe_q(app, options, given);
   describe_broker(app, options, given);
   describe_limits(app, options);
