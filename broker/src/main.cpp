@@ -79,8 +79,12 @@ int run(int argc, char** argv) {
       options, std::move(launcher), [&] { return mserve::broker::reload(argc, argv, line); },
       reason);
   if (error.code != mserve::Errc::ok) {
+    // A reason with a semicolon says itself what to do, and the system's error speaks for itself.
+    const bool advised = reason.find("; ") != std::string::npos ||
+                         (error.code == mserve::Errc::os && !reason.empty());
     tell_failure(std::string("cannot start: ") + to_string(error.code) +
-                 (reason.empty() ? "" : ": ") + reason + " (" + advice(error.code) + ")");
+                 (reason.empty() ? "" : ": ") + reason +
+                 (advised ? "" : " (" + std::string(advice(error.code)) + ")"));
     return 1;
   }
   return 0;

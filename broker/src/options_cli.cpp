@@ -252,7 +252,18 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std
                    "How: key=value lines, or one JSON object a line; launched servants do the same",
                    {{"text", false}, {"json", true}})
       ->envname("MSERVE_LOG_FORMAT");
-  app.add_option("N", o.servant_count, "Servants to launch");
+  app.add_option_function<std::string>(
+         "N",
+         [&o](const std::string& given) {
+           const char* const end = given.data() + given.size();
+           const auto [rest, error] = std::from_chars(given.data(), end, o.servant_count);
+           if (error != std::errc{} || rest != end) {
+             throw CLI::ValidationError(
+                 "N", "'" + given + "' is no number of servants; it stands before COMMAND");
+           }
+         },
+         "Servants to launch")
+      ->type_name("UINT");
   app.add_option("COMMAND", o.servant_command,
                  "Program that each of them runs, or a q script (NAME.q)");
   app.add_option("HOST", o.hosts,
@@ -463,6 +474,34 @@ void print(const CommandLine& line) {
   }
 }
 
+/// A flag on the command line that there is none of, which CLI11 takes for an argument. @return
+/// what to say of it; "" when each is one.
+std::string unknown_flag(const CLI::App& app, int argc, char** argv) {
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      flags.push_back("--" + name);
+    }
+  }
+  bool is_value = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word(argv[i]);
+    const std::string flag(word.substr(0, word.find('=')));
+    if (word == "--") {
+      break;
+    }
+    const CLI::Option* const option =
+        word.starts_with('-') ? app.get_option_no_throw(flag) : nullptr;
+    if (!is_value && option == nullptr && flag.starts_with("--") &&
+        flag.find(' ') == std::string::npos) {
+      const std::string nearest = nearest_key(flag, flags);
+      return "there is no option " + flag + (nearest.empty() ? "" : "; is it " + nearest + "?");
+    }
+    is_value = !is_value && option != nullptr && option->get_expected_max() > 0 && flag == word;
+  }
+  return "";
+}
+
 /// What may change while the broker runs.
 bool changeable(const std::string& key) {
   constexpr std::array<std::string_view, 9> kKeys{"rule",          "policy",      "match-wait",
@@ -479,6 +518,13 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
   try {
     reading.run(argc, argv, faults);
   } catch (const CLI::ParseError& e) {
+    const std::string unknown =
+        e.get_exit_code() != 0 ? unknown_flag(reading.app(), argc, argv) : "";
+    if (!unknown.empty()) {
+      (void)std::fprintf(stderr, "mserve-broker: %s\nRun with --help for more information.\n",
+                         unknown.c_str());
+      return 2;
+    }
     return reading.app().exit(e) == 0 ? 0 : 2;
   }
   for (const std::string& fault : faults) {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <numeric>
 #include <optional>
@@ -63,10 +65,12 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 std::vector<FileEntry> read_options_file(const std::string& path,
                                          std::vector<std::string>& faults) {
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::string text(kFileBytesMax + 1, '\0');
   if (!file || (!file.read(text.data(), static_cast<std::streamsize>(text.size())) && file.bad())) {
-    faults.push_back(path + ": cannot be read");
+    faults.push_back(path + ": cannot be read" +
+                     (errno != 0 ? std::string(": ") + std::strerror(errno) : ""));
     return {};
   }
   text.resize(static_cast<std::size_t>(file.gcount()));
@@ -84,6 +88,11 @@ std::vector<FileEntry> read_options_file(const std::string& path,
   std::vector<FileEntry> entries;
   for (const auto& [key, node] : table) {
     FileEntry entry{std::string(key.str()), {}, key.source().begin.line};
+    if (node.is_table()) {
+      faults.push_back(at(path, entry.line) + entry.key +
+                       ": there are no tables; write its keys by themselves, without that line");
+      continue;
+    }
     bool plain = true;
     if (const toml::array* const list = node.as_array()) {
       for (const toml::node& item : *list) {
@@ -98,8 +107,7 @@ std::vector<FileEntry> read_options_file(const std::string& path,
     }
     if (!plain) {
       faults.push_back(at(path, entry.line) + entry.key +
-                       (node.is_table() ? ": there are no tables; write its keys by themselves"
-                                        : ": a string, a number, true, false or a list of these"));
+                       ": a string, a number, true, false or a list of these");
     }
     entries.push_back(std::move(entry));
   }

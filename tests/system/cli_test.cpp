@@ -216,6 +216,30 @@ TEST(EveryTool, TellsTheVersionOfAllOfThem) {
   }
 }
 
+TEST(TypicalMistakes, AreToldInWordsThatHelp) {
+  const TempDir dir;
+  const auto told = [&dir](std::vector<std::string> argv, int exit_code) {
+    argv[0] = program(argv[0]);
+    const Output output = run_to_end(std::move(argv), {{"MSERVE_DIR", dir.path()}});
+    EXPECT_EQ(output.exit_code, exit_code) << output.err;
+    return output.err;
+  };
+  const auto has = [](const std::string& text, const std::string& part) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << " in: " << text;
+  };
+  has(told({"mserve-broker", "--nmae", "x"}, 2), "there is no option --nmae; is it --name?");
+  has(told({"mserve-broker", "mserve-servant"}, 2), "'mserve-servant' is no number of servants");
+  has(told({"mserve-broker", "--config", dir.file("none")}, 2), "No such file or directory");
+  has(told({"mserve-stat"}, 2), "a command is missing; commands are: ctl, servants");
+  has(told({"mserve-stat", "sevants"}, 2), "there is no command 'sevants'");
+  const std::string nobody = told({"mserve-stat", "servants"}, 3);
+  has(nobody, "mserve-stat: no broker 'default' listens at");
+  has(nobody, "Start the broker");
+  has(told({"mserve-stat", "--bad"}, 2), "there is no option --bad");
+  EXPECT_EQ(told({"mserve-client", "--nam", "x"}, 2).find("quotes"), std::string::npos);
+  has(told({"mserve-client", "proc1", "IBM"}, 2), "A query is one argument: put it in quotes");
+}
+
 TEST(BrokerCommandLine, AllowUserTakesOneValueAndLeavesTheServants) {
   const TempDir dir;
   const Output refused =

@@ -219,9 +219,29 @@ void show(const ControlAnswer& answer, bool json) {
 }
 
 ExitCode tell_fault(Errc code, const std::string& reason) {
-  (void)std::fprintf(stderr, "mserve-stat: %s: %s\n", to_string(code),
+  const bool gone = code == Errc::no_broker && !reason.empty();  // that says the code's words too
+  (void)std::fprintf(stderr, "mserve-stat: %s%s%s\n", gone ? "" : to_string(code), gone ? "" : ": ",
                      reason.empty() ? advice(code) : reason.c_str());
+  if (gone) {
+    (void)std::fprintf(stderr, "%s\n", advice(code));
+  }
   return code == Errc::invalid ? ExitCode::usage : ExitCode::no_broker;
+}
+
+/// It was called without a command, or with one that it has not.
+void tell_commands(const CLI::App& app) {
+  std::string commands;
+  for (const CLI::App* const command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    commands += (commands.empty() ? "" : ", ") + command->get_name();
+  }
+  const std::vector<std::string> others = app.remaining();
+  const std::string what = others.empty() ? "a command is missing"
+                           : others.front().starts_with('-')
+                               ? "there is no option " + others.front()
+                               : "there is no command '" + others.front() + "'";
+  (void)std::fprintf(stderr,
+                     "mserve-stat: %s; commands are: %s\nRun with --help for more information.\n",
+                     what.c_str(), commands.c_str());
 }
 
 ExitCode run_counters(const Settings& settings) {
@@ -272,6 +292,10 @@ int main(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() != 0 && app.get_subcommands().empty()) {
+      tell_commands(app);
+      return static_cast<int>(ExitCode::usage);
+    }
     return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
   }
   if (const CLI::App* const ctl = app.get_subcommand("ctl"); ctl->parsed()) {
