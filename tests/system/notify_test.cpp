@@ -48,6 +48,18 @@ class Notify : public ::testing::Test {
     pollfd waiting{socket_.get(), POLLIN, 0};
     return poll(&waiting, 1, ms) > 0;
   }
+  /// Until no more datagrams fit.
+  void fill() const {
+    const shm::UniqueFd other(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path_.c_str(), sizeof(address.sun_path) - 1);
+    ASSERT_EQ(connect(other.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
+              0);
+    while (send(other.get(), "x", 1, 0) == 1) {
+    }
+    EXPECT_EQ(errno, EAGAIN);
+  }
   std::size_t drop_all() {
     std::size_t count = 0;
     while (!next().empty()) {
@@ -85,6 +97,20 @@ TEST_F(Notify, HearsThatTheBrokerLivesWhetherItSpinsOrSleeps) {
     broker.stop();
     (void)drop_all();
   }
+}
+
+// A manager that is busy, or stuck, reads nothing for a while.
+TEST_F(Notify, AManagerThatDoesNotReadHoldsNothingUp) {
+  fill();
+  Broker broker(setup({{"WATCHDOG_USEC", "1000000"}}));
+  {
+    const RawPeer attaches = raw_client(broker);
+    (void)drop_all();
+    EXPECT_TRUE(hears("READY=1")) << "told when there is room";
+    EXPECT_TRUE(hears("WATCHDOG=1"));
+  }
+  fill();
+  broker.stop();
 }
 
 // The process runs and its control thread does; only the data thread does not come to its work.

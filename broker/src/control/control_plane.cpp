@@ -314,6 +314,7 @@ void ControlPlane::tick() {
   look_for_stopped();
   look_for_policy_faults();
   look_for_refused_calls();
+  manager_.repeat();
   tell_alive(now);
   graveyard_.clear();
   std::erase_if(retired_, [this](const Retired& one) { return !was_retired(one.pid); });

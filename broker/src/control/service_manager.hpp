@@ -8,7 +8,8 @@
 namespace mserve::broker {
 
 /// What started the broker, if that wants to know how it is: systemd with Type=notify, or whoever
-/// else sets NOTIFY_SOCKET. Without one every call does nothing. One thread.
+/// else sets NOTIFY_SOCKET. Without one every call does nothing. None waits for a manager that does
+/// not read. One thread.
 class ServiceManager {
  public:
   /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID.
@@ -20,9 +21,15 @@ class ServiceManager {
   void ready(const std::string& status) noexcept;
   void stopping() noexcept;
   void alive() noexcept;
+  /// To be called now and then: says once more what ready() or stopping() could not, because there
+  /// was too much that the manager had not read.
+  void repeat() noexcept;
 
  private:
+  [[nodiscard]] int say(std::string text) noexcept;
+
   Nanos patience_ns_ = 0;
+  std::string untold_{};
 };
 
 }  // namespace mserve::broker
