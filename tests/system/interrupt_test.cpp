@@ -53,7 +53,7 @@ TEST(Interrupt, WhatRunsTooLongIsStoppedAndItsServantComesBack) {
   EXPECT_EQ(client.query(text(kAnHour)), Value::error("timeout"));
   one.expect_back();
   one.broker.wait_for_counter("overruns", 1);
-  one.broker.wait_for_counter("discarded", 1);
+  one.broker.wait_for_counter("stale_replies", 1);
 }
 
 TEST(Interrupt, TheSameOverAUnixSocketAndWithLbtServants) {

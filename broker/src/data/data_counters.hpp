@@ -12,7 +12,7 @@ struct DataCounters {
   shm::Counter* replies;         ///< Answers handed to clients' rings or kept for them.
   shm::Counter* errors;          ///< Requests that ended with a status of the broker's.
   shm::Counter* discarded;       ///< Ended when nobody waited for the answer any more.
-  shm::Counter* stale;           ///< Replies with an id that is not running there.
+  shm::Counter* stale;           ///< Replies with an id that is not running there or ran too long.
   shm::Counter* retried;         ///< Sent again because their servant died.
   shm::Counter* queue_timeouts;  ///< Waited too long for a servant.
   shm::Counter* overruns;        ///< Ran too long.

@@ -330,31 +330,34 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
   const RequestFlow::State was = flow.state;
   const RequestId id = flow.request;
   bool reply_begun = false;
-  bool wanted = was != RequestFlow::State::discarding;
+  bool wanted = was != RequestFlow::State::discarding && code != Errc::disconnected;
   flow.state = RequestFlow::State::discarding;
   flow.request = RequestId{};
   store_.give_back(flow.block);
   if (was == RequestFlow::State::waiting) {
-    records_[id.slot].flow = kNone;
-    records_[id.slot].abandoned = true;
+    RequestRecord& record = records_[id.slot];
+    record.flow = kNone;
+    record.abandoned = true;
+    record.counted = code != Errc::disconnected;  // else as `discard` decides
     (void)dispatcher_.on(Cancel{id}, now());
     origins_[flow.origin].session->waits_for_servant = false;
   } else if (was == RequestFlow::State::streaming) {
     RequestRecord& record = records_[id.slot];
     record.flow = kNone;
-    wanted = !record.abandoned;
-    record.abandoned = true;
+    wanted = wanted && !record.abandoned;
     reply_begun = record.reply_begun;
+    if (!wanted && !record.counted) {
+      counters_.discarded->add();
+    }
+    record.abandoned = record.counted = true;
     if (record.servant_session != kNone) {
       Session& servant = *sessions_[record.servant_session];
       servant.aborts.push_back(id);
       send_aborts(servant);
     }
   }
-  if (wanted && code != Errc::disconnected) {
+  if (wanted) {
     answer_status(origins_[flow.origin], flow.client_id, code, reply_begun);
-  } else if (was == RequestFlow::State::streaming) {
-    counters_.discarded->add();
   }
 }
 

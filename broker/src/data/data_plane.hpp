@@ -241,8 +241,8 @@ class DataPlane {
   void finish(Session& servant, RequestRecord& record);
   void answer(RequestRecord& record, const shm::FrameView& reply);
   void answer_status(OriginState& origin, std::uint64_t client_id, Errc code, bool reply_begun);
-  void tell_end(OriginState* origin, bool wanted, std::uint64_t client_id, Errc code,
-                bool reply_begun);
+  void tell_end(const RequestRecord& ended, Errc code);
+  void count_unwanted(const RequestRecord& record) noexcept;
   [[nodiscard]] RequestRecord* running_record(const Session& servant, std::uint64_t id) noexcept;
   [[nodiscard]] shm::InfoExt info_of(const RequestRecord& record);
   void update_retained(Session& servant) noexcept;

@@ -164,7 +164,7 @@ shm::InfoExt DataPlane::info_of(const RequestRecord& record) {
 void DataPlane::answer(RequestRecord& record, const shm::FrameView& reply) {
   OriginState* const origin = origin_of(record);
   if (origin == nullptr || record.abandoned) [[unlikely]] {
-    counters_.discarded->add();
+    count_unwanted(record);
     return;
   }
   counters_.replies->add();
@@ -199,7 +199,12 @@ DataPlane::Taken DataPlane::take_reply_fragment(Session& servant, RequestRecord&
     record.reply_begun = true;
     record.reply_total = flow.total_bytes;
     record.reply_moved_at = now();
-    counters_.replies->add();
+    if (record.abandoned) {
+      count_unwanted(record);
+    } else {
+      counters_.replies->add();
+    }
+    record.counted = true;
   }
   const Taken taken = forward_fragment(servant, record, frame, flow);
   if (taken != Taken::done) {
@@ -255,25 +260,28 @@ DataPlane::Taken DataPlane::abort_reply(Session& servant, const shm::FrameView& 
     counters_.stale->add();
     return Taken::done;
   }
-  OriginState* const origin = origin_of(*record);
-  const std::uint64_t client_id = record->client_id;
-  const bool begun = record->reply_begun;
-  const bool wanted = !record->abandoned;
+  const RequestRecord ended = *record;
   servant.front_done = 0;
   finish(servant, *record);
-  tell_end(origin, wanted, client_id, Errc::servant_died, begun);
+  tell_end(ended, Errc::servant_died);
   return Taken::done;
 }
 
 /// Of a request that ended without an answer: its client is told, or, when nobody waits any more,
 /// it is counted, so that each request is found in one counter.
-void DataPlane::tell_end(OriginState* origin, bool wanted, std::uint64_t client_id, Errc code,
-                         bool reply_begun) {
-  if (origin != nullptr && wanted) {
-    answer_status(*origin, client_id, code, reply_begun);
-  } else {
+/// @param ended  as it was before that.
+void DataPlane::tell_end(const RequestRecord& ended, Errc code) {
+  OriginState* const origin = origin_of(ended);
+  if (origin != nullptr && !ended.abandoned) {
+    answer_status(*origin, ended.client_id, code, ended.reply_begun);
+  } else if (!ended.counted) {
     counters_.discarded->add();
   }
+}
+
+/// Its answer came, and nobody waits for it: it ends hereby, or ended long ago.
+void DataPlane::count_unwanted(const RequestRecord& record) noexcept {
+  (record.counted ? counters_.stale : counters_.discarded)->add();
 }
 
 void DataPlane::answer_status(OriginState& origin, std::uint64_t client_id, Errc code,

@@ -225,9 +225,8 @@ void DataPlane::queue_payload(RequestRecord& record, std::span<const std::byte> 
     return;
   }
   // The store is split too finely for one more of this size: as good as full.
-  const std::uint64_t client_id = record.client_id;
-  OriginState* const origin = origin_of(record);
-  record.abandoned = true;
+  const RequestRecord ended = record;
+  record.abandoned = record.counted = true;
   if (record.servant_session == kNone) {
     (void)dispatcher_.on(Cancel{record.id}, now());
   } else {
@@ -235,9 +234,7 @@ void DataPlane::queue_payload(RequestRecord& record, std::span<const std::byte> 
     std::erase(servant.undelivered, record.id.slot);
     finish(servant, record);
   }
-  if (origin != nullptr) {
-    answer_status(*origin, client_id, Errc::busy, /*reply_begun=*/false);
-  }
+  tell_end(ended, Errc::busy);
 }
 
 bool DataPlane::decide() {
@@ -306,9 +303,9 @@ void DataPlane::deliver(const Decision& decision) {
 
 // Its copy could not be kept when its servant died: it cannot be repeated after all.
 [[gnu::cold]] void DataPlane::fail_lost(Session& servant, RequestRecord& record) {
-  tell_end(origin_of(record), !record.abandoned, record.client_id, Errc::servant_died,
-           /*reply_begun=*/false);
+  const RequestRecord ended = record;
   finish(servant, record);
+  tell_end(ended, Errc::servant_died);
 }
 
 bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
@@ -377,13 +374,10 @@ void DataPlane::leave_servant(RequestRecord& record) noexcept {
 void DataPlane::fail(const Decision& decision) {
   RequestRecord& record = records_[decision.request.slot];
   leave_servant(record);  // a drain that expires fails what still runs
-  OriginState* const origin = origin_of(record);
-  const std::uint64_t client_id = record.client_id;
-  const bool begun = record.reply_begun;
-  const bool wanted = !record.abandoned;
+  const RequestRecord ended = record;
   leave_flow(record);
   release_record(record);
-  tell_end(origin, wanted, client_id, errc_of(decision.reason), begun);
+  tell_end(ended, errc_of(decision.reason));
 }
 
 /// Its client hears of it now; the request stays with its servant until that answers.
@@ -395,10 +389,8 @@ void DataPlane::overrun(const Decision& decision) {
     drop_early(origin, index);
     return;
   }
-  OriginState* const origin = origin_of(record);
-  const std::uint64_t client_id = record.client_id;
-  const bool wanted = decision.deliver && origin != nullptr && !record.abandoned;
-  record.abandoned = true;
+  const RequestRecord ended = record;
+  record.abandoned = record.counted = true;
   Session& servant = *sessions_[decision.servant];
   const auto& undelivered = servant.undelivered;
   if (std::find(undelivered.begin(), undelivered.end(), record.id.slot) != undelivered.end() &&
@@ -407,9 +399,7 @@ void DataPlane::overrun(const Decision& decision) {
   } else {
     interrupt(record);
   }
-  if (wanted) {
-    answer_status(*origin, client_id, Errc::timed_out, /*reply_begun=*/false);
-  }
+  tell_end(ended, Errc::timed_out);
 }
 
 /// Nobody waits for this request any more: its servant may stop it, if that is wished. One that
@@ -447,8 +437,10 @@ void DataPlane::send_interrupts(Session& servant) {
 }
 
 void DataPlane::discard(RequestId id) {
-  counters_.discarded->add();
   RequestRecord& record = records_[id.slot];
+  if (!record.counted) {
+    counters_.discarded->add();
+  }
   leave_servant(record);
   leave_flow(record);
   release_record(record);

@@ -29,6 +29,7 @@ struct alignas(64) RequestRecord {
   bool abandoned = false;    ///< The client needs no answer any more.
   bool interrupted = false;  ///< Its servant was, or is to be, told that nobody wants it.
   bool reply_begun = false;  ///< Fragments of its answer were taken from the servant.
+  bool counted = false;      ///< In replies, errors or discarded, though it is not over yet.
 
   std::uint32_t running_at = 0;  ///< While it runs: its place in Session::running.
   std::uint32_t backlog = 0;     ///< Requests queued or running when it arrived.

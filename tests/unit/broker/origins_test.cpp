@@ -9,6 +9,7 @@
 
 #include "mserve/shm/attachment.hpp"
 #include "mserve/shm/clock.hpp"
+#include "mserve/shm/counters.hpp"
 #include "mserve/shm/message.hpp"
 #include "support/wait.hpp"
 #include "whole_broker.hpp"
@@ -105,6 +106,10 @@ class Gateway : public Peer {
   void gone(Asker asker) {
     EXPECT_TRUE(say((*this)->control(), shm::Kind::gone, asker, 0, {}, nullptr));
   }
+  /// Gives up on a request that is on its way.
+  void abort(Asker asker, std::uint64_t id) {
+    EXPECT_TRUE(say((*this)->outgoing(), shm::Kind::abort, asker, id, {}, nullptr));
+  }
   void window(Asker asker, std::uint64_t bytes) {
     EXPECT_TRUE(say((*this)->control(), shm::Kind::window, asker, 0, {}, nullptr, bytes));
   }
@@ -147,6 +152,34 @@ class Servant : public Peer {
 class Origins : public ::testing::Test {
  protected:
   void start() { broker_.start(); }
+  [[nodiscard]] static Errc status_of(const Frame& reply) {
+    return static_cast<Errc>(shm::unpack_reply(reply.head.aux).status);
+  }
+  [[nodiscard]] static std::uint64_t count_of(Peer& peer, const std::string& name) {
+    const auto opened = shm::CountersReader::open(peer->info().counters_name, geteuid());
+    EXPECT_TRUE(opened);
+    for (const auto& value : opened.value().snapshot()) {
+      if (value.name == name) {
+        return value.value;
+      }
+    }
+    ADD_FAILURE() << "no counter " << name;
+    return 0;
+  }
+  /// Answers what runs and one more, behind which everything is decided, and expects that besides
+  /// these only one request was taken, which ended with an error.
+  static void expect_two_answers_and_one_error(Gateway& gateway, Servant& servant,
+                                               const Frame& running) {
+    servant.reply(running.head.id, bytes_of("answer"));
+    EXPECT_EQ(gateway.take().head.id, 1U);
+    gateway.request({0, 1}, 3, bytes_of("next"));
+    servant.reply(servant.take().head.id, bytes_of("answer"));
+    EXPECT_EQ(gateway.take().head.id, 3U);
+    EXPECT_EQ(count_of(gateway, "requests"), 3U);
+    EXPECT_EQ(count_of(gateway, "replies"), 2U);
+    EXPECT_EQ(count_of(gateway, "errors"), 1U);
+    EXPECT_EQ(count_of(gateway, "discarded"), 0U);
+  }
 
   WholeBroker broker_;
   BrokerOptions& options_ = broker_.options();
@@ -285,6 +318,56 @@ TEST_F(Origins, ALargeRequestThatEndsEarlyLeavesNothingBehind) {
         "the early answer"));
   }
   EXPECT_EQ(gateway->check(), Errc::ok);
+}
+
+// It used to be counted as an error and, once it had left the queue, as discarded as well.
+TEST_F(Origins, ALargeRequestThatIsGivenUpWhileItWaitsEndsInOneCounter) {
+  start();
+  Servant servant(options_);
+  Gateway gateway(options_);
+  gateway.request({0, 1}, 1, bytes_of("runs"));
+  const Frame running = servant.take();
+  gateway.fragment({1, 1}, 2, {0, 100'000}, Bytes(8000, std::byte{7}));
+  gateway.abort({1, 1}, 2);
+  const Frame given_up = gateway.take();
+  EXPECT_EQ(given_up.head.id, 2U);
+  EXPECT_EQ(status_of(given_up), Errc::cancelled);
+  expect_two_answers_and_one_error(gateway, servant, running);
+}
+
+// The same, of one that the queue takes but for which the memory is split too finely.
+TEST_F(Origins, ARequestThatFindsTheStoreFullEndsInOneCounter) {
+  options_.servant_ring = 1U << 20;
+  options_.gather_max = 256U << 10;
+  options_.stall_timeout = 600'000'000'000;
+  start();
+  Servant servant(options_);
+  constexpr std::uint64_t kGathered = 20;  // a quarter of a MiB each, of the 5 MiB
+  constexpr std::uint64_t kEach = 10;
+  std::vector<Peer> gathered;
+  for (std::uint64_t n = 0; n < kGathered; ++n) {
+    if (n % kEach == 0) {
+      gathered.emplace_back(options_, shm::Role::client);
+    }
+    std::byte extension[24];
+    (void)shm::put_extension(extension, shm::ExtType::flow, 0, shm::FlowExt{0, 200'000});
+    shm::FrameHeader head;
+    head.kind = shm::Kind::request;
+    head.flags = shm::kFlagOpaque;
+    head.id = n + 1;
+    Peer& client = gathered.back();
+    ASSERT_TRUE(client.send(client->outgoing(), head, extension, bytes_of("begun")));
+  }
+  ASSERT_TRUE(wait_until([&] { return count_of(gathered[0], "fragments_in") == kGathered; },
+                         "the flows to begin"));
+  Gateway gateway(options_);
+  gateway.request({0, 1}, 1, bytes_of("runs"));
+  const Frame running = servant.take();
+  gateway.request({0, 1}, 2, bytes_of("has no room"));
+  const Frame refused = gateway.take();
+  EXPECT_EQ(refused.head.id, 2U);
+  EXPECT_EQ(status_of(refused), Errc::busy);
+  expect_two_answers_and_one_error(gateway, servant, running);
 }
 
 TEST_F(Origins, OneThatReadsNothingOfALargeAnswerIsClosedAlone) {
