@@ -17,6 +17,7 @@
 
 #include "control/control_plane.hpp"
 #include "control/log.hpp"
+#include "control/monitor_board.hpp"
 #include "control/waker.hpp"
 #include "core_list.hpp"
 #include "data/data_loan.hpp"
@@ -219,8 +220,8 @@ bool shares_data_thread(const BrokerOptions& options) {
 
 /// Binds what -p asks for; without it `gateway` stays null.
 Error open_gateway(const BrokerOptions& options, shm::CountersWriter& counters,
-                   const SessionBoard& board, DataLoan* loan, int data_epoll_fd,
-                   std::unique_ptr<Gateway>& gateway, std::string& reason) {
+                   const shm::MonitorSegment& monitor, const SessionBoard& board, DataLoan* loan,
+                   int data_epoll_fd, std::unique_ptr<Gateway>& gateway, std::string& reason) {
   if (!options.gateway.enabled) {
     return {};
   }
@@ -228,6 +229,7 @@ Error open_gateway(const BrokerOptions& options, shm::CountersWriter& counters,
                                .counters = GatewayCounters::add_to(counters),
                                .board = &board,
                                .counters_name = counters.name(),
+                               .route_names = monitor.names().data(),
                                .loan = loan,
                                .data_epoll_fd = data_epoll_fd},
                               reason);
@@ -257,6 +259,15 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
              std::generic_category().message(counters.error().os_errno);
     return counters.error();
   }
+  auto monitor = shm::MonitorSegment::create({.counters_name = counters.value().name(),
+                                              .broker_epoch = epoch,
+                                              .sessions = options.max_sessions});
+  if (!monitor) {
+    reason = "cannot create the monitor segment in /dev/shm: " +
+             std::generic_category().message(monitor.error().os_errno);
+    return monitor.error();
+  }
+  counters.value().tell_monitor(monitor.value().suffix());
   const bool seq_cst_wakes =
       !shm::membarrier_available() || shm::membarrier_register_global_expedited().code != Errc::ok;
   log_start(options, seq_cst_wakes, entrance.lock->socket());
@@ -278,19 +289,23 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
                   .wakes = spins ? &wakes : nullptr,
                   .epoll_fd = bells.data_epoll.get(),
                   .command_fd = bells.command_fd.get(),
-                  .report_fd = bells.report_fd.get()},
+                  .report_fd = bells.report_fd.get(),
+                  .monitor = &monitor.value()},
                  DataCounters::add_to(counters.value()),
                  shm::Idler(shm::idle_budget(options.idle, cores_at_hand(options), kSpinners)));
   log(LogLevel::info, "clock", {{"source", data.reads_tsc() ? "tsc" : "system"}});
   SessionBoard board;
+  MonitorBoard monitor_board(monitor.value());
+  monitor_board.tell(shm::MonitorEventKind::started,
+                     std::string("version ") + kVersion + " name " + options.name);
   std::optional<DataLoan> loan;
   if (shares_data_thread(options)) {
     loan.emplace(data, commands, bells.command_fd.get());
   }
   DataLoan* const lent = loan ? &*loan : nullptr;
   std::unique_ptr<Gateway> gateway;
-  if (const Error e = open_gateway(options, counters.value(), board, lent, bells.data_epoll.get(),
-                                   gateway, reason);
+  if (const Error e = open_gateway(options, counters.value(), monitor.value(), board, lent,
+                                   bells.data_epoll.get(), gateway, reason);
       e.code != Errc::ok) {
     return e;
   }
@@ -302,6 +317,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
                         .data = &data,
                         .gateway = gateway.get(),
                         .board = &board,
+                        .monitor = &monitor_board,
                         .refused_calls = refused_calls,
                         .data_epoll_fd = bells.data_epoll.get(),
                         .command_fd = bells.command_fd.get(),

@@ -198,10 +198,13 @@ void ControlPlane::end_session(Session* session, Errc code, const char* where) {
   }
   if (code == Errc::disconnected) {
     tell(LogLevel::info, "detached", *session);
+    links_.monitor->tell(shm::MonitorEventKind::detached, session->name, session);
   } else {
     const std::string reason = std::string(to_string(code)) + ": " + where;
     tell(code == Errc::retired ? LogLevel::info : LogLevel::warning, "closed", *session,
          LogText{reason});
+    links_.monitor->tell(shm::MonitorEventKind::closed, session->name + ": " + where, session,
+                         code);
     shm::Closing closing;
     closing.status = code;
     shm::set_reason(closing.reason, where);
@@ -211,6 +214,7 @@ void ControlPlane::end_session(Session* session, Errc code, const char* where) {
     --servants_attached_;
   }
   links_.board->detached(number + 1);
+  links_.monitor->detach(*session);
   detaching_[number] = false;
   servants_[number] = {};
   session->socket.reset();
@@ -288,6 +292,7 @@ void ControlPlane::read_configuration_again() {
     fields.push_back({"roles", access->role_count()});
   }
   log(LogLevel::info, "reloaded", fields);
+  links_.monitor->tell(shm::MonitorEventKind::reloaded, event_text("reloaded", fields));
   (void)set_log_level(read.options.log_level);
   Command change;
   change.kind = Command::Kind::options;
@@ -352,6 +357,9 @@ void ControlPlane::look_for_stopped() {
     if (stopped != servants_[session->number].hold.has(ServantHold::Reason::stopped)) {
       tell(stopped ? LogLevel::warning : LogLevel::info,
            stopped ? EventName("suspect") : EventName("resumed"), *session);
+      links_.monitor->tell(
+          stopped ? shm::MonitorEventKind::stopped : shm::MonitorEventKind::resumed, session->name,
+          session.get());
       hold(*session, ServantHold::Reason::stopped, stopped);
     }
   }
@@ -392,6 +400,7 @@ void ControlPlane::begin_drain() {
   const bool patient = options_.drain_timeout == kForever;
   log(LogLevel::info, "draining",
       {{"timeout_ms", patient ? LogValue("inf") : LogValue(options_.drain_timeout / 1'000'000)}});
+  links_.monitor->tell(shm::MonitorEventKind::draining, "the broker is shutting down");
   state_ = State::draining;
   call_off_operations();
   call_off_reserve();

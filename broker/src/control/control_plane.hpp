@@ -12,6 +12,7 @@
 #include "access/ring_access.hpp"
 #include "control/launcher.hpp"
 #include "control/log.hpp"
+#include "control/monitor_board.hpp"
 #include "control/reserve.hpp"
 #include "control/servant_hold.hpp"
 #include "control/servant_target.hpp"
@@ -42,6 +43,7 @@ class ControlPlane {
     DataPlane* data = nullptr;
     Gateway* gateway = nullptr;             ///< Null without -p.
     SessionBoard* board = nullptr;          ///< Who is attached, for whoever asks the gateway.
+    MonitorBoard* monitor = nullptr;        ///< The same and more, for whoever looks at the broker.
     shm::Counter* refused_calls = nullptr;  ///< Null without --sandbox.
     int data_epoll_fd = -1;  ///< Session sockets are added here for a data thread that sleeps.
     int command_fd = -1;
@@ -147,6 +149,7 @@ class ControlPlane {
   void end_operation(std::uint32_t key);
   void call_off_operations();
   void hold(const Session& servant, ServantHold::Reason reason, bool there);
+  void show_held(std::uint32_t number);
   [[nodiscard]] static bool is_of(const Operation::Part& part, const Session* session) noexcept;
   [[nodiscard]] Session* session_of(const Operation::Part& part) const noexcept;
   [[nodiscard]] bool is_retiring(const Session& servant) const noexcept;

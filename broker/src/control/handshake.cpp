@@ -226,6 +226,8 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
        {"session", number + 1},
        {"pid", session.pid},
        {"tier", session.remote ? LogValue(1) : LogValue(std::nullopt)}});
+  links_.monitor->attach(session);
+  links_.monitor->tell(shm::MonitorEventKind::attached, session.name, &session);
   const bool servant = session.is_servant();
   if (!session.is_gateway()) {
     links_.board->attached({.number = number + 1,

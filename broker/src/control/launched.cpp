@@ -82,17 +82,19 @@ void ControlPlane::tell_launch_event(const LaunchEvent& event) {
   const LogLevel level = failed            ? LogLevel::error
                          : ended && wanted ? LogLevel::warning
                                            : LogLevel::info;
-  log(level,
-      failed  ? EventName("servant_not_started")
-      : ended ? EventName("servant_ended")
-              : EventName("servant_started"),
-      {{"launched", program.servant},
-       {"program", program.name},
-       {"pid", event.pid},
-       {"error", failed ? LogValue(LogText{std::strerror(event.status)}) : none},
-       {"signal", killed ? LogValue(WTERMSIG(event.status)) : none},
-       {"exit", ended && !killed ? LogValue(WEXITSTATUS(event.status)) : none},
-       {"restart_ms", event.restart_ms > 0 ? LogValue(event.restart_ms) : none}});
+  const EventName name = failed  ? EventName("servant_not_started")
+                         : ended ? EventName("servant_ended")
+                                 : EventName("servant_started");
+  const LogField fields[] = {
+      {"launched", program.servant},
+      {"program", program.name},
+      {"pid", event.pid},
+      {"error", failed ? LogValue(LogText{std::strerror(event.status)}) : none},
+      {"signal", killed ? LogValue(WTERMSIG(event.status)) : none},
+      {"exit", ended && !killed ? LogValue(WEXITSTATUS(event.status)) : none},
+      {"restart_ms", event.restart_ms > 0 ? LogValue(event.restart_ms) : none}};
+  log(level, name, fields);
+  links_.monitor->tell(shm::MonitorEventKind::launch, event_text(name.text(), fields));
 }
 
 /// Which launched servant a process is, or was started by; 0: none.

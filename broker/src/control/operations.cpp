@@ -110,6 +110,9 @@ void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
        {"sessions", numbers},
        {"uid", handshake.who.uid},
        {"pid", handshake.who.pid}});
+  links_.monitor->tell(shm::MonitorEventKind::order, std::string(name_of(control.verb)) + " " +
+                                                         text + " by uid " +
+                                                         std::to_string(handshake.who.uid));
   for (const Operation::Part& part : parts) {
     if (part.launched != 0) {
       retire_launched(part.launched, nullptr);
@@ -128,7 +131,10 @@ void ControlPlane::begin_operation(Handshake& handshake, const shm::Control& con
   operation.parts = std::move(parts);
   if (operation.drains()) {
     for (const Operation::Part& part : operation.parts) {
-      servants_[part.number].drains += part.launched == 0 ? 1 : 0;
+      if (part.launched == 0) {
+        ++servants_[part.number].drains;
+        show_held(part.number);
+      }
     }
   }
   unwatch(handshake.socket.get());
@@ -193,6 +199,7 @@ void ControlPlane::end_operation(std::uint32_t key) {
     for (const Operation::Part& part : found->second.parts) {
       if (is_of(part, sessions_[part.number].get())) {
         --servants_[part.number].drains;
+        show_held(part.number);
       }
     }
   }
@@ -214,10 +221,21 @@ void ControlPlane::hold(const Session& servant, ServantHold::Reason reason, bool
   const auto suspended = hold.set(reason, there);
   links_.board->held(servant.number + 1, hold.has(ServantHold::Reason::stopped),
                      hold.has(ServantHold::Reason::paused));
+  show_held(servant.number);
   if (suspended) {
     command(*suspended ? Command::Kind::suspend : Command::Kind::resume,
             sessions_[servant.number].get(), /*flag=*/reason == ServantHold::Reason::paused);
   }
+}
+
+/// Why a servant gets nothing, as whoever looks at the broker sees it.
+void ControlPlane::show_held(std::uint32_t number) {
+  const auto& [hold, launched, told, drains] = servants_[number];
+  const bool paused = hold.has(ServantHold::Reason::paused);
+  links_.monitor->held(number, (hold.has(ServantHold::Reason::stopped) ? shm::kMonitorStopped : 0) |
+                                   (paused ? shm::kMonitorPaused : 0) |
+                                   (paused && drains > 0 ? shm::kMonitorDraining : 0) |
+                                   (hold.has(ServantHold::Reason::spare) ? shm::kMonitorSpare : 0));
 }
 
 bool ControlPlane::is_of(const Operation::Part& part, const Session* session) noexcept {

@@ -135,6 +135,7 @@ void DataPlane::keep(OriginState& origin, const Outbound& draft, std::span<const
   origin.outbox_bytes += cost;
   kept_bytes_ += cost;
   counters_.kept->add();
+  monitor_.kept(origin.session->number);
   heat(*origin.session);
 }
 

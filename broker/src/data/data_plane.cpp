@@ -67,6 +67,7 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
               ? std::make_unique<PluginPolicies>(*options.plugins.policy, *counters.policy_faults)
               : nullptr),
       dispatcher_(limits_of(options, plugin_.get()), options.dispatch()),
+      monitor_(*links.monitor, options.max_sessions, clock_.now()),
       store_(options.max_queue_bytes + kept_bytes_max(options)),
       records_(options.max_queue),
       flows_(options.max_sessions * kFlowsPerClient + options.max_connections),
@@ -134,6 +135,7 @@ bool DataPlane::pass() {
   if (!closed_.empty()) [[unlikely]] {
     report_closed();
   }
+  monitor_.passed(worked);
   return worked;
 }
 
@@ -214,6 +216,7 @@ void DataPlane::timers() {
   counters_.queue_timeouts->set(dispatcher_.counters().failed_queued);
   counters_.overruns->set(dispatcher_.counters().overruns);
   tell_oldest();
+  publish();
   if (draining_) {
     check_drained();
   }
@@ -263,6 +266,7 @@ void DataPlane::take_commands() {
         (void)decide();
         break;
       case Command::Kind::options:
+        options_.policy = command.dispatch.policy;
         options_.retries = command.number;
         options_.queue_timeout = command.deadline.queue_ns;
         options_.timeout = command.deadline.run_ns;
@@ -389,6 +393,7 @@ bool DataPlane::prepare_sleep() {
   }
   counters_.sleeps->add();
   tell_oldest();  // nothing changes it while this thread sleeps
+  monitor_.falls_asleep(now());
   return true;
 }
 
@@ -407,6 +412,7 @@ bool DataPlane::finish_sleep(Nanos wait_ns) {
     }
   }
   now_read_ = false;
+  monitor_.wakes_up(now());
   wake_up();
   return count > 0;
 }

@@ -10,6 +10,7 @@
 
 #include "data/data_counters.hpp"
 #include "data/exchange.hpp"
+#include "data/monitor_writer.hpp"
 #include "data/origin.hpp"
 #include "data/payload_store.hpp"
 #include "data/request_table.hpp"
@@ -33,13 +34,13 @@ namespace mserve::broker {
 /// Split by what it does: data_plane.cpp the loop, data_sessions.cpp attach and detach,
 /// data_origins.cpp who asks within a session, data_requests.cpp client to servant, data_flows.cpp
 /// requests in fragments, data_replies.cpp servant to client, data_outbox.cpp answers that wait for
-/// a slow client.
+/// a slow client, data_monitor.cpp what it shows of all that.
 ///
 /// Trust: sessions' rings are hostile. Each frame is checked once into locals; a session that
 /// breaks the protocol is closed and touches no other.
 class DataPlane {
  public:
-  /// How it talks to the other threads. Queues and counters outlive it.
+  /// How it talks to the other threads. Queues, counters and monitor outlive it.
   struct Links {
     Queue<Command>* commands = nullptr;
     Queue<Report>* reports = nullptr;
@@ -48,6 +49,7 @@ class DataPlane {
     int epoll_fd = -1;    ///< Session sockets and command_fd, for sleeping.
     int command_fd = -1;  ///< eventfd that tells of commands; its epoll data is kCommandMark.
     int report_fd = -1;   ///< eventfd that tells the control thread of reports.
+    shm::MonitorSegment* monitor = nullptr;  ///< Never null.
   };
   static constexpr std::uint64_t kCommandMark = ~std::uint64_t{0};
 
@@ -122,6 +124,8 @@ class DataPlane {
   bool probe_cold();
   void timers();
   void tell_oldest() noexcept;
+  void publish() noexcept;
+  [[nodiscard]] std::uint64_t kept_bytes_of(const Session& session) noexcept;
   void cool_sessions();
   void idle();
   void wake_up();
@@ -270,6 +274,7 @@ class DataPlane {
   std::unique_ptr<PluginPolicies> plugin_;      // Null without --policy-plugin.
   std::shared_ptr<const Placement> placement_;  // Null: no rules.
   Dispatcher dispatcher_;
+  MonitorWriter monitor_;
   PayloadStore store_;
   std::vector<RequestRecord> records_;
   Pool<RequestFlow> flows_;
@@ -310,6 +315,7 @@ class DataPlane {
   std::uint32_t pass_count_ = 0;
   std::size_t cold_cursor_ = 0;
   std::size_t cold_control_cursor_ = 0;
+  std::size_t publish_cursor_ = 0;
   std::atomic<Nanos> oldest_queued_{kForever};
   std::atomic<std::uint32_t> beats_{0};
   Nanos timers_at_ = 0;

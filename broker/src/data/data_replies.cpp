@@ -18,6 +18,10 @@ Errc servant_status(std::uint64_t aux) noexcept {
   return shm::unpack_reply(aux).status == 0 ? Errc::ok : Errc::failed;
 }
 
+bool is_error(const shm::FrameView& reply) noexcept {
+  return servant_status(reply.header.aux) != Errc::ok;
+}
+
 }  // namespace
 
 bool DataPlane::serve_servant(Session& servant) {
@@ -99,7 +103,10 @@ DataPlane::Taken DataPlane::take_reply(Session& servant, const shm::FrameView& f
     close(servant, Errc::bad_frame, "whole reply after fragments, or above --max-message");
     return Taken::closed;
   }
+  monitor_.begin_out(clock_);
   answer(*record, frame);  // first: the client waits for it, the books do not
+  monitor_.end_out(clock_);
+  monitor_.answered(servant.number, *record, now(), is_error(frame));
   finish(servant, *record);
   return Taken::done;
 }
@@ -168,6 +175,7 @@ void DataPlane::answer(RequestRecord& record, const shm::FrameView& reply) {
     return;
   }
   counters_.replies->add();
+  monitor_.replied(origin->session->number);
   shm::FrameHeader head;
   head.kind = shm::Kind::reply;
   head.flags = reply.header.flags & kReplyFlags;
@@ -203,6 +211,9 @@ DataPlane::Taken DataPlane::take_reply_fragment(Session& servant, RequestRecord&
       count_unwanted(record);
     } else {
       counters_.replies->add();
+      if (const OriginState* const origin = origin_of(record); origin != nullptr) {
+        monitor_.replied(origin->session->number);
+      }
     }
     record.counted = true;
   }
@@ -214,6 +225,7 @@ DataPlane::Taken DataPlane::take_reply_fragment(Session& servant, RequestRecord&
   record.reply_moved_at = now();
   servant.front_done = 0;
   if (record.reply_bytes == record.reply_total) {
+    monitor_.answered(servant.number, record, now(), is_error(frame));
     finish(servant, record);
   }
   return Taken::done;
@@ -287,6 +299,7 @@ void DataPlane::count_unwanted(const RequestRecord& record) noexcept {
 void DataPlane::answer_status(OriginState& origin, std::uint64_t client_id, Errc code,
                               bool reply_begun) {
   counters_.errors->add();
+  monitor_.refused(origin.session->number);
   shm::FrameHeader head;
   head.kind = reply_begun ? shm::Kind::abort : shm::Kind::reply;
   head.id = client_id;

@@ -120,6 +120,7 @@ DataPlane::Taken DataPlane::take_request(Session& client, const shm::FrameView& 
 DataPlane::Taken DataPlane::submit_whole(OriginState& origin, const shm::FrameView& frame,
                                          const shm::RequestTerms& terms) {
   Session& client = *origin.session;
+  monitor_.begin_in(clock_);
   if (frame.payload.size() > whole_max_) [[unlikely]] {
     answer_status(origin, frame.header.id, Errc::too_large, /*reply_begun=*/false);
     return client.attached ? Taken::done : Taken::closed;
@@ -178,6 +179,7 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
     return false;
   }
   counters_.requests->add();
+  monitor_.admitted(origin.session->number);
   id = submitted.id;
   RequestRecord& record = records_[id.slot];
   record = {.id = id,
@@ -219,6 +221,7 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
 }
 
 void DataPlane::queue_payload(RequestRecord& record, std::span<const std::byte> payload) {
+  monitor_.queued(record, now());
   record.block = store_.take(payload.size());
   if (!record.block.empty()) {
     std::copy(payload.begin(), payload.end(), store_.bytes_of(record.block).begin());
@@ -280,6 +283,7 @@ void DataPlane::deliver(const Decision& decision) {
   record.dispatched_at = now();
   enter_running(servant, record);
   heat(servant);
+  monitor_.dispatched(servant.number, record, dispatcher_.counters().hits);
   if (record.flow != kNone) {
     begin_stream(record.flow);
     return;
@@ -294,6 +298,7 @@ void DataPlane::deliver(const Decision& decision) {
   if (try_deliver(servant, record, payload)) [[likely]] {
     if (in_ring) {
       current_ = RequestId{};
+      monitor_.end_in(clock_);
     }
     store_.give_back(record.block);
     return;
@@ -392,6 +397,7 @@ void DataPlane::overrun(const Decision& decision) {
   const RequestRecord ended = record;
   record.abandoned = record.counted = true;
   Session& servant = *sessions_[decision.servant];
+  monitor_.overran(servant.number);
   const auto& undelivered = servant.undelivered;
   if (std::find(undelivered.begin(), undelivered.end(), record.id.slot) != undelivered.end() &&
       record.id != current_) {
@@ -419,6 +425,7 @@ void DataPlane::interrupt(RequestRecord& record) {
   }
   record.interrupted = true;
   counters_.interrupts->add();
+  monitor_.interrupted(servant.number);
   servant.interrupts.push_back(record.id);
   send_interrupts(servant);
 }

@@ -44,6 +44,7 @@ bool DataPlane::join(Session& session) {
     (void)dispatcher_.on(ServantSuspended{session.number}, now());
   }
   session.attached = true;
+  monitor_.attached(session);
   sessions_[session.number] = &session;
   all_.push_back(&session);
   heat(session);
@@ -89,6 +90,7 @@ void DataPlane::close(Session& session, Errc code, const char* where) {
   } else if (session.attached) {
     close_client(session);
   }
+  monitor_.closing(session, code);
   if (session.attached) {
     sessions_[session.number] = nullptr;
   }
@@ -136,6 +138,7 @@ void DataPlane::close_servant(Session& servant) {
     // The cut flow never became a whole request there, and now it never will.
     finish(servant, records_[servant.aborts.back().slot]);
   }
+  monitor_.lost(servant.number, servant.running.size());
   keep_for_repeat(servant);
   dispatcher_.on(ServantLeft{servant.number}, now());
   counters_.servants->set(counters_.servants->get() - 1);

@@ -28,6 +28,7 @@ struct alignas(64) RequestRecord {
   bool kept = false;         ///< Payload is still readable at kept_pos.
   bool abandoned = false;    ///< The client needs no answer any more.
   bool interrupted = false;  ///< Its servant was, or is to be, told that nobody wants it.
+  bool warm = false;         ///< The servant that it was sent to held its route.
   bool reply_begun = false;  ///< Fragments of its answer were taken from the servant.
   bool counted = false;      ///< In replies, errors or discarded, though it is not over yet.
 

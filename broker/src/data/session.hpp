@@ -51,6 +51,7 @@ struct Session {
   std::uint32_t weight = 1;  ///< Of a servant.
   bool remote = false;       ///< A servant of tier 1.
   std::uint32_t pool = 0;    ///< Of a servant: ClassTable's number for its tags.
+  std::uint32_t book = 0;    ///< Of a servant: which of the MonitorBooks is its; 0: the shared one.
   std::uint64_t shared_bytes = 0;
   shm::Mapping own;   ///< Broker's segment, writable.
   shm::Mapping peer;  ///< Peer's segment, read-only.

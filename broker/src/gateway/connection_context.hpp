@@ -22,6 +22,7 @@
 #include "gateway/message_reader.hpp"
 #include "gateway/pending.hpp"
 #include "gateway/query_log.hpp"
+#include "gateway/route_names.hpp"
 #include "mserve/kdb/route.hpp"
 #include "mserve/kdb/value.hpp"
 #include "mserve/plugin.h"
@@ -105,6 +106,7 @@ struct ConnectionContext {
   PendingTable pendings;
   BufferPool buffers;
   QueryLog queries;
+  RouteNames route_names;
   std::unique_ptr<Broadcast> broadcast;  ///< Null: none is under way.
   OriginId broadcast_left;               ///< Closed in the middle of the last one that had to end.
   std::vector<std::byte> scratch;  ///< Received bytes, until the connection is done with them.

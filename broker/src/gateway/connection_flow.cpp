@@ -144,6 +144,7 @@ Connection::Step Connection::take_begin(const MessageReader::Event& event) {
     kdb::Route route = route_for(event.bytes.subspan(head.payload_offset), {});
     flow_->route = route.hash;
     flow_->route_text = std::move(route.text);
+    context_.route_names.note(flow_->route, flow_->route_text);
     count_request(*flow_);
   }
   return Step::done;

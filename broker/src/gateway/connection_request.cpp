@@ -222,6 +222,7 @@ Connection::Step Connection::submit(const Classified& message, const Forwarded& 
   kdb::Route route = route_for(forwarded.query, message.options);
   pending.route = route.hash;
   pending.route_text = std::move(route.text);
+  context_.route_names.note(pending.route, pending.route_text);
   pending.request_bytes = forwarded.payload.size();
   const Wishes wishes = wishes_of(message.options);
   pending.terms.deadline = wishes.deadline;

@@ -25,8 +25,9 @@ class Gateway {
   struct Setup {
     BrokerOptions options;
     GatewayCounters counters{};
-    const SessionBoard* board = nullptr;  ///< Outlives the gateway.
-    std::string counters_name;            ///< Of this broker, for .mserve.stats[].
+    const SessionBoard* board = nullptr;         ///< Outlives the gateway.
+    std::string counters_name;                   ///< Of this broker, for .mserve.stats[].
+    shm::MonitorNameSet* route_names = nullptr;  ///< Outlives the gateway. Null: nobody is told.
     DataLoan* loan = nullptr;  ///< Outlives the gateway. Null: the data thread runs alone.
     int data_epoll_fd = -1;    ///< What the data plane sleeps on, for a borrower.
   };

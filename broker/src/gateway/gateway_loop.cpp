@@ -86,6 +86,7 @@ Gateway::Loop::Loop(Setup setup, Listeners listeners)
       idler_(idle_of(setup_.options.idle)),
       ready_([this](std::uint64_t key, Readiness::What what) { on_ready(key, what); }),
       signal_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  context_.route_names = RouteNames(setup_.route_names);
   context_.access = setup_.options.gateway.access;
 }
 

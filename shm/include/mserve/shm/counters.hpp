@@ -22,12 +22,13 @@ namespace mserve::shm {
 //   Roles     one writing process; each counter has one storing thread; any number of readers
 //   Edges     C1 ready  ready: create() store release -> open()     load acquire
 //             C2 named  used:  add()    store release -> snapshot() load acquire
+//             C3 told   monitor: tell_monitor() store release -> monitor_suffix() load acquire
 //   Crash     a killed writer leaves the object; the next one of that name replaces it
 //   Trust     readers check everything and map read-only; the writer reads nothing back but its own
 
 inline constexpr std::uint32_t kCountersMagic = 0x3143534dU;  // "MSC1", little endian
 inline constexpr std::uint16_t kCountersMajor = 1;
-inline constexpr std::uint16_t kCountersMinor = 0;
+inline constexpr std::uint16_t kCountersMinor = 1;
 inline constexpr std::uint32_t kCounterSlots = 1023;  ///< With the header 64 KiB.
 
 /// One counter, in shared memory. Stores by its one thread only; nobody is made to wait.
@@ -61,12 +62,14 @@ struct CountersHeader {
   std::int32_t pid;                 ///< Of the writer.
   std::uint32_t slots;              ///< kCounterSlots.
   std::atomic<std::uint32_t> used;  ///< Slots with a name.
-  std::uint32_t reserved[9];
+  /// 1 + suffix of the monitor's object (monitor.hpp); 0: there is none (yet). Since 1.1.
+  std::atomic<std::uint32_t> monitor;
+  std::uint32_t reserved[8];
 };
 static_assert(std::is_standard_layout_v<CountersHeader> && sizeof(CountersHeader) == 64);
 static_assert(offsetof(CountersHeader, ready) == 0 && offsetof(CountersHeader, broker_epoch) == 8);
 static_assert(offsetof(CountersHeader, pid) == 16 && offsetof(CountersHeader, slots) == 20);
-static_assert(offsetof(CountersHeader, used) == 24);
+static_assert(offsetof(CountersHeader, used) == 24 && offsetof(CountersHeader, monitor) == 28);
 
 inline constexpr std::uint64_t kCountersBytes =
     sizeof(CountersHeader) + std::uint64_t{kCounterSlots} * sizeof(CounterSlot);
@@ -107,6 +110,8 @@ class CountersWriter {
   [[nodiscard]] std::size_t refused() const noexcept;
   /// For CountersReader::open(), to be told in Welcome; with the suffix if there is one.
   [[nodiscard]] const std::string& name() const noexcept;
+  /// Tells readers that there is a MonitorSegment, and its suffix. @thread one at a time, at start
+  void tell_monitor(std::uint32_t suffix) noexcept;
 
  private:
   struct Parts;
@@ -140,6 +145,8 @@ class CountersReader {
   /// Of the writer.
   [[nodiscard]] std::uint64_t broker_epoch() const noexcept;
   [[nodiscard]] pid_t pid() const noexcept;
+  /// Of the writer's MonitorSegment; none: it has none, or not yet.
+  [[nodiscard]] std::optional<std::uint32_t> monitor_suffix() const noexcept;
 
  private:
   struct Parts;
