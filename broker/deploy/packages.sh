@@ -10,7 +10,7 @@ mserve_packages() {
     case "$group" in
       # To build everything; man pages and completions are made by Python. Boost in the version that also has JSON: libboost-dev would bring an older one.
       build) printf '%s\n' g++ cmake ninja-build python3 libboost1.81-dev libboost-json1.81-dev libcli11-dev \
-        libfmt-dev libspdlog-dev libmimalloc-dev libconcurrentqueue-dev libbenchmark-dev libtomlplusplus-dev libedit-dev libssl-dev libcrypt-dev libhwloc-dev libsystemd-dev libseccomp-dev libgtest-dev ;;
+        libfmt-dev libspdlog-dev libmimalloc-dev libconcurrentqueue-dev libbenchmark-dev libtomlplusplus-dev libedit-dev libssl-dev libcrypt-dev libhwloc-dev libsystemd-dev libseccomp-dev libncurses-dev libgtest-dev ;;
       # To run the tests: the installation test asks pkg-config, strace sees forks, mandoc and groff read the man pages.
       test) printf '%s\n' pkgconf strace mandoc groff-base ;;
       # To make Debian packages and to try them in a root of their own: tests/ci.sh package.

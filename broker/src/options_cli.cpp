@@ -10,6 +10,7 @@
 
 #include "control/log.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
+#include "nearest.hpp"
 #include "option_values.hpp"
 #include "options_cli_cores.hpp"
 #include "options_cli_gateway.hpp"
@@ -426,7 +427,7 @@ class Reading {
       const std::string where = file_ + ":" + std::to_string(entry.line) + ": ";
       const auto found = options.find(entry.key);
       if (found == options.end()) {
-        const std::string nearest = nearest_key(entry.key, keys);
+        const std::string nearest = nearest_word(entry.key, keys);
         faults.push_back(where + "there is no key '" + entry.key + "'" +
                          (nearest.empty() ? "; --check prints all" : "; is it '" + nearest + "'?"));
         continue;
@@ -494,7 +495,7 @@ std::string unknown_flag(const CLI::App& app, int argc, char** argv) {
         word.starts_with('-') ? app.get_option_no_throw(flag) : nullptr;
     if (!is_value && option == nullptr && flag.starts_with("--") &&
         flag.find(' ') == std::string::npos) {
-      const std::string nearest = nearest_key(flag, flags);
+      const std::string nearest = nearest_word(flag, flags);
       return "there is no option " + flag + (nearest.empty() ? "" : "; is it " + nearest + "?");
     }
     is_value = !is_value && option != nullptr && option->get_expected_max() > 0 && flag == word;

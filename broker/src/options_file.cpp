@@ -41,26 +41,6 @@ std::string at(const std::string& path, std::uint32_t line) {
   return path + ":" + std::to_string(line) + ": ";
 }
 
-/// Letters to change, add, leave out or swap with their neighbour to get from one to the other.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> before(b.size() + 1);
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  std::vector<std::size_t> next(b.size() + 1);
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    next[0] = i + 1;
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      next[j + 1] = std::min({row[j] + (a[i] == b[j] ? 0U : 1U), row[j + 1] + 1, next[j] + 1});
-      if (i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j]) {
-        next[j + 1] = std::min(next[j + 1], before[j - 1] + 1);
-      }
-    }
-    before.swap(row);
-    row.swap(next);
-  }
-  return row.back();
-}
-
 }  // namespace
 
 std::vector<FileEntry> read_options_file(const std::string& path,
@@ -114,19 +94,6 @@ std::vector<FileEntry> read_options_file(const std::string& path,
   std::sort(entries.begin(), entries.end(),
             [](const FileEntry& a, const FileEntry& b) { return a.line < b.line; });
   return entries;
-}
-
-std::string nearest_key(std::string_view key, const std::vector<std::string>& keys) {
-  std::string best;
-  std::size_t least = std::max<std::size_t>(2, key.size() / 3) + 1;
-  for (const std::string& candidate : keys) {
-    const std::size_t d = distance(key, candidate);
-    if (d < least) {
-      least = d;
-      best = candidate;
-    }
-  }
-  return best;
 }
 
 }  // namespace mserve::broker

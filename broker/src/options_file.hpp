@@ -20,7 +20,4 @@ struct FileEntry {
 [[nodiscard]] std::vector<FileEntry> read_options_file(const std::string& path,
                                                        std::vector<std::string>& faults);
 
-/// The one of `keys` that is most like `key`; "" when none is near enough to be meant.
-[[nodiscard]] std::string nearest_key(std::string_view key, const std::vector<std::string>& keys);
-
 }  // namespace mserve::broker

@@ -231,7 +231,7 @@ TEST(TypicalMistakes, AreToldInWordsThatHelp) {
   has(told({"mserve-broker", "mserve-servant"}, 2), "'mserve-servant' is no number of servants");
   has(told({"mserve-broker", "--config", dir.file("none")}, 2), "No such file or directory");
   has(told({"mserve-stat"}, 2), "a command is missing; commands are: ctl, servants");
-  has(told({"mserve-stat", "sevants"}, 2), "there is no command 'sevants'");
+  has(told({"mserve-stat", "sevants"}, 2), "there is no subcommand 'sevants'; is it 'servants'?");
   const std::string nobody = told({"mserve-stat", "servants"}, 3);
   has(nobody, "mserve-stat: no broker 'default' listens at");
   has(nobody, "Start the broker");

@@ -67,6 +67,7 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
     launcher_.start();
   }
   launcher_lives_ = options_.servant_count > 0;
+  options_now_ = options_command(options_);
   look_at_expected();
   if (std::string fault; !apply_rules(options_.placement, fault)) {
     log(LogLevel::error, "rules_refused", {{"reason", LogText{fault}}});
@@ -294,16 +295,21 @@ void ControlPlane::read_configuration_again() {
   log(LogLevel::info, "reloaded", fields);
   links_.monitor->tell(shm::MonitorEventKind::reloaded, event_text("reloaded", fields));
   (void)set_log_level(read.options.log_level);
-  Command change;
-  change.kind = Command::Kind::options;
-  change.dispatch = read.options.dispatch();
-  change.number = read.options.retries;
-  change.deadline = {read.options.queue_timeout, read.options.timeout};
-  tell(*links_.commands, links_.command_fd, change);
+  options_now_ = options_command(read.options);
+  tell(*links_.commands, links_.command_fd, options_now_);
   if (links_.gateway != nullptr && read.options.gateway.access != nullptr) {
     links_.gateway->set_access(read.options.gateway.access);
     ring_access_.set_access(read.options.gateway.access);
   }
+}
+
+Command ControlPlane::options_command(const BrokerOptions& options) {
+  Command change;
+  change.kind = Command::Kind::options;
+  change.dispatch = options.dispatch();
+  change.number = options.retries;
+  change.deadline = {options.queue_timeout, options.timeout};
+  return change;
 }
 
 void ControlPlane::tick() {

@@ -142,6 +142,10 @@ class ControlPlane {
   // What operators ask for (operations.cpp).
   void take_control(Handshake& handshake, std::span<const std::byte> bytes);
   void operate(Handshake& handshake, const shm::Control& control);
+  void set_policy(const Handshake& handshake, const std::string& name);
+  void change_log_level(const Handshake& handshake, const std::string& level);
+  void tell_order(const Handshake& handshake, std::string_view verb, const std::string& target,
+                  LogValue sessions);
   void begin_operation(Handshake& handshake, const shm::Control& control,
                        std::vector<Operation::Part> parts);
   void advance_operations();
@@ -192,6 +196,7 @@ class ControlPlane {
 
   void take_signals();
   void read_configuration_again();
+  [[nodiscard]] static Command options_command(const BrokerOptions& options);
   [[nodiscard]] bool apply_rules(std::span<const Rule> rules, std::string& fault);
   void look_for_stopped();
   void look_for_policy_faults();
@@ -232,6 +237,7 @@ class ControlPlane {
   std::set<std::uint32_t> launched_failing_;  // Program::servant; not attached, and keeps ending
   std::uint64_t joining_classes_ = 0;         // of the servant that is told Ready
   std::uint64_t expected_classes_ = kEveryClass;  // what the data thread was told last
+  Command options_now_;                           // what the data thread was told last
   bool ready_told_ = false;
   bool drained_ = false;
   State state_ = State::serving;

@@ -45,6 +45,10 @@ const char* name_of(shm::Verb verb) noexcept {
       return "servants";
     case shm::Verb::queries:
       return "queries";
+    case shm::Verb::policy:
+      return "policy";
+    case shm::Verb::log_level:
+      return "log-level";
   }
   return "unknown";
 }

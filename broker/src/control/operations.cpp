@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "control/control_plane.hpp"
@@ -47,6 +48,12 @@ void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte>
     case shm::Verb::drain:
     case shm::Verb::retire:
       operate(handshake, control.value());
+      return;
+    case shm::Verb::policy:
+      set_policy(handshake, std::string(shm::text_of(control.value().target)));
+      return;
+    case shm::Verb::log_level:
+      change_log_level(handshake, std::string(shm::text_of(control.value().target)));
       return;
     case shm::Verb::servants:
       reply_with_table(socket, servant_states());
@@ -104,15 +111,7 @@ void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
     reply_to_operator(socket, Errc::busy, 0, "too many drains wait; end one of them");
     return;
   }
-  log(LogLevel::info, "control",
-      {{"verb", name_of(control.verb)},
-       {"target", LogText{text}},
-       {"sessions", numbers},
-       {"uid", handshake.who.uid},
-       {"pid", handshake.who.pid}});
-  links_.monitor->tell(shm::MonitorEventKind::order, std::string(name_of(control.verb)) + " " +
-                                                         text + " by uid " +
-                                                         std::to_string(handshake.who.uid));
+  tell_order(handshake, name_of(control.verb), text, numbers);
   for (const Operation::Part& part : parts) {
     if (part.launched != 0) {
       retire_launched(part.launched, nullptr);
@@ -121,6 +120,57 @@ void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
     }
   }
   begin_operation(handshake, control, std::move(parts));
+}
+
+/// In the log, and among the events.
+void ControlPlane::tell_order(const Handshake& handshake, std::string_view verb,
+                              const std::string& target, LogValue sessions) {
+  log(LogLevel::info, "control",
+      {{"verb", verb},
+       {"target", LogText{target}},
+       {"sessions", sessions},
+       {"uid", handshake.who.uid},
+       {"pid", handshake.who.pid}});
+  links_.monitor->tell(shm::MonitorEventKind::order, std::string(verb) + " " + target + " by uid " +
+                                                         std::to_string(handshake.who.uid));
+}
+
+/// Holds until the next order, or a HUP.
+void ControlPlane::set_policy(const Handshake& handshake, const std::string& name) {
+  constexpr std::array<std::pair<const char*, Policy>, kPolicies> kNames{
+      {{"orig", Policy::orig},
+       {"even", Policy::even},
+       {"match", Policy::match},
+       {"least", Policy::least},
+       {"weighted", Policy::weighted},
+       {"plugin", Policy::plugin}}};
+  const auto* const found = std::find_if(kNames.begin(), kNames.end(),
+                                         [&](const auto& one) { return name == one.first; });
+  if (found == kNames.end()) {
+    reply_to_operator(handshake.fd(), Errc::invalid, 0,
+                      "'" + name + "' is none of orig, even, match, least, weighted, plugin");
+    return;
+  }
+  if (found->second == Policy::plugin && options_.plugins.policy == nullptr) {
+    reply_to_operator(handshake.fd(), Errc::invalid, 0,
+                      "there is no plugin: the broker was started without --policy-plugin");
+    return;
+  }
+  options_now_.dispatch.policy = found->second;
+  tell(*links_.commands, links_.command_fd, options_now_);
+  tell_order(handshake, "policy", name, std::nullopt);
+  reply_to_operator(handshake.fd(), Errc::ok, 0, "policy: " + name);
+}
+
+/// The same for the log.
+void ControlPlane::change_log_level(const Handshake& handshake, const std::string& level) {
+  if (!set_log_level(level)) {
+    reply_to_operator(handshake.fd(), Errc::invalid, 0,
+                      "'" + level + "' is none of info, warning, error");
+    return;
+  }
+  tell_order(handshake, "log-level", level, std::nullopt);
+  reply_to_operator(handshake.fd(), Errc::ok, 0, "log level: " + level);
 }
 
 void ControlPlane::begin_operation(Handshake& handshake, const shm::Control& control,

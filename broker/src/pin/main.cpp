@@ -7,6 +7,7 @@
 #include <string>
 
 #include "mserve/shm/standard_descriptors.hpp"
+#include "nearest.hpp"
 #include "pin/commands.hpp"
 #include "version.hpp"
 
@@ -132,6 +133,12 @@ int main(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
+    const std::string text =
+        mserve::broker::unknown_subcommand(app.remaining(), {"audit", "plan", "run"});
+    if (app.get_subcommands().empty() && !text.empty()) {
+      (void)std::fprintf(stderr, "mserve-pin: %s\n", text.c_str());
+      return static_cast<int>(ExitCode::usage);
+    }
     return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
   }
   if (app.got_subcommand("run")) {

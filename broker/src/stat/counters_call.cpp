@@ -13,12 +13,13 @@
 
 namespace mserve::stat {
 
-Result<Counters> read_counters(const BrokerName& broker, std::string& reason) {
+Result<CountersPlace> find_counters(const BrokerName& broker, std::uint64_t timeout_ns,
+                                    std::string& reason) {
   shm::AttachOptions options;
   options.broker = broker.name;
   options.directory = broker.directory;
   options.role = shm::Role::observer;
-  options.timeout_ns = 10'000'000'000;
+  options.timeout_ns = timeout_ns;
   const auto observer = shm::Attachment::open(options, &reason);
   if (!observer) {
     const std::string directory =
@@ -33,8 +34,15 @@ Result<Counters> read_counters(const BrokerName& broker, std::string& reason) {
     reason = "the broker's user cannot be seen from here";
     return owner.error();
   }
-  const auto reader =
-      shm::CountersReader::open(observer.value().info().counters_name, owner.value().uid);
+  return CountersPlace{observer.value().info().counters_name, owner.value().uid};
+}
+
+Result<Counters> read_counters(const BrokerName& broker, std::string& reason) {
+  const auto place = find_counters(broker, kPatienceNs, reason);
+  if (!place) {
+    return place.error();
+  }
+  const auto reader = shm::CountersReader::open(place.value().name, place.value().owner);
   if (!reader) {
     reason = "the broker's counters cannot be read";
     return reader.error();

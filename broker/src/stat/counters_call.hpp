@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +14,18 @@
 #include "stat/control_call.hpp"
 
 namespace mserve::stat {
+
+/// The longest to wait for a broker's word.
+inline constexpr std::uint64_t kPatienceNs = 10'000'000'000;
+
+/// Where a broker's counters are.
+struct CountersPlace {
+  std::string name;  ///< For CountersReader::open() and MonitorReader::open(),
+  uid_t owner = 0;   ///< and the broker's user.
+};
+/// Asks a broker. @param reason  one sentence when it fails and there is one.
+[[nodiscard]] Result<CountersPlace> find_counters(const BrokerName& broker,
+                                                  std::uint64_t timeout_ns, std::string& reason);
 
 using Counters = std::vector<shm::CountersReader::Value>;
 

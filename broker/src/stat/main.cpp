@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // mserve-stat: what a running broker does, and the orders of whoever operates it.
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
@@ -10,29 +7,39 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "control/servant_target.hpp"
 #include "mserve/kdb/json.hpp"
-#include "mserve/kdb/print.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
-#include "stat/control_call.hpp"
-#include "stat/counters_call.hpp"
+#include "nearest.hpp"
+#include "stat/commands.hpp"
 #include "version.hpp"
 
 namespace {
 
-using mserve::Errc;
 using mserve::shm::Verb;
-using mserve::stat::ControlAnswer;
+using mserve::stat::ExitCode;
+using mserve::stat::Settings;
+using mserve::stat::Subcommand;
 
 constexpr const char* kAbout =
     "Shows what a running broker does, and tells it what to do with its servants.\n\n"
+    "  mserve-stat top                       a live screen of all of it; h there lists the keys\n"
     "  mserve-stat servants                  who serves, in which state, how much each runs\n"
+    "  mserve-stat servants -i 5             with rates and latencies of the next 5 seconds\n"
+    "  mserve-stat clients                   who asks, how often, and who does not read\n"
+    "  mserve-stat routes -n 10              what is asked for most\n"
+    "  mserve-stat latency                   percentiles and a plot, since the start\n"
+    "  mserve-stat latency 3 -i 10           of servant 3, of the next 10 seconds\n"
+    "  mserve-stat events --follow           who came, went and was closed, and why\n"
     "  mserve-stat queries -n 50             the last queries of kdb+ clients, with LBT's columns\n"
     "  mserve-stat counters                  what the broker counts: requests, faults, time-outs\n"
     "  mserve-stat ctl drain 3               servant 3 gets nothing new; returns when it runs dry\n"
     "  mserve-stat ctl resume 3              and serves again\n"
-    "  mserve-stat ctl retire group:old      the whole group ends when it has run dry, for good";
+    "  mserve-stat ctl retire group:old      the whole group ends when it has run dry, for good\n"
+    "  mserve-stat ctl policy even           another way to choose servants, from now on\n\n"
+    "Looking costs the broker nothing: it is read from memory that the broker writes anyway.";
 
 constexpr const char* kFooter =
     "Only the user who runs the broker and root may ask, but for counters.\n"
@@ -59,7 +66,10 @@ constexpr const char* kCtlAbout =
     "mserve-servant-N),\n"
     "or name:NAME, or all, or group:NAME or tag:NAME=VALUE for those with that word among their "
     "--tags\n"
-    "(group:NAME is tag:group=NAME). The answer names those that were meant.";
+    "(group:NAME is tag:group=NAME). The answer names those that were meant.\n\n"
+    "  policy     chooses servants by another --policy from now on: ctl policy even\n"
+    "  log-level  shows more or less in the broker's log: ctl log-level warning\n\n"
+    "Both hold until the next one, a HUP that changes it, or the end of the broker.";
 
 constexpr const char* kCtlFooter =
     "A pause belongs to the session: a servant that attaches later, or again, serves. It does not\n"
@@ -68,33 +78,29 @@ constexpr const char* kCtlFooter =
     "After --timeout, or Ctrl-C, the servants stay paused, and those of a retire that did not run\n"
     "dry are not ended: ask again, or resume them.";
 
-/// Scripts test these; --help lists them.
-enum class ExitCode : int { ok = 0, refused = 1, usage = 2, no_broker = 3, timed_out = 4 };
-
-struct Settings {
-  mserve::stat::BrokerName broker;
-  mserve::shm::Control request;
-  std::string verb;  ///< Of ctl.
-  std::string target;
-  double timeout_s = 0;
-  bool json = false;
-  bool counters = false;
-};
-
 void describe_ctl(CLI::App& app, Settings& s) {
   CLI::App* const ctl = app.add_subcommand("ctl", kCtlAbout);
   ctl->footer(kCtlFooter);
   ctl->add_option("verb", s.verb, "What to do")
       ->required()
-      ->check(CLI::IsMember({"pause", "resume", "drain", "retire"}))
-      ->option_text("pause|resume|drain|retire");
-  ctl->add_option("target", s.target, "To which servants")
+      ->check(CLI::IsMember({"pause", "resume", "drain", "retire", "policy", "log-level"}))
+      ->option_text("pause|resume|drain|retire|policy|log-level");
+  ctl->add_option("target", s.target, "To which servants, or which policy or level")
       ->required()
-      ->option_text("all|NUMBER|name:NAME|group:NAME|tag:NAME=VALUE");
+      ->option_text("all|NUMBER|name:NAME|group:NAME|tag:NAME=VALUE|POLICY|LEVEL");
   constexpr double kSecondsMax = 1e9;
   ctl->add_option("--timeout", s.timeout_s, "drain, retire: the longest to wait")
       ->check(CLI::Range(0.0, kSecondsMax))
       ->option_text("SECONDS [for ever]");
+}
+
+/// The option of those that show rates.
+void add_interval(CLI::App& app, Settings& s, const char* about) {
+  constexpr double kLeast = 0.01;
+  constexpr double kMost = 3600;
+  app.add_option("-i,--interval", s.interval_s, about)
+      ->check(CLI::Range(kLeast, kMost))
+      ->option_text("SECONDS");
 }
 
 void describe_queries(CLI::App& app, Settings& s) {
@@ -109,7 +115,73 @@ void describe_queries(CLI::App& app, Settings& s) {
       "the servant's number. time_sent, backlog and execution are known of lbt queries only.\n"
       "On a terminal lines are cut at its width, and 2000 lines are the most: --json has it all.");
   queries->add_option("-n", s.request.count, "How many at most")->option_text("N [20]");
+  queries->add_flag("--follow,-f", s.follow,
+                    "Goes on with those that follow, until Ctrl-C; says how many it missed");
   queries->callback([&s] { s.request.verb = Verb::queries; });
+}
+
+void describe_looks(CLI::App& app, Settings& s) {
+  CLI::App* const servants = app.add_subcommand(
+      "servants",
+      "The servants that are attached: number, name, pid, state (attached, paused, draining,\n"
+      "stopped, stopped+paused, stopped+draining; reserve, ending: of mserve-broker "
+      "--reserve),\n"
+      "requests that run, credit, tier, tags, uid, since when (UTC), and since then: requests "
+      "sent\n"
+      "to it, answered, answers that were errors, hits (it held the route), overruns, "
+      "interrupts,\n"
+      "latencies in ns, bytes in its two rings and what these take.");
+  add_interval(*servants, s, "Counts for so long; adds requests_per_s and busy");
+  servants->callback([&s] { s.request.verb = Verb::servants; });
+  CLI::App* const clients = app.add_subcommand(
+      "clients",
+      "Who asks: programs on rings, and the gateway for all kdb+ connections together. Requests\n"
+      "accepted, answered, errors (the broker's own), answers that had to be kept for it because "
+      "it\n"
+      "did not read, bytes of these now, and bytes in its two rings.");
+  add_interval(*clients, s, "Counts for so long; adds requests_per_s");
+  clients->callback([&s] { s.what = Subcommand::clients; });
+  CLI::App* const routes = app.add_subcommand(
+      "routes",
+      "The routes used most. 512 are remembered: of a route that took the place of another, up "
+      "to\n"
+      "`error` of those answered belong to others. hits: the servant held the route. "
+      "execution_mean\n"
+      "in ns. Names are known of what came through the gateway; else the hash is shown.");
+  routes->add_option("-n", s.rows, "How many at most")->option_text("N [20]");
+  routes->callback([&s] { s.what = Subcommand::routes; });
+  CLI::App* const latency = app.add_subcommand(
+      "latency",
+      "How long requests take, of all that servants answered since the start, or within "
+      "--interval:\n"
+      "  queue       from taking a request from its client to giving it to a servant\n"
+      "  execution   from there to having its answer\n"
+      "  round trip  both\n"
+      "  broker in   what the broker itself takes to pass a request on (one of 64 is measured)\n"
+      "  broker out  and an answer\n"
+      "Percentiles are true to a quarter at worst. With --json: nanoseconds.");
+  latency->add_option("servant", s.servant, "Of this servant alone")->option_text("NUMBER");
+  add_interval(*latency, s, "Looks at the next SECONDS only");
+  latency->callback([&s] { s.what = Subcommand::latency; });
+  CLI::App* const events = app.add_subcommand(
+      "events",
+      "What happened, oldest first: started, attached, detached, closed (and why), stopped, "
+      "resumed,\n"
+      "orders of operators, launched servants, reloads, draining. The last 256 are remembered.");
+  events->add_option("-n", s.rows, "How many at most")->option_text("N [20]");
+  events->add_flag("--follow,-f", s.follow, "Goes on with those that follow, until Ctrl-C");
+  events->callback([&s] { s.what = Subcommand::events; });
+  CLI::App* const top = app.add_subcommand(
+      "top",
+      "A live screen: servants, clients, routes, latency, events, each sorted as you like; h "
+      "there\n"
+      "explains keys and columns. It waits for a broker that is not there and finds one that "
+      "comes\n"
+      "back. NO_COLOR in the environment: no colours. With --json: one line for each interval, a\n"
+      "JSON object with everything, until Ctrl-C or --count lines.");
+  add_interval(*top, s, "How often it looks [1]");
+  top->add_option("--count", s.count, "With --json: ends after so many lines")->option_text("N");
+  top->callback([&s] { s.what = Subcommand::top; });
 }
 
 void describe(CLI::App& app, Settings& s) {
@@ -125,27 +197,20 @@ void describe(CLI::App& app, Settings& s) {
       ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
   app.add_flag("--json", s.json, "One line of JSON: an array of rows, or an object for ctl");
   describe_ctl(app, s);
-  app.add_subcommand(
-         "servants",
-         "The servants that are attached: number, name, pid, state (attached, paused, draining,\n"
-         "stopped, stopped+paused, stopped+draining; reserve, ending: of mserve-broker "
-         "--reserve),\n"
-         "requests that run, credit, tier, tags, uid, and since when (UTC).")
-      ->callback([&s] { s.request.verb = Verb::servants; });
+  describe_looks(app, s);
   describe_queries(app, s);
   app.add_subcommand(
          "counters",
          "The broker's counters: name and value, since its start or (sessions, queued,\n"
          "running, ...) now. Whoever may attach to the broker may read them.")
-      ->callback([&s] { s.counters = true; });
+      ->callback([&s] { s.what = Subcommand::counters; });
 }
 
 /// Completes a request of ctl. @return what is wrong with it; empty: nothing.
 std::string complete(Settings& s, const CLI::App& ctl) {
-  const std::map<std::string, Verb> verbs{{"pause", Verb::pause},
-                                          {"resume", Verb::resume},
-                                          {"drain", Verb::drain},
-                                          {"retire", Verb::retire}};
+  const std::map<std::string, Verb> verbs{{"pause", Verb::pause},   {"resume", Verb::resume},
+                                          {"drain", Verb::drain},   {"retire", Verb::retire},
+                                          {"policy", Verb::policy}, {"log-level", Verb::log_level}};
   s.request.verb = verbs.at(s.verb);
   if (ctl.get_option("--timeout")->count() > 0) {
     if (s.request.verb != Verb::drain && s.request.verb != Verb::retire) {
@@ -160,124 +225,32 @@ std::string complete(Settings& s, const CLI::App& ctl) {
   if (!mserve::shm::set_text(s.request.target, s.target)) {
     return "the target is too long";
   }
-  if (!mserve::broker::ServantTarget::parse(s.target)) {
+  const bool of_servants = s.request.verb != Verb::policy && s.request.verb != Verb::log_level;
+  if (of_servants && !mserve::broker::ServantTarget::parse(s.target)) {
     return "'" + s.target + "' is none of " + std::string(mserve::broker::kTargetForms);
   }
   return {};
 }
 
-ExitCode exit_code_of(Errc status) noexcept {
-  switch (status) {
-    case Errc::ok:
-      return ExitCode::ok;
-    case Errc::timed_out:
-      return ExitCode::timed_out;
-    case Errc::access:
-      return ExitCode::no_broker;
-    default:
-      return ExitCode::refused;
-  }
-}
-
-/// As wide as the terminal; into files and pipes, whole lines.
-mserve::kdb::Console console() noexcept {
-  constexpr std::size_t kWhole = 2000;
-  mserve::kdb::Console console;
-  console.height = console.width = kWhole;
-  winsize size{};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
-    console.width = size.ws_col;
-  }
-  return console;
-}
-
-void show_table(const mserve::kdb::Value& table, bool json) {
-  const std::string text =
-      json ? mserve::kdb::to_json(table) + "\n" : mserve::kdb::show(table, console());
-  (void)std::fwrite(text.data(), 1, text.size(), stdout);
-}
-
-void show(const ControlAnswer& answer, bool json) {
-  using mserve::kdb::Value;
-  if (answer.table) {
-    show_table(*answer.table, json);
-    if (!answer.text.empty()) {
-      (void)std::fprintf(stderr, "mserve-stat: %s\n", answer.text.c_str());
+/// What is wrong with a command line, in better words than CLI11's if there are any.
+ExitCode tell_usage(const CLI::App& app, const CLI::ParseError& e) {
+  if (e.get_exit_code() != 0 && app.get_subcommands().empty()) {
+    std::vector<std::string> words;
+    std::string all;
+    for (const CLI::App* const one : app.get_subcommands([](const CLI::App*) { return true; })) {
+      words.push_back(one->get_name());
+      all += (all.empty() ? "" : ", ") + words.back();
     }
-  } else if (json) {
-    (void)std::printf("{\"status\":%s,\"count\":%llu,\"text\":%s}\n",
-                      mserve::kdb::to_json(Value::chars(to_string(answer.status))).c_str(),
-                      static_cast<unsigned long long>(answer.count),
-                      mserve::kdb::to_json(Value::chars(answer.text)).c_str());
-  } else if (answer.status == Errc::ok) {
-    (void)std::printf("%s\n", answer.text.c_str());
+    const std::vector<std::string> typed = app.remaining();
+    std::string text = mserve::broker::unknown_subcommand(typed, words);
+    if (text.empty()) {
+      text = (typed.empty() ? "a command is missing" : "there is no option " + typed.front()) +
+             "; commands are: " + all + "\nRun with --help for more information.";
+    }
+    (void)std::fprintf(stderr, "mserve-stat: %s\n", text.c_str());
+    return ExitCode::usage;
   }
-  if (answer.status != Errc::ok) {
-    (void)std::fprintf(stderr, "mserve-stat: %s: %s\n", to_string(answer.status),
-                       answer.text.c_str());
-  }
-}
-
-ExitCode tell_fault(Errc code, const std::string& reason) {
-  const bool gone = code == Errc::no_broker && !reason.empty();  // that says the code's words too
-  (void)std::fprintf(stderr, "mserve-stat: %s%s%s\n", gone ? "" : to_string(code), gone ? "" : ": ",
-                     reason.empty() ? advice(code) : reason.c_str());
-  if (gone) {
-    (void)std::fprintf(stderr, "%s\n", advice(code));
-  }
-  return code == Errc::invalid ? ExitCode::usage : ExitCode::no_broker;
-}
-
-/// It was called without a command, or with one that it has not.
-void tell_commands(const CLI::App& app) {
-  std::string commands;
-  for (const CLI::App* const command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    commands += (commands.empty() ? "" : ", ") + command->get_name();
-  }
-  const std::vector<std::string> others = app.remaining();
-  const std::string what = others.empty() ? "a command is missing"
-                           : others.front().starts_with('-')
-                               ? "there is no option " + others.front()
-                               : "there is no command '" + others.front() + "'";
-  (void)std::fprintf(stderr,
-                     "mserve-stat: %s; commands are: %s\nRun with --help for more information.\n",
-                     what.c_str(), commands.c_str());
-}
-
-ExitCode run_counters(const Settings& settings) {
-  std::string reason;
-  const auto counters = mserve::stat::read_counters(settings.broker, reason);
-  if (!counters) {
-    return tell_fault(counters.error().code, reason);
-  }
-  show_table(mserve::stat::counters_table(counters.value()), settings.json);
-  return ExitCode::ok;
-}
-
-/// What waits for the servants shown, and what they run.
-void show_load(const Settings& settings) {
-  using mserve::stat::value_of;
-  std::string reason;
-  if (const auto counters = mserve::stat::read_counters(settings.broker, reason)) {
-    (void)std::printf("queued %llu, running %llu\n", value_of(counters.value(), "queued"),
-                      value_of(counters.value(), "running"));
-  }
-}
-
-ExitCode run(const Settings& settings) {
-  if (settings.counters) {
-    return run_counters(settings);
-  }
-  std::string reason;
-  const auto answer = call_control(settings.broker, settings.request, reason);
-  if (!answer) {
-    return tell_fault(answer.error().code, reason);
-  }
-  show(answer.value(), settings.json);
-  if (settings.request.verb == Verb::servants && answer.value().table && !settings.json) {
-    show_load(settings);
-  }
-  return exit_code_of(answer.value().status);
+  return app.exit(e) == 0 ? ExitCode::ok : ExitCode::usage;
 }
 
 }  // namespace
@@ -292,11 +265,7 @@ int main(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() != 0 && app.get_subcommands().empty()) {
-      tell_commands(app);
-      return static_cast<int>(ExitCode::usage);
-    }
-    return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+    return static_cast<int>(tell_usage(app, e));
   }
   if (const CLI::App* const ctl = app.get_subcommand("ctl"); ctl->parsed()) {
     if (const std::string fault = complete(settings, *ctl); !fault.empty()) {

@@ -57,12 +57,14 @@ enum class WireType : std::uint16_t {
 
 /// What an operator asks for. A broker refuses those that it does not know with `invalid`.
 enum class Verb : std::uint32_t {
-  pause = 1,     ///< The target gets no new requests.
-  resume = 2,    ///< Takes back what pause or drain did.
-  drain = 3,     ///< As pause; answered when the target runs nothing any more.
-  retire = 4,    ///< As drain; then the sessions are ended for good.
-  servants = 5,  ///< A table of the servants that are attached.
-  queries = 6,   ///< A table of the newest queries that kdb+ clients had answered.
+  pause = 1,      ///< The target gets no new requests.
+  resume = 2,     ///< Takes back what pause or drain did.
+  drain = 3,      ///< As pause; answered when the target runs nothing any more.
+  retire = 4,     ///< As drain; then the sessions are ended for good.
+  servants = 5,   ///< A table of the servants that are attached.
+  queries = 6,    ///< A table of the newest queries that kdb+ clients had answered.
+  policy = 7,     ///< Servants are chosen by the policy that Control::target names from now on.
+  log_level = 8,  ///< The log shows what is of the level that Control::target names, and above.
 };
 
 enum class Role : std::uint32_t {

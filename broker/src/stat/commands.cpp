@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stat/commands.hpp"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <optional>
+#include <thread>
+
+#include "mserve/kdb/json.hpp"
+#include "mserve/kdb/print.hpp"
+#include "stat/counters_call.hpp"
+#include "stat/monitor_call.hpp"
+#include "stat/tables.hpp"
+#include "stat/text.hpp"
+#include "stat/top.hpp"
+
+namespace mserve::stat {
+
+namespace {
+
+using kdb::Value;
+using shm::Verb;
+
+ExitCode exit_code_of(Errc status) noexcept {
+  switch (status) {
+    case Errc::ok:
+      return ExitCode::ok;
+    case Errc::timed_out:
+      return ExitCode::timed_out;
+    case Errc::access:
+      return ExitCode::no_broker;
+    default:
+      return ExitCode::refused;
+  }
+}
+
+/// As wide as the terminal; into files and pipes, whole lines.
+kdb::Console console() noexcept {
+  constexpr std::size_t kWhole = 2000;
+  kdb::Console console;
+  console.height = console.width = kWhole;
+  winsize size{};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+    console.width = size.ws_col;
+  }
+  return console;
+}
+
+void print(const std::string& text) {
+  (void)std::fwrite(text.data(), 1, text.size(), stdout);
+  (void)std::fflush(stdout);
+}
+
+void show_table(const Value& table, bool json) {
+  print(json ? kdb::to_json(table) + "\n" : kdb::show(table, console()));
+}
+
+void show(const ControlAnswer& answer, bool json) {
+  if (answer.table) {
+    show_table(*answer.table, json);
+    if (!answer.text.empty()) {
+      (void)std::fprintf(stderr, "mserve-stat: %s\n", answer.text.c_str());
+    }
+  } else if (json) {
+    (void)std::printf("{\"status\":%s,\"count\":%llu,\"text\":%s}\n",
+                      kdb::to_json(Value::chars(to_string(answer.status))).c_str(),
+                      static_cast<unsigned long long>(answer.count),
+                      kdb::to_json(Value::chars(answer.text)).c_str());
+  } else if (answer.status == Errc::ok) {
+    (void)std::printf("%s\n", answer.text.c_str());
+  }
+  if (answer.status != Errc::ok) {
+    (void)std::fprintf(stderr, "mserve-stat: %s: %s\n", to_string(answer.status),
+                       answer.text.c_str());
+  }
+}
+
+ExitCode tell_fault(Errc code, const std::string& reason) {
+  const bool gone = code == Errc::no_broker && !reason.empty();  // that says the code's words too
+  (void)std::fprintf(stderr, "mserve-stat: %s%s%s\n", gone ? "" : to_string(code), gone ? "" : ": ",
+                     reason.empty() ? advice(code) : reason.c_str());
+  if (gone) {
+    (void)std::fprintf(stderr, "%s\n", advice(code));
+  }
+  return code == Errc::invalid ? ExitCode::usage : ExitCode::no_broker;
+}
+
+void sleep_for(double seconds) {
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+}
+
+ExitCode run_counters(const Settings& settings) {
+  std::string reason;
+  const auto counters = read_counters(settings.broker, reason);
+  if (!counters) {
+    return tell_fault(counters.error().code, reason);
+  }
+  show_table(counters_table(counters.value()), settings.json);
+  return ExitCode::ok;
+}
+
+/// One look, or two with the interval in between.
+View look(const shm::MonitorReader& reader, double interval_s) {
+  View view{.now = reader.snapshot()};
+  if (interval_s > 0) {
+    view.before = std::move(view.now);
+    sleep_for(interval_s);
+    view.now = reader.snapshot();
+  }
+  return view;
+}
+
+void warn_if_stale(const View& view) {
+  if (stale(view.now)) {
+    (void)std::fprintf(
+        stderr,
+        "mserve-stat: the broker has shown nothing new for %s: it is stopped, or "
+        "its data thread hangs\n",
+        time_text(static_cast<double>(view.now.taken_at - view.now.totals.told_at)).c_str());
+  }
+}
+
+ExitCode run_latency(const Settings& settings, const View& view) {
+  shm::MonitorLatency latency = view.latency();
+  shm::MonitorBrokerTimes broker = view.broker_times();
+  if (settings.servant != 0) {
+    const auto& sessions = view.now.sessions;
+    const auto found = std::find_if(sessions.begin(), sessions.end(), [&](const auto& one) {
+      return one.identity.number == settings.servant && one.is(shm::Role::servant);
+    });
+    if (found == sessions.end()) {
+      (void)std::fprintf(stderr, "mserve-stat: no servant has the number %u\n", settings.servant);
+      return ExitCode::refused;
+    }
+    const auto own = view.latency_of(*found);
+    if (!own) {
+      (void)std::fprintf(stderr,
+                         "mserve-stat: of servant %u no times are kept: 256 others have them\n",
+                         settings.servant);
+      return ExitCode::refused;
+    }
+    latency = *own;
+  }
+  const shm::MonitorBrokerTimes* const times = settings.servant == 0 ? &broker : nullptr;
+  if (settings.json) {
+    show_table(latency_table(latency, times), true);
+    return ExitCode::ok;
+  }
+  constexpr std::size_t kPlotLines = 24;
+  const std::size_t width = std::min<std::size_t>(console().width, 100);
+  std::string text;
+  for (const std::string& line : latency_lines(latency, times)) {
+    text += line + "\n";
+  }
+  text += "\nround trip\n";
+  for (const std::string& line : plot_lines(latency.whole, width, kPlotLines)) {
+    text += line + "\n";
+  }
+  print(text);
+  return ExitCode::ok;
+}
+
+/// The newest `rows` events, and with --follow those that come.
+ExitCode run_events(const Settings& settings, const shm::MonitorReader& reader) {
+  constexpr double kLook = 0.2;
+  std::vector<shm::MonitorHappening> events = reader.events();
+  if (events.size() > settings.rows) {
+    events.erase(events.begin(), events.end() - static_cast<std::ptrdiff_t>(settings.rows));
+  }
+  std::uint64_t last = events.empty() ? 0 : events.back().number;
+  if (!settings.follow) {
+    show_table(events_table(events), settings.json);
+    return ExitCode::ok;
+  }
+  for (;;) {
+    for (const shm::MonitorHappening& event : events) {
+      last = event.number;
+      if (settings.json) {
+        // A line for each: an array of one would be no use to whoever follows.
+        const std::string array = kdb::to_json(events_table({event}));
+        print(array.substr(1, array.size() - 2) + "\n");
+      } else {
+        print(date_text(event.at) + "  " + left(to_string(event.kind), 9) +
+              right(event.session != 0 ? std::to_string(event.session) : "", 5) + "  " +
+              (event.code != Errc::ok ? std::string(to_string(event.code)) + ": " : "") +
+              event.text + "\n");
+      }
+    }
+    if (!reader.current()) {
+      return tell_fault(Errc::disconnected, "the broker went away");
+    }
+    sleep_for(kLook);
+    events = reader.events(last);
+  }
+}
+
+ExitCode run_json_top(const Settings& settings, const shm::MonitorReader& reader) {
+  View view{.now = reader.snapshot()};
+  for (std::uint64_t i = 0; settings.count == 0 || i < settings.count; ++i) {
+    if (i > 0 || settings.interval_s > 0) {
+      sleep_for(settings.interval_s > 0 ? settings.interval_s : 1);
+      view.before = std::move(view.now);
+      view.now = reader.snapshot();
+    }
+    print(view_json(view) + "\n");
+    if (!reader.current()) {
+      return tell_fault(Errc::disconnected, "the broker went away");
+    }
+  }
+  return ExitCode::ok;
+}
+
+ExitCode run_look(const Settings& settings) {
+  if (settings.what == Subcommand::top && !settings.json) {
+    const double interval_s = settings.interval_s > 0 ? settings.interval_s : 1;
+    return run_top(settings.broker, interval_s) ? ExitCode::ok : ExitCode::usage;
+  }
+  std::string reason;
+  const auto reader = open_monitor(settings.broker, kPatienceNs, reason);
+  if (!reader) {
+    return tell_fault(reader.error().code, reason);
+  }
+  switch (settings.what) {
+    case Subcommand::events:
+      return run_events(settings, reader.value());
+    case Subcommand::top:
+      return run_json_top(settings, reader.value());
+    default:
+      break;
+  }
+  const View view = look(reader.value(), settings.interval_s);
+  warn_if_stale(view);
+  if (settings.what == Subcommand::latency) {
+    return run_latency(settings, view);
+  }
+  show_table(settings.what == Subcommand::clients ? clients_table(view)
+                                                  : routes_table(view, settings.rows),
+             settings.json);
+  return ExitCode::ok;
+}
+
+/// What the broker says of its servants, and what it has counted.
+ExitCode show_servants(const Settings& settings, const ControlAnswer& answer) {
+  std::string reason;
+  const auto reader = open_monitor(settings.broker, kPatienceNs, reason);
+  if (!reader) {  // an older broker shows nothing
+    show(answer, settings.json);
+    return ExitCode::ok;
+  }
+  const View view = look(reader.value(), settings.interval_s);
+  ControlAnswer more = answer;
+  more.table = servants_table(*answer.table, view);
+  show(more, settings.json);
+  if (!settings.json) {
+    (void)std::printf("queued %llu, running %llu, policy %s\n",
+                      static_cast<unsigned long long>(view.now.totals.queued),
+                      static_cast<unsigned long long>(view.now.totals.running),
+                      policy_name(view.now.totals.policy));
+  }
+  warn_if_stale(view);
+  return ExitCode::ok;
+}
+
+/// Rows of a table whose qid is above `last`, which becomes the highest of them.
+Value newer_rows(const Value& table, std::int64_t& last, std::int64_t& missed) {
+  const Value* const qids = table.column("qid");
+  std::size_t first = table.count();
+  if (qids != nullptr) {
+    const auto items = qids->items<std::int64_t>();
+    while (first > 0 && items[first - 1] > last) {
+      --first;
+    }
+    if (first < items.size()) {
+      missed = last > 0 && first == 0 ? items[first] - last - 1 : 0;
+      last = items.back();
+    }
+  }
+  std::vector<Value> rows;
+  for (std::size_t i = first; i < table.count(); ++i) {
+    rows.push_back(table.at(i));
+  }
+  return Value::list(std::move(rows));
+}
+
+/// Asks again and again, and prints what is new, a line for each.
+ExitCode follow_queries(const Settings& settings) {
+  constexpr double kLook = 0.5;
+  constexpr std::uint32_t kAtOnce = 1000;  // as many as a broker of few cores shows
+  Settings again = settings;
+  std::int64_t last = 0;
+  for (;;) {
+    std::string reason;
+    const auto answer = call_control(settings.broker, again.request, reason);
+    if (!answer) {
+      return tell_fault(answer.error().code, reason);
+    }
+    if (answer.value().status != Errc::ok || !answer.value().table) {
+      show(answer.value(), settings.json);
+      return exit_code_of(answer.value().status);
+    }
+    std::int64_t missed = 0;
+    const Value rows = newer_rows(*answer.value().table, last, missed);
+    if (missed > 0) {
+      (void)std::fprintf(stderr, "mserve-stat: missed some; they came too fast\n");
+    }
+    for (const Value& row : rows.list_items()) {
+      if (settings.json) {
+        print(kdb::to_json(row) + "\n");
+        continue;
+      }
+      std::string line;
+      for (const char* const name : {"time_returned", "qid", "user", "slave_handle", "elapsed",
+                                     "status", "route", "query"}) {
+        const auto value = row.find(name);
+        line.append(line.empty() ? "" : "  ").append(value ? kdb::text(*value, 100) : "-");
+      }
+      print(line + "\n");
+    }
+    again.request.count = kAtOnce;
+    sleep_for(kLook);
+  }
+}
+
+}  // namespace
+
+ExitCode run(const Settings& settings) {
+  if (settings.what == Subcommand::counters) {
+    return run_counters(settings);
+  }
+  if (settings.what != Subcommand::control) {
+    return run_look(settings);
+  }
+  if (settings.request.verb == Verb::queries && settings.follow) {
+    return follow_queries(settings);
+  }
+  std::string reason;
+  const auto answer = call_control(settings.broker, settings.request, reason);
+  if (!answer) {
+    return tell_fault(answer.error().code, reason);
+  }
+  if (settings.request.verb == Verb::servants && answer.value().table) {
+    return show_servants(settings, answer.value());
+  }
+  show(answer.value(), settings.json);
+  return exit_code_of(answer.value().status);
+}
+
+}  // namespace mserve::stat
