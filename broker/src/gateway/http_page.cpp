@@ -15,12 +15,17 @@ std::string body_of(const HttpFacts& facts) {
   const std::string port = std::to_string(facts.port);
   // The name is one of --name: letters, digits, dots and dashes, nothing that HTML knows.
   return "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>mserve " +
-         facts.name + "</title></head>\n<body>\n<h1>mserve-broker " + facts.name +
-         "</h1>\n<table>\n" + row("version", kVersion) +
+         facts.name +
+         "</title><meta name=\"viewport\" content=\"width=device-width\"><meta "
+         "name=\"color-scheme\" content=\"light dark\"></head>\n<body>\n<h1>mserve-broker " +
+         facts.name + "</h1>\n<table>\n" + row("version", kVersion) +
          row("kdb+ connections", std::to_string(facts.connections)) +
          row("servants", std::to_string(facts.servants)) +
          row("requests", std::to_string(facts.requests)) +
-         "</table>\n<p>Ask from q:</p>\n<pre>h:hopen " + port +
+         "</table>\n<p>More, always up to date: run <code>mserve-stat serve --name " + facts.name +
+         "</code> on this host, as the broker's user, and open the address that it prints.</p>\n"
+         "<p>Ask from q:</p>\n<pre>h:hopen " +
+         port +
          "\nh\"proc1 `IBM\"                      / sync: the result\n"
          "(neg h)\"proc1 `IBM\"; h[]           / async: the bare result comes back\n"
          "(neg h)(\"proc1 `IBM\";`callback)    / async: (callback; qid; query; result)\n"

@@ -312,6 +312,7 @@ TEST(GatewayHttp, PageNamesTheBrokerAndOtherMethodsAreRefused) {
   EXPECT_EQ(page.rfind("HTTP/1.1 200 OK\r\n", 0), 0U);
   EXPECT_NE(page.find("mserve-broker prod"), std::string::npos);
   EXPECT_NE(page.find("hopen 5000"), std::string::npos);
+  EXPECT_NE(page.find("mserve-stat serve --name prod"), std::string::npos) << "where more is shown";
   const std::size_t body = page.find("\r\n\r\n") + 4;
   EXPECT_NE(page.find("Content-Length: " + std::to_string(page.size() - body) + "\r\n"),
             std::string::npos);
