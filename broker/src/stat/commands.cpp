@@ -14,6 +14,7 @@
 #include "mserve/kdb/print.hpp"
 #include "stat/counters_call.hpp"
 #include "stat/monitor_call.hpp"
+#include "stat/serve/serve.hpp"
 #include "stat/tables.hpp"
 #include "stat/text.hpp"
 #include "stat/top.hpp"
@@ -328,6 +329,12 @@ ExitCode follow_queries(const Settings& settings) {
 }  // namespace
 
 ExitCode run(const Settings& settings) {
+  if (settings.what == Subcommand::serve) {
+    const Served served = run_serve(settings.broker, settings.serve);
+    return served == Served::stopped       ? ExitCode::ok
+           : served == Served::wrong_usage ? ExitCode::usage
+                                           : ExitCode::refused;
+  }
   if (settings.what == Subcommand::counters) {
     return run_counters(settings);
   }

@@ -7,6 +7,7 @@
 
 #include "mserve/shm/rendezvous.hpp"
 #include "stat/control_call.hpp"
+#include "stat/serve/options.hpp"
 
 namespace mserve::stat {
 
@@ -14,7 +15,16 @@ namespace mserve::stat {
 enum class ExitCode : int { ok = 0, refused = 1, usage = 2, no_broker = 3, timed_out = 4 };
 
 /// What is read and not asked for; `control` is Settings::request.
-enum class Subcommand : std::uint8_t { control, counters, clients, routes, latency, events, top };
+enum class Subcommand : std::uint8_t {
+  control,
+  counters,
+  clients,
+  routes,
+  latency,
+  events,
+  top,
+  serve
+};
 
 /// The command line.
 struct Settings {
@@ -30,6 +40,7 @@ struct Settings {
   std::uint64_t count = 0;    ///< 0: until it is ended.
   bool follow = false;
   bool json = false;
+  ServeOptions serve;
 };
 
 /// Does it, prints, and tells faults on stderr.

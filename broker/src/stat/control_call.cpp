@@ -18,8 +18,6 @@ namespace mserve::stat {
 
 namespace {
 
-constexpr std::uint64_t kAnswerNs = 10'000'000'000;
-
 Result<shm::UniqueFd> connect_to(const BrokerName& broker, std::uint64_t deadline_ns,
                                  std::string& reason) {
   const bool by_rule = broker.directory.empty();
@@ -105,9 +103,9 @@ Result<ControlAnswer> answer_of(const shm::ControlReply& reply,
 }  // namespace
 
 Result<ControlAnswer> call_control(const BrokerName& broker, const shm::Control& request,
-                                   std::string& reason) {
+                                   std::string& reason, std::uint64_t patience_ns) {
   const bool waits = request.verb == shm::Verb::drain || request.verb == shm::Verb::retire;
-  const std::uint64_t deadline_ns = shm::add_capped(shm::steady_now(), kAnswerNs);
+  const std::uint64_t deadline_ns = shm::add_capped(shm::steady_now(), patience_ns);
   const std::uint64_t answer_ns =
       waits ? shm::add_capped(deadline_ns, request.timeout_ns) : deadline_ns;
   auto socket = connect_to(broker, deadline_ns, reason);

@@ -25,13 +25,14 @@ struct ControlAnswer {
   std::optional<kdb::Value> table;
 };
 
-/// Sends one request and waits for its answer: ten seconds, and for a request that may take its
+/// Sends one request and waits for its answer: `patience_ns`, and for a request that may take its
 /// time (drain, retire) its timeout_ns more.
 /// @param reason  one sentence when there is no answer.
 /// @return the answer, whatever its status; `no_broker`, `access`, `unsafe_directory`,
 ///         `disconnected`, `timed_out`, `version_mismatch` (the broker knows no control requests),
 ///         `protocol`, `invalid` (name), `os`.
 [[nodiscard]] Result<ControlAnswer> call_control(const BrokerName& broker,
-                                                 const shm::Control& request, std::string& reason);
+                                                 const shm::Control& request, std::string& reason,
+                                                 std::uint64_t patience_ns = 10'000'000'000);
 
 }  // namespace mserve::stat

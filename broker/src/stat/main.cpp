@@ -35,6 +35,7 @@ constexpr const char* kAbout =
     "  mserve-stat events --follow           who came, went and was closed, and why\n"
     "  mserve-stat queries -n 50             the last queries of kdb+ clients, with LBT's columns\n"
     "  mserve-stat counters                  what the broker counts: requests, faults, time-outs\n"
+    "  mserve-stat serve                     a page for browsers, and metrics for Prometheus\n"
     "  mserve-stat ctl drain 3               servant 3 gets nothing new; returns when it runs dry\n"
     "  mserve-stat ctl resume 3              and serves again\n"
     "  mserve-stat ctl retire group:old      the whole group ends when it has run dry, for good\n"
@@ -46,8 +47,8 @@ constexpr const char* kFooter =
     "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --name and --dir.\n"
     "Exit status: 0 done, 1 the broker refused (nothing matched, resumed meanwhile, shutting "
     "down),\n"
-    "2 wrong usage, 3 no broker there, it does not take this user, does not answer or went away,\n"
-    "4 --timeout passed.";
+    "or serve cannot listen there, 2 wrong usage, 3 no broker there, it does not take this user,\n"
+    "does not answer or went away, 4 --timeout passed.";
 
 constexpr const char* kCtlAbout =
     "Takes servants out of service and back, without losing a request.\n\n"
@@ -199,6 +200,7 @@ void describe(CLI::App& app, Settings& s) {
   describe_ctl(app, s);
   describe_looks(app, s);
   describe_queries(app, s);
+  mserve::stat::describe_serve(app, s.serve)->callback([&s] { s.what = Subcommand::serve; });
   app.add_subcommand(
          "counters",
          "The broker's counters: name and value, since its start or (sessions, queued,\n"
