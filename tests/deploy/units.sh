@@ -31,7 +31,7 @@ verify() {
   fi
 }
 cd "$temporary"
-for unit in mserve.slice mserve-broker.service mserve-servant@1.service mserve-qshim@2.service; do
+for unit in mserve.slice mserve-broker.service mserve-servant@1.service mserve-qshim@2.service mserve-stat.service; do
   verify "$temporary/$unit"
   echo "  $unit"
 done
