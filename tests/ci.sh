@@ -14,6 +14,7 @@ Runs stages of CI one after the other, on any machine with Debian 12; missing pa
   shellcheck  the shell scripts
   headers     each public header compiles alone (after tests/run.sh)
   package     Debian packages of the release build: lintian, installed, used and purged in a root of their own (after tests/run.sh)
+  page        the status page in headless Chromium, axe-core and promtool (after tests/run.sh)
   quickstart  broker/quickstart.sh leaves no process and no file behind, also when interrupted
   asan        clang, AddressSanitizer and UBSan: build and tests
   fuzz        every fuzz target of the asan build, MSERVE_FUZZ_SECONDS (8) each; 3600 before a release
@@ -98,6 +99,14 @@ stage_package() {
   configure release
   cmake --build --preset release --target mserve-tools mserve-documents mserve_client mserve_servant
   tests/package/run.sh "$PWD" "$PWD/build/release"
+}
+
+# Catches: a status page that a browser, a phone, a keyboard or a screen reader cannot use, and metrics that Prometheus does not read.
+stage_page() {
+  mserve_install_packages page || echo "going on without what is missing"
+  configure release
+  cmake --build --preset release --target mserve-broker mserve-stat mserve-servant mserve-client
+  tests/page/run.sh build/release/bin
 }
 
 # What could be left behind: processes of ours (by their executable), sockets, shared memory.

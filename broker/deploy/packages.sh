@@ -17,6 +17,8 @@ mserve_packages() {
       package) printf '%s\n' dpkg-dev lintian mmdebstrap ;;
       # For the other stages of CI: second compiler, sanitizers, linters.
       ci) printf '%s\n' spin clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck ;;
+      # To look at the status page and its metrics: tests/ci.sh page. It takes node and npm too, from wherever they are.
+      page) printf '%s\n' chromium prometheus ;;
       # What `mserve-bench peers` measures mserve against: bench/setup.sh.
       peers) printf '%s\n' libzmq3-dev libnng-dev haproxy ;;
       *) echo "error: no group of packages is called $group" >&2; return 1 ;;
