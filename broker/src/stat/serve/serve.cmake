@@ -11,6 +11,11 @@ foreach(part IN ITEMS "HTML page.html" "STYLE page.css" "SCRIPT page.js")
 endforeach()
 configure_file("${CMAKE_CURRENT_LIST_DIR}/page.cpp.in" generated/stat_page.cpp @ONLY)
 
+# For Grafana and Prometheus, to be copied to where these look.
+if(MSERVE_INSTALL)
+  install(FILES deploy/grafana-dashboard.json deploy/prometheus-rules.yml DESTINATION "${CMAKE_INSTALL_DATADIR}/mserve" COMPONENT tools)
+endif()
+
 file(GLOB serve_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/*.cpp")
 set(shared_sources control_call counters_call monitor_call tables)
 list(TRANSFORM shared_sources REPLACE "(.+)" "${CMAKE_CURRENT_SOURCE_DIR}/src/stat/\\1.cpp")

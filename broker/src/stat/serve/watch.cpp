@@ -33,9 +33,9 @@ const char* to_string(Presence presence) noexcept {
 
 /// Asks which broker is there. @return true: the reader is that one's.
 bool Watch::find() {
-  found_at_ = shm::steady_now();
   std::string reason;
   auto reader = open_monitor(broker_, kAskNs, reason);
+  found_at_ = shm::steady_now();
   if (!reader) {
     const Errc code = reader.error().code;
     // A process that is stopped lets others connect, and does not answer.
