@@ -172,7 +172,7 @@ TEST_F(KilledClientAt, EveryStepLeavesOthersAloneAndNothingBehind) {
     ASSERT_FALSE(HasFailure());
   }
   EXPECT_EQ(count_entries(broker_.directory()), files);
-  EXPECT_EQ(broker_.shared_objects(), 1U);
+  EXPECT_EQ(broker_.shared_objects(), Broker::kSharedObjects);
   EXPECT_TRUE(other_.attached());
   EXPECT_EQ(broker_.counter("closed_total"), 0U);
 }

@@ -186,7 +186,7 @@ TEST_P(KilledServantAt, EveryStepEndsTheRequestOnceAndLeavesNothingBehind) {
   }
   EXPECT_EQ(broker_.counter("servants"), 1U);
   EXPECT_EQ(count_entries(broker_.directory()), files);
-  EXPECT_EQ(broker_.shared_objects(), 1U);
+  EXPECT_EQ(broker_.shared_objects(), Broker::kSharedObjects);
   EXPECT_EQ(broker_.counter("closed_total"), 0U);
 }
 

@@ -173,9 +173,10 @@ TEST(KilledBrokerAt, EveryStepEndsEachRequestOnceAndTheNextBrokerServesTheSameCl
       EXPECT_EQ(client.in_flight() + client.unread(), 0U) << "ended twice";
       EXPECT_EQ(scene.servant->wait_closed().status, Errc::disconnected);
     }
-    EXPECT_EQ(broker.shared_objects(), 1U) << "its counters, which the next one replaces";
+    EXPECT_EQ(broker.shared_objects(), Broker::kSharedObjects)
+        << "its counters and monitor, which the next one replaces";
     broker.start();
-    EXPECT_EQ(broker.shared_objects(), 1U);
+    EXPECT_EQ(broker.shared_objects(), Broker::kSharedObjects);
     EXPECT_EQ(client.reconnect(watchdog()), Errc::ok);
     (void)expect_holdings(getpid(), before, "what its peers hold");
     EXPECT_EQ(count_entries(broker.directory()), files);

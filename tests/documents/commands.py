@@ -188,8 +188,8 @@ def check(where, words):
 
 
 def check_value(where, name, takes, value):
-    """Capitals are placeholders, in documents as in --help."""
-    fixed = help_text.fixed_values(takes)
+    """Capitals are placeholders, in documents as in --help; all|POLICY takes any word."""
+    fixed = [] if re.search(r"\|(?!NUMBER\b)[A-Z]+(?=[|\s]|$)", takes) else help_text.fixed_values(takes)
     if fixed and value and not re.match(r"[A-Z]+$|\d+$", value) and not any(value == f or (f[-1] in ":=" and value.startswith(f)) for f in fixed):
         faults.append(f"{where}: {name} takes {' '.join(fixed)}, not {value}")
 

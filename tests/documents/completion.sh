@@ -61,9 +61,9 @@ expect 'users.d' mserve-broker --dir us
 expect '' mserve-broker --core ''
 expect '' mserve-broker ''                                    # a number
 among mserve-completion-probe mserve-broker 2 mserve-completion-p
-expect 'ctl servants queries counters' mserve-stat ''
-expect 'servants' mserve-stat --json se
-expect 'pause resume drain retire' mserve-stat ctl ''
+expect 'ctl servants clients routes latency events top queries serve counters' mserve-stat ''
+expect 'servants serve' mserve-stat --json se
+expect 'pause resume drain retire policy log-level' mserve-stat ctl ''
 expect 'all name: group: tag:' mserve-stat ctl drain ''
 expect '--timeout' mserve-stat ctl retire --t
 expect 'all' mserve-stat --name prices ctl drain a

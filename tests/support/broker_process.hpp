@@ -69,7 +69,8 @@ class Broker {
   /// The launcher's pid, and those of the launched servants that live.
   [[nodiscard]] pid_t launcher() const;
   [[nodiscard]] std::vector<pid_t> launched() const;
-  /// Objects of this broker in /dev/shm.
+  /// Objects of this broker in /dev/shm: counters and monitor while it runs.
+  static constexpr std::size_t kSharedObjects = 2;
   [[nodiscard]] std::size_t shared_objects() const;
   /// Descriptors that it has open.
   [[nodiscard]] std::size_t descriptors() const;

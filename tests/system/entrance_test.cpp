@@ -35,7 +35,7 @@ TEST(Entrance, ASecondBrokerOfTheNameIsToldWhoHasItAndTheFirstServesOn) {
   expect_echo(client, pattern(100));
   Client newcomer = broker.client();
   expect_echo(newcomer, pattern(100));
-  EXPECT_EQ(broker.shared_objects(), 1U);
+  EXPECT_EQ(broker.shared_objects(), Broker::kSharedObjects);
 }
 
 TEST(Entrance, WhatAKilledBrokerLeftIsReplaced) {

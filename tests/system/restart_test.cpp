@@ -95,10 +95,10 @@ TEST(KilledBroker, LeavesOnlyItsCountersAndTheNextOneReplacesThem) {
   const std::optional<std::uint64_t> requests = broker.counter("requests");
   EXPECT_EQ(requests, 1U);
   broker.kill();
-  EXPECT_EQ(broker.shared_objects(), 2U);
+  EXPECT_EQ(broker.shared_objects(), Broker::kSharedObjects);
   EXPECT_EQ(count_entries(broker.directory(), ".sock"), 1U);
   broker.start();  // replaces the stale socket too
-  EXPECT_EQ(broker.shared_objects(), 2U);
+  EXPECT_EQ(broker.shared_objects(), Broker::kSharedObjects);
   EXPECT_EQ(broker.counter("requests"), 0U);
   broker.stop();
   EXPECT_EQ(broker.shared_objects(), 0U);
@@ -264,7 +264,7 @@ TEST(SecondBroker, OfTheSameNameIsRefusedAndTheFirstGoesOn) {
   EXPECT_NE(second.err.find(std::to_string(broker.pid())), std::string::npos) << second.err;
   Client client = broker.client();
   expect_echo(client, pattern(100));
-  EXPECT_EQ(broker.shared_objects(), 2U);
+  EXPECT_EQ(broker.shared_objects(), Broker::kSharedObjects);
 }
 
 }  // namespace

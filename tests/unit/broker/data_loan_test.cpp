@@ -7,6 +7,7 @@
 
 #include <thread>
 
+#include "mserve/shm/monitor.hpp"
 #include "mserve/shm/unique_fd.hpp"
 
 namespace mserve::broker {
@@ -44,13 +45,18 @@ class DataLoanTest : public ::testing::TestWithParam<shm::IdleStrategy> {
       std::move(shm::CountersWriter::create(
                     {.broker = "t" + std::to_string(::getpid()), .broker_epoch = 1}))
           .value();
+  shm::MonitorSegment monitor_ =
+      std::move(shm::MonitorSegment::create(
+                    {.counters_name = counters_.name(), .broker_epoch = 1, .sessions = 4}))
+          .value();
   DataPlane data_{options(),
                   false,
                   {.commands = &commands_,
                    .reports = &reports_,
                    .epoll_fd = epoll_.get(),
                    .command_fd = command_fd_.get(),
-                   .report_fd = report_fd_.get()},
+                   .report_fd = report_fd_.get(),
+                   .monitor = &monitor_},
                   DataCounters::add_to(counters_),
                   shm::Idler(GetParam())};
   DataLoan loan_{data_, commands_, command_fd_.get()};
