@@ -434,7 +434,7 @@ std::string metrics_text(const MetricsFacts& facts) {
   text.family("mserve_up", "gauge", "1: a broker is there and shows what it does; 0: none is.");
   text.sample({}, std::uint64_t{facts.snapshot != nullptr ? 1U : 0U});
   text.family("mserve_build_info", "gauge", "The version of mserve-stat; always 1.");
-  text.sample({{"version", broker::kVersion}}, std::uint64_t{1});
+  text.sample({{"version", kVersion}}, std::uint64_t{1});
   counter(text, "mserve_metrics_asked_total", "How often these metrics were asked for.",
           facts.looks);
   if (facts.snapshot != nullptr) {

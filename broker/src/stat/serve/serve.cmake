@@ -21,7 +21,7 @@ set(shared_sources control_call counters_call monitor_call tables)
 list(TRANSFORM shared_sources REPLACE "(.+)" "${CMAKE_CURRENT_SOURCE_DIR}/src/stat/\\1.cpp")
 list(REMOVE_ITEM stat_sources ${shared_sources})
 add_library(mserve_stat_serve STATIC ${serve_sources} ${shared_sources} "${CMAKE_CURRENT_BINARY_DIR}/generated/stat_page.cpp")
-target_include_directories(mserve_stat_serve PUBLIC src PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/generated)
+target_include_directories(mserve_stat_serve PUBLIC src PRIVATE ${MSERVE_VERSION_DIR})
 target_link_libraries(mserve_stat_serve PUBLIC mserve::shm mserve::kdb PRIVATE Boost::headers CLI11::CLI11)
 mserve_defaults(mserve_stat_serve)
 target_compile_definitions(mserve_stat_serve PRIVATE _GLIBCXX_ASSERTIONS)  # it reads what others wrote, and is in nobody's way
