@@ -262,8 +262,7 @@ std::string Answers::status_json() const {
          ",\"pid\":" + std::to_string(watch_.pid()) + ",\"epoch\":\"" +
          std::to_string(watch_.epoch()) + "\",\"servants\":" + std::to_string(servants) +
          ",\"uptime_s\":" + std::to_string(uptime_s) +
-         ",\"silence_s\":" + std::to_string(silence_s) + ",\"version\":\"" + kVersion +
-         "\"}";
+         ",\"silence_s\":" + std::to_string(silence_s) + ",\"version\":\"" + kVersion + "\"}";
 }
 
 Answer Answers::health() {
