@@ -89,6 +89,8 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
   granting_.reserve(options.max_connections);
   joining_.reserve(options.max_sessions);
   closed_.reserve(options.max_sessions);
+  // Who looks before the first pass would else see what was told at time 0: a broker that hangs.
+  publish();
 }
 
 void DataPlane::run() {

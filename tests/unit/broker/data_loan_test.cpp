@@ -62,6 +62,12 @@ class DataLoanTest : public ::testing::TestWithParam<shm::IdleStrategy> {
   DataLoan loan_{data_, commands_, command_fd_.get()};
 };
 
+TEST_P(DataLoanTest, ShowsItselfBeforeTheFirstPass) {
+  const shm::MonitorTotals totals = monitor_.broker().totals.get();
+  EXPECT_GT(totals.told_at, 0U) << "or it would be taken for one that hangs";
+  EXPECT_EQ(totals.policy, static_cast<std::uint64_t>(options().policy));
+}
+
 TEST_P(DataLoanTest, IsGivenAgainAfterItCameBackAndNeverAfterTheEnd) {
   std::thread owner([this] { loan_.run(); });
   for (int i = 0; i < 3; ++i) {
