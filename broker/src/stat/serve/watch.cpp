@@ -117,10 +117,6 @@ const shm::MonitorSnapshot* Watch::fresh() {
   if (!fresh_ || shm::steady_now() - fresh_->taken_at > kFreshNs) {
     fresh_ = reader_->snapshot();
   }
-  if (presence_ == Presence::stuck && !stale(*fresh_)) {  // one that began just then, too
-    presence_ = Presence::there;
-    reason_.clear();
-  }
   return &*fresh_;
 }
 
