@@ -27,6 +27,7 @@
 #include "mserve/shm/membarrier.hpp"
 #include "sandbox.hpp"
 #include "version.hpp"
+#include "wall_clock.hpp"
 
 namespace mserve::broker {
 
@@ -126,13 +127,6 @@ Error find_group(const std::string& name, std::optional<gid_t>& group, std::stri
   }
   group = found->gr_gid;
   return {};
-}
-
-std::uint64_t make_epoch() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 /// Returns when control has told the data thread to stop and it has.
@@ -251,7 +245,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
   if (const Error e = open_entrance(options, entrance, reason); e.code != Errc::ok) {
     return e;
   }
-  const std::uint64_t epoch = make_epoch();
+  const std::uint64_t epoch = static_cast<std::uint64_t>(wall_now());
   auto counters = shm::CountersWriter::create(
       shm::CountersOptions{.broker = options.name, .broker_epoch = epoch, .group = entrance.group});
   if (!counters) {

@@ -1,27 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/monitor_board.hpp"
 
-#include <algorithm>
-#include <ctime>
+#include "mserve/shm/rendezvous.hpp"
+#include "wall_clock.hpp"
 
 namespace mserve::broker {
-
-namespace {
-
-std::int64_t utc_now() noexcept {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
-
-template <std::size_t N>
-void copy_text(char (&to)[N], std::string_view from) noexcept {
-  const std::size_t bytes = std::min(from.size(), N - 1);
-  std::transform(from.begin(), from.begin() + static_cast<std::ptrdiff_t>(bytes), to,
-                 [](char c) { return c < ' ' || c > '~' ? '?' : c; });
-}
-
-}  // namespace
 
 MonitorBoard::MonitorBoard(shm::MonitorSegment& segment) : segment_(segment) {
   // The lowest are given out first, so that few pages are in use.
@@ -47,9 +30,9 @@ void MonitorBoard::attach(Session& session) {
       .book = session.book,
       .ring_in_bytes = static_cast<std::uint32_t>(session.in.capacity()),
       .ring_out_bytes = static_cast<std::uint32_t>(session.out.capacity()),
-      .attached_at = utc_now()};
-  copy_text(identity.name, session.name);
-  copy_text(identity.tags, session.tags);
+      .attached_at = wall_now()};
+  shm::set_reason(identity.name, session.name);
+  shm::set_reason(identity.tags, session.tags);
   shm::MonitorRow& row = segment_.rows()[session.number];
   row.version.begin_change();
   row.held.store(0, std::memory_order_release);  // M2
@@ -79,12 +62,12 @@ void MonitorBoard::detach(const Session& session) noexcept {
 
 void MonitorBoard::tell(shm::MonitorEventKind kind, std::string_view text, const Session* session,
                         Errc code) noexcept {
-  shm::MonitorEventWords words{.at = utc_now(),
+  shm::MonitorEventWords words{.at = wall_now(),
                                .kind = static_cast<std::uint32_t>(kind),
                                .session = session != nullptr ? session->number + 1 : 0,
                                .code = static_cast<std::uint32_t>(code),
                                .pid = session != nullptr ? session->pid : 0};
-  copy_text(words.text, text);
+  shm::set_reason(words.text, text);
   shm::MonitorEvent& place = segment_.events()[events_ % shm::kMonitorEvents];
   place.version.begin_change();
   place.words.put(words);

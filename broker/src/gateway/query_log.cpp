@@ -2,13 +2,13 @@
 #include "gateway/query_log.hpp"
 
 #include <algorithm>
-#include <ctime>
 #include <optional>
 #include <string_view>
 
 #include "mserve/kdb/skip.hpp"
 #include "mserve/kdb/types.hpp"
 #include "mserve/shm/names.hpp"
+#include "wall_clock.hpp"
 
 namespace mserve::broker {
 
@@ -58,10 +58,7 @@ void QueryLog::purge(std::uint64_t now_ns) noexcept {
 }
 
 std::int64_t timestamp_now() noexcept {
-  timespec now{};
-  (void)clock_gettime(CLOCK_REALTIME, &now);
-  return (static_cast<std::int64_t>(now.tv_sec) - kdb::kEpochUnixSeconds) * 1'000'000'000 +
-         now.tv_nsec;
+  return wall_now() - kdb::kEpochUnixSeconds * 1'000'000'000;
 }
 
 }  // namespace mserve::broker

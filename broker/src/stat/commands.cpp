@@ -129,15 +129,12 @@ ExitCode run_latency(const Settings& settings, const View& view) {
   shm::MonitorLatency latency = view.latency();
   shm::MonitorBrokerTimes broker = view.broker_times();
   if (settings.servant != 0) {
-    const auto& sessions = view.now.sessions;
-    const auto found = std::find_if(sessions.begin(), sessions.end(), [&](const auto& one) {
-      return one.identity.number == settings.servant && one.is(shm::Role::servant);
-    });
-    if (found == sessions.end()) {
+    const shm::MonitorSession* const servant = servant_of(view.now, settings.servant);
+    if (servant == nullptr) {
       (void)std::fprintf(stderr, "mserve-stat: no servant has the number %u\n", settings.servant);
       return ExitCode::refused;
     }
-    const auto own = view.latency_of(*found);
+    const auto own = view.latency_of(*servant);
     if (!own) {
       (void)std::fprintf(stderr,
                          "mserve-stat: of servant %u no times are kept: 256 others have them\n",

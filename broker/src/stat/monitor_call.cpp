@@ -81,6 +81,14 @@ std::optional<shm::MonitorLatency> View::latency_of(const shm::MonitorSession& s
   return session.latency;
 }
 
+const shm::MonitorSession* servant_of(const shm::MonitorSnapshot& snapshot, std::uint64_t number) {
+  const auto& sessions = snapshot.sessions;
+  const auto found = std::find_if(sessions.begin(), sessions.end(), [&](const auto& one) {
+    return one.identity.number == number && one.is(shm::Role::servant);
+  });
+  return found != sessions.end() ? &*found : nullptr;
+}
+
 bool stale(const shm::MonitorSnapshot& snapshot) noexcept {
   return snapshot.taken_at > snapshot.totals.told_at &&
          snapshot.taken_at - snapshot.totals.told_at > kStaleNs;

@@ -38,6 +38,10 @@ struct View {
       const shm::MonitorSession& session) const;
 };
 
+/// The servant of that number, as told to operators; null: there is none.
+[[nodiscard]] const shm::MonitorSession* servant_of(const shm::MonitorSnapshot& snapshot,
+                                                    std::uint64_t number);
+
 /// The data thread has shown nothing for this long: it is stopped, stuck or dead.
 inline constexpr std::uint64_t kStaleNs = 2'000'000'000;
 [[nodiscard]] bool stale(const shm::MonitorSnapshot& snapshot) noexcept;

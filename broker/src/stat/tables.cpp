@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "mserve/kdb/json.hpp"
+#include "mserve/kdb/types.hpp"
 
 namespace mserve::stat {
 
@@ -19,8 +20,8 @@ std::int64_t number(std::uint64_t count) {
 
 /// kdb+ counts from 2000.
 std::int64_t timestamp(std::int64_t unix_ns) {
-  constexpr std::int64_t kSince1970 = 946'684'800'000'000'000;
-  return unix_ns - kSince1970;
+  constexpr std::int64_t kNsPerSecond = 1'000'000'000;
+  return unix_ns - kdb::kEpochUnixSeconds * kNsPerSecond;
 }
 
 /// Columns that grow row by row.
@@ -215,8 +216,12 @@ std::string route_text(const shm::MonitorRoute& route) {
   if (!route.name.empty()) {
     return route.name;
   }
+  return "0x" + hash_text(route);
+}
+
+std::string hash_text(const shm::MonitorRoute& route) {
   std::array<char, 32> text{};
-  (void)std::snprintf(text.data(), text.size(), "0x%016llx",
+  (void)std::snprintf(text.data(), text.size(), "%016llx",
                       static_cast<unsigned long long>(route.hash));
   return text.data();
 }
@@ -227,11 +232,9 @@ Value servants_table(const Value& states, const View& view) {
       column != nullptr ? column->items<std::int64_t>() : std::span<const std::int64_t>{};
   Table added;
   for (const std::int64_t wanted : numbers) {
-    const auto& sessions = view.now.sessions;
-    const auto found = std::find_if(sessions.begin(), sessions.end(), [&](const auto& session) {
-      return session.identity.number == wanted && session.is(shm::Role::servant);
-    });
-    put_servant(added, view, found != sessions.end() ? *found : shm::MonitorSession{});
+    const shm::MonitorSession* const servant =
+        servant_of(view.now, static_cast<std::uint64_t>(wanted));
+    put_servant(added, view, servant != nullptr ? *servant : shm::MonitorSession{});
   }
   std::vector<std::string> names(states.names().begin(), states.names().end());
   std::vector<Value> columns(states.columns().begin(), states.columns().end());
@@ -265,11 +268,8 @@ Value routes_table(const View& view, std::size_t count) {
   Table table;
   for (std::size_t i = 0; i < std::min(count, view.now.routes.size()); ++i) {
     const shm::MonitorRoute& route = view.now.routes[i];
-    std::array<char, 32> hash{};
-    (void)std::snprintf(hash.data(), hash.size(), "%016llx",
-                        static_cast<unsigned long long>(route.hash));
     table.put("route", route_text(route));
-    table.put("hash", std::string(hash.data()));
+    table.put("hash", hash_text(route));
     table.put("answered", route.answered);
     table.put("error", route.error);
     table.put("hits", route.hits);

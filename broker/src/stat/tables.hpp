@@ -39,5 +39,7 @@ namespace mserve::stat {
 [[nodiscard]] std::string state_of(const shm::MonitorSession& session);
 /// How it is shown: its name, or 0x and its hash.
 [[nodiscard]] std::string route_text(const shm::MonitorRoute& route);
+/// The hash alone: 16 digits.
+[[nodiscard]] std::string hash_text(const shm::MonitorRoute& route);
 
 }  // namespace mserve::stat

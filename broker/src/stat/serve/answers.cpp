@@ -307,10 +307,9 @@ Answer Answers::latency(std::uint64_t servant) {
   if (servant == 0) {
     return json_answer(kOk, kdb::to_json(latency_table(now.latency, &now.broker)));
   }
-  for (const shm::MonitorSession& session : now.sessions) {
-    if (session.identity.number == servant && session.is(shm::Role::servant) && session.latency) {
-      return json_answer(kOk, kdb::to_json(latency_table(*session.latency, nullptr)));
-    }
+  if (const shm::MonitorSession* const found = servant_of(now, servant);
+      found != nullptr && found->latency) {
+    return json_answer(kOk, kdb::to_json(latency_table(*found->latency, nullptr)));
   }
   return json_answer(kNotFound,
                      "{\"error\":\"no_servant\",\"reason\":\"no servant with times of "

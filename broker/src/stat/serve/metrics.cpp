@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstdio>
 #include <initializer_list>
 #include <utility>
 #include <vector>
@@ -359,10 +358,8 @@ std::uint64_t put_routes(Text& text, const std::vector<shm::MonitorRoute>& route
     }
     text.family(name, "counter", help);
     for (std::size_t i = 0; i < shown; ++i) {
-      std::array<char, 32> hash{};
-      (void)std::snprintf(hash.data(), hash.size(), "%016llx",
-                          static_cast<unsigned long long>(routes[i].hash));
-      text.sample({{"route", route_text(routes[i])}, {"hash", hash.data()}}, value_of(routes[i]));
+      text.sample({{"route", route_text(routes[i])}, {"hash", hash_text(routes[i])}},
+                  value_of(routes[i]));
     }
   };
   put("mserve_route_answered_total",
