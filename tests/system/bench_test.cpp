@@ -139,6 +139,12 @@ TEST(BenchAll, PutsEverySubcommandIntoOneDocument) {
   EXPECT_NE(read_file(dir.file("svg")).find("</svg>"), std::string::npos);
 }
 
+TEST(BenchUnknownSubcommand, IsNamedWithTheNearest) {
+  const Output output = run_to_end({program("mserve-bench"), "rrt"});
+  EXPECT_EQ(output.exit_code, 2);
+  EXPECT_NE(output.err.find("is it 'rtt'?"), std::string::npos) << output.err;
+}
+
 TEST(BenchMany, EndsWhenAClientDoes) {
   if (shm::usable_cores() < 2) {
     GTEST_SKIP() << "fewer than two usable cores: mserve-bench refuses";

@@ -161,7 +161,6 @@ TEST(UnknownSubcommand, IsNamedWithTheNearest) {
             "mserve-stat: there is no subcommand 'servnats'; is it 'servants'? --help lists all\n");
   EXPECT_NE(said("mserve-stat", "xyzzy").find("there are ctl, servants"), std::string::npos);
   EXPECT_NE(said("mserve-pin", "aduit").find("is it 'audit'?"), std::string::npos);
-  EXPECT_NE(said("mserve-bench", "rrt").find("is it 'rtt'?"), std::string::npos);
 }
 
 /// `mserve-stat ARGS` on a terminal of its own.
