@@ -46,7 +46,13 @@ MonitorHistogram load_cells(const MonitorCells& cells) {
 }
 
 MonitorLatency load_book(const MonitorBook& book) {
-  return {load_cells(book.queue), load_cells(book.execution), load_cells(book.whole)};
+  MonitorLatency latency{load_cells(book.queue), load_cells(book.execution),
+                         load_cells(book.whole)};
+  const MonitorHistogram direct = load_cells(book.direct);
+  latency.queue.counts[monitor_bucket_of(0)] += direct.count();
+  latency.execution.merge(direct);
+  latency.whole.merge(direct);
+  return latency;
 }
 
 MonitorBusyCounts load_busy(const MonitorBusy& busy) {

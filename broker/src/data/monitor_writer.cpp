@@ -59,12 +59,12 @@ void MonitorWriter::closing(const Session& session, Errc code) noexcept {
   shm::MonitorBook*& book = books_[session.number];
   if (book != all_books_) {
     broker_.folds.begin_change();
-    fold(all_books_->queue, book->queue);
-    fold(all_books_->execution, book->execution);
-    fold(all_books_->whole, book->whole);
-    clear(book->queue);
-    clear(book->execution);
-    clear(book->whole);
+    for (shm::MonitorCells shm::MonitorBook::*const part :
+         {&shm::MonitorBook::direct, &shm::MonitorBook::queue, &shm::MonitorBook::execution,
+          &shm::MonitorBook::whole}) {
+      fold(all_books_->*part, book->*part);
+      clear(book->*part);
+    }
     broker_.folds.end_change();
     book = all_books_;
   }

@@ -85,6 +85,12 @@ TEST_F(MonitorWriting, CountsPerServantAndInTotalAndForgetsNothingWhenOneLeaves)
   EXPECT_EQ(one.latency->execution.sum_ns, 300U);
   EXPECT_EQ(one.latency->queue.sum_ns, 50U);
   EXPECT_EQ(one.latency->whole.sum_ns, 350U);
+  // Whether or not it waited, each request is in all three.
+  EXPECT_EQ(one.latency->queue.count(), 2U);
+  EXPECT_EQ(one.latency->queue.counts[0], 1U);
+  EXPECT_EQ(one.latency->execution.count(), 2U);
+  EXPECT_EQ(one.latency->whole.counts[shm::monitor_bucket_of(100)], 1U);
+  EXPECT_EQ(one.latency->whole.counts[shm::monitor_bucket_of(250)], 1U);
   EXPECT_FALSE(seen.sessions[2].latency.has_value()) << "clients run nothing";
   EXPECT_EQ(seen.sessions[2].busy.requests, 1U);
   EXPECT_EQ(seen.latency.execution.count(), 3U);
