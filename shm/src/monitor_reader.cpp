@@ -111,7 +111,9 @@ double MonitorHistogram::percentile_ns(double percent) const noexcept {
 std::uint64_t MonitorHistogram::max_ns() const noexcept {
   for (std::uint32_t i = kMonitorBuckets; i > 0; --i) {
     if (counts[i - 1] != 0) {
-      return monitor_bucket_begin(i);
+      const std::uint64_t begin = monitor_bucket_begin(i - 1);
+      const std::uint64_t end = monitor_bucket_begin(i);
+      return end - begin > 1 ? end : begin;  // a bucket of one value has no inside
     }
   }
   return 0;

@@ -64,6 +64,8 @@ among mserve-completion-probe mserve-broker 2 mserve-completion-p
 expect 'ctl servants clients routes latency events top queries serve counters' mserve-stat ''
 expect 'servants serve' mserve-stat --json se
 expect 'pause resume drain retire policy log-level' mserve-stat ctl ''
+expect '--follow' mserve-stat events --f
+expect '--interval' mserve-stat top --i
 expect 'all name: group: tag:' mserve-stat ctl drain ''
 expect '--timeout' mserve-stat ctl retire --t
 expect 'all' mserve-stat --name prices ctl drain a

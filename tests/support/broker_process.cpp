@@ -161,7 +161,9 @@ void Broker::kill() {
 }
 
 std::uint16_t Broker::port() const {
-  const std::string line = wait_for_log(" gateway port=");
+  (void)wait_for_log(" gateway port=");
+  const std::vector<std::string> lines = log_lines(" gateway port=");
+  const std::string line = lines.empty() ? "" : lines.back();
   return static_cast<std::uint16_t>(std::stoul("0" + field_of(line, "port")));
 }
 

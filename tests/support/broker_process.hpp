@@ -47,7 +47,8 @@ class Broker {
   [[nodiscard]] pid_t pid() const noexcept { return process_.pid(); }
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   [[nodiscard]] const std::string& directory() const noexcept { return dir_.path(); }
-  /// With a gateway: its port, and the path (and abstract name) of its Unix socket.
+  /// With a gateway: its port since the last start, and the path (and abstract name) of its Unix
+  /// socket.
   [[nodiscard]] std::uint16_t port() const;
   [[nodiscard]] std::string socket_path() const;
   /// MSERVE_DIR and MSERVE_NAME for processes that shall find it.

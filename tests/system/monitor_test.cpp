@@ -13,6 +13,7 @@
 #include "mserve/shm/clock.hpp"
 #include "support/requests.hpp"
 #include "system/ctl_setup.hpp"
+#include "system/gateway_setup.hpp"
 
 namespace mserve::test {
 namespace {
@@ -208,6 +209,11 @@ class OnTerminal {
     const std::string all = keys + "\f";  // draws all anew, not just what changed
     EXPECT_EQ(::write(fd_, all.data(), all.size()), static_cast<ssize_t>(all.size()));
   }
+  /// What was written until now.
+  void forget() {
+    read_some();
+    said_.clear();
+  }
   /// Waits until this was written since the last keys.
   bool shows(const std::string& text) {
     return wait_until(
@@ -246,7 +252,7 @@ class OnTerminal {
 TEST(Top, ShowsEachScreenTakesKeysAndOutlivesItsBroker) {
   Broker broker(BrokerSetup{.args = {}, .servants = 2});
   OnTerminal top(broker, {"top", "-i", "0.2"}, 80);
-  EXPECT_TRUE(top.shows("q quit  s servants"));
+  EXPECT_TRUE(top.shows("q quit  h help"));
   EXPECT_TRUE(top.shows("mserve-servant"));
   EXPECT_TRUE(top.shows("policy match"));
   top.type("c");
@@ -269,13 +275,44 @@ TEST(Top, ShowsEachScreenTakesKeysAndOutlivesItsBroker) {
   top.type(" ");
   EXPECT_TRUE(top.shows("PAUSED"));
   top.type(" ");
+  stop(broker.pid());
+  EXPECT_TRUE(top.shows("NO ANSWER: "));
+  ::kill(broker.pid(), SIGCONT);
+  top.type("s");
+  EXPECT_TRUE(top.shows("attached"));
   broker.stop();
-  EXPECT_TRUE(top.shows("GONE"));
+  EXPECT_TRUE(top.shows("GONE: no broker"));
   top.type("e");
   broker.start();
   EXPECT_TRUE(top.shows("version "));
   top.type("q");
   EXPECT_EQ(top.wait(), 0);
+}
+
+TEST(Follow, GoesOnWithTheNextBrokerAndLosesNoLastWord) {
+  Broker broker(with_gateway({}, 1));
+  OnTerminal events(broker, {"events", "--follow", "-n", "1"}, 120);
+  OnTerminal lines(broker, {"events", "--follow", "--json"}, 120);
+  OnTerminal all(broker, {"top", "--json", "-i", "0.05"}, 120);
+  OnTerminal queries(broker, {"queries", "--follow"}, 120);
+  EXPECT_TRUE(connect(broker).query(text("echo `first")));
+  EXPECT_TRUE(queries.shows("echo `first"));
+  EXPECT_TRUE(events.shows("attached"));
+  EXPECT_TRUE(lines.shows(R"("event":"started")"));
+  EXPECT_TRUE(all.shows(R"("stale":false)"));
+  lines.forget();
+  broker.stop();
+  EXPECT_TRUE(events.shows("the broker is shutting down"));
+  for (OnTerminal* const one : {&events, &lines, &all, &queries}) {
+    EXPECT_TRUE(one->shows("the broker went away; waiting for the next one"));
+    one->forget();
+  }
+  broker.start();
+  EXPECT_TRUE(events.shows("started"));
+  EXPECT_TRUE(lines.shows(R"("event":"started")"));
+  EXPECT_TRUE(all.shows(R"("stale":false)"));
+  EXPECT_TRUE(connect(broker).query(text("echo `second")));
+  EXPECT_TRUE(queries.shows("echo `second"));
 }
 
 TEST(Top, FitsANarrowTerminalAndOneWithoutColours) {

@@ -12,6 +12,7 @@
 
 #include "mserve/kdb/json.hpp"
 #include "mserve/kdb/print.hpp"
+#include "mserve/shm/clock.hpp"
 #include "stat/counters_call.hpp"
 #include "stat/monitor_call.hpp"
 #include "stat/serve/serve.hpp"
@@ -162,41 +163,88 @@ ExitCode run_latency(const Settings& settings, const View& view) {
   return ExitCode::ok;
 }
 
-/// The newest `rows` events, and with --follow those that come.
-ExitCode run_events(const Settings& settings, const shm::MonitorReader& reader) {
+/// The broker that somebody follows ended, or was killed, which leaves what it showed.
+bool gone(const Settings& settings, const shm::MonitorReader& reader) {
+  if (!reader.current()) {
+    return true;
+  }
+  const std::uint64_t told_at = reader.totals().told_at;
+  const std::uint64_t now = shm::steady_now();
+  std::string reason;
+  return now > told_at && now - told_at > kStaleNs &&
+         !open_monitor(settings.broker, kPatienceNs, reason);
+}
+
+void tell_waiting() {
+  (void)std::fprintf(stderr, "mserve-stat: the broker went away; waiting for the next one\n");
+}
+
+/// A time-out, a restart: not what only a person can mend.
+bool passes(Errc code) noexcept {
+  return code != Errc::access && code != Errc::version_mismatch && code != Errc::invalid;
+}
+
+/// Whoever follows wants the next broker too; it may take as long as it likes.
+Result<shm::MonitorReader> wait_for_next(const Settings& settings, std::string& reason) {
+  constexpr double kAgain = 0.5;
+  tell_waiting();
+  for (;;) {
+    auto reader = open_monitor(settings.broker, kPatienceNs, reason);
+    if (reader || !passes(reader.error().code)) {
+      return reader;
+    }
+    sleep_for(kAgain);
+  }
+}
+
+/// A line for each: an array of one would be no use to whoever follows.
+void print_event(const shm::MonitorHappening& event, bool json) {
+  if (json) {
+    const std::string array = kdb::to_json(events_table({event}));
+    print(array.substr(1, array.size() - 2) + "\n");
+    return;
+  }
+  print(date_text(event.at) + "  " + left(to_string(event.kind), 9) +
+        right(event.session != 0 ? std::to_string(event.session) : "", 5) + "  " +
+        (event.code != Errc::ok ? std::string(to_string(event.code)) + ": " : "") + event.text +
+        "\n");
+}
+
+/// The newest `rows` events, and with --follow those that come, also of the next broker.
+ExitCode run_events(const Settings& settings, shm::MonitorReader reader) {
   constexpr double kLook = 0.2;
   std::vector<shm::MonitorHappening> events = reader.events();
   if (events.size() > settings.rows) {
     events.erase(events.begin(), events.end() - static_cast<std::ptrdiff_t>(settings.rows));
   }
-  std::uint64_t last = events.empty() ? 0 : events.back().number;
   if (!settings.follow) {
     show_table(events_table(events), settings.json);
     return ExitCode::ok;
   }
+  std::uint64_t last = 0;
+  bool over = false;
   for (;;) {
     for (const shm::MonitorHappening& event : events) {
       last = event.number;
-      if (settings.json) {
-        // A line for each: an array of one would be no use to whoever follows.
-        const std::string array = kdb::to_json(events_table({event}));
-        print(array.substr(1, array.size() - 2) + "\n");
-      } else {
-        print(date_text(event.at) + "  " + left(to_string(event.kind), 9) +
-              right(event.session != 0 ? std::to_string(event.session) : "", 5) + "  " +
-              (event.code != Errc::ok ? std::string(to_string(event.code)) + ": " : "") +
-              event.text + "\n");
+      print_event(event, settings.json);
+    }
+    if (over) {  // and its last words are out
+      std::string reason;
+      auto next = wait_for_next(settings, reason);
+      if (!next) {
+        return tell_fault(next.error().code, reason);
       }
+      last = next.value().broker_epoch() == reader.broker_epoch() ? last : 0;
+      reader = std::move(next).value();
+    } else {
+      sleep_for(kLook);
     }
-    if (!reader.current()) {
-      return tell_fault(Errc::disconnected, "the broker went away");
-    }
-    sleep_for(kLook);
+    over = gone(settings, reader);
     events = reader.events(last);
   }
 }
 
-ExitCode run_json_top(const Settings& settings, const shm::MonitorReader& reader) {
+ExitCode run_json_top(const Settings& settings, shm::MonitorReader reader) {
   View view{.now = reader.snapshot()};
   for (std::uint64_t i = 0; settings.count == 0 || i < settings.count; ++i) {
     if (i > 0 || settings.interval_s > 0) {
@@ -205,8 +253,14 @@ ExitCode run_json_top(const Settings& settings, const shm::MonitorReader& reader
       view.now = reader.snapshot();
     }
     print(view_json(view) + "\n");
-    if (!reader.current()) {
-      return tell_fault(Errc::disconnected, "the broker went away");
+    if ((settings.count == 0 || i + 1 < settings.count) && gone(settings, reader)) {
+      std::string reason;
+      auto next = wait_for_next(settings, reason);
+      if (!next) {
+        return tell_fault(next.error().code, reason);
+      }
+      reader = std::move(next).value();
+      view = {.now = reader.snapshot()};
     }
   }
   return ExitCode::ok;
@@ -218,15 +272,15 @@ ExitCode run_look(const Settings& settings) {
     return run_top(settings.broker, interval_s) ? ExitCode::ok : ExitCode::usage;
   }
   std::string reason;
-  const auto reader = open_monitor(settings.broker, kPatienceNs, reason);
+  auto reader = open_monitor(settings.broker, kPatienceNs, reason);
   if (!reader) {
     return tell_fault(reader.error().code, reason);
   }
   switch (settings.what) {
     case Subcommand::events:
-      return run_events(settings, reader.value());
+      return run_events(settings, std::move(reader).value());
     case Subcommand::top:
-      return run_json_top(settings, reader.value());
+      return run_json_top(settings, std::move(reader).value());
     default:
       break;
   }
@@ -269,6 +323,9 @@ Value newer_rows(const Value& table, std::int64_t& last, std::int64_t& missed) {
   std::size_t first = table.count();
   if (qids != nullptr) {
     const auto items = qids->items<std::int64_t>();
+    if (!items.empty() && items.back() < last) {
+      last = 0;  // another broker, which counts from the beginning
+    }
     while (first > 0 && items[first - 1] > last) {
       --first;
     }
@@ -290,12 +347,25 @@ ExitCode follow_queries(const Settings& settings) {
   constexpr std::uint32_t kAtOnce = 1000;  // as many as a broker of few cores shows
   Settings again = settings;
   std::int64_t last = 0;
+  bool answered = false;
   for (;;) {
     std::string reason;
     const auto answer = call_control(settings.broker, again.request, reason);
-    if (!answer) {
-      return tell_fault(answer.error().code, reason);
+    const Errc fault = answer ? answer.value().status : answer.error().code;
+    const bool ends = answer ? fault == Errc::shutdown : passes(fault);
+    if (ends && again.request.count == kAtOnce) {
+      if (answered) {
+        tell_waiting();
+      }
+      answered = false;
+      last = 0;
+      sleep_for(kLook);
+      continue;
     }
+    if (!answer) {
+      return tell_fault(fault, reason);  // there was none from the start, or it is none of ours
+    }
+    answered = true;
     if (answer.value().status != Errc::ok || !answer.value().table) {
       show(answer.value(), settings.json);
       return exit_code_of(answer.value().status);

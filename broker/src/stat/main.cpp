@@ -117,7 +117,7 @@ void describe_queries(CLI::App& app, Settings& s) {
       "On a terminal lines are cut at its width, and 2000 lines are the most: --json has it all.");
   queries->add_option("-n", s.request.count, "How many at most")->option_text("N [20]");
   queries->add_flag("--follow,-f", s.follow,
-                    "Goes on with those that follow, until Ctrl-C; says how many it missed");
+                    "Goes on with those that follow, also of the next broker, until Ctrl-C");
   queries->callback([&s] { s.request.verb = Verb::queries; });
 }
 
@@ -170,7 +170,8 @@ void describe_looks(CLI::App& app, Settings& s) {
       "resumed,\n"
       "orders of operators, launched servants, reloads, draining. The last 256 are remembered.");
   events->add_option("-n", s.rows, "How many at most")->option_text("N [20]");
-  events->add_flag("--follow,-f", s.follow, "Goes on with those that follow, until Ctrl-C");
+  events->add_flag("--follow,-f", s.follow,
+                   "Goes on with those that follow, also of the next broker, until Ctrl-C");
   events->callback([&s] { s.what = Subcommand::events; });
   CLI::App* const top = app.add_subcommand(
       "top",

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 
 #include "mserve/kdb/json.hpp"
@@ -30,6 +31,8 @@ class Table {
   void put(const char* name, std::uint64_t value) { put_long(name, number(value)); }
   void put_long(const char* name, std::int64_t value) { column(name).longs.push_back(value); }
   void put(const char* name, double value) { column(name).floats.push_back(value); }
+  /// A time, whole: half a nanosecond says nothing, and 1.277865e+07 is hard to read.
+  void put_ns(const char* name, double ns) { put_long(name, std::llround(ns)); }
   void put(const char* name, std::string value) {
     column(name).symbols.push_back(std::move(value));
   }
@@ -82,11 +85,11 @@ class Table {
 
 void put_latency(Table& table, const shm::MonitorHistogram& histogram) {
   table.put("count", histogram.count());
-  table.put("mean", histogram.mean_ns());
-  table.put("p50", histogram.percentile_ns(50));
-  table.put("p90", histogram.percentile_ns(90));
-  table.put("p99", histogram.percentile_ns(99));
-  table.put("p999", histogram.percentile_ns(99.9));
+  table.put_ns("mean", histogram.mean_ns());
+  table.put_ns("p50", histogram.percentile_ns(50));
+  table.put_ns("p90", histogram.percentile_ns(90));
+  table.put_ns("p99", histogram.percentile_ns(99));
+  table.put_ns("p999", histogram.percentile_ns(99.9));
   table.put("max", histogram.max_ns());
 }
 
@@ -114,9 +117,9 @@ void put_servant(Table& table, const View& view, const shm::MonitorSession& sess
   table.put("overruns", session.busy.overruns);
   table.put("interrupts", session.busy.interrupts);
   const auto latency = view.latency_of(session).value_or(shm::MonitorLatency{});
-  table.put("queue_p50", latency.queue.percentile_ns(50));
-  table.put("execution_p50", latency.execution.percentile_ns(50));
-  table.put("execution_p99", latency.execution.percentile_ns(99));
+  table.put_ns("queue_p50", latency.queue.percentile_ns(50));
+  table.put_ns("execution_p50", latency.execution.percentile_ns(50));
+  table.put_ns("execution_p99", latency.execution.percentile_ns(99));
   if (view.before) {
     constexpr double kNsPerSecond = 1e9;
     table.put("busy", static_cast<double>(latency.execution.sum_ns) /
@@ -274,7 +277,8 @@ Value routes_table(const View& view, std::size_t count) {
     table.put("error", route.error);
     table.put("hits", route.hits);
     const std::uint64_t own = std::max<std::uint64_t>(route.answered - route.error, 1);
-    table.put("execution_mean", static_cast<double>(route.execution_ns) / static_cast<double>(own));
+    table.put_ns("execution_mean",
+                 static_cast<double>(route.execution_ns) / static_cast<double>(own));
   }
   return table.value({"route", "hash", "answered", "error", "hits", "execution_mean"});
 }

@@ -121,7 +121,9 @@ class Watched {
       std::string reason;
       auto reader = open_monitor(broker_, kPatience, reason);
       if (!reader) {
-        trouble_ = "GONE: " + reason;
+        const bool gone = reader.error().code == Errc::no_broker;
+        trouble_ = (gone ? "GONE: " : "NO ANSWER: ") +
+                   (reason.empty() ? std::string(advice(reader.error().code)) : reason);
         return;
       }
       if (reader.value().broker_epoch() != reader_->broker_epoch()) {

@@ -54,7 +54,7 @@ const std::vector<Column>& columns_of(Screen screen) {
                                             {"OUT", 6, false, true},
                                             {"UID", 6},
                                             {"PID", 8}};
-  static const std::vector<Column> kRoutes{{"ROUTE", 34, true},      {"REQ/S", 7, false, true},
+  static const std::vector<Column> kRoutes{{"ROUTE", 24, true},      {"REQ/S", 7, false, true},
                                            {"REQS", 7, false, true}, {"SHARE", 7, false, true},
                                            {"HIT", 7, false, true},  {"MEAN", 9, false, true},
                                            {"ERROR", 7, false, true}};
@@ -190,6 +190,25 @@ void sort_rows(Grid& grid, Choices& choices) {
   });
 }
 
+/// What is left on the right goes to the first column of words, as far as names and routes need it.
+void widen(Grid& grid, std::size_t width) {
+  std::size_t taken = 0;
+  for (const Column& column : grid.columns) {
+    taken += column.width + 1;
+  }
+  for (std::size_t i = 0; i < grid.columns.size(); ++i) {
+    Column& column = grid.columns[i];
+    if (column.words) {
+      std::size_t longest = column.width;
+      for (const Row& row : grid.rows) {
+        longest = std::max(longest, row[i].text.size());
+      }
+      column.width += std::min(longest - column.width, width - std::min(width, taken));
+      return;
+    }
+  }
+}
+
 std::string grid_line(const Grid& grid, const Row* row, std::size_t width, std::size_t sort) {
   std::string line;
   for (std::size_t i = 0; i < grid.columns.size(); ++i) {
@@ -207,12 +226,26 @@ std::string grid_line(const Grid& grid, const Row* row, std::size_t width, std::
   return line;
 }
 
+/// Keeps the scrolled rows within those that there are, and tells which of them are on the screen
+/// if not all are: in the line above the table, where a trouble goes first. @return rows that fit.
+std::size_t scroll(std::vector<Line>& lines, Choices& choices, std::size_t count,
+                   std::size_t room) {
+  const std::size_t rows = room > 1 ? room - 1 : 0;
+  choices.first = std::min(choices.first, count > rows ? count - rows : 0);
+  if (count > rows && rows > 0 && lines.back().text.empty()) {
+    lines.back().text = std::to_string(choices.first + 1) + "-" +
+                        std::to_string(choices.first + rows) + " of " + std::to_string(count) +
+                        "; arrows and Page Down show more";
+  }
+  return rows;
+}
+
 void add_grid(std::vector<Line>& lines, Grid grid, Choices& choices, std::size_t width,
               std::size_t room, const char* nothing) {
   sort_rows(grid, choices);
+  widen(grid, width);
+  const std::size_t rows = scroll(lines, choices, grid.rows.size(), room);
   lines.push_back({grid_line(grid, nullptr, width, choices.sort), Look::head});
-  const std::size_t rows = room > 1 ? room - 1 : 0;
-  choices.first = std::min(choices.first, grid.rows.size() > rows ? grid.rows.size() - rows : 0);
   if (grid.rows.empty()) {
     lines.push_back({nothing});
     return;
@@ -254,7 +287,7 @@ void add_summary(std::vector<Line>& lines, const Shown& shown, const Choices& ch
             "queued " + count_text(static_cast<double>(now.queued)) +
                 (now.queued != 0 ? " for " + time_text(static_cast<double>(now.queue_age_ns)) : ""),
             "running " + count_text(static_cast<double>(now.running)),
-            count_text(view.rate(errors, before.errors + before.refused)) + " errors/s",
+            count_text(view.rate(errors, before.errors + before.refused)) + " broker errors/s",
             "poisoned " + count_text(static_cast<double>(now.poisoned)),
             "retried " + count_text(static_cast<double>(now.retried))},
            width),
@@ -298,16 +331,15 @@ void add_latency(std::vector<Line>& lines, const View& view, std::size_t width, 
 }
 
 void add_events(std::vector<Line>& lines, const Shown& shown, Choices& choices, std::size_t room) {
-  lines.push_back({"TIME (UTC)          EVENT      #  WHAT", Look::head});
-  const std::size_t rows = room > 1 ? room - 1 : 0;
   const auto& events = shown.events;
-  choices.first = std::min(choices.first, events.size() > rows ? events.size() - rows : 0);
+  const std::size_t rows = scroll(lines, choices, events.size(), room);
+  lines.push_back({"TIME (UTC)          EVENT        #  WHAT", Look::head});
   for (std::size_t i = choices.first; i < std::min(events.size(), choices.first + rows); ++i) {
     const shm::MonitorHappening& event = events[events.size() - 1 - i];  // the newest first
     const bool bad =
         event.kind == shm::MonitorEventKind::closed || event.kind == shm::MonitorEventKind::stopped;
     lines.push_back({date_text(event.at) + " " + left(to_string(event.kind), 9) +
-                         right(event.session != 0 ? std::to_string(event.session) : "", 3) + "  " +
+                         right(event.session != 0 ? std::to_string(event.session) : "", 5) + "  " +
                          event.text,
                      bad ? Look::warning : Look::plain});
   }
@@ -324,6 +356,8 @@ void add_help(std::vector<Line>& lines) {
         "it had a request. HIT: requests for a route that it held. P50, P99: execution,",
         "from handing it over to having its answer. IN, OUT: bytes in its two rings.",
         "OPEN: requests without an answer. KEPT: answers that wait until it reads.",
+        "ERR: of a servant, answers that were errors of its own; of a client, requests",
+        "that the broker ended (time-outs, busy, no servant), as in broker errors/s.",
         "Of routes, REQS may contain ERROR requests of others that were dropped."}) {
     lines.push_back({text});
   }
@@ -332,12 +366,12 @@ void add_help(std::vector<Line>& lines) {
 const char* keys_of(Screen screen) {
   switch (screen) {
     case Screen::help:
-      return "s c r l e: back  q quit";
+      return "q quit  s c r l e back";
     case Screen::latency:
     case Screen::events:
-      return "q quit  s servants  c clients  r routes  l latency  e events  h help";
+      return "q quit  h help  s servants  c clients  r routes  l latency  e events";
     default:
-      return "q quit  s servants  c clients  r routes  l latency  e events  <> sort  h help";
+      return "q quit  h help  s servants  c clients  r routes  l latency  e events  <> sort";
   }
 }
 

@@ -65,6 +65,9 @@ TEST(MonitorHistogram, TellsPercentilesWithinAQuarter) {
   MonitorHistogram histogram;
   EXPECT_EQ(histogram.percentile_ns(50), 0);
   EXPECT_EQ(histogram.max_ns(), 0U);
+  ++histogram.counts[0];
+  EXPECT_EQ(histogram.max_ns(), 0U) << "all took nothing: not 1 ns";
+  histogram = {};
   for (std::uint64_t ns = 1; ns <= 10'000; ++ns) {
     ++histogram.counts[monitor_bucket_of(ns)];
     histogram.sum_ns += ns;

@@ -28,7 +28,7 @@ struct MonitorHistogram {
   /// A time that `percent` percent of all do not exceed, evenly spread within its bucket: off by a
   /// quarter at most; 0 when empty. @param percent  0..100, others are clamped.
   [[nodiscard]] double percentile_ns(double percent) const noexcept;
-  /// Where the highest bucket that is not empty ends; 0 when empty.
+  /// Where the highest bucket that is not empty ends, or its value if it has but one; 0 when empty.
   [[nodiscard]] std::uint64_t max_ns() const noexcept;
   void merge(const MonitorHistogram& other) noexcept;
   /// What was added since an earlier snapshot of the same; what shrank (a restart) counts as 0.
