@@ -10,11 +10,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <optional>
 #include <string>
 
 #include "mserve/shm/clock.hpp"
-#include "stat/monitor_call.hpp"
+#include "stat/live_broker.hpp"
 #include "stat/top_view.hpp"
 
 namespace mserve::stat {
@@ -108,68 +107,22 @@ class Terminal {
   bool colours_ = false;
 };
 
-/// The broker, whichever it is now.
-class Watched {
- public:
-  explicit Watched(BrokerName broker) : broker_(std::move(broker)) {}
-
-  /// Looks again, and for a broker if there is none or another one.
-  void look() {
-    constexpr std::uint64_t kPatience = 300'000'000;
-    if (reader_ && (stale(view_.now) || !reader_->current())) {
-      // A broker that was killed leaves what it showed, so whether there is one is asked anew.
-      std::string reason;
-      auto reader = open_monitor(broker_, kPatience, reason);
-      if (!reader) {
-        const bool gone = reader.error().code == Errc::no_broker;
-        trouble_ = (gone ? "GONE: " : "NO ANSWER: ") +
-                   (reason.empty() ? std::string(advice(reader.error().code)) : reason);
-        return;
-      }
-      if (reader.value().broker_epoch() != reader_->broker_epoch()) {
-        reader_.emplace(std::move(reader).value());
-        seen_ = false;
-      }
-    } else if (!reader_) {
-      std::string reason;
-      auto reader = open_monitor(broker_, kPatience, reason);
-      if (!reader) {
-        trouble_ = reason.empty() ? advice(reader.error().code) : reason;
-        return;
-      }
-      reader_.emplace(std::move(reader).value());
-    }
-    trouble_.clear();
-    View next;
-    next.now = reader_->snapshot();
-    if (seen_) {
-      next.before = std::move(view_.now);
-    }
-    view_ = std::move(next);
-    seen_ = true;
-    if (stale(view_.now)) {
-      trouble_ = "STALE: the broker shows nothing new; it is stopped, or its data thread hangs";
-    }
+Shown shown(const LiveBroker& live) {
+  Shown shown;
+  shown.broker = live.broker().name;
+  if (live.presence() != Presence::there) {
+    shown.trouble = (live.presence() == Presence::stuck ? "STUCK: "
+                     : live.view() != nullptr           ? "GONE: "
+                                                        : "") +
+                    live.reason();
   }
-  [[nodiscard]] Shown shown() const {
-    Shown shown;
-    shown.broker = broker_.name;
-    shown.trouble = trouble_;
-    if (seen_) {
-      shown.view = &view_;
-      shown.pid = reader_->pid();
-      shown.events = reader_->events();
-    }
-    return shown;
+  if (live.view() != nullptr) {
+    shown.view = live.view();
+    shown.pid = live.reader()->pid();
+    shown.events = live.reader()->events();
   }
-
- private:
-  BrokerName broker_;
-  std::optional<shm::MonitorReader> reader_;
-  View view_;
-  bool seen_ = false;
-  std::string trouble_;
-};
+  return shown;
+}
 
 void show_screen(Choices& choices, Screen screen) {
   choices = {.screen = screen, .paused = choices.paused, .interval_s = choices.interval_s};
@@ -265,19 +218,19 @@ bool run_top(const BrokerName& broker, double interval_s) {
                        name != nullptr ? name : "");
     return false;
   }
-  Watched watched(broker);
+  LiveBroker live(broker);
   Choices choices{.interval_s = std::clamp(interval_s, kIntervalMin, kIntervalMax)};
   std::uint64_t next = 0;
   for (;;) {
     const std::uint64_t now = shm::steady_now();
     if (now >= next) {
       if (!choices.paused || next == 0) {
-        watched.look();
+        (void)live.look();
       }
       next = now + static_cast<std::uint64_t>(choices.interval_s * kNsPerSecond);
     }
     const std::size_t height = Terminal::height();
-    terminal.draw(render(watched.shown(), choices, Terminal::width(), height));
+    terminal.draw(render(shown(live), choices, Terminal::width(), height));
     const std::uint64_t left = next - std::min(next, shm::steady_now());
     constexpr std::uint64_t kLongest = 1'000'000'000;
     const int key = Terminal::key(static_cast<int>(std::min(left, kLongest) / 1'000'000) + 1);

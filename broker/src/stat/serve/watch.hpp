@@ -13,18 +13,10 @@
 #include "mserve/shm/monitor.hpp"
 #include "stat/control_call.hpp"
 #include "stat/counters_call.hpp"
+#include "stat/live_broker.hpp"
 #include "stat/monitor_call.hpp"
 
 namespace mserve::stat {
-
-/// Whether there is a broker.
-enum class Presence : std::uint8_t {
-  there,  ///< It shows what it does.
-  stuck,  ///< It has shown nothing new for kStaleNs: stopped, or its data thread hangs.
-  gone,   ///< There is none, or one that shows nothing.
-};
-/// "ok", "stuck", "no_broker".
-[[nodiscard]] const char* to_string(Presence presence) noexcept;
 
 /// What one look found, for a curve over time. Rates and times are of the time since the look
 /// before it, times in ns of whole round trips.
@@ -50,24 +42,24 @@ class Watch {
   static constexpr std::uint64_t kWaitNs = 1'000'000'000;
   static constexpr std::size_t kPointsMax = 300;
 
-  explicit Watch(BrokerName broker) : broker_(std::move(broker)) {}
+  explicit Watch(BrokerName broker) : live_(std::move(broker)) {}
 
   /// To be called once a second: looks again, and for a broker if there is none or another one.
   void look();
 
-  [[nodiscard]] const std::string& name() const noexcept { return broker_.name; }
-  [[nodiscard]] Presence presence() const noexcept { return presence_; }
-  /// One sentence, when it is not `there`.
-  [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
-  /// The last look and the one before it; null until a broker was there. Of one that is gone: what
-  /// it showed at last.
-  [[nodiscard]] const View* view() const noexcept { return seen_ ? &view_ : nullptr; }
+  [[nodiscard]] const std::string& name() const noexcept { return live_.broker().name; }
+  /// As of LiveBroker.
+  [[nodiscard]] Presence presence() const noexcept { return live_.presence(); }
+  [[nodiscard]] const std::string& reason() const noexcept { return live_.reason(); }
+  [[nodiscard]] const View* view() const noexcept { return live_.view(); }
   /// What holds now, at most kFreshNs old; null when the broker is gone.
   [[nodiscard]] const shm::MonitorSnapshot* fresh();
   /// 0 before a broker was there.
-  [[nodiscard]] pid_t pid() const noexcept { return reader_ ? reader_->pid() : 0; }
+  [[nodiscard]] pid_t pid() const noexcept {
+    return live_.reader() != nullptr ? live_.reader()->pid() : 0;
+  }
   [[nodiscard]] std::uint64_t epoch() const noexcept {
-    return reader_ ? reader_->broker_epoch() : 0;
+    return live_.reader() != nullptr ? live_.reader()->broker_epoch() : 0;
   }
   /// As MonitorReader::events(); empty when the broker is gone.
   [[nodiscard]] std::vector<shm::MonitorHappening> events(std::uint64_t after = 0) const;
@@ -90,16 +82,9 @@ class Watch {
     std::string reason;
   };
 
-  [[nodiscard]] bool find();
   void add_point();
 
-  BrokerName broker_;
-  std::optional<shm::MonitorReader> reader_;
-  std::uint64_t found_at_ = 0;
-  Presence presence_ = Presence::gone;
-  std::string reason_ = "nobody has looked yet";
-  View view_{};
-  bool seen_ = false;
+  LiveBroker live_;
   std::optional<shm::MonitorSnapshot> fresh_;
   std::deque<Point> points_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, Asked> asked_;
