@@ -85,6 +85,31 @@ TEST(Placement, FunctionsAndUsersGoWhereTheRulesSay) {
   }
 }
 
+/// Which servants run what is too large to be gathered, and so streams.
+TEST(Placement, LargeRequestsGoWhereTheRulesSayToo) {
+  const PlacingBroker broker({"--policy", "even", "--gather-max", "64k", "--rule",
+                              "user=ken -> zone=b", "--rule", "fn=echo -> group=hdb"},
+                             {{"--group", "hdb"}, {"--tags", "zone=b"}, {}});
+  const Value large =
+      list({Value::symbol("echo"), Value::bytes(std::vector<std::uint8_t>(300'000))});
+  const std::vector<std::byte> object = kdb::encode(large);
+  for (const auto& [user, wanted] : {std::pair("arthur", "s0"), std::pair("ken", "s1")}) {
+    RawClient over_tcp = RawClient::tcp(broker.port());
+    ASSERT_EQ(over_tcp.handshake(std::string(user) + ":pw", 3), 3);
+    Client on_rings = broker.client({.user = user});
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(over_tcp.send(list({Value::int_atom(1), large}), MessageKind::async));
+      const auto answer = over_tcp.receive();
+      ASSERT_TRUE(answer && answer->value.count() == 3) << user;
+      EXPECT_EQ(servant_of(answer->value.at(2)), wanted) << user;
+      const auto reply =
+          on_rings.call(object, placed(object, on_rings, {.want_info = true}), watchdog());
+      ASSERT_TRUE(reply) << user;
+      EXPECT_EQ(servant_of(answer_of(*reply.value()).value().info), wanted) << user;
+    }
+  }
+}
+
 TEST(Placement, WithoutServantsOfItsOwnARequestGoesToTheFallback) {
   PlacingBroker broker({"--policy", "even", "--rule", "fn=proc1 -> group=hdb else !group=hdb",
                         "--rule", "fn=proc2 -> group=nobody"},

@@ -141,10 +141,12 @@ Connection::Step Connection::take_begin(const MessageReader::Event& event) {
     flow_lead_ = lead;
     flow_->request_bytes = lead + event.body_bytes - head.payload_offset;
     // Of a call the first arguments are there, which is all that a route needs; options are not.
-    kdb::Route route = route_for(event.bytes.subspan(head.payload_offset), {});
+    const std::span<const std::byte> query = event.bytes.subspan(head.payload_offset);
+    kdb::Route route = route_for(query, {});
     flow_->route = route.hash;
     flow_->route_text = std::move(route.text);
     context_.route_names.note(flow_->route, flow_->route_text);
+    flow_->terms.placement = placement_for(query);
     count_request(*flow_);
   }
   return Step::done;
