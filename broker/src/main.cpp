@@ -39,10 +39,14 @@ int run(int argc, char** argv) {
     return *exit_code;
   }
   BrokerOptions options = line.options;
-  // Servants get it as MSERVE_DIR, and may run elsewhere.
-  options.directory = options.directory.empty()
-                          ? mserve::shm::default_directory()
-                          : std::filesystem::absolute(options.directory).string();
+  // Servants get it as MSERVE_DIR, and may run elsewhere. A relative MSERVE_DIR means another place
+  // to each program, so it stays as it is and is refused.
+  const char* const from_environment = std::getenv("MSERVE_DIR");
+  if (options.directory.empty()) {
+    options.directory = mserve::shm::default_directory();
+  } else if (from_environment == nullptr || options.directory != from_environment) {
+    options.directory = std::filesystem::absolute(options.directory).string();
+  }
   if (options.ready_fd >= 0) {
     (void)fcntl(options.ready_fd, F_SETFD, FD_CLOEXEC);  // it is ours to close, not a servant's
   }

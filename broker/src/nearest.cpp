@@ -8,6 +8,15 @@ namespace mserve::broker {
 
 namespace {
 
+/// How keys are written elsewhere: MAX_QUEUE is max-queue.
+constexpr char plain(char c) noexcept {
+  return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+bool same(char a, char b) noexcept {
+  return plain(a) == plain(b);
+}
+
 /// Letters to change, add, leave out or swap with their neighbour to get from one to the other.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> before(b.size() + 1);
@@ -17,8 +26,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
   for (std::size_t i = 0; i < a.size(); ++i) {
     next[0] = i + 1;
     for (std::size_t j = 0; j < b.size(); ++j) {
-      next[j + 1] = std::min({row[j] + (a[i] == b[j] ? 0U : 1U), row[j + 1] + 1, next[j] + 1});
-      if (i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j]) {
+      next[j + 1] = std::min({row[j] + (same(a[i], b[j]) ? 0U : 1U), row[j + 1] + 1, next[j] + 1});
+      if (i > 0 && j > 0 && same(a[i], b[j - 1]) && same(a[i - 1], b[j])) {
         next[j + 1] = std::min(next[j + 1], before[j - 1] + 1);
       }
     }

@@ -8,7 +8,7 @@
 namespace mserve::broker {
 
 /// Which of `words` somebody who wrote `word` may have meant: the one with the fewest letters
-/// added, left out or changed; empty if none is near.
+/// added, left out or changed, capitals and underscores apart; empty if none is near.
 [[nodiscard]] std::string nearest_word(std::string_view word,
                                        const std::vector<std::string>& words);
 

@@ -196,6 +196,7 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std
       ->default_str(o.name)
       ->option_text("NAME [$MSERVE_NAME, else default]");
   app.add_option("--dir", o.directory, "Rendezvous directory")
+      ->envname("MSERVE_DIR")
       ->option_text("DIR [$MSERVE_DIR, else $XDG_RUNTIME_DIR/mserve, else /run/mserve for root]");
   add_choice<shm::IdleStrategy>(
       app, "--idle", o.idle,
@@ -369,7 +370,7 @@ class Reading {
            const BrokerOptions* running = nullptr) {
     app_.parse(argc, argv);
     if (!file_.empty()) {
-      apply_file(faults);
+      apply_file(faults, /*again=*/running != nullptr);
     }
     BrokerOptions& o = line_.options;
     o.rules_may_come = !file_.empty();
@@ -396,6 +397,9 @@ class Reading {
     } else if (faults.empty()) {
       o.load_plugins(faults);
     }
+    for (std::string& fault : faults) {
+      fault.insert(0, place_of(fault));
+    }
     for (const CLI::Option* option : app_.get_options()) {
       if (const std::string key = key_of(*option); !key.empty()) {
         line_.values.push_back({key, value_of(*option), option->get_description()});
@@ -414,7 +418,20 @@ class Reading {
     }
   }
 
-  void apply_file(std::vector<std::string>& faults) {
+  /// Where in the file stands what is at fault; "" if it does not. A fault begins with its flags.
+  [[nodiscard]] std::string place_of(std::string_view fault) const {
+    while (fault.starts_with("--")) {
+      const std::size_t end = std::min(fault.find_first_of(":, "), fault.size());
+      const auto found = places_.find(std::string(fault.substr(2, end - 2)));
+      if (found != places_.end()) {
+        return found->second;
+      }
+      fault.remove_prefix(std::min(fault.find_first_not_of(", ", end), fault.size()));
+    }
+    return "";
+  }
+
+  void apply_file(std::vector<std::string>& faults, bool again) {
     std::map<std::string, CLI::Option*> options;
     std::vector<std::string> keys;
     for (CLI::Option* option : app_.get_options()) {
@@ -423,7 +440,7 @@ class Reading {
         keys.push_back(std::move(key));
       }
     }
-    for (FileEntry& entry : read_options_file(file_, faults)) {
+    for (FileEntry& entry : read_options_file(file_, again, faults)) {
       const std::string where = file_ + ":" + std::to_string(entry.line) + ": ";
       const auto found = options.find(entry.key);
       if (found == options.end()) {
@@ -436,8 +453,8 @@ class Reading {
     }
   }
 
-  static void apply(CLI::Option& option, FileEntry& entry, const std::string& where,
-                    std::vector<std::string>& faults) {
+  void apply(CLI::Option& option, FileEntry& entry, const std::string& where,
+             std::vector<std::string>& faults) {
     if (option.count() > 0) {
       return;  // the command line or the environment said it
     }
@@ -452,6 +469,7 @@ class Reading {
       if (!entry.values.empty()) {
         option.add_result(entry.values);
         option.run_callback();
+        places_.emplace(entry.key, where);
       }
     } catch (const CLI::Error& e) {
       faults.push_back(where + e.what());
@@ -462,6 +480,7 @@ class Reading {
   std::string servant_args_;
   std::string q_args_;
   std::string file_;
+  std::map<std::string, std::string> places_;  // "FILE:LINE: " of each key that the file sets
   bool check_ = false;
   CLI::App app_;
 };
@@ -564,8 +583,8 @@ Reloaded reload(int argc, char** argv, CommandLine& current) {
     }
   }
   if (result.fixed.empty()) {
-    current = std::move(wanted);
-    result.options = current.options;
+    result.options = wanted.options;
+    result.applied = [&current, wanted = std::move(wanted)] { current = wanted; };
   }
   return result;
 }

@@ -22,7 +22,7 @@ struct CommandLine {
 /// @return nothing to go on, or the exit code to end with.
 [[nodiscard]] std::optional<int> read_command_line(int argc, char** argv, CommandLine& line);
 
-/// Reads all three again, for SIGHUP. `current` follows if the result can be applied.
+/// Reads all three again, for SIGHUP. `current` follows when Reloaded::applied is called.
 [[nodiscard]] Reloaded reload(int argc, char** argv, CommandLine& current);
 
 }  // namespace mserve::broker

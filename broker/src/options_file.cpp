@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "options_file.hpp"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -40,10 +42,26 @@ std::string at(const std::string& path, std::uint32_t line) {
   return path + ":" + std::to_string(line) + ": ";
 }
 
+/// Why it is not even opened; "" if it may be.
+std::string distrust(const std::string& path, bool again) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    return "";  // opening it says why
+  }
+  if (!S_ISREG(status.st_mode)) {
+    return again ? "no regular file, which could be read again" : "";
+  }
+  return (status.st_mode & S_IWOTH) != 0 ? "everybody can write to it: chmod o-w" : "";
+}
+
 }  // namespace
 
-std::vector<FileEntry> read_options_file(const std::string& path,
+std::vector<FileEntry> read_options_file(const std::string& path, bool again,
                                          std::vector<std::string>& faults) {
+  if (const std::string reason = distrust(path, again); !reason.empty()) {
+    faults.push_back(path + ": " + reason);
+    return {};
+  }
   errno = 0;
   std::ifstream file(path, std::ios::binary);
   std::string text(kFileBytesMax + 1, '\0');
@@ -87,6 +105,7 @@ std::vector<FileEntry> read_options_file(const std::string& path,
     if (!plain) {
       faults.push_back(at(path, entry.line) + entry.key +
                        ": a string, a number, true, false or a list of these");
+      continue;
     }
     entries.push_back(std::move(entry));
   }

@@ -26,7 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   file.write({data, size});
   const std::string path = file.path();
   std::vector<std::string> faults;
-  const auto entries = mserve::broker::read_options_file(path, faults);
+  const auto entries = mserve::broker::read_options_file(path, false, faults);
   for (const std::string& fault : faults) {
     require(fault.starts_with(path + ":"));
   }

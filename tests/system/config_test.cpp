@@ -2,8 +2,10 @@
 // The configuration file: what goes before what, what is said of a mistake, and what SIGHUP
 // changes.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <set>
@@ -174,6 +176,7 @@ TEST_F(Config, AMistakeIsNamedWithFileLineAndTheNearestKey) {
   };
   for (const Case& c :
        {Case{"\npolcy = \"even\"\n", ":2: there is no key 'polcy'; is it 'policy'?"},
+        Case{"MAX_QUEUE = 1\n", ":1: there is no key 'MAX_QUEUE'; is it 'max-queue'?"},
         Case{"xyzzy = 1\n", ":1: there is no key 'xyzzy'; --check prints all"},
         Case{"policy = \"fast\"\n", ":1: --policy: 'fast' is not one of orig|even|match"},
         Case{"match-wait = \"5 minutes\"\n", ":1: --match-wait: '5 minutes' is not a time"},
@@ -193,12 +196,42 @@ TEST_F(Config, AMistakeIsNamedWithFileLineAndTheNearestKey) {
   EXPECT_NE(check({}).err.find("larger than 1 MiB"), std::string::npos);
 }
 
-TEST_F(Config, AllFaultsOfTheValuesAreToldAtOnce) {
-  write("max-sessions = 1\nservant-ring = 5000\n");
+TEST_F(Config, AllFaultsOfTheValuesAreToldAtOnceWithTheirLines) {
+  write("max-sessions = 1\n\ntimeout = 0\nservant-ring = 5000\n");
+  const Output output = check({"--servant-ring", "6000", "--max-queue", "0"});
+  EXPECT_EQ(output.exit_code, 2);
+  for (const std::string& said :
+       {path_ + ":1: --max-sessions: 2 to", path_ + ":3: --queue-timeout, --timeout: above 0",
+        std::string("mserve-broker: --servant-ring: a power"),  // not what the file says
+        std::string("mserve-broker: --max-queue: 1 to")}) {
+    EXPECT_NE(output.err.find(said), std::string::npos) << said << "\n" << output.err;
+  }
+  write("timeout = 1979-05-27\n");
+  const std::string once = check({}).err;
+  EXPECT_EQ(std::count(once.begin(), once.end(), '\n'), 1) << once;
+}
+
+TEST_F(Config, TheDirectoryOfTheEnvironmentGoesBeforeThatOfTheFile) {
+  write("dir = \"/of/the/file\"\n");
+  EXPECT_EQ(value(check({}), "dir"), "\"/of/the/file\"");
+  EXPECT_EQ(value(check({}, {{"MSERVE_DIR", "/of/the/environment"}}), "dir"),
+            "\"/of/the/environment\"");
+  EXPECT_EQ(value(check({"--dir", "/of/the/flag"}, {{"MSERVE_DIR", "/x"}}), "dir"),
+            "\"/of/the/flag\"");
+  const Output relative =
+      run_to_end({program("mserve-broker"), "--config", path_}, {{"MSERVE_DIR", "not/absolute"}});
+  EXPECT_EQ(relative.exit_code, 1);
+  EXPECT_NE(relative.err.find("'not/absolute' is not an absolute path"), std::string::npos)
+      << relative.err;
+}
+
+TEST_F(Config, AFileThatEverybodyMayWriteToIsRefused) {
+  write("retries = 3\n");
+  ASSERT_EQ(::chmod(path_.c_str(), 0646), 0);
   const Output output = check({});
   EXPECT_EQ(output.exit_code, 2);
-  EXPECT_NE(output.err.find("--max-sessions"), std::string::npos) << output.err;
-  EXPECT_NE(output.err.find("--servant-ring"), std::string::npos) << output.err;
+  EXPECT_NE(output.err.find(path_ + ": everybody can write to it: chmod o-w"), std::string::npos)
+      << output.err;
 }
 
 /// A broker with three demo servants and a configuration file.
@@ -252,9 +285,33 @@ TEST_F(Reloading, NothingIsHalfApplied) {
   (void)broker.wait_for_log("cannot be read");
   EXPECT_TRUE(broker.log_lines(" reloaded").empty());
   EXPECT_EQ(ran_by(broker, 6).size(), 1U);
+  ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);  // nobody will ever write to it
+  ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
+  (void)broker.wait_for_log("no regular file");
+  ::unlink(path_.c_str());
   write("policy = \"match\"\nmatch-wait = \"inf\"\n");
   ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
   EXPECT_NE(broker.wait_for_log(" reloaded").find("nothing changed"), std::string::npos);
+}
+
+/// What is told as changed is so against what holds, not against what was refused.
+TEST_F(Reloading, RulesThatAreTooManySinceTheStartLeaveEverythingAsItWas) {
+  const auto rules = [](const std::string& group) {
+    std::string text = "rule = [";
+    for (int i = 0; i < 40; ++i) {
+      text += "\"-> group=" + group + std::to_string(i) + "\", ";
+    }
+    return text + "\"-> any\"]\n";
+  };
+  const Broker broker = this->broker(rules("a"));
+  write("policy = \"even\"\n" + rules("b"));
+  ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
+  EXPECT_NE(broker.wait_for_log("reload_refused").find("sets of servants"), std::string::npos);
+  write("policy = \"even\"\n" + rules("a"));
+  ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
+  const std::string line = broker.wait_for_log(" reloaded");
+  EXPECT_NE(line.find("policy=\"even\""), std::string::npos) << line;
+  EXPECT_EQ(line.find("rule="), std::string::npos) << line;
 }
 
 }  // namespace

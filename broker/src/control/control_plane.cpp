@@ -281,6 +281,7 @@ void ControlPlane::read_configuration_again() {
     log(LogLevel::error, "reload_refused", {{"key", "rule"}, {"reason", LogText{fault}}});
     return;
   }
+  read.applied();
   std::vector<LogField> fields;
   for (const Setting& setting : read.changed) {
     fields.push_back({setting.key, LogToml{setting.value}});

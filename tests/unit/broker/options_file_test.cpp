@@ -22,7 +22,7 @@ TEST(OptionsFile, HeadersWithoutAKeyAreAFaultWithTheirLine) {
         "retries = 1\n[#]"sv, "retries = 1\n\xc3\xa9 = 2"sv}) {
     std::ofstream(path, std::ios::trunc) << text;
     std::vector<std::string> faults;
-    EXPECT_TRUE(read_options_file(path, faults).empty());
+    EXPECT_TRUE(read_options_file(path, false, faults).empty());
     ASSERT_EQ(faults.size(), 1U);
     EXPECT_TRUE(faults.front().starts_with(path + ":2: ")) << faults.front();
   }
