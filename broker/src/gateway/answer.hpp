@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "mserve/kdb/types.hpp"
 #include "mserve/shm/errc.hpp"
 #include "mserve/shm/frame.hpp"
 
@@ -63,12 +64,22 @@ struct Wrapping {
 /// 0Nj, for the answer to a message that has no id that could be told.
 [[nodiscard]] std::span<const std::byte> null_id() noexcept;
 
+/// When a request came, went to its servant and was answered, in nanoseconds since 2000.01.01, as
+/// kdb+ timestamps have it.
+struct Stamps {
+  std::int64_t received = kdb::kNullLong;
+  std::int64_t sent = kdb::kNullLong;  ///< Null: no servant got it.
+  std::int64_t returned = kdb::kNullLong;
+};
+
 /// LBT's info dictionary: qsvr elapsed execution route backlog remaining, in this order and with
 /// the types that the client library gives them.
 /// @param servant_info  the servant's own dictionary, or empty. Its keys that are not among ours
 /// are appended. Ignored when it is not a well-formed dictionary from symbols to a vector or list.
+/// @param stamps  not null: received sent returned stand behind ours too, as timestamps.
 [[nodiscard]] std::vector<std::byte> info_object(const shm::InfoExt& info, std::string_view route,
-                                                 std::span<const std::byte> servant_info);
+                                                 std::span<const std::byte> servant_info,
+                                                 const Stamps* stamps = nullptr);
 
 /// A kdb+ error. @param text  without quote; cut at its first NUL.
 [[nodiscard]] std::vector<std::byte> error_object(std::string_view text);

@@ -14,10 +14,14 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-constexpr std::array<std::string_view, 6> kInfoKeys = {"qsvr",  "elapsed", "execution",
-                                                       "route", "backlog", "remaining"};
+/// The last three only where stamps are wanted.
+constexpr std::array<std::string_view, 9> kInfoKeys = {"qsvr",     "elapsed", "execution",
+                                                       "route",    "backlog", "remaining",
+                                                       "received", "sent",    "returned"};
+constexpr std::size_t kStampKeys = 3;
+using Keys = std::span<const std::string_view>;
 
-std::size_t symbols_bytes(std::span<const std::string_view> texts) noexcept {
+std::size_t symbols_bytes(Keys texts) noexcept {
   std::size_t bytes = texts.size();
   for (const std::string_view text : texts) {
     bytes += text.size();
@@ -97,16 +101,16 @@ struct ServantInfo {
     return ValueReader::open(info.values) ? std::optional(info) : std::nullopt;
   }
 
-  /// Calls use(key with its NUL, value) for every key that is not ours.
+  /// Calls use(key with its NUL, value) for every key that is not among `ours`.
   template <class Use>
-  void for_each_of_its_own(Use use) const {
+  void for_each_of_its_own(Keys ours, Use use) const {
     auto keys_left = kdb::ListReader::open(keys);
     auto values_left = ValueReader::open(values);
     while (const auto key = keys_left->next()) {
       const ValueReader::Item value = values_left->next();
       const std::string_view text(reinterpret_cast<const char*>(key->bytes.data()),
                                   key->bytes.size() - 1);
-      if (std::find(kInfoKeys.begin(), kInfoKeys.end(), text) == kInfoKeys.end()) {
+      if (std::find(ours.begin(), ours.end(), text) == ours.end()) {
         use(key->bytes, value);
       }
     }
@@ -119,10 +123,10 @@ struct Added {
   std::size_t bytes = 0;
 };
 
-Added measure(const std::optional<ServantInfo>& servant) {
+Added measure(const std::optional<ServantInfo>& servant, Keys ours) {
   Added added;
   if (servant) {
-    servant->for_each_of_its_own([&added](Bytes key, const ValueReader::Item& value) {
+    servant->for_each_of_its_own(ours, [&added](Bytes key, const ValueReader::Item& value) {
       ++added.count;
       added.bytes += key.size() + value.size();
     });
@@ -135,7 +139,7 @@ std::int64_t to_ms(std::uint64_t ns) noexcept {
 }
 
 void write_values(ObjectWriter& writer, const shm::InfoExt& info, std::string_view servant,
-                  std::string_view route) {
+                  std::string_view route, const Stamps* stamps) {
   writer.byte(kSymbolAtom);
   writer.symbol(servant);
   writer.long_atom(to_ms(info.elapsed_ns));
@@ -144,36 +148,43 @@ void write_values(ObjectWriter& writer, const shm::InfoExt& info, std::string_vi
   writer.symbol(route);
   writer.long_atom(info.backlog);
   writer.long_atom(info.remaining);
+  if (stamps != nullptr) {
+    writer.timestamp_atom(stamps->received);
+    writer.timestamp_atom(stamps->sent);
+    writer.timestamp_atom(stamps->returned);
+  }
 }
 
 }  // namespace
 
 std::vector<std::byte> info_object(const shm::InfoExt& info, std::string_view route,
-                                   Bytes servant_info) {
+                                   Bytes servant_info, const Stamps* stamps) {
   const std::string_view servant(info.servant, strnlen(info.servant, sizeof(info.servant)));
   route = until_nul(route);
   const auto own = ServantInfo::open(servant_info);
-  const Added added = measure(own);
-  const auto count = static_cast<std::uint32_t>(kInfoKeys.size() + added.count);
+  const std::size_t stamp_keys = stamps != nullptr ? kStampKeys : 0;
+  const Keys ours = Keys(kInfoKeys).first(kInfoKeys.size() - kStampKeys + stamp_keys);
+  const Added added = measure(own, ours);
+  const auto count = static_cast<std::uint32_t>(ours.size() + added.count);
   constexpr std::size_t kSymbolAtomBytes = 2;  // and the text
   const std::size_t value_bytes =
-      4 * kLongAtomBytes + 2 * kSymbolAtomBytes + servant.size() + route.size();
-  std::vector<std::byte> object(1 + 2 * kListHeadBytes + symbols_bytes(kInfoKeys) + value_bytes +
+      (4 + stamp_keys) * kLongAtomBytes + 2 * kSymbolAtomBytes + servant.size() + route.size();
+  std::vector<std::byte> object(1 + 2 * kListHeadBytes + symbols_bytes(ours) + value_bytes +
                                 added.bytes);
   ObjectWriter writer(object);
   writer.byte(kDict);
   writer.vector_head(kSymbols, count);
-  for (const std::string_view key : kInfoKeys) {
+  for (const std::string_view key : ours) {
     writer.symbol(key);
   }
   if (own) {
     own->for_each_of_its_own(
-        [&writer](Bytes key, const ValueReader::Item& /*value*/) { writer.bytes(key); });
+        ours, [&writer](Bytes key, const ValueReader::Item& /*value*/) { writer.bytes(key); });
   }
   writer.vector_head(kList, count);
-  write_values(writer, info, servant, route);
+  write_values(writer, info, servant, route, stamps);
   if (own) {
-    own->for_each_of_its_own([&writer](Bytes /*key*/, const ValueReader::Item& value) {
+    own->for_each_of_its_own(ours, [&writer](Bytes /*key*/, const ValueReader::Item& value) {
       if (value.type) {
         writer.byte(*value.type);
       }

@@ -176,6 +176,16 @@ bool Connection::too_long(std::uint64_t message_bytes) const noexcept {
          (capability_ < kCapabilityLarge ? kdb::kMessageBytesMaxSmall : kdb::kMessageBytesMax);
 }
 
+/// If it is answered now.
+Stamps Connection::stamps_of(const Pending& pending) const noexcept {
+  const std::int64_t now = timestamp_now();
+  const std::uint64_t execution_ns = pending.has_info ? pending.info.execution_ns : 0;
+  // Data plane and gateway look at their clocks at different moments: not after it was sent.
+  const std::uint64_t elapsed_ns = std::max(context_.now_ns - pending.begun_ns, execution_ns);
+  return {now - static_cast<std::int64_t>(elapsed_ns),
+          pending.has_info ? now - static_cast<std::int64_t>(execution_ns) : kdb::kNullLong, now};
+}
+
 Wrapping Connection::wrap(const Pending& pending, std::uint64_t result_bytes,
                           std::span<const std::byte> servant_info) const {
   switch (pending.convention) {
@@ -184,8 +194,11 @@ Wrapping Connection::wrap(const Pending& pending, std::uint64_t result_bytes,
       if (!pending.has_info) {  // the broker's own answers carry none
         info.elapsed_ns = context_.now_ns - pending.begun_ns;
       }
-      return wrap_lbt(pending.client_id(), info_object(info, pending.route_text, servant_info),
-                      result_bytes);
+      const Stamps stamps = pending.stamps ? stamps_of(pending) : Stamps{};
+      return wrap_lbt(
+          pending.client_id(),
+          info_object(info, pending.route_text, servant_info, pending.stamps ? &stamps : nullptr),
+          result_bytes);
     }
     case Convention::np:
       return wrap_np(pending.callback(), pending.qid, pending.query(), result_bytes);

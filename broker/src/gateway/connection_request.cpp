@@ -19,6 +19,7 @@ constexpr std::uint32_t kPendingMax = 16384;
 /// What a client's options say about its query.
 struct Wishes {
   bool repeatable = true;  ///< `repeatable` is 0b: it is not to be run again.
+  bool stamps = false;     ///< `stamps` is 1b: the info is to have them.
   shm::DeadlineExt deadline;
   std::uint8_t priority = shm::kPriorityDefault;
 };
@@ -46,6 +47,7 @@ Wishes wishes_of(std::span<const std::byte> options) {
   }
   if (const auto value = kdb::decode(options)) {
     wishes.repeatable = value->find("repeatable") != kdb::Value::boolean(false);
+    wishes.stamps = value->find("stamps") == kdb::Value::boolean(true);
     wishes.deadline = {time_of(*value, "queue_timeout"), time_of(*value, "timeout")};
     const auto priority = value->find("priority");
     if (const auto number = priority ? priority->number() : std::nullopt; number && *number >= 0) {
@@ -228,6 +230,7 @@ Connection::Step Connection::submit(const Classified& message, const Forwarded& 
   pending.terms.deadline = wishes.deadline;
   pending.terms.placement = placement_for(forwarded.query);
   pending.terms.priority = wishes.priority;
+  pending.stamps = wishes.stamps;
   const std::uint8_t flags = flags_of(message.convention, forwarded.pair, wishes.repeatable);
   note(pending, message);
   if (forwarded.payload.size() <= context_.link->whole_bytes_max()) [[likely]] {

@@ -20,6 +20,7 @@ constexpr std::byte type_byte(int type) noexcept {
   return static_cast<std::byte>(static_cast<std::uint8_t>(type));
 }
 inline constexpr std::byte kLongAtom = type_byte(-static_cast<int>(kdb::Type::long_int));
+inline constexpr std::byte kTimestampAtom = type_byte(-static_cast<int>(kdb::Type::timestamp));
 inline constexpr std::byte kSymbolAtom = type_byte(-static_cast<int>(kdb::Type::symbol));
 inline constexpr std::byte kSymbols = type_byte(static_cast<int>(kdb::Type::symbol));
 inline constexpr std::byte kChars = type_byte(static_cast<int>(kdb::Type::character));
@@ -49,6 +50,10 @@ class ObjectWriter {
   }
   void long_atom(std::int64_t value) noexcept {
     byte(kLongAtom);
+    number(static_cast<std::uint64_t>(value), 8);
+  }
+  void timestamp_atom(std::int64_t value) noexcept {
+    byte(kTimestampAtom);
     number(static_cast<std::uint64_t>(value), 8);
   }
   void vector_head(std::byte type, std::uint32_t count) noexcept {

@@ -41,6 +41,7 @@ struct Pending {
   std::uint64_t sequence = 0;   ///< Place among the messages of its connection.
   Convention convention = Convention::sync;
   bool silent = false;   ///< Its answer goes nowhere (`--async-reply none`).
+  bool stamps = false;   ///< lbt: its info says when it came, went and was answered.
   bool refused = false;  ///< The message broke the fixed convention: aw is told so in words.
   bool counted = false;  ///< Among the owner's unanswered sync requests.
   /// Not null: it is no message but a request of this broadcast, in none of the owner's lists.

@@ -48,6 +48,45 @@ TEST(GatewayLbt, AnswersWithTheIdAsItCameTheResultAndTheInfo) {
   }
 }
 
+TEST(GatewayLbt, SaysWhenARequestCameWentAndWasAnsweredIfItIsAsked) {
+  Line line;
+  const shm::InfoExt info = info_ext();
+  const auto options = [](bool wanted) {
+    return Value::dict(Value::symbols({"stamps"}), Value::booleans({std::uint8_t{wanted}}));
+  };
+  line.async(list({Value::int_atom(1), kQuery, options(false)}));
+  ASSERT_TRUE(
+      line.plane.answer(line.plane.take().head.id, kdb::encode(Value::null()), {.info = &info}));
+  EXPECT_EQ(line.read_one().value.at(2), info_dict());
+
+  // What a servant says of the same name is not heard.
+  std::vector<std::byte> result = kdb::encode(Value::null());
+  const std::vector<std::byte> own = kdb::encode(Value::dict(
+      Value::symbols({"sent", "rows"}), Value::list({Value::symbol("x"), Value::long_atom(9)})));
+  result.insert(result.end(), own.begin(), own.end());
+  line.async(list({Value::int_atom(2), kQuery, options(true)}));
+  ASSERT_TRUE(line.plane.answer(line.plane.take().head.id, result,
+                                {.flags = shm::kFlagPair, .info = &info}));
+  const Value stamped = line.read_one().value.at(2);
+  EXPECT_EQ(stamped.keys(), Value::symbols({"qsvr", "elapsed", "execution", "route", "backlog",
+                                            "remaining", "received", "sent", "returned", "rows"}));
+  const auto stamp = [](const Value& of, const char* key) {
+    const std::optional<Value> found = of.find(key);
+    EXPECT_EQ(found->type_code(), -12) << key;
+    return found->integer().value_or(kdb::kNullLong);
+  };
+  EXPECT_GT(stamp(stamped, "received"), 0);
+  EXPECT_LE(stamp(stamped, "received"), stamp(stamped, "sent"));
+  EXPECT_EQ(stamp(stamped, "returned") - stamp(stamped, "sent"),
+            static_cast<std::int64_t>(info.execution_ns));
+
+  line.async(list({Value::int_atom(3), kQuery, options(true)}));
+  ASSERT_TRUE(line.plane.answer(line.plane.take().head.id, {}, {.status = Errc::no_servant}));
+  const Value failed = line.read_one().value.at(2);
+  EXPECT_EQ(stamp(failed, "sent"), kdb::kNullLong);
+  EXPECT_LE(stamp(failed, "received"), stamp(failed, "returned"));
+}
+
 TEST(GatewayLbt, AnswersComeAsTheyAreReady) {
   Line line;
   for (int i = 0; i < 3; ++i) {
