@@ -167,7 +167,9 @@ TEST(Placement, RulesChangeWhileTheBrokerRuns) {
   std::ofstream(file) << "policy = \"even\"\nrule = [\"fn=proc1 -> group=hdb\", \"-> any\"]\n";
   ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
   EXPECT_NE(broker.wait_for_log("reloaded").find("rule="), std::string::npos);
-  EXPECT_EQ(ran_for(broker, "ken", "proc1 `IBM"), Names{"s0"});
+  // The data thread hears of it a moment later.
+  EXPECT_TRUE(wait_until([&] { return ran_for(broker, "ken", "proc1 `IBM") == Names{"s0"}; },
+                         "proc1 to stay on the servants of its group"));
   EXPECT_EQ(ran_for(broker, "ken", "echo 1"), (Names{"s0", "s1"}));
   std::ofstream(file) << "policy = \"even\"\nrule = \"fn=proc1 group=hdb\"\n";
   ASSERT_EQ(::kill(broker.pid(), SIGHUP), 0);
