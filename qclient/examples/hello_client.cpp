@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // One query to the broker called "default" (or $MSERVE_NAME), its result as q's console shows it.
-#include <chrono>
 #include <iostream>
 
 #include "mserve/client/query.hpp"
@@ -14,11 +13,11 @@ int main() {
     return 1;
   }
   const auto deadline_ns = mserve::deadline_after(std::chrono::seconds(10));
-  auto answer = mserve::query(client.value(), "proc1 `IBM", {}, deadline_ns);
+  auto answer = mserve::query(client.value(), "hello `world", {}, deadline_ns);
   if (!answer) {
     std::cerr << mserve::to_string(answer.error().code) << '\n';
     return 1;
   }
-  std::cout << mserve::kdb::show(answer.value().result);
+  std::cout << mserve::kdb::show(answer.value().result);  // its text, if the servant said an error
   return answer.value().is_error() ? 1 : 0;
 }

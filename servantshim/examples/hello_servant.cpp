@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A servant with one function. With a broker running (`mserve-broker`), start it, then:
-// mserve-client 'hello `world'
-#include <cstdio>
-#include <string>
+// A servant of that broker, with one function. Comes back when the broker does.
+#include <iostream>
 
 #include "mserve/servant/servant.hpp"
 
@@ -17,7 +15,7 @@ int main() {
     return whom ? Value::chars("hello " + std::string(*whom)) : Value::error("type");
   });
   servant.set_events([](mserve::servant::Event, std::string_view text) {
-    std::fprintf(stderr, "hello_servant: %.*s\n", static_cast<int>(text.size()), text.data());
+    std::cerr << "hello: " << text << '\n';
   });
   return listed && servant.run().code == mserve::Errc::ok ? 0 : 1;
 }

@@ -8,6 +8,8 @@ blocks, and `code` in a line) and, for each, says which of these was done:
   read        tool, command, each option and each fixed value exist; those of mserve-broker go through --check
   foreign     not ours: other people's programs (FOREIGN), q
 
+A program that README.md shows is the text of the example that is named above it, but for its first line, the licence.
+
 usage: commands.py SOURCE_DIR BIN_DIR [--verbose]     exit status 1 when something is stale
 """
 import os
@@ -36,6 +38,7 @@ class Scene:
     before: list = field(default_factory=list)
     replace: dict = field(default_factory=dict)
     only: str = ""  # of a block in which not all can be run, the lines with this in them
+    says: str = ""  # in what they print
     typed: str = ""  # on standard input
 
 
@@ -45,6 +48,7 @@ Q = [r"printf '#!/bin/sh\ncase \"$1\" in client*) exit;; esac\nfor last; do :; d
 SCENES = (
     Scene("README.md", ["cd build/release/bin", "./mserve-stat servants"]),
     Scene("README.md", ["./mserve-broker 2 servant.q"], [*Q, "mserve-standin --form plain --port QPORT &"], {"5000": "PORT", "6001": "QPORT"}),
+    Scene("README.md", ["./mserve-broker &"], says='"hello world"\n'),
     Scene("broker/README.md", ["mserve-stat servants"], ["mserve-broker 4 mserve-servant --servant-args '--rows 0 --tags version=1,group=old' &"]),
     Scene("broker/README.md", ["mserve-broker -p 5000 2 servant.q --check"], only="--check"),
     Scene("broker/README.md", ["mserve-broker 2 servant.q -p 5000 --users users.csv"], only="passwd", typed="secret\n"),
@@ -95,7 +99,7 @@ def blocks(text):
             at += 1
             while not lines[at].strip().startswith("```"):
                 at += 1
-            if lines[start - 1].strip() != "```json":  # what a tool writes
+            if lines[start - 1].strip() not in ("```json", "```cpp"):  # what a tool writes, what is no command
                 yield start + 1, [line.strip() for line in lines[start:at]]
         elif lines[at].startswith("    ") and lines[at].strip() and (at == 0 or not lines[at - 1].strip()):
             while at < len(lines) and lines[at].startswith("    "):
@@ -254,8 +258,9 @@ def play(scene, found):
     script = ["set -eum", "trap 'status=$?; kill $(jobs -p) 2>/dev/null || true; wait; exit $status' EXIT"]
     for line in lines:
         script += [f"echo {shlex.quote('$ ' + line)}", line]
-        if match := re.match(r"(?:\./)?mserve-broker (\d)\b.*&$", line):
-            script.append(f"for try in {{1..600}}; do [[ $(mserve-stat --json servants 2>/dev/null | grep -o '\"number\"' | wc -l) -ge {match.group(1)} ]] && break; sleep 0.1; done")
+        if match := re.match(r"(?:\./)?mserve-(?:broker (\d)\b|example-hello-servant).*&$", line):
+            script.append("for try in {1..600}; do [[ $(mserve-stat --json servants 2>/dev/null | grep -o '\"number\"' | wc -l) "
+                          f"-ge {match.group(1) or 1} ]] && break; sleep 0.1; done")
     with tempfile.TemporaryDirectory(prefix="mserve-test-documents.") as scratch:
         for name in os.listdir(BIN):
             os.symlink(os.path.join(BIN, name), os.path.join(scratch, name))
@@ -268,8 +273,28 @@ def play(scene, found):
                                   text=True, timeout=240, check=False, cwd=scratch)
         if done.returncode != 0:
             faults.append(f"{found[0][0]}: this ends with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        elif scene.says not in done.stdout:
+            faults.append(f"{found[0][0]}: this does not say {scene.says!r}:\n{done.stdout}\n{done.stderr}")
         elif left := [n for n in os.listdir(scratch) if n.endswith(".sock")]:
             faults.append(f"{found[0][0]}: the broker of this still runs: {left}")
+
+
+def check_programs(path, text):
+    """Each block of C++ against the file that the last link in front of it leads to."""
+    shown = list(re.finditer(r"^```cpp\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    if not shown:
+        faults.append(f"{path} shows no program")
+    for match in shown:
+        where = f"{path}:{text.count(chr(10), 0, match.start()) + 1}"
+        links = re.findall(r"\]\(([^)#]*\.cpp)\)", text[:match.start()])
+        if not links:
+            faults.append(f"{where}: no link above says which file this is")
+            continue
+        with open(os.path.join(SOURCE, links[-1]), encoding="utf-8") as file:
+            licence, _, program = file.read().partition("\n")
+        if not licence.startswith("// SPDX-") or program != match.group(1):
+            faults.append(f"{where}: this is not {links[-1]} without its first line; copy it")
+        report("program", where, links[-1])
 
 
 def main():
@@ -290,6 +315,8 @@ def main():
             in_scene |= {(where, spoken(line)) for where, lines in found for line in lines if scene.only in line}
             play(scene, found)
     for path, text in texts:
+        if path == "README.md":
+            check_programs(path, text)
         for number, lines in blocks(text):
             joined = "\n".join(lines).replace("\\\n", " ").split("\n")
             # A block of ours has a command of ours; others show files, output or what travels.

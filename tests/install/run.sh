@@ -67,6 +67,12 @@ for library in "${libraries[@]}"; do
   quiet "$temporary/use-$library"
   echo "  $library"
 done
+# As README.md says it.
+for example in qclient/examples/hello_client servantshim/examples/hello_servant; do
+  read -ra flags < <(pkg-config --cflags --libs "mserve-${example##*hello_}")
+  quiet "$cxx" -std=c++20 "$source_dir/$example.cpp" "${flags[@]}" -o "$temporary/${example##*/}"
+  echo "  ${example##*/}"
+done
 
 echo "== plugins"
 # In C alone; their header comes with the broker.
