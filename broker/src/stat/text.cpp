@@ -38,20 +38,18 @@ std::string in_units(double value, const std::array<Unit, N>& units) {
 }
 
 constexpr std::array kShown{50.0, 90.0, 99.0, 99.9};
-constexpr std::size_t kNameWidth = 11;
-constexpr std::size_t kCellWidth = 9;
 
 std::string latency_line(const std::string& name, const shm::MonitorHistogram& histogram) {
-  std::string line = left(name, kNameWidth);
-  line += right(count_text(static_cast<double>(histogram.count())), kCellWidth);
+  std::string line = left(name, kLatencyNameWidth);
+  line += right(count_text(static_cast<double>(histogram.count())), kLatencyCellWidth);
   if (histogram.count() == 0) {
     return line;
   }
-  line += right(time_text(histogram.mean_ns()), kCellWidth);
+  line += right(time_text(histogram.mean_ns()), kLatencyCellWidth);
   for (const double percent : kShown) {
-    line += right(time_text(histogram.percentile_ns(percent)), kCellWidth);
+    line += right(time_text(histogram.percentile_ns(percent)), kLatencyCellWidth);
   }
-  return line + right(time_text(static_cast<double>(histogram.max_ns())), kCellWidth);
+  return line + right(time_text(static_cast<double>(histogram.max_ns())), kLatencyCellWidth);
 }
 
 }  // namespace
@@ -104,9 +102,9 @@ std::string left(const std::string& text, std::size_t width) {
 
 std::vector<std::string> latency_lines(const shm::MonitorLatency& latency,
                                        const shm::MonitorBrokerTimes* broker) {
-  std::string title = left("", kNameWidth);
+  std::string title = left("", kLatencyNameWidth);
   for (const char* const name : {"count", "mean", "p50", "p90", "p99", "p99.9", "max"}) {
-    title += right(name, kCellWidth);
+    title += right(name, kLatencyCellWidth);
   }
   std::vector<std::string> lines{title, latency_line("queue", latency.queue),
                                  latency_line("execution", latency.execution),

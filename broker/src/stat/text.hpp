@@ -25,6 +25,9 @@ namespace mserve::stat {
 [[nodiscard]] std::string right(const std::string& text, std::size_t width);
 [[nodiscard]] std::string left(const std::string& text, std::size_t width);
 
+/// How wide the first column of latency_lines() is, and each of the others.
+inline constexpr std::size_t kLatencyNameWidth = 11;
+inline constexpr std::size_t kLatencyCellWidth = 9;
 /// The rows of a latency table, with a head line: count, mean, p50 to p99.9, max.
 [[nodiscard]] std::vector<std::string> latency_lines(const shm::MonitorLatency& latency,
                                                      const shm::MonitorBrokerTimes* broker);

@@ -193,6 +193,9 @@ bool take_key(int key, Choices& choices, std::size_t page) {
     case KEY_HOME:
       choices.first = 0;
       break;
+    case KEY_END:
+      choices.first = SIZE_MAX / 2;  // as far as there are rows
+      break;
     default:
       break;
   }

@@ -2,7 +2,8 @@
 #include "stat/top_view.hpp"
 
 #include <algorithm>
-#include <cstdio>
+#include <array>
+#include <initializer_list>
 
 #include "stat/tables.hpp"
 #include "stat/text.hpp"
@@ -33,12 +34,12 @@ const std::vector<Column>& columns_of(Screen screen) {
                                              {"NAME", 18, true},
                                              {"STATE", 9, true},
                                              {"RUN", 5, false, true},
-                                             {"REQ/S", 7, false, true},
-                                             {"BUSY", 6, false, true},
-                                             {"HIT", 6, false, true},
-                                             {"P50", 8, false, true},
-                                             {"P99", 8, false, true},
-                                             {"ERR", 5, false, true},
+                                             {"REQ/S", 6, false, true},
+                                             {"BUSY", 5, false, true},
+                                             {"HIT", 5, false, true},
+                                             {"P50", 7, false, true},
+                                             {"P99", 7, false, true},
+                                             {"ERR", 5, false, true},  // the last at 80
                                              {"IN", 6, false, true},
                                              {"OUT", 6, false, true},
                                              {"PID", 8}};
@@ -209,42 +210,73 @@ void widen(Grid& grid, std::size_t width) {
   }
 }
 
-std::string grid_line(const Grid& grid, const Row* row, std::size_t width, std::size_t sort) {
-  std::string line;
-  for (std::size_t i = 0; i < grid.columns.size(); ++i) {
-    const Column& column = grid.columns[i];
-    if (line.size() + column.width + 1 > width) {
+/// How many columns a line of that width has.
+std::size_t columns_within(const Grid& grid, std::size_t width) {
+  std::size_t taken = 0;
+  std::size_t count = 0;
+  for (const Column& column : grid.columns) {
+    taken += column.width + (count != 0 ? 1 : 0);
+    if (taken > width) {
       break;
     }
+    ++count;
+  }
+  return count;
+}
+
+/// On the left of its column; a mark says that there is more of it.
+std::string words_cell(const std::string& text, std::size_t width) {
+  return text.size() > width ? text.substr(0, width - 1) + "+" : left(text, width);
+}
+
+std::string grid_line(const Grid& grid, const Row* row, std::size_t width, std::size_t sort) {
+  std::string line;
+  for (std::size_t i = 0; i < columns_within(grid, width); ++i) {
+    const Column& column = grid.columns[i];
     std::string text = row != nullptr ? (*row)[i].text : column.title;
     if (row == nullptr && i == sort) {
       text = column.words ? text + "*" : "*" + text;
     }
     line += i != 0 ? " " : "";
-    line += column.words ? left(text, column.width) : right(text, column.width);
+    line += column.words ? words_cell(text, column.width) : right(text, column.width);
   }
   return line;
 }
 
-/// Keeps the scrolled rows within those that there are, and tells which of them are on the screen
-/// if not all are: in the line above the table, where a trouble goes first. @return rows that fit.
-std::size_t scroll(std::vector<Line>& lines, Choices& choices, std::size_t count,
-                   std::size_t room) {
-  const std::size_t rows = room > 1 ? room - 1 : 0;
-  choices.first = std::min(choices.first, count > rows ? count - rows : 0);
-  if (count > rows && rows > 0 && lines.back().text.empty()) {
-    lines.back().text = std::to_string(choices.first + 1) + "-" +
-                        std::to_string(choices.first + rows) + " of " + std::to_string(count) +
-                        "; arrows and Page Down show more";
+/// Puts what there is to know of a table into the line above it, unless a trouble stands there.
+void note(std::vector<Line>& lines, const std::string& text) {
+  Line& line = lines.back();
+  if (line.look == Look::plain) {
+    line.text += (line.text.empty() ? "" : "; ") + text;
   }
-  return rows;
+}
+
+/// Keeps the scrolled rows within those that there are, and tells which of them are on the screen
+/// if not all are.
+void scroll(std::vector<Line>& lines, Choices& choices, std::size_t count, std::size_t rows) {
+  choices.first = std::min(choices.first, count > rows ? count - rows : 0);
+  if (count > rows && rows > 0) {
+    const std::size_t last = choices.first + rows;
+    note(lines, std::to_string(choices.first + 1) + "-" + std::to_string(last) + " of " +
+                    std::to_string(count) +
+                    (last < count ? ", Page Down shows more" : ", Page Up shows the others"));
+  }
+}
+
+std::size_t below_head(std::size_t room) {
+  return room > 1 ? room - 1 : 0;
 }
 
 void add_grid(std::vector<Line>& lines, Grid grid, Choices& choices, std::size_t width,
               std::size_t room, const char* nothing) {
   sort_rows(grid, choices);
   widen(grid, width);
-  const std::size_t rows = scroll(lines, choices, grid.rows.size(), room);
+  const std::size_t rows = below_head(room);
+  scroll(lines, choices, grid.rows.size(), rows);
+  if (choices.sort >= columns_within(grid, width)) {
+    note(lines, std::string("sorted by ") + grid.columns[choices.sort].title +
+                    ", which is too far right to be seen");
+  }
   lines.push_back({grid_line(grid, nullptr, width, choices.sort), Look::head});
   if (grid.rows.empty()) {
     lines.push_back({nothing});
@@ -256,16 +288,56 @@ void add_grid(std::vector<Line>& lines, Grid grid, Choices& choices, std::size_t
   }
 }
 
+/// A text as lines of at most `width`, parted at blanks; all but the first begin with `indent`
+/// blanks, if that is not 0, and are parted where several blanks are.
+std::vector<std::string> wrapped(const std::string& text, std::size_t width,
+                                 std::size_t indent = 0) {
+  std::vector<std::string> lines;
+  std::string rest = text;
+  while (rest.size() > width && width > indent + 1) {
+    std::size_t end = rest.rfind(indent != 0 ? "   " : " ", width);
+    if (end == std::string::npos || end <= indent) {
+      end = rest.rfind(' ', width);
+    }
+    if (end == std::string::npos || end <= indent) {
+      end = width;
+    }
+    lines.push_back(rest.substr(0, end));
+    rest.erase(0, rest[end] == ' ' ? rest.find_first_not_of(' ', end) : end);
+    rest.insert(0, indent, ' ');
+  }
+  lines.push_back(rest);
+  return lines;
+}
+
 /// Words that belong together, as many as fit.
 std::string joined(const std::vector<std::string>& parts, std::size_t width) {
   std::string line;
   for (const std::string& part : parts) {
-    if (line.size() + part.size() + 2 > width) {
+    if (part.empty()) {
+      continue;
+    }
+    const std::string more = (line.empty() ? "" : "  ") + part;
+    if (line.size() + more.size() > width) {
       break;
     }
-    line += (line.empty() ? "" : "  ") + part;
+    line += more;
   }
   return line;
+}
+
+/// How many servants there are, and how many of them get nothing.
+std::string servants_text(const shm::MonitorSnapshot& now) {
+  std::size_t all = 0;
+  std::size_t held = 0;
+  for (const shm::MonitorSession& session : now.sessions) {
+    if (session.is(shm::Role::servant) && (session.now.flags & shm::kMonitorClosed) == 0) {
+      ++all;
+      held += state_of(session) != "attached" ? 1 : 0;
+    }
+  }
+  return std::to_string(all) + (all == 1 ? " servant" : " servants") +
+         (held != 0 ? ", " + std::to_string(held) + " not serving" : "");
 }
 
 void add_summary(std::vector<Line>& lines, const Shown& shown, const Choices& choices,
@@ -275,9 +347,9 @@ void add_summary(std::vector<Line>& lines, const Shown& shown, const Choices& ch
   const shm::MonitorTotals before = view.before ? view.before->totals : shm::MonitorTotals{};
   const auto up = static_cast<double>(now.told_at - std::min(now.started_at, now.told_at));
   lines.push_back(
-      {joined({"mserve " + shown.broker, "pid " + std::to_string(shown.pid), "up " + time_text(up),
-               std::string("policy ") + policy_name(now.policy),
-               "every " + time_text(choices.interval_s * 1e9), choices.paused ? "PAUSED" : ""},
+      {joined({"mserve " + shown.broker, choices.paused ? "PAUSED" : "", servants_text(view.now),
+               "up " + time_text(up), std::string("policy ") + policy_name(now.policy),
+               "every " + time_text(choices.interval_s * 1e9), "pid " + std::to_string(shown.pid)},
               width),
        Look::title});
   const auto errors = now.errors + now.refused;
@@ -300,29 +372,38 @@ void add_summary(std::vector<Line>& lines, const Shown& shown, const Choices& ch
   const double passes = since(now.passes, before.passes);
   lines.push_back({joined({"affinity hits " + share_text(since(now.hits, before.hits), routed),
                            "spills " + share_text(since(now.spills, before.spills), routed),
-                           "data thread " + share_text(worked, passes) + " of passes busy",
+                           "busy passes " + share_text(worked, passes),
                            "asleep " + share_text(since(now.asleep_ns, before.asleep_ns),
                                                   view.before ? view.seconds() * 1e9 : up)},
                           width)});
   const shm::MonitorLatency latency = view.latency();
   const auto pair = [](const char* name, const shm::MonitorHistogram& h) {
-    return std::string(name) + " p50 " + time_text(h.percentile_ns(50)) + " p99 " +
-           time_text(h.percentile_ns(99));
+    return std::string(name) + " p50 " + time_cell(h, 50).text + " p99 " + time_cell(h, 99).text;
   };
   lines.push_back(
       {joined({pair("round trip", latency.whole), pair("queue", latency.queue)}, width)});
   lines.push_back({});
 }
 
+/// As many columns of latency_lines() as there is room for: half a number is another number.
+std::string whole_cells(const std::string& line, std::size_t width) {
+  const std::size_t cells =
+      width > kLatencyNameWidth ? (width - kLatencyNameWidth) / kLatencyCellWidth : 0;
+  return line.substr(0, kLatencyNameWidth + cells * kLatencyCellWidth);
+}
+
 void add_latency(std::vector<Line>& lines, const View& view, std::size_t width, std::size_t room) {
   const shm::MonitorLatency latency = view.latency();
   const shm::MonitorBrokerTimes broker = view.broker_times();
-  for (std::string& line : latency_lines(latency, &broker)) {
-    lines.push_back({std::move(line), lines.size() == 5 ? Look::head : Look::plain});
+  Look look = Look::head;
+  for (const std::string& line : latency_lines(latency, &broker)) {
+    lines.push_back({whole_cells(line, width), look});
+    look = Look::plain;
   }
   lines.push_back({});
   lines.push_back(
-      {"round trip, of " + count_text(static_cast<double>(latency.whole.count())) + " requests",
+      {"round trip, of " + count_text(static_cast<double>(latency.whole.count())) + " requests " +
+           (view.before ? "of the last " + time_text(view.seconds() * 1e9) : "since the start"),
        Look::head});
   constexpr std::size_t kTaken = 8;
   for (std::string& line : plot_lines(latency.whole, width, room > kTaken ? room - kTaken : 1)) {
@@ -332,7 +413,8 @@ void add_latency(std::vector<Line>& lines, const View& view, std::size_t width, 
 
 void add_events(std::vector<Line>& lines, const Shown& shown, Choices& choices, std::size_t room) {
   const auto& events = shown.events;
-  const std::size_t rows = scroll(lines, choices, events.size(), room);
+  const std::size_t rows = below_head(room);
+  scroll(lines, choices, events.size(), rows);
   lines.push_back({"TIME (UTC)          EVENT        #  WHAT", Look::head});
   for (std::size_t i = choices.first; i < std::min(events.size(), choices.first + rows); ++i) {
     const shm::MonitorHappening& event = events[events.size() - 1 - i];  // the newest first
@@ -345,34 +427,75 @@ void add_events(std::vector<Line>& lines, const Shown& shown, Choices& choices, 
   }
 }
 
-void add_help(std::vector<Line>& lines) {
-  for (const char* const text :
-       {"Screens   s servants   c clients   r routes   l latency   e events   h or ? this",
-        "Sort      > or . by the next column   < or , by the one before   R reversed",
-        "Rows      arrows, Page Up, Page Down, Home",
-        "Time      + and - the interval   space holds it   Ctrl-L redraws   q ends", "",
-        "REQ/S, BUSY, HIT and the latencies are of the last interval; all else is since",
-        "the start of the session, or now. BUSY: the share of its credit's time in which",
-        "it had a request. HIT: requests for a route that it held. P50, P99: execution,",
-        "from handing it over to having its answer. IN, OUT: bytes in its two rings.",
-        "OPEN: requests without an answer. KEPT: answers that wait until it reads.",
-        "ERR: of a servant, answers that were errors of its own; of a client, requests",
-        "that the broker ended (time-outs, busy, no servant), as in broker errors/s.",
-        "Of routes, REQS may contain ERROR requests of others that were dropped."}) {
-    lines.push_back({text});
+void add_help(std::vector<Line>& lines, Choices& choices, std::size_t width, std::size_t room) {
+  struct Part {
+    const char* text;
+    std::size_t indent = 0;
+  };
+  constexpr std::size_t kBehindName = 10;
+  std::vector<std::string> help;
+  for (const Part& part : std::initializer_list<Part>{
+           {"Screens   s servants   c clients   r routes   l latency   e events   h or ? this",
+            kBehindName},
+           {"Sort      > or . by the next column   < or , by the one before   R reversed",
+            kBehindName},
+           {"Rows      arrows, Page Up, Page Down, Home, End", kBehindName},
+           {"Time      + and - the interval   space holds it   Ctrl-L redraws   q ends",
+            kBehindName},
+           {""},
+           {"REQ/S, BUSY, the latencies and HIT of servants are of the last interval; all else is "
+            "since the start of the session, or now. * marks the column sorted by, + what is cut."},
+           {"BUSY: the share of its credit's time in which it had a request. HIT: requests for a "
+            "route that it held. P50, P99: execution, from handing it over to having its answer. "
+            "IN, OUT: bytes in its two rings. OPEN: requests without an answer. KEPT: answers that "
+            "wait until it reads."},
+           {"ERR: of a servant, answers that were errors of its own; of a client, requests that "
+            "the broker ended (time-outs, busy, no servant), as in broker errors/s."},
+           {"Routes: REQS may contain ERROR requests of others that were dropped. MEAN: execution. "
+            "What came over rings has a hash for a name."},
+           {"Busy passes: of the data thread's looks, those that found work."}}) {
+    for (std::string& line : wrapped(part.text, width, part.indent)) {
+      help.push_back(std::move(line));
+    }
+  }
+  scroll(lines, choices, help.size(), room);
+  for (std::size_t i = choices.first; i < std::min(help.size(), choices.first + room); ++i) {
+    lines.push_back({help[i]});
   }
 }
 
-const char* keys_of(Screen screen) {
-  switch (screen) {
-    case Screen::help:
-      return "q quit  s c r l e back";
-    case Screen::latency:
-    case Screen::events:
-      return "q quit  h help  s servants  c clients  r routes  l latency  e events";
-    default:
-      return "q quit  h help  s servants  c clients  r routes  l latency  e events  <> sort";
+/// The keys, with the present screen in brackets; as long as there is room for.
+std::string keys_of(Screen screen, std::size_t width) {
+  struct Key {
+    Screen screen;
+    const char* key;
+    const char* name;
+  };
+  static constexpr std::array<Key, 5> kKeys{{{Screen::servants, "s", " servants"},
+                                             {Screen::clients, "c", " clients"},
+                                             {Screen::routes, "r", " routes"},
+                                             {Screen::latency, "l", " latency"},
+                                             {Screen::events, "e", " events"}}};
+  const auto marked = [](bool here, const std::string& text) {
+    return here ? "[" + text + "]" : text;
+  };
+  std::vector<std::string> named{"q quit", marked(screen == Screen::help, "h help")};
+  std::vector<std::string> brief = named;
+  std::string keys;
+  for (const Key& key : kKeys) {
+    named.push_back(marked(screen == key.screen, std::string(key.key) + key.name));
+    keys += (keys.empty() ? "" : " ") + marked(screen == key.screen, key.key);
   }
+  brief.push_back(keys + " screens");
+  for (auto* const parts : {&named, &brief}) {
+    if (sortable_columns(screen) != 0) {
+      parts->push_back("<> sort");
+    }
+  }
+  const std::string all = joined(named, std::string::npos);
+  std::string line = all.size() <= width ? all : joined(brief, width);
+  line.resize(width, ' ');
+  return line;
 }
 
 }  // namespace
@@ -385,41 +508,49 @@ std::vector<Line> render(const Shown& shown, Choices& choices, std::size_t width
                          std::size_t height) {
   std::vector<Line> lines;
   const std::size_t body = height > 0 ? height - 1 : 0;
-  if (shown.view == nullptr) {
-    lines.push_back({"mserve " + shown.broker, Look::title});
-    lines.push_back({});
-    lines.push_back({shown.trouble, Look::warning});
-    lines.push_back({"Looking for it again every second.", Look::plain});
-  } else if (choices.screen == Screen::help) {
+  const auto room = [&] { return body > lines.size() ? body - lines.size() : 0; };
+  const auto add_trouble = [&] {
+    for (std::string& line : wrapped(shown.trouble, width)) {
+      lines.push_back({std::move(line), Look::warning});
+    }
+  };
+  if (choices.screen == Screen::help) {
     lines.push_back({"mserve-stat top: keys and columns", Look::title});
     lines.push_back({});
-    add_help(lines);
+    add_help(lines, choices, width, room());
+  } else if (shown.view == nullptr) {
+    lines.push_back({"mserve " + shown.broker, Look::title});
+    lines.push_back({});
+    add_trouble();
+    lines.push_back({"Looking again every " + time_text(choices.interval_s * 1e9) + "."});
   } else {
     add_summary(lines, shown, choices, width);
     if (!shown.trouble.empty()) {
-      lines.back() = {shown.trouble, Look::warning};
+      lines.pop_back();
+      add_trouble();
     }
-    const std::size_t room = body > lines.size() ? body - lines.size() : 0;
     switch (choices.screen) {
       case Screen::clients:
-        add_grid(lines, clients_grid(*shown.view), choices, width, room, "nobody is attached");
+        add_grid(lines, clients_grid(*shown.view), choices, width, room(), "nobody is attached");
         break;
       case Screen::routes:
-        add_grid(lines, routes_grid(*shown.view), choices, width, room, "no request had a route");
+        add_grid(lines, routes_grid(*shown.view), choices, width, room(), "no request had a route");
         break;
       case Screen::latency:
-        add_latency(lines, *shown.view, width, room);
+        add_latency(lines, *shown.view, width, room());
         break;
       case Screen::events:
-        add_events(lines, shown, choices, room);
+        add_events(lines, shown, choices, room());
         break;
       default:
-        add_grid(lines, servants_grid(*shown.view), choices, width, room, "no servant is attached");
+        add_grid(lines, servants_grid(*shown.view), choices, width, room(),
+                 "no servant is attached");
     }
   }
   lines.resize(body);
   if (height > 0) {
-    lines.push_back({keys_of(choices.screen), Look::keys});
+    // The last cell of a terminal stays free.
+    lines.push_back({keys_of(choices.screen, width > 0 ? width - 1 : 0), Look::keys});
   }
   for (Line& line : lines) {
     if (line.text.size() > width) {

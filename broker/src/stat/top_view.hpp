@@ -40,7 +40,8 @@ struct Shown {
 };
 
 /// The whole screen: `height` lines, none longer than `width`; what does not fit is left out, the
-/// columns on the right first. The last line tells the keys. Corrects `choices` (sort, first).
+/// columns on the right first; a trouble and the help are wrapped. The last line tells the keys.
+/// Corrects `choices` (sort, first).
 [[nodiscard]] std::vector<Line> render(const Shown& shown, Choices& choices, std::size_t width,
                                        std::size_t height);
 
