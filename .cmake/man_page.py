@@ -267,7 +267,9 @@ class Page:
         form = ["lx" if length > 22 else "l" for length in longest]
         if "lx" not in form:
             form[-1] = "lx"
-        self.out += [".PP", ".TS", "tab(\t);", " ".join(f.replace("l", "lb", 1) for f in form), " ".join(form) + "."]
+        # tbl refuses a block of text that is higher than what is left of the page, a full one too: it wants room first.
+        block_max = max((len(cell) for row in rows for cell, f in zip(row, form) if f == "lx"), default=0)
+        self.out += [".PP", f".ne {min(2 + block_max // 20, 40)}v", ".TS", "tab(\t);", " ".join(f.replace("l", "lb", 1) for f in form), " ".join(form) + "."]
         for row in [header, *rows]:
             row = row + [""] * (columns - len(row))
             self.out.append("\t".join(f"T{{\n.na\n{guard(inline(cell))}\nT}}" if f == "lx" and cell else inline(cell)

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 BUILD = os.path.abspath(sys.argv[1])
 COMMANDS = re.compile(r"^  ([a-z][a-z-]*)(?:  |$)", re.MULTILINE)
@@ -45,6 +46,21 @@ def help_pages(tool, words=()):
             names.append("passwd")
         for name in names:
             yield from help_pages(tool, (name,))
+
+
+def check_tables(page):
+    """Its tables fit wherever they come to stand: once for each line that may be in front of them."""
+    with open(page, encoding="utf-8") as file:
+        text = file.read()
+    if "\n.TS\n" not in text:
+        return
+    before, heading, behind = text.partition(".SH \"")
+    with tempfile.NamedTemporaryFile("w", suffix=".7", encoding="utf-8") as file:
+        file.write("".join(before + ".PP\nx\n" * lines + heading + behind for lines in range(66)))
+        file.flush()
+        _, err, _ = run("groff", "-t", "-man", "-ww", "-Tutf8", "-z", file.name)
+    if err:
+        faults.append(f"{os.path.basename(page)}, with more lines in front of its tables: {err[:400]}")
 
 
 def options(text, indent):
@@ -111,6 +127,7 @@ def main():
             out, err, status = run(*command)
             if status or err or (out.strip() and command[0] == "mandoc"):
                 faults.append(f"{' '.join(command)}: {out.strip()} {err}")
+        check_tables(page)
         # A second's run makes the same bytes.
         if subprocess.run(["gzip", "-dc", page + ".gz"], capture_output=True, check=True).stdout != open(page, "rb").read():
             faults.append(f"{page}.gz is another page")
