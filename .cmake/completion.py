@@ -28,7 +28,7 @@ _NAME_offer() {
 }
 
 _NAME() {
-  local cur=${COMP_WORDS[COMP_CWORD]} at=1 command='' place=0 word kind opened='' REPLY
+  local cur=${COMP_WORDS[COMP_CWORD]} at=1 command='' place=0 word before='' kind opened='' REPLY
   COMPREPLY=()
   # Bash parts --flag=value into three words.
   while ((at < COMP_CWORD)); do
@@ -48,6 +48,7 @@ _NAME() {
         command=${command:+$command }$word
         place=0
       else
+        before=$word
         ((place++))
       fi
     fi
@@ -66,7 +67,8 @@ _NAME() {
   _NAME_commands "$command"
   kind=${REPLY:+words $REPLY}
   if [[ -z $kind ]]; then
-    _NAME_place "$command" "$place"
+    _NAME_place "$command" "$place" "$before"
+    [[ -n $REPLY ]] || _NAME_place "$command" "$place"
     kind=$REPLY
   fi
   _NAME_offer "$kind" "$cur"
@@ -135,7 +137,10 @@ def make(tool):
     def place(found):
         rows = []
         for number, entry in enumerate(found.positionals):
-            kind = PLACES.get(entry.names[0], kind_of(entry.takes, entry.names)).replace("any", "")
+            takes = help_text.takes_behind(entry.takes, "")
+            kind = PLACES.get(entry.names[0], kind_of(takes, entry.names)).replace("any", "")
+            for word in re.findall(r"; of (\S+)", entry.takes):
+                rows.append(([quoted(f"{path(found)} {number} {word}")], kind_of(help_text.takes_behind(entry.takes, word), entry.names)))
             # The last may stand there again and again.
             here = quoted(f"{path(found)} ") + f"[{number}-9]*" if "..." in entry.term else quoted(f"{path(found)} {number}")
             rows.append(([here], kind))

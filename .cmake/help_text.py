@@ -54,8 +54,7 @@ def run(command):
                           check=False)
     if done.returncode != 0:
         raise SystemExit(f"error: {' '.join(command)} ended with {done.returncode}: {done.stderr}")
-    # A default that is made from the process's number would be another one each time.
-    return re.sub(r"(\bmserve-servant-)\d+", r"\1PID", done.stdout)
+    return done.stdout
 
 
 def read(tool, words=()):
@@ -142,6 +141,12 @@ def labelled(lines):
             found.append(line)
     end()
     return parts
+
+
+def takes_behind(takes, word):
+    """What stands behind that word, of `A|B; of WORD C|D`; behind any other, A|B."""
+    first, *others = takes.split("; of ")
+    return next((other.partition(" ")[2] for other in others if other.split()[0] == word), first)
 
 
 def fixed_values(takes):

@@ -161,6 +161,7 @@ def check(where, words):
         return report("foreign", where, " ".join(words))
     page, known, rest, place = pages[name], list(pages[name].options()), words[1:], 0
     mention = False  # of an option, without its value
+    before = ""  # the last word that stood at a place
     while rest:
         word = rest.pop(0)
         if word == "--":
@@ -183,7 +184,8 @@ def check(where, words):
         elif page.commands and not page.positionals:
             faults.append(f"{where}: {name} has no command {word}: {' '.join(words)}")
         elif place < len(page.positionals):
-            check_value(where, page.positionals[place].names[0], page.positionals[place].takes, word)
+            check_value(where, page.positionals[place].names[0], help_text.takes_behind(page.positionals[place].takes, before), word)
+            before = word
             place += 1
     if name == "mserve-broker" and not mention and not re.search(r"[A-Z]{2,}|\.\.\.|\$", " ".join(words)) and "--help" not in words:
         by_check(where, words)

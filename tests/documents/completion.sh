@@ -68,6 +68,9 @@ expect '--follow' mserve-stat events --f
 expect '--interval' mserve-stat top --i
 expect 'all name: group: tag:' mserve-stat ctl drain ''
 expect '--timeout' mserve-stat ctl retire --t
+expect 'orig even match least weighted plugin' mserve-stat ctl policy ''
+expect 'warning' mserve-stat ctl log-level w
+expect 'error' mserve-stat ctl --timeout 3 log-level e
 expect 'all' mserve-stat --name prices ctl drain a
 expect 'audit plan run' mserve-pin ''
 expect 'own data none' mserve-pin plan --gateway ''

@@ -92,7 +92,7 @@ def check_tool(tool):
         known |= options(text, 2)
         # What is said must be there too, not the names alone; spaces are the page's.
         for line in text.split("\n"):
-            if line.startswith(("  -", "Usage:")) or re.search(r"mserve-servant-\d|REQUIRED", line):
+            if line.startswith(("  -", "Usage:")) or "REQUIRED" in line:
                 continue
             # Behind the name of a command or of a part, as both are headings there.
             said = re.sub(r"^(  [a-z][a-z-]*  +|[A-Z][a-z]+( [a-z]+)?: )", "", line)

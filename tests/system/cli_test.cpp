@@ -103,6 +103,11 @@ TEST_F(CommandLine, ANestedCallIsRefusedWithLbtsError) {
   const Output shown = client({"proc1 proc2 `IBM"});
   EXPECT_EQ(shown.exit_code, 1);
   EXPECT_NE((shown.out + shown.err).find("nested evaluation"), std::string::npos) << shown.err;
+  const Output forgotten = client({"proc1 IBM"});
+  EXPECT_EQ(forgotten.exit_code, 1);
+  EXPECT_EQ(forgotten.err.find("'nested evaluation\nArguments are values"), 0U) << forgotten.err;
+  EXPECT_NE(forgotten.err.find("a symbol has its backtick"), std::string::npos) << forgotten.err;
+  EXPECT_EQ(client({"--quiet", "proc1 IBM"}).err, "'nested evaluation\n") << "as LBT says it";
 }
 
 TEST_F(CommandLine, AnErrorIsValidJsonToo) {

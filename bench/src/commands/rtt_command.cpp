@@ -24,8 +24,7 @@ class RttCommand final : public Subcommand {
         ->option_text("pair|processes [pair]");
     app.add_flag("--pin", s_.pin,
                  "Processes mode: client and servant on core A, the broker on B, not where the "
-                 "kernel likes")
-        ->excludes(name);
+                 "kernel likes");
     app.add_option("--idle", idle_,
                    "Without work: in pair mode the broker, else whatever we start [pair: spin, "
                    "else auto]")

@@ -58,7 +58,7 @@ class OpenLoopCommand final : public LoadCommand {
             ->delimiter(',')
             ->check(CLI::Range(0.01, 200.0))
             ->option_text("PERCENT,... [10,50,80,90]");
-    app.add_option("--rate", s_.rates, "Rates, in requests per second")
+    app.add_option("--rate", s_.rates, "Rates, in requests per second, instead of --load")
         ->delimiter(',')
         ->check(CLI::Range(1.0, 1e9))
         ->excludes(load)

@@ -5,6 +5,7 @@
 #include <exception>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "mserve/shm/standard_descriptors.hpp"
 #include "nearest.hpp"
@@ -133,8 +134,11 @@ int main(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    const std::string text =
-        mserve::broker::unknown_subcommand(app.remaining(), {"audit", "plan", "run"});
+    std::vector<std::string> words;
+    for (const CLI::App* const one : app.get_subcommands([](const CLI::App*) { return true; })) {
+      words.push_back(one->get_name());
+    }
+    const std::string text = mserve::broker::unknown_subcommand(app.remaining(), words);
     if (app.get_subcommands().empty() && !text.empty()) {
       (void)std::fprintf(stderr, "mserve-pin: %s\n", text.c_str());
       return static_cast<int>(ExitCode::usage);

@@ -43,6 +43,7 @@ constexpr const char* kAbout =
     "Looking costs the broker nothing: it is read from memory that the broker writes anyway.";
 
 constexpr const char* kFooter =
+    "--name, --dir and --json go before a subcommand or behind it.\n"
     "Only the user who runs the broker and root may ask, but for counters.\n"
     "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --name and --dir.\n"
     "Exit status: 0 done, 1 the broker refused (nothing matched, resumed meanwhile, shutting "
@@ -77,7 +78,10 @@ constexpr const char* kCtlFooter =
     "undo that a stopped process (SIGSTOP) gets nothing, nor is it undone when that goes on.\n"
     "With nobody left to serve, requests wait, as far as --queue-timeout lets them.\n"
     "After --timeout, or Ctrl-C, the servants stay paused, and those of a retire that did not run\n"
-    "dry are not ended: ask again, or resume them.";
+    "dry are not ended: ask again, or resume them.\n"
+    "Exit status: 0 done, 1 the broker refused (nothing matched, resumed meanwhile, shutting "
+    "down),\n"
+    "2 wrong usage, 3 no broker there, or it does not answer, 4 --timeout passed.";
 
 void describe_ctl(CLI::App& app, Settings& s) {
   CLI::App* const ctl = app.add_subcommand("ctl", kCtlAbout);
@@ -88,7 +92,9 @@ void describe_ctl(CLI::App& app, Settings& s) {
       ->option_text("pause|resume|drain|retire|policy|log-level");
   ctl->add_option("target", s.target, "To which servants, or which policy or level")
       ->required()
-      ->option_text("all|NUMBER|name:NAME|group:NAME|tag:NAME=VALUE|POLICY|LEVEL");
+      ->option_text(
+          "all|NUMBER|name:NAME|group:NAME|tag:NAME=VALUE; of policy "
+          "orig|even|match|least|weighted|plugin; of log-level info|warning|error");
   constexpr double kSecondsMax = 1e9;
   ctl->add_option("--timeout", s.timeout_s, "drain, retire: the longest to wait")
       ->check(CLI::Range(0.0, kSecondsMax))

@@ -29,7 +29,9 @@ constexpr shm::TcpPatience kPatience{
 constexpr std::size_t kAddressesMax = 8;
 
 std::string text_of_errno(int error) {
-  return std::generic_category().message(error);
+  // The usual reason: without -p a broker serves rings alone.
+  return std::generic_category().message(error) +
+         (error == ECONNREFUSED ? " (nobody listens there; a broker does with -p PORT)" : "");
 }
 
 Errc code_of_errno(int error) noexcept {

@@ -19,6 +19,14 @@ std::string heading(std::uint64_t id, const OutputStyle& style) {
   return style.with_id && !style.quiet ? "ID: " + std::to_string(id) + "\n" : std::string();
 }
 
+/// What to do about errors whose words are LBT's, which clients compare with.
+std::string hint(std::string_view error, const OutputStyle& style) {
+  const bool nested = error == "nested evaluation" && !style.quiet;
+  return nested ? "Arguments are values, nothing is evaluated: a symbol has its backtick, `IBM, a "
+                  "text its quotes.\n"
+                : "";
+}
+
 }  // namespace
 
 kdb::Console console_of(const OutputStyle& style) noexcept {
@@ -39,7 +47,7 @@ Shown show_answer(const Answer& answer, const OutputStyle& style) {
     if (style.json) {
       return {json_error(answer.id, text), {}};
     }
-    return {heading(answer.id, style), "'" + text + "\n"};
+    return {heading(answer.id, style), "'" + text + "\n" + hint(text, style)};
   }
   if (style.json) {
     return {"{\"id\":" + std::to_string(answer.id) + ",\"info\":" + kdb::to_json(answer.info) +

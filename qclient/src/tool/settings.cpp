@@ -50,33 +50,34 @@ std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
   std::vector<std::size_t> console;
   double timeout_s = 30;
   bool once = false;
-  CLI::Option* const given = app.add_option("query", query, "One query, or - for standard input");
+  CLI::Option* const given = app.add_option("QUERY", query, "One query, or - for standard input");
   settings.client.broker = "default";
   app.add_option(
          "--name", settings.client.broker,
          "The broker's name; or gateways on other hosts, tcp://HOST:PORT[,HOST:PORT...]; or "
          "NAME,tcp://...: the gateways while there is no such broker here")
       ->envname("MSERVE_NAME")
-      ->capture_default_str();
+      ->option_text("NAME [$MSERVE_NAME, else default]");
   std::string credentials;
   app.add_option("--user", credentials,
-                 "USER or USER:PASSWORD for gateways; USER also where a broker routes by user "
-                 "[your user name]")
-      ->envname("MSERVE_USER");
-  app.add_option("--dir", settings.client.directory,
-                 "Rendezvous directory [env MSERVE_DIR, else as the broker chooses it]")
-      ->transform([](const std::string& path) { return std::filesystem::absolute(path).string(); });
-  app.add_option("--timeout", timeout_s, "Seconds to wait for each answer; 0: for ever")
+                 "Who to be at gateways; USER also where a broker routes by user")
+      ->envname("MSERVE_USER")
+      ->option_text("USER[:PASSWORD] [$MSERVE_USER, else your user name]");
+  app.add_option("--dir", settings.client.directory, "Rendezvous directory of the broker")
+      ->transform([](const std::string& path) { return std::filesystem::absolute(path).string(); })
+      ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
+  app.add_option("--timeout", timeout_s, "How long to wait for each answer; 0: for ever")
       ->check(CLI::Range(0.0, kTimeoutSecondsMax))
-      ->capture_default_str();
+      ->option_text("SECONDS [30]");
   app.add_flag("--once", once, "Never run the query a second time when its servant dies");
   app.add_flag("--json", settings.style.json,
                "One JSON object per query: {\"id\":..,\"info\":..,\"result\":..} or "
                "{\"id\":..,\"error\":..}");
   app.add_flag("-q,--quiet", settings.style.quiet, "The result alone, without the info dictionary");
   app.add_option("-c,--console", console,
-                 "ROWS COLUMNS that a value may take [the terminal's, else 25 80]")
+                 "How much of the screen a value may take, 10 to 2000 each")
       ->expected(2)
+      ->option_text("ROWS COLUMNS [the terminal's, else 25 80]")
       ->allow_extra_args(false)  // what follows the two numbers is the query
       ->check(CLI::Range(10, 2000));
   try {

@@ -71,29 +71,29 @@ void describe(CLI::App& app, Settings& s) {
   app.footer(kExample);
   app.add_option("--name", s.options.name,
                  "Name in logs and info dictionaries, at most 31 characters")
-      ->capture_default_str();
-  app.add_option("--broker", s.options.broker, "The broker's --name [env MSERVE_NAME]")
-      ->capture_default_str();
-  app.add_option("--dir", s.options.directory,
-                 "Rendezvous directory of the broker [env MSERVE_DIR]")
+      ->option_text("NAME [mserve-servant- and the process's number]");
+  app.add_option("--broker", s.options.broker, "The broker's --name")
+      ->option_text("NAME [$MSERVE_NAME, else default]");
+  app.add_option("--dir", s.options.directory, "Rendezvous directory of the broker")
       ->transform(
-          [](const std::string& given) { return std::filesystem::absolute(given).string(); });
+          [](const std::string& given) { return std::filesystem::absolute(given).string(); })
+      ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
   app.add_option("--tags", s.options.tags,
                  "What the broker's rules choose by, parted by blanks or commas: gpu,zone=a; and "
                  "weight=N");
   app.add_option("--group", s.group, "The same as the tag group=GROUP")->option_text("GROUP");
   app.add_option("--rows", s.rows, "Trades in the table, 16 bytes each")
       ->check(CLI::Range(std::uint64_t{0}, mserve::demo::kRowsMax))
-      ->capture_default_str();
-  app.add_option("--seed", s.seed, "What the random trades are made from")->capture_default_str();
+      ->option_text("N [3000000]");
+  app.add_option("--seed", s.seed, "What the random trades are made from")->option_text("N [1]");
   app.add_option(
          "--credit", s.options.credit,
          "Requests to hold at once, of which a broker grants 64 at most; they run one by one")
-      ->capture_default_str();
+      ->option_text("N [1]");
   app.add_option("--idle", s.idle,
                  "Without work: spin, yield, park, or auto (by the cores at hand)")
       ->check(CLI::IsMember({"spin", "yield", "park", "auto"}))
-      ->capture_default_str();
+      ->option_text("spin|yield|park|auto [auto]");
   app.add_option("--log-format", s.log_format, "What stderr gets: text, or one JSON object a line")
       ->envname("MSERVE_LOG_FORMAT")
       ->check(CLI::IsMember({"text", "json"}))

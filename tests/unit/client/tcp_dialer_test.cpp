@@ -85,7 +85,9 @@ TEST(TcpDialer, EndpointsAreTriedInOrderAndEachFailureIsNamed) {
   const auto failed = dial(without, reason);
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, Errc::no_broker) << "that may change, a refusal does not";
-  EXPECT_EQ(reason, dead + ": Connection refused; " + refusing.endpoint() + ": refused user 'us'");
+  EXPECT_EQ(reason,
+            dead + ": Connection refused (nobody listens there; a broker does with -p PORT); " +
+                refusing.endpoint() + ": refused user 'us'");
 }
 
 TEST(TcpDialer, AnEndpointThatSaysNothingIsLeftAfterItsTime) {

@@ -19,7 +19,7 @@ CLI::App* describe_serve(CLI::App& app, ServeOptions& options) {
       "127.0.0.1 these are all users of this host. --no-queries leaves the queries out. There is "
       "no\n"
       "password and no TLS: put a web server with both in front of it where others may look.");
-  serve->add_option("--host", options.host, "The address to listen at, a number")
+  serve->add_option("--host", options.host, "The IP address to listen at; no host name")
       ->option_text("ADDRESS [127.0.0.1]");
   serve->add_option("--port", options.port, "The port; 0: any free one, which is printed")
       ->option_text("PORT [8080]");
