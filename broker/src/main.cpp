@@ -76,6 +76,8 @@ int run(int argc, char** argv) {
   // A log, or a --ready-fd, that nobody reads any more ends no broker. The launcher keeps the
   // default for servants.
   (void)std::signal(SIGPIPE, SIG_IGN);
+  // A limit of sizes (RLIMIT_FSIZE) ends the trace or the log, not the broker.
+  (void)std::signal(SIGXFSZ, SIG_IGN);
   // A peer may name this process as the one to be told of its own socket (F_SETOWN, O_ASYNC).
   (void)std::signal(SIGIO, SIG_IGN);
   std::string reason;

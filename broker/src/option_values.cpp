@@ -18,6 +18,18 @@ struct Unit {
 constexpr std::array<Unit, 5> kUnits{
     {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}}};
 
+/// @param unit  what a bare number counts.
+bool parse_with_unit(const std::string& given, Nanos unit, Nanos& value) {
+  std::uint32_t units = 0;
+  const char* const end = given.data() + given.size();
+  const auto [rest, error] = std::from_chars(given.data(), end, units);
+  if (error == std::errc{} && rest == end) {
+    value = units * unit;
+    return true;
+  }
+  return parse_duration(given, value);
+}
+
 template <class T>
 void add_any_size(CLI::App& app, const char* flag, T& value, const char* text) {
   app.add_option(flag, value, text)
@@ -53,16 +65,12 @@ bool parse_duration(std::string_view text, Nanos& out) {
   return false;
 }
 
+bool parse_milliseconds(const std::string& given, Nanos& value) {
+  return parse_with_unit(given, 1'000'000, value);
+}
+
 bool parse_minutes(const std::string& given, Nanos& value) {
-  constexpr Nanos kMinute = 60'000'000'000;
-  std::uint32_t minutes = 0;
-  const char* const end = given.data() + given.size();
-  const auto [rest, error] = std::from_chars(given.data(), end, minutes);
-  if (error == std::errc{} && rest == end) {
-    value = minutes * kMinute;
-    return true;
-  }
-  return parse_duration(given, value);
+  return parse_with_unit(given, 60'000'000'000, value);
 }
 
 std::string shown_size(std::uint64_t bytes) {

@@ -25,6 +25,9 @@ namespace mserve::broker {
 /// Reads a time such as 500us, 12s, 0 or inf (kForever). @return false when it is none.
 [[nodiscard]] bool parse_duration(std::string_view text, Nanos& out);
 
+/// The same; a bare number is milliseconds.
+[[nodiscard]] bool parse_milliseconds(const std::string& given, Nanos& value);
+
 /// The same; a bare number is minutes, as in LBT's variable.
 [[nodiscard]] bool parse_minutes(const std::string& given, Nanos& value);
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core_list.hpp"
+#include "data/request_stamps.hpp"
 #include "dispatch/types.hpp"
 #include "gateway/gateway_options.hpp"
 #include "mserve/kdb/route.hpp"
@@ -91,6 +92,10 @@ struct BrokerOptions {
   int ready_fd = -1;  ///< Gets "ready\n" once all launched servants are attached.
   std::string log_level = "info";
   bool log_json = false;  ///< The log of this process and of what it launches.
+  Nanos slow = kForever;  ///< Requests that took this long are logged; kForever: none.
+  std::string trace;      ///< File that gets the stamps of each `trace_every`th; empty: none.
+  std::uint32_t trace_every = 1000;
+  std::uint64_t trace_max = 1ULL << 30;  ///< No more than this is written to it.
 
   /// Whether what is launched are q processes that load a script.
   [[nodiscard]] bool launches_q() const noexcept {
@@ -104,6 +109,9 @@ struct BrokerOptions {
   }
   [[nodiscard]] Options dispatch() const noexcept {
     return {policy, match_wait, route_expire, spill_after};
+  }
+  [[nodiscard]] StampTerms stamps() const noexcept {
+    return {slow, trace.empty() ? 0 : trace_every};
   }
   /// Every fault of these options, one line each; empty when there is none.
   [[nodiscard]] std::vector<std::string> validate() const;

@@ -14,6 +14,7 @@
 #include "option_values.hpp"
 #include "options_cli_cores.hpp"
 #include "options_cli_gateway.hpp"
+#include "options_cli_log.hpp"
 #include "options_file.hpp"
 #include "version.hpp"
 
@@ -43,8 +44,8 @@ constexpr char kFooter[] =
     "Signals: TERM and INT drain and stop (a second one waits for no running request). HUP reads "
     "--config again\n"
     "and applies rule, policy, match-wait, route-expire, spill-after, retries, queue-timeout, "
-    "timeout "
-    "and log-level, and\n"
+    "timeout,\n"
+    "log-level and slow, and "
     "reads the files of --users and --roles again; if anything else changed, or any file has a "
     "fault, nothing.\n"
     "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong usage.";
@@ -323,9 +324,12 @@ std::string spelling_of(const CLI::Option& option, const std::string& value) {
     return error == std::errc{} && rest == value.data() + value.size() ? shown_size(bytes) : value;
   }
   Nanos ns = 0;
-  const bool minutes = option.check_lname("purge");
-  if (option.get_option_text().starts_with("TIME") &&
-      (minutes ? parse_minutes(value, ns) : parse_duration(value, ns))) {
+  const auto parse = [&option](const std::string& text, Nanos& out) {
+    return option.check_lname("purge")  ? parse_minutes(text, out)
+           : option.check_lname("slow") ? parse_milliseconds(text, out)
+                                        : parse_duration(text, out);
+  };
+  if (option.get_option_text().starts_with("TIME") && parse(value, ns)) {
     return shown_time(ns);
   }
   return value;
@@ -361,6 +365,7 @@ class Reading {
     add_group(app_, "Cores", [&] { add_cores(app_, line_.options); });
     add_group(app_, "Dispatch", [&] { add_dispatch(app_, line_.options); });
     add_group(app_, "Limits", [&] { add_limits(app_, line_.options); });
+    add_group(app_, "Slow queries and traces", [&] { add_slow_and_trace(app_, line_.options); });
     add_group(app_, "kdb+ clients", [&] { add_gateway(app_, line_.options); });
   }
 
@@ -524,9 +529,9 @@ std::string unknown_flag(const CLI::App& app, int argc, char** argv) {
 
 /// What may change while the broker runs.
 bool changeable(const std::string& key) {
-  constexpr std::array<std::string_view, 9> kKeys{"rule",          "policy",      "match-wait",
-                                                  "route-expire",  "spill-after", "retries",
-                                                  "queue-timeout", "timeout",     "log-level"};
+  constexpr std::array<std::string_view, 10> kKeys{
+      "rule",    "policy",        "match-wait", "route-expire", "spill-after",
+      "retries", "queue-timeout", "timeout",    "log-level",    "slow"};
   return std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end();
 }
 

@@ -99,7 +99,7 @@ def blocks(text):
             at += 1
             while not lines[at].strip().startswith("```"):
                 at += 1
-            if lines[start - 1].strip() not in ("```json", "```cpp"):  # what a tool writes, what is no command
+            if lines[start - 1].strip() not in ("```json", "```text", "```cpp"):  # what a tool writes, what is no command
                 yield start + 1, [line.strip() for line in lines[start:at]]
         elif lines[at].startswith("    ") and lines[at].strip() and (at == 0 or not lines[at - 1].strip()):
             while at < len(lines) and lines[at].startswith("    "):

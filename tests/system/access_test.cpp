@@ -71,7 +71,8 @@ TEST_F(Access, QuickAuthsUsersMayCallWhatTheirRolesList) {
   ASSERT_TRUE(ken.send(list({Value::long_atom(2), text("proc1 `IBM")}), MessageKind::async));
   EXPECT_TRUE(ken.receive()->value.at(1).is_table());
   broker.wait_for_counter("gateway_denied", 4);
-  EXPECT_EQ(broker.log_lines("gateway_denied").size(), 4U);
+  EXPECT_TRUE(wait_until([&] { return broker.log_lines("gateway_denied").size() == 4; },
+                         "a line for each of them"));
   EXPECT_EQ(broker.log_lines("gateway_denied client=ken peer=127.0.0.1:").size(), 2U);
   EXPECT_TRUE(broker.log_lines("wrongpassword").empty());
 }

@@ -98,6 +98,21 @@ TEST_F(Config, InterruptIsAKeyAndOffByDefault) {
   EXPECT_EQ(value(check({}), "interrupt"), "true");
 }
 
+TEST_F(Config, SlowIsATimeOrMillisecondsAndOffByDefault) {
+  write("");
+  EXPECT_EQ(value(check({}), "slow"), "\"inf\"");
+  EXPECT_EQ(value(check({"--slow", "250"}), "slow"), "\"250ms\"");
+  EXPECT_EQ(value(check({"--slow", "2s"}), "slow"), "\"2s\"");
+  EXPECT_EQ(value(check({}), "trace-every"), "1000");
+  EXPECT_EQ(value(check({}), "trace-max"), "\"1g\"");
+  EXPECT_EQ(check({}).out.find("\ntrace = "), std::string::npos) << "off by default";
+  write("slow = 20\ntrace = \"/tmp/t.csv\"\ntrace-every = 1\ntrace-max = \"2m\"\n");
+  EXPECT_EQ(value(check({}), "slow"), "\"20ms\"");
+  EXPECT_EQ(value(check({}), "trace"), "\"/tmp/t.csv\"");
+  EXPECT_EQ(value(check({}), "trace-every"), "1");
+  EXPECT_EQ(value(check({}), "trace-max"), "\"2m\"");
+}
+
 TEST_F(Config, TheReserveIsPartOfTheLaunchedServants) {
   write("");
   EXPECT_EQ(value(check({}), "reserve"), "0");

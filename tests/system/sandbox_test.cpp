@@ -130,7 +130,8 @@ TEST_P(OrdinaryLife, GoesOn) {
   write("mserve.toml", "sandbox = true\npolicy = \"match\"\n");
   BrokerSetup with =
       with_gateway({"--config", dir_.file("mserve.toml"), "--users", dir_.file("users"), "--idle",
-                    GetParam(), "--gateway-thread", spins ? "own" : "data"},
+                    GetParam(), "--gateway-thread", spins ? "own" : "data", "--slow", "0",
+                    "--trace", dir_.file("trace.csv"), "--trace-every", "1"},
                    2);
   with.env = without_leak_check();
   with.env["NOTIFY_SOCKET"] = notify;
@@ -195,6 +196,8 @@ TEST_P(OrdinaryLife, GoesOn) {
   EXPECT_EQ(count_entries(broker.directory(), ".sock") + count_entries(broker.directory(), "kx."),
             0U);
   EXPECT_TRUE(broker.log_lines("sandbox_refused").empty()) << broker.log();
+  EXPECT_FALSE(broker.log_lines("slow_query").empty());
+  EXPECT_NE(read_file(dir_.file("trace.csv")).find(",gateway,"), std::string::npos);
 }
 
 INSTANTIATE_TEST_SUITE_P(Idle, OrdinaryLife, ::testing::Values("spin", "auto"),

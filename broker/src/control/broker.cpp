@@ -214,8 +214,9 @@ bool shares_data_thread(const BrokerOptions& options) {
 
 /// Binds what -p asks for; without it `gateway` stays null.
 Error open_gateway(const BrokerOptions& options, shm::CountersWriter& counters,
-                   const shm::MonitorSegment& monitor, const SessionBoard& board, DataLoan* loan,
-                   int data_epoll_fd, std::unique_ptr<Gateway>& gateway, std::string& reason) {
+                   const shm::MonitorSegment& monitor, const SessionBoard& board, LogQueue& log,
+                   DataLoan* loan, int data_epoll_fd, std::unique_ptr<Gateway>& gateway,
+                   std::string& reason) {
   if (!options.gateway.enabled) {
     return {};
   }
@@ -224,6 +225,7 @@ Error open_gateway(const BrokerOptions& options, shm::CountersWriter& counters,
                                .board = &board,
                                .counters_name = counters.name(),
                                .route_names = monitor.names().data(),
+                               .log = &log,
                                .loan = loan,
                                .data_epoll_fd = data_epoll_fd},
                               reason);
@@ -244,6 +246,13 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
   Entrance entrance;
   if (const Error e = open_entrance(options, entrance, reason); e.code != Errc::ok) {
     return e;
+  }
+  std::unique_ptr<TraceFile> trace;  // behind the lock: not the file of another broker of this name
+  if (!options.trace.empty()) {
+    trace = TraceFile::create(options.trace, options.trace_max, reason);
+    if (trace == nullptr) {
+      return {Errc::os, 0, "--trace"};
+    }
   }
   const std::uint64_t epoch = static_cast<std::uint64_t>(wall_now());
   auto counters = shm::CountersWriter::create(
@@ -277,6 +286,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
   Queue<Report> reports(256);
   // One explicit producer, the data thread; room for a wake and a report of every session.
   Queue<Wake> wakes(4ULL * options.max_sessions, 1, 0);
+  SpscQueue<RequestStamps> stamps(RequestLog::queue_size(!options.trace.empty()));
   DataPlane data(options, seq_cst_wakes,
                  {.commands = &commands,
                   .reports = &reports,
@@ -284,7 +294,8 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
                   .epoll_fd = bells.data_epoll.get(),
                   .command_fd = bells.command_fd.get(),
                   .report_fd = bells.report_fd.get(),
-                  .monitor = &monitor.value()},
+                  .monitor = &monitor.value(),
+                  .stamps = &stamps},
                  DataCounters::add_to(counters.value()),
                  shm::Idler(shm::idle_budget(options.idle, cores_at_hand(options), kSpinners)));
   log(LogLevel::info, "clock", {{"source", data.reads_tsc() ? "tsc" : "system"}});
@@ -297,14 +308,19 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
     loan.emplace(data, commands, bells.command_fd.get());
   }
   DataLoan* const lent = loan ? &*loan : nullptr;
+  LogQueue gateway_log;  // outlives the thread of the gateway
   std::unique_ptr<Gateway> gateway;
-  if (const Error e = open_gateway(options, counters.value(), monitor.value(), board, lent,
-                                   bells.data_epoll.get(), gateway, reason);
+  if (const Error e = open_gateway(options, counters.value(), monitor.value(), board, gateway_log,
+                                   lent, bells.data_epoll.get(), gateway, reason);
       e.code != Errc::ok) {
     return e;
   }
   shm::Counter* const refused_calls =
       options.sandbox ? &counters.value().add("sandbox_refused") : nullptr;
+  RequestLog requests({.stamps = &stamps,
+                       .names = monitor.value().names(),
+                       .trace = std::move(trace),
+                       .trace_every = options.trace_every});
   ControlPlane control(options,
                        {.commands = &commands,
                         .reports = &reports,
@@ -312,6 +328,8 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
                         .gateway = gateway.get(),
                         .board = &board,
                         .monitor = &monitor_board,
+                        .gateway_log = &gateway_log,
+                        .requests = &requests,
                         .refused_calls = refused_calls,
                         .data_epoll_fd = bells.data_epoll.get(),
                         .command_fd = bells.command_fd.get(),

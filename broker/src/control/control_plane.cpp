@@ -80,13 +80,16 @@ void ControlPlane::run() {
     std::array<epoll_event, 64> events;
     constexpr std::uint64_t kLook = kSecond / 200;  // how late an operator learns of a dry servant
     const std::uint64_t wait =
-        std::min({kTick, reserve_look_ns(), operations_.empty() ? kTick : kLook});
+        std::min({kTick, reserve_look_ns(), operations_.empty() ? kTick : kLook,
+                  links_.requests->patience_ns()});
     const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
                                  static_cast<int>(wait / 1'000'000));
     for (int i = 0; i < count; ++i) {
       const epoll_event& event = events[static_cast<std::size_t>(i)];
       handle(event.data.u64, event.events);
     }
+    take_stamps();
+    links_.gateway_log->write_out();
     if (shm::steady_now() >= tick_at_) {
       tick();
     }
@@ -187,6 +190,7 @@ void ControlPlane::take_reports() {
     if (report.kind == Report::Kind::drained) {
       drained_ = true;
     } else {
+      take_stamps();  // told before this report, and of this session
       end_session(report.session, report.code, report.where);
     }
   }
@@ -297,6 +301,7 @@ void ControlPlane::read_configuration_again() {
   links_.monitor->tell(shm::MonitorEventKind::reloaded, event_text("reloaded", fields));
   (void)set_log_level(read.options.log_level);
   options_now_ = options_command(read.options);
+  options_now_.stamps.every = links_.requests->trace_every();
   tell(*links_.commands, links_.command_fd, options_now_);
   if (links_.gateway != nullptr && read.options.gateway.access != nullptr) {
     links_.gateway->set_access(read.options.gateway.access);
@@ -310,6 +315,7 @@ Command ControlPlane::options_command(const BrokerOptions& options) {
   change.dispatch = options.dispatch();
   change.number = options.retries;
   change.deadline = {options.queue_timeout, options.timeout};
+  change.stamps = options.stamps();
   return change;
 }
 
@@ -326,6 +332,7 @@ void ControlPlane::tick() {
   look_for_stopped();
   look_for_policy_faults();
   look_for_refused_calls();
+  links_.requests->tick(now);
   manager_.repeat();
   tell_alive(now);
   graveyard_.clear();
@@ -351,6 +358,15 @@ void ControlPlane::look_for_policy_faults() {
 void ControlPlane::look_for_refused_calls() {
   if (links_.refused_calls != nullptr) {
     refused_calls_.look(*links_.refused_calls);
+  }
+}
+
+/// Of requests that ended. Once the trace has ended the data thread tells of no more for it.
+void ControlPlane::take_stamps() {
+  links_.requests->take(sessions_);
+  if (options_now_.stamps.every != links_.requests->trace_every()) {
+    options_now_.stamps.every = links_.requests->trace_every();
+    tell(*links_.commands, links_.command_fd, options_now_);
   }
 }
 
@@ -451,6 +467,8 @@ void ControlPlane::close_all() {
 
 void ControlPlane::finish() {
   take_reports();
+  take_stamps();
+  links_.gateway_log->write_out();
   launcher_.stop();
   look_for_refused_calls();
   log(LogLevel::info, "stopped");

@@ -13,6 +13,7 @@
 #include "control/launcher.hpp"
 #include "control/log.hpp"
 #include "control/monitor_board.hpp"
+#include "control/request_log.hpp"
 #include "control/reserve.hpp"
 #include "control/servant_hold.hpp"
 #include "control/servant_target.hpp"
@@ -44,6 +45,8 @@ class ControlPlane {
     Gateway* gateway = nullptr;             ///< Null without -p.
     SessionBoard* board = nullptr;          ///< Who is attached, for whoever asks the gateway.
     MonitorBoard* monitor = nullptr;        ///< The same and more, for whoever looks at the broker.
+    LogQueue* gateway_log = nullptr;        ///< Never null.
+    RequestLog* requests = nullptr;         ///< What is told of single requests. Never null.
     shm::Counter* refused_calls = nullptr;  ///< Null without --sandbox.
     int data_epoll_fd = -1;  ///< Session sockets are added here for a data thread that sleeps.
     int command_fd = -1;
@@ -201,6 +204,7 @@ class ControlPlane {
   void look_for_stopped();
   void look_for_policy_faults();
   void look_for_refused_calls();
+  void take_stamps();
   void tell_ready();
   void tell_alive(Nanos now);
   void tick();

@@ -103,6 +103,9 @@ spdlog::level::level_enum level_of(LogLevel level) noexcept {
   return spdlog::level::err;
 }
 
+/// Of a thread that does not write itself.
+thread_local LogQueue* queue_of_thread = nullptr;
+
 }  // namespace
 
 bool set_log_level(std::string_view level) {
@@ -128,9 +131,39 @@ const LogForm& log_form() noexcept {
 void log(LogLevel level, EventName event, LogFields fields) noexcept {
   try {
     if (logger().should_log(level_of(level))) {
-      logger().log(level_of(level), spdlog::string_view_t(sink().body(event.text(), fields)));
+      std::string body = sink().body(event.text(), fields);
+      if (queue_of_thread != nullptr) {
+        queue_of_thread->put(level, std::move(body));
+      } else {
+        logger().log(level_of(level), spdlog::string_view_t(body));
+      }
     }
   } catch (...) {  // NOLINT(bugprone-empty-catch): see the header
+  }
+}
+
+void LogQueue::take_lines_of_this_thread() noexcept {
+  queue_of_thread = this;
+}
+
+void LogQueue::put(LogLevel level, std::string&& body) {
+  Line line{.level = level, .time = std::chrono::system_clock::now(), .body = std::move(body)};
+  if (!lines_.try_put(std::move(line))) {
+    lost_.fetch_add(1, std::memory_order_relaxed);  // a number, and nothing comes with it
+  }
+}
+
+void LogQueue::write_out() noexcept {
+  try {
+    Line line;
+    for (std::size_t i = 0; i < lines_.capacity() && lines_.try_take(line); ++i) {
+      logger().log(line.time, {}, level_of(line.level), spdlog::string_view_t(line.body));
+    }
+  } catch (...) {  // NOLINT(bugprone-empty-catch): a line is lost, not the broker
+  }
+  const std::uint64_t lost = lost_.exchange(0, std::memory_order_relaxed);  // as in put()
+  if (lost != 0) {
+    broker::log(LogLevel::warning, "log_lost", {{"lines", lost}});
   }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <map>
@@ -8,11 +10,14 @@
 #include <string_view>
 
 #include "control/log_event.hpp"
+#include "spsc_queue.hpp"
 
 namespace mserve::broker {
 
 // The broker's log: one line per event on stderr, `time level event key=value ...` or a JSON
-// object. Control, waker, gateway and main threads only; the data thread never logs, it reports.
+// object. Main, control and waker thread write; the gateway's, which may run the data plane as
+// well, hands its lines to the control thread (LogQueue). The data thread writes none once it
+// serves: it reports.
 
 enum class LogLevel : std::uint8_t { info, warning, error };
 
@@ -28,13 +33,43 @@ struct LogForm {
 void set_log_form(const LogForm& form);
 [[nodiscard]] const LogForm& log_form() noexcept;
 
-/// Writes one line. Never throws and waits for nobody; a full disk, a closed stderr or a reader
-/// that does not read loses the line, not the broker.
+/// Writes one line, or leaves that to a LogQueue. Never throws. A full disk, a closed stderr or a
+/// reader that does not read loses the line, not the broker: the first such line waits 20 ms, those
+/// behind it not at all.
 void log(LogLevel level, EventName event, LogFields fields) noexcept;
 inline void log(LogLevel level, EventName event,
                 std::initializer_list<LogField> fields = {}) noexcept {
   log(level, event, LogFields(fields.begin(), fields.size()));
 }
+
+/// Lines of a thread that is to wait for nothing, on their way to one that writes them. They keep
+/// their time. Those that find it full are counted, and `log_lost` tells of them.
+class LogQueue {
+ public:
+  explicit LogQueue(std::size_t lines = 512) : lines_(lines) {}
+  /// Writes what is left.
+  ~LogQueue() { write_out(); }
+  LogQueue(const LogQueue&) = delete;
+  LogQueue& operator=(const LogQueue&) = delete;
+
+  /// From here to its end the calling thread writes no line itself. One thread at a time; the queue
+  /// outlives it.
+  void take_lines_of_this_thread() noexcept;
+  /// Writes all that was there before the call. @thread one at a time, and not the same
+  void write_out() noexcept;
+
+ private:
+  friend void log(LogLevel level, EventName event, LogFields fields) noexcept;
+  struct Line {
+    LogLevel level = LogLevel::info;
+    std::chrono::system_clock::time_point time{};
+    std::string body;
+  };
+  void put(LogLevel level, std::string&& body);
+
+  SpscQueue<Line> lines_;
+  std::atomic<std::uint64_t> lost_{0};
+};
 
 /// Lines of one kind that a peer can cause: some at once, then one a second. What was swallowed is
 /// counted in the next line, or by tell_swallowed().

@@ -31,6 +31,7 @@ struct DataCounters {
   shm::Counter* policy_faults;   ///< Wrong answers of the policy plugin.
   shm::Counter* wakes;           ///< Peers woken.
   shm::Counter* sleeps;          ///< Times that the data thread slept.
+  shm::Counter* stamps_dropped;  ///< Requests that --slow or --trace had no room for.
 
   /// Adds them all to the broker's counters segment.
   static DataCounters add_to(shm::CountersWriter& writer);

@@ -339,6 +339,9 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
     record.flow = kNone;
     record.abandoned = true;
     record.counted = code != Errc::disconnected;  // else as `discard` decides
+    if (record.counted) {
+      note_end(record, code, 0);
+    }
     (void)dispatcher_.on(Cancel{id}, now());
     origins_[flow.origin].session->waits_for_servant = false;
   } else if (was == RequestFlow::State::streaming) {
@@ -346,6 +349,11 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
     record.flow = kNone;
     wanted = wanted && !record.abandoned;
     reply_begun = record.reply_begun;
+    if (wanted) {
+      note_end(record, code, record.reply_bytes);
+    } else if (!record.counted || !record.abandoned) {
+      note_end(record, Errc::cancelled, record.reply_bytes);
+    }
     if (!wanted && !record.counted) {
       counters_.discarded->add();
     }
@@ -443,6 +451,7 @@ void DataPlane::cut_stalled_replies(Session& servant) {
     if (record.reply_begun && !record.abandoned && servant.blocked_since == 0 &&
         now() - record.reply_moved_at > options_.stall_timeout) {
       record.abandoned = true;
+      note_end(record, Errc::stalled, record.reply_bytes);
       (void)dispatcher_.on(Cancel{record.id}, now());
       if (OriginState* const origin = origin_of(record)) {
         answer_status(*origin, record.client_id, Errc::stalled, /*reply_begun=*/true);

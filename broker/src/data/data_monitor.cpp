@@ -52,6 +52,31 @@ void DataPlane::publish() noexcept {
   }
 }
 
+[[gnu::cold]] void DataPlane::tell_stamps(const RequestRecord& record, Errc status,
+                                          std::uint64_t reply_bytes) noexcept {
+  RequestStamps stamps{.client_id = record.client_id,
+                       .route = record.route,
+                       .bytes = record.bytes,
+                       .reply_bytes = reply_bytes,
+                       .submitted_at = record.submitted_at,
+                       .dispatched_at = record.dispatched_at,
+                       .ended_at = now(),
+                       .status = status};
+  if (!stamps_.wants(stamps, stamps.ended_at - stamps.submitted_at)) {
+    return;
+  }
+  if (const OriginState* const origin = origin_of(record); origin != nullptr) {
+    stamps.client = origin->session->number;
+    stamps.client_generation = origin->session->generation;
+    stamps.connection = origin->session->is_gateway() ? origin->index : kNone;
+  }
+  if (record.servant_session != kNone && sessions_[record.servant_session] != nullptr) {
+    stamps.servant = record.servant_session;
+    stamps.servant_generation = sessions_[record.servant_session]->generation;
+  }
+  stamps_.tell(stamps);
+}
+
 std::uint64_t DataPlane::kept_bytes_of(const Session& session) noexcept {
   if (session.is_servant()) {
     return 0;

@@ -41,18 +41,19 @@ Limits limits_of(const BrokerOptions& options, const PolicySource* plugin) {
 }  // namespace
 
 DataCounters DataCounters::add_to(shm::CountersWriter& w) {
-  return {&w.add("requests"),     &w.add("refused"),
-          &w.add("replies"),      &w.add("errors"),
-          &w.add("discarded"),    &w.add("stale_replies"),
-          &w.add("retried"),      &w.add("queue_timeouts"),
-          &w.add("overruns"),     &w.add("interrupts"),
-          &w.add("fragments_in"), &w.add("fragments_out"),
-          &w.add("kept_replies"), &w.add("sessions"),
-          &w.add("servants"),     &w.add("attached_total"),
-          &w.add("closed_total"), &w.add("queued"),
-          &w.add("running"),      &w.add("affinity_hits"),
-          &w.add("remote"),       &w.add("policy_plugin_faults"),
-          &w.add("wakes"),        &w.add("sleeps")};
+  return {&w.add("requests"),      &w.add("refused"),
+          &w.add("replies"),       &w.add("errors"),
+          &w.add("discarded"),     &w.add("stale_replies"),
+          &w.add("retried"),       &w.add("queue_timeouts"),
+          &w.add("overruns"),      &w.add("interrupts"),
+          &w.add("fragments_in"),  &w.add("fragments_out"),
+          &w.add("kept_replies"),  &w.add("sessions"),
+          &w.add("servants"),      &w.add("attached_total"),
+          &w.add("closed_total"),  &w.add("queued"),
+          &w.add("running"),       &w.add("affinity_hits"),
+          &w.add("remote"),        &w.add("policy_plugin_faults"),
+          &w.add("wakes"),         &w.add("sleeps"),
+          &w.add("stamps_dropped")};
 }
 
 DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Links& links,
@@ -68,6 +69,7 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
               : nullptr),
       dispatcher_(limits_of(options, plugin_.get()), options.dispatch()),
       monitor_(*links.monitor, options.max_sessions, clock_.now()),
+      stamps_(links.stamps, *counters.stamps_dropped),
       store_(options.max_queue_bytes + kept_bytes_max(options)),
       records_(options.max_queue),
       flows_(options.max_sessions * kFlowsPerClient + options.max_connections),
@@ -78,6 +80,7 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
   if (links.wakes != nullptr) {
     wake_token_.emplace(*links.wakes);
   }
+  stamps_.set(options.stamps());
   gather_limit_ = std::min<std::uint64_t>(options.gather_max,
                                           shm::whole_payload_bytes_max(options.servant_ring));
   whole_max_ = std::min(options.max_message, shm::whole_payload_bytes_max(options.servant_ring));
@@ -273,6 +276,7 @@ void DataPlane::take_commands() {
         options_.queue_timeout = command.deadline.queue_ns;
         options_.timeout = command.deadline.run_ns;
         dispatcher_.set_options(command.dispatch, now());
+        stamps_.set(command.stamps);
         (void)decide();
         break;
       case Command::Kind::pool_defined:

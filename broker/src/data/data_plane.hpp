@@ -13,6 +13,7 @@
 #include "data/monitor_writer.hpp"
 #include "data/origin.hpp"
 #include "data/payload_store.hpp"
+#include "data/request_stamps.hpp"
 #include "data/request_table.hpp"
 #include "data/session.hpp"
 #include "dispatch/dispatcher.hpp"
@@ -49,7 +50,8 @@ class DataPlane {
     int epoll_fd = -1;    ///< Session sockets and command_fd, for sleeping.
     int command_fd = -1;  ///< eventfd that tells of commands; its epoll data is kCommandMark.
     int report_fd = -1;   ///< eventfd that tells the control thread of reports.
-    shm::MonitorSegment* monitor = nullptr;  ///< Never null.
+    shm::MonitorSegment* monitor = nullptr;      ///< Never null.
+    SpscQueue<RequestStamps>* stamps = nullptr;  ///< To the control thread; null: none are told.
   };
   static constexpr std::uint64_t kCommandMark = ~std::uint64_t{0};
 
@@ -125,6 +127,13 @@ class DataPlane {
   void timers();
   void tell_oldest() noexcept;
   void publish() noexcept;
+  /// A request ended, and its record is still as it was. Once for each that was accepted.
+  void note_end(const RequestRecord& record, Errc status, std::uint64_t reply_bytes) noexcept {
+    if (stamps_.on()) [[unlikely]] {
+      tell_stamps(record, status, reply_bytes);
+    }
+  }
+  void tell_stamps(const RequestRecord& record, Errc status, std::uint64_t reply_bytes) noexcept;
   [[nodiscard]] std::uint64_t kept_bytes_of(const Session& session) noexcept;
   void cool_sessions();
   void idle();
@@ -172,6 +181,7 @@ class DataPlane {
   void end_origin(OriginState& origin);
   void tell_gone(Session& gateway);
   bool take_control(Session& session);
+  void give_up(RequestRecord& record) noexcept;
   void cancel(OriginState& origin, std::uint64_t client_id);
 
   // Client to servant (data_requests.cpp).
@@ -275,6 +285,7 @@ class DataPlane {
   std::shared_ptr<const Placement> placement_;  // Null: no rules.
   Dispatcher dispatcher_;
   MonitorWriter monitor_;
+  StampsWriter stamps_;
   PayloadStore store_;
   std::vector<RequestRecord> records_;
   Pool<RequestFlow> flows_;

@@ -188,6 +188,7 @@ void DataPlane::answer(RequestRecord& record, const shm::FrameView& reply) {
   } else {
     send_or_keep(*origin, head, nullptr, reply.payload);
   }
+  note_end(record, servant_status(reply.header.aux), reply.payload.size());
 }
 
 DataPlane::Taken DataPlane::take_reply_fragment(Session& servant, RequestRecord& record,
@@ -225,6 +226,9 @@ DataPlane::Taken DataPlane::take_reply_fragment(Session& servant, RequestRecord&
   record.reply_moved_at = now();
   servant.front_done = 0;
   if (record.reply_bytes == record.reply_total) {
+    if (!record.abandoned) {
+      note_end(record, servant_status(frame.header.aux), record.reply_total);
+    }
     monitor_.answered(servant.number, record, now(), is_error(frame));
     finish(servant, record);
   }
@@ -285,15 +289,20 @@ DataPlane::Taken DataPlane::abort_reply(Session& servant, const shm::FrameView& 
 void DataPlane::tell_end(const RequestRecord& ended, Errc code) {
   OriginState* const origin = origin_of(ended);
   if (origin != nullptr && !ended.abandoned) {
+    note_end(ended, code, ended.reply_bytes);
     answer_status(*origin, ended.client_id, code, ended.reply_begun);
   } else if (!ended.counted) {
     counters_.discarded->add();
+    note_end(ended, Errc::cancelled, ended.reply_bytes);
   }
 }
 
 /// Its answer came, and nobody waits for it: it ends hereby, or ended long ago.
 void DataPlane::count_unwanted(const RequestRecord& record) noexcept {
   (record.counted ? counters_.stale : counters_.discarded)->add();
+  if (!record.counted) {
+    note_end(record, Errc::cancelled, record.reply_bytes);
+  }
 }
 
 void DataPlane::answer_status(OriginState& origin, std::uint64_t client_id, Errc code,

@@ -378,8 +378,8 @@ void DataPlane::leave_servant(RequestRecord& record) noexcept {
 
 void DataPlane::fail(const Decision& decision) {
   RequestRecord& record = records_[decision.request.slot];
-  leave_servant(record);  // a drain that expires fails what still runs
   const RequestRecord ended = record;
+  leave_servant(record);  // a drain that expires fails what still runs
   leave_flow(record);
   release_record(record);
   tell_end(ended, errc_of(decision.reason));
@@ -447,6 +447,7 @@ void DataPlane::discard(RequestId id) {
   RequestRecord& record = records_[id.slot];
   if (!record.counted) {
     counters_.discarded->add();
+    note_end(record, Errc::cancelled, record.reply_bytes);
   }
   leave_servant(record);
   leave_flow(record);

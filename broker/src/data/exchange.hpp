@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "data/request_stamps.hpp"
 #include "data/session.hpp"
 #include "dispatch/types.hpp"
 #include "mserve/shm/errc.hpp"
@@ -32,13 +33,13 @@ struct Command {
     servants_expected,  ///< `classes`: launched servants of these are on their way.
     drain,              ///< Refuse new requests; report `drained` when nothing is left.
     drain_expired,      ///< Fail what is left, report `drained`.
-    options,            ///< `dispatch`, `number` retries and `deadline` hold from here on.
-    pool_defined,       ///< `pool`, to the Dispatcher.
-    class_defined,      ///< `defined`, to the Dispatcher.
-    placement,          ///< `placement` holds from here on; null: every request is of class 0.
-    beat,               ///< Show that you live: DataPlane::beats() becomes `number`.
-    lend,               ///< Leave the loop for a while; see DataLoan.
-    stop,               ///< Leave the loop.
+    options,        ///< `dispatch`, `number` retries, `deadline` and `stamps` hold from here on.
+    pool_defined,   ///< `pool`, to the Dispatcher.
+    class_defined,  ///< `defined`, to the Dispatcher.
+    placement,      ///< `placement` holds from here on; null: every request is of class 0.
+    beat,           ///< Show that you live: DataPlane::beats() becomes `number`.
+    lend,           ///< Leave the loop for a while; see DataLoan.
+    stop,           ///< Leave the loop.
   };
   Kind kind = Kind::attach;
   bool flag = false;
@@ -48,6 +49,7 @@ struct Command {
   Options dispatch;              ///< options only.
   std::uint64_t classes = 0;     ///< servants_expected only; as ServantsExpected has it.
   shm::DeadlineExt deadline;     ///< options only; kForever: none.
+  StampTerms stamps;             ///< options only.
   PoolDefined pool{};
   ClassDefined defined{};
   std::shared_ptr<const Placement> placement;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "control/log.hpp"
 #include "data/data_loan.hpp"
 #include "gateway/admin_view.hpp"
 #include "gateway/connection_context.hpp"
@@ -28,6 +29,7 @@ class Gateway {
     const SessionBoard* board = nullptr;         ///< Outlives the gateway.
     std::string counters_name;                   ///< Of this broker, for .mserve.stats[].
     shm::MonitorNameSet* route_names = nullptr;  ///< Outlives the gateway. Null: nobody is told.
+    LogQueue* log = nullptr;   ///< Takes its thread's lines, outlives it; null: that writes itself.
     DataLoan* loan = nullptr;  ///< Outlives the gateway. Null: the data thread runs alone.
     int data_epoll_fd = -1;    ///< What the data plane sleeps on, for a borrower.
   };

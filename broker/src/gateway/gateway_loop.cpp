@@ -134,6 +134,9 @@ void Gateway::Loop::stop() noexcept {
 
 void Gateway::Loop::run() {
   pthread_setname_np(pthread_self(), "mserve-gateway");
+  if (setup_.log != nullptr) {
+    setup_.log->take_lines_of_this_thread();
+  }
   pin();
   signal_watch_ =
       ready_.add(duplicate(signal_fd_.get()), key_of(static_cast<std::uint32_t>(Subject::signal)));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A data thread that spins allocates nothing, and makes no system call, however many requests it
-// moves; counted by support/count_allocations.hpp and by strace.
+// moves, with --slow and --trace too; counted by support/count_allocations.hpp and by strace.
 #include <gtest/gtest.h>
 #include <sys/prctl.h>
 
@@ -20,6 +20,7 @@
 #include "mserve/shm/message.hpp"
 #include "support/count_allocations.hpp"
 #include "support/process.hpp"
+#include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 #include "whole_broker.hpp"
 
@@ -204,7 +205,10 @@ TEST(DataThread, MovesAMillionRequestsWithoutAnAllocationOrASystemCall) {
     GTEST_SKIP() << "a spinning data thread needs a core of its own";
   }
   const bool traced = Tracer::works();
+  const test::TempDir dir;
   test::WholeBroker broker;
+  broker.options().slow = 0;  // it tells of each request, and other threads write that
+  broker.options().trace = dir.file("requests.csv");
   broker.options().idle = shm::IdleStrategy::spin;
   broker.options().client_ring = broker.options().servant_ring = 1U << 20;
   broker.start();
@@ -220,6 +224,8 @@ TEST(DataThread, MovesAMillionRequestsWithoutAnAllocationOrASystemCall) {
   const std::uint64_t before = test::allocations();
   EXPECT_TRUE(load.move(1'000'000));
   EXPECT_EQ(test::allocations() - before, 0U);
+  EXPECT_TRUE(wait_until([&] { return read(dir.file("requests.csv")).size() > 1000; },
+                         "requests to be traced"));
   EXPECT_GT(load.woken(), 0U) << "somebody slept, so that there was somebody to wake";
   // That they would have been seen: allocations by a thread of that name.
   std::thread([] {

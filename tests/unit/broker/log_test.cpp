@@ -15,6 +15,7 @@
 #include <regex>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "control/log_writer.hpp"
@@ -116,6 +117,60 @@ TEST(LogLimiter, AFloodOfOneKindHidesNoOther) {
   });
   EXPECT_EQ(count(text, " quiet\n"), 1U) << text;
   EXPECT_EQ(count(text, "swallowed kind=\"loud\" lines=990\n"), 1U) << text;
+}
+
+/// Logs so many lines on a thread that hands them to `queue`.
+void log_behind(LogQueue& queue, int lines) {
+  std::thread([&queue, lines] {
+    queue.take_lines_of_this_thread();
+    for (int i = 0; i < lines; ++i) {
+      log(LogLevel::warning, "queued", {{"number", i}});
+    }
+  }).join();
+}
+
+TEST(LogQueue, ItsThreadWritesNothingItselfAndAnotherOneInOrder) {
+  LogQueue queue;
+  EXPECT_EQ(lines_of([&queue] { log_behind(queue, 2); }), "");
+  const std::string text = lines_of([&queue] {
+    log(LogLevel::warning, "direct");
+    queue.write_out();
+  });
+  EXPECT_LT(text.find(" direct\n"), text.find(" queued number=0\n")) << text;
+  EXPECT_LT(text.find(" queued number=0\n"), text.find(" queued number=1\n")) << text;
+  EXPECT_EQ(count(text, "\n"), 3U) << text;
+}
+
+TEST(LogQueue, WhatIsLeftAtItsEndIsWritten) {
+  const std::string text = lines_of([] {
+    LogQueue queue;
+    log_behind(queue, 1);
+  });
+  EXPECT_EQ(count(text, " queued number=0\n"), 1U) << text;
+}
+
+TEST(LogQueue, WhatItHasNoRoomForIsCountedAndTold) {
+  const std::string text = lines_of([] {
+    LogQueue queue(4);
+    log_behind(queue, 7);
+    queue.write_out();
+    queue.write_out();
+  });
+  EXPECT_EQ(count(text, " queued number="), 4U) << text;
+  EXPECT_EQ(count(text, " log_lost lines=3\n"), 1U) << text;
+}
+
+TEST(LogQueue, ALineThatIsNotShownTakesNoRoom) {
+  const std::string text = lines_of([] {
+    LogQueue queue(1);
+    ASSERT_TRUE(set_log_level("error"));
+    log_behind(queue, 5);
+    ASSERT_TRUE(set_log_level("info"));
+    log_behind(queue, 1);
+    queue.write_out();
+  });
+  EXPECT_EQ(count(text, " queued number=0\n"), 1U) << text;
+  EXPECT_EQ(count(text, "log_lost"), 0U) << text;
 }
 
 /// Sets how lines look for as long as it lives.
