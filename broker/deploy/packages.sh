@@ -8,13 +8,14 @@ mserve_packages() {
   local group
   for group in "$@"; do
     case "$group" in
-      # To build everything; man pages and completions are made by Python. Boost in the version that also has JSON: libboost-dev would bring an older one.
+      # To build everything, packages too; man pages and completions are made by Python. Boost in the version that also has JSON: libboost-dev would bring an older one.
       build) printf '%s\n' g++ cmake ninja-build python3 libboost1.81-dev libboost-json1.81-dev libcli11-dev \
-        libfmt-dev libspdlog-dev libmimalloc-dev libconcurrentqueue-dev libbenchmark-dev libtomlplusplus-dev libedit-dev libssl-dev libcrypt-dev libhwloc-dev libsystemd-dev libseccomp-dev libncurses-dev libgtest-dev ;;
+        libfmt-dev libspdlog-dev libmimalloc-dev libconcurrentqueue-dev libbenchmark-dev libtomlplusplus-dev libedit-dev libssl-dev libcrypt-dev libhwloc-dev libsystemd-dev libseccomp-dev libncurses-dev libgtest-dev \
+        dpkg-dev file ;;
       # To run the tests: the installation test asks pkg-config, strace sees forks, mandoc and groff read the man pages.
       test) printf '%s\n' pkgconf strace mandoc groff-base ;;
-      # To make Debian packages and to try them in a root of their own: tests/ci.sh package.
-      package) printf '%s\n' dpkg-dev lintian mmdebstrap ;;
+      # To try Debian packages in a root of their own: tests/ci.sh package.
+      package) printf '%s\n' lintian mmdebstrap ;;
       # For the other stages of CI: second compiler, sanitizers, linters.
       ci) printf '%s\n' spin clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck ;;
       # To look at the status page and its metrics: tests/ci.sh page. It takes node and npm too, from wherever they are.

@@ -12,6 +12,7 @@
 
 #include "mserve/shm/clock.hpp"
 #include "support/requests.hpp"
+#include "support/temp_dir.hpp"
 #include "system/ctl_setup.hpp"
 #include "system/gateway_setup.hpp"
 
@@ -145,8 +146,11 @@ TEST_F(ShownBroker, PolicyAndLogLevelChangeAtRunTime) {
 }
 
 TEST(StatWithoutABroker, SaysSo) {
+  const TempDir directory;
   for (const std::string word : {"clients", "routes", "latency", "events"}) {
-    const Output output = run_to_end({program("mserve-stat"), "--name", "nobody-here", word});
+    // In a directory that is there: on a fresh machine the usual one is not, and is what is told.
+    const Output output = run_to_end(
+        {program("mserve-stat"), "--dir", directory.path(), "--name", "nobody-here", word});
     EXPECT_EQ(output.exit_code, 3) << word;
     EXPECT_NE(output.err.find("nobody-here"), std::string::npos) << output.err;
   }
