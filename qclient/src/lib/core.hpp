@@ -163,6 +163,7 @@ class ClientCore {
   [[nodiscard]] bool ensure_attached() { return link_ != nullptr || ensure_attached_slow(); }
   [[nodiscard, gnu::cold]] bool ensure_attached_slow();
   void look_after_session();
+  [[nodiscard]] bool check_is_due() noexcept;
   void use(std::unique_ptr<Link> link);
   void leave_link();
   [[gnu::cold]] void lose(Errc why);
@@ -210,6 +211,7 @@ class ClientCore {
   shm::Idler idler_;
   bool worked_ = false;  ///< Something arrived since the last pause().
   std::uint32_t empty_passes_ = 0;
+  std::uint64_t checked_at_ns_ = 0;  ///< When the socket was last looked at by the clock.
   std::uint32_t pauses_ = 0;
   std::uint64_t retry_at_ns_ = 0;
   std::uint64_t retry_pause_ns_ = 0;

@@ -14,8 +14,10 @@ namespace {
 /// Empty passes between two looks at the socket: a system call every 10 to 100 microseconds of
 /// spinning.
 constexpr std::uint32_t kPassesPerCheck = 256;
+/// Where passes take longer the clock says when to look.
+constexpr std::uint64_t kCheckEveryNs = 1'000'000;
 
-/// Passes between two looks at the clock while not sleeping.
+/// Passes between two looks at the clock while neither sleeping nor yielding.
 constexpr std::uint32_t kPassesPerClock = 16;
 
 /// Shortest time an attempt gets when its deadline is near or past.
@@ -72,6 +74,7 @@ void ClientCore::use(std::unique_ptr<Link> link) {
   assembler_ = shm::Assembler(message_bytes_max_);
   retry_pause_ns_ = options_.retry_ns_min;
   retry_at_ns_ = 0;
+  checked_at_ns_ = shm::steady_now();
   home_at_ns_ =
       remote_ && source_.home ? shm::add_capped(shm::steady_now(), options_.return_ns) : 0;
 }
@@ -98,10 +101,21 @@ bool ClientCore::ensure_attached_slow() {
 /// To be called after a pass without work; looks at the socket now and then, or every time where
 /// that is how answers come.
 void ClientCore::look_after_session() {
-  if (link_ != nullptr && (remote_ || ++empty_passes_ % kPassesPerCheck == 0) &&
-      link_->check() != Errc::ok) [[unlikely]] {
+  if (link_ != nullptr && (remote_ || check_is_due()) && link_->check() != Errc::ok) [[unlikely]] {
     lose(Errc::disconnected);
   }
+}
+
+/// On a core that many others want too, a yield takes milliseconds.
+bool ClientCore::check_is_due() noexcept {
+  ++empty_passes_;
+  bool due = empty_passes_ % kPassesPerCheck == 0;
+  if (idler_.yields() || empty_passes_ % kPassesPerClock == 0) {
+    const std::uint64_t now = shm::steady_now();
+    due = due || now - checked_at_ns_ >= kCheckEveryNs;
+    checked_at_ns_ = due ? now : checked_at_ns_;
+  }
+  return due;
 }
 
 /// Ends the use of link_. A reply on loan stays readable until take_back().

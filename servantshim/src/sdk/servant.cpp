@@ -125,7 +125,8 @@ Errc Servant::Parts::broker_ended() {
 
 /// Cheap on most calls; about once a millisecond it asks the socket.
 Errc Servant::Parts::look_after_broker() {
-  if (++empty_passes % kPassesPerClock != 0) {
+  const bool yields = idler.yields() || room_idler.yields();
+  if (++empty_passes % kPassesPerClock != 0 && !yields) {
     return Errc::ok;
   }
   const std::uint64_t now_ns = shm::steady_now();

@@ -62,7 +62,7 @@ void Shim::after(Progress progress) {
     session_over(exchange_.fault(), "the broker broke the protocol");
     return;
   }
-  if (++passes_ % kPassesPerClock == 0) {
+  if (++passes_ % kPassesPerClock == 0 || idler_.yields() || room_idler_.yields()) {
     look_after(shm::steady_now());
     if (!attachment_ || !q_.connected()) {
       return;

@@ -163,6 +163,8 @@ class FakeBroker {
   std::string route_rule = "arg:1";
   /// Runs whenever the client sleeps: what other processes do meanwhile.
   std::function<void()> meanwhile;
+  /// Runs whenever the client looks for answers.
+  std::function<void()> on_pass;
   /// Told until when the client wants to sleep, if it does.
   std::function<void(std::uint64_t until_ns)> on_sleep;
 
@@ -197,7 +199,12 @@ class FakeBroker {
       info_.route_rule = broker.route_rule;
     }
     shm::RingProducer& outgoing() noexcept override { return outgoing_; }
-    shm::RingConsumer& incoming() noexcept override { return incoming_; }
+    shm::RingConsumer& incoming() noexcept override {
+      if (broker_.on_pass) {
+        broker_.on_pass();
+      }
+      return incoming_;
+    }
     shm::RingProducer& control() noexcept override { return control_; }
     const shm::SessionInfo& info() const noexcept override { return info_; }
     void wake_broker() noexcept override { ++wire_->bells; }

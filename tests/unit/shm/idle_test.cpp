@@ -57,6 +57,18 @@ TEST(Idler, ParksAfterItsBudgetAndAgainUntilReset) {
   EXPECT_EQ(passes_before_park(idler, 100), 7);
 }
 
+TEST(Idler, SaysWhetherItYieldsSinceTheLastWork) {
+  for (const IdleBudget budget : {IdleBudget{2, 3}, IdleBudget{2, IdleBudget::kForever}}) {
+    Idler idler(budget);
+    EXPECT_EQ(passes_before_park(idler, 2), 2);
+    EXPECT_FALSE(idler.yields()) << "it spun";
+    EXPECT_EQ(passes_before_park(idler, 2), 2);
+    EXPECT_TRUE(idler.yields());
+    idler.reset();
+    EXPECT_FALSE(idler.yields());
+  }
+}
+
 TEST(Idler, AutoParksSometimeOnThisMachine) {
   Idler idler(IdleStrategy::automatic);
   EXPECT_LT(passes_before_park(idler, 1'000'000), 1'000'000);

@@ -68,7 +68,7 @@ class Idler {
       return Step::again;
     }
     if (yielded_ < budget_.yields) {
-      yielded_ += budget_.yields != IdleBudget::kForever ? 1U : 0U;
+      yielded_ = budget_.yields != IdleBudget::kForever ? yielded_ + 1 : 1;
       sched_yield();
       return Step::again;
     }
@@ -80,6 +80,10 @@ class Idler {
     spun_ = 0;
     yielded_ = 0;
   }
+
+  /// True when idle() yielded since reset(): from one pass to the next others may hold the core for
+  /// milliseconds, so what is due by the clock must not be counted in passes.
+  [[nodiscard]] bool yields() const noexcept { return yielded_ != 0; }
 
   /// True when idle() can ever say park; otherwise nobody needs to wake this thread.
   [[nodiscard]] bool ever_parks() const noexcept {
