@@ -207,6 +207,31 @@ TEST(Broadcast, LoseNothingUnderLoad) {
   EXPECT_EQ(broker.counter("retried"), 0U);
 }
 
+TEST(Broadcast, ReachesAServantThatHasJustHeardThatItIsReady) {
+  const Broker broker(with_gateway({}, 0));
+  RawClient admin = admin_of(broker);
+  std::vector<RawPeer> servants;
+  std::vector<std::string> names;
+  constexpr std::size_t kServants = 30;
+  while (servants.size() < kServants && !HasFailure()) {
+    names.push_back("s" + std::to_string(servants.size()));
+    servants.emplace_back(
+        broker,
+        RawSetup{.role = shm::Role::servant, .name = names.back().c_str(), .tags = "group=hdb"});
+    ASSERT_TRUE(admin.send(broadcast("reload[]"), MessageKind::sync));
+    for (RawPeer& servant : servants) {
+      const auto frame = servant.take();
+      ASSERT_TRUE(frame.has_value()) << "of " << servants.size();
+      EXPECT_TRUE(answer(servant, frame->header.id, kdb::encode(Value::long_atom(1))));
+    }
+    const auto message = admin.receive();
+    ASSERT_TRUE(message.has_value() && message->value.is_table());
+    EXPECT_EQ(*message->value.column("servant"), Value::symbols(names));
+    EXPECT_EQ(*message->value.column("ok"),
+              Value::booleans(std::vector<std::uint8_t>(names.size(), 1)));
+  }
+}
+
 TEST(Broadcast, IsRefusedWithoutServantsAndForStrangers) {
   const Broker broker(with_gateway({}, 1));
   RawClient admin = admin_of(broker);

@@ -133,6 +133,7 @@ class ControlPlane {
   void read_message(std::uint32_t key, Handshake& handshake);
   [[nodiscard]] bool take_hello(Handshake& handshake, std::span<const std::byte> bytes);
   void take_mapped(std::uint32_t key, std::span<const std::byte> bytes);
+  [[nodiscard]] Error begin_session(std::uint32_t key, bool& leaving);
   [[nodiscard]] Error send_ready(const Session& session);
   void refuse(int socket, const SessionMaker::Refusal& refusal, const shm::Credentials& who);
   void fail_handshake(std::uint32_t key, const Error& error);

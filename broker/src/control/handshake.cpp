@@ -192,27 +192,53 @@ bool ControlPlane::take_hello(Handshake& handshake, std::span<const std::byte> b
 }
 
 void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> bytes) {
-  Handshake& handshake = handshakes_.find(key)->second;
-  Session& session = *handshake.draft.session;
-  const std::uint64_t wire = SessionMaker::wire_number(session);
-  const auto mapped = shm::parse_mapped(bytes, wire);
-  Error error = mapped ? maker_.complete(handshake.draft) : mapped.error();
+  Session& session = *handshakes_.find(key)->second.draft.session;
+  const auto mapped = shm::parse_mapped(bytes, SessionMaker::wire_number(session));
+  Error error = mapped ? maker_.complete(handshakes_.find(key)->second.draft) : mapped.error();
   if (error.code == Errc::ok) {
     error = watch_process(session);
   }
+  bool leaving = false;
   if (error.code == Errc::ok) {
-    error = send_ready(session);
+    error = begin_session(key, leaving);
   }
   if (error.code != Errc::ok) {
     look_at_expected();
     fail_handshake(key, error);
     return;
   }
-  std::unique_ptr<Session> owned = std::move(handshake.draft.session);
-  unwatch(session.socket.get());
-  handshakes_.erase(key);
+  log(LogLevel::info, "attached",
+      {{session.is_servant() ? "servant" : "client", session.name},
+       {"session", session.number + 1},
+       {"pid", session.pid},
+       {"tier", session.remote ? LogValue(1) : LogValue(std::nullopt)}});
+  links_.monitor->tell(shm::MonitorEventKind::attached, session.name, &session);
+  if (leaving) {
+    hold(session, ServantHold::Reason::spare, true);
+  }
+  if (session.is_servant()) {
+    take_launch_events();  // who was started may have attached already
+    note_launched(session);
+    ++servants_attached_;
+    look_at_expected();
+    tell_ready();
+  }
+}
+
+/// From Ready to the attach command nobody can look at the board: whoever heard that a servant is
+/// ready, and broadcasts, finds it there, and its attach on its way before any request to it.
+/// @param leaving  set: it is of the reserve, and to leave at once.
+Error ControlPlane::begin_session(std::uint32_t key, bool& leaving) {
+  const SessionBoard::Lock lock = links_.board->lock();
+  Handshake& handshake = handshakes_.find(key)->second;
+  Session& session = *handshake.draft.session;
+  if (const Error error = send_ready(session); error.code != Errc::ok) {
+    return error;
+  }
   const std::uint32_t number = session.number;
-  sessions_[number] = std::move(owned);
+  unwatch(session.socket.get());
+  sessions_[number] = std::move(handshake.draft.session);
+  handshakes_.erase(key);
   watch(session.socket.get(), Tag::socket, number, EPOLLRDHUP);
   if (session.pidfd) {
     watch(session.pidfd.get(), Tag::pidfd, number, EPOLLIN);
@@ -221,38 +247,23 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
   event.events = EPOLLIN | EPOLLET;
   event.data.u64 = number;
   (void)epoll_ctl(links_.data_epoll_fd, EPOLL_CTL_ADD, session.socket.get(), &event);
-  log(LogLevel::info, "attached",
-      {{session.is_servant() ? "servant" : "client", session.name},
-       {"session", number + 1},
-       {"pid", session.pid},
-       {"tier", session.remote ? LogValue(1) : LogValue(std::nullopt)}});
   links_.monitor->attach(session);
-  links_.monitor->tell(shm::MonitorEventKind::attached, session.name, &session);
-  const bool servant = session.is_servant();
   if (!session.is_gateway()) {
     links_.board->attached({.number = number + 1,
-                            .servant = servant,
+                            .servant = session.is_servant(),
                             .remote = session.remote,
                             .credit = session.credit,
                             .pid = session.pid,
                             .uid = session.uid,
                             .since = timestamp_now(),
                             .name = session.name,
-                            .tags = session.tags});
+                            .tags = session.tags},
+                           lock);
   }
-  const bool leaving = servant && join_reserve(session);
+  leaving = session.is_servant() && join_reserve(session);
   session.suspended = leaving;  // from the first moment: nothing may be sent to it any more
   command(Command::Kind::attach, &session);
-  if (leaving) {
-    hold(session, ServantHold::Reason::spare, true);
-  }
-  if (servant) {
-    take_launch_events();  // who was started may have attached already
-    note_launched(session);
-    ++servants_attached_;
-    look_at_expected();
-    tell_ready();
-  }
+  return {};
 }
 
 /// Who hears that a servant is ready may ask at once, before its attach has reached the data

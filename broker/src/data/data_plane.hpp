@@ -193,6 +193,7 @@ class DataPlane {
                  const Session& from) const noexcept;
   [[nodiscard]] bool admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,
                            std::uint8_t flags, RequestId& id);
+  [[nodiscard]] bool meet_announced(const OriginState& origin);
   [[nodiscard]] bool submit_again(OriginState& origin, const Submit& submit,
                                   std::uint64_t client_id, Submitted& answer);
   /// How often a request may be sent again: what its client allows, if its payload can be kept.

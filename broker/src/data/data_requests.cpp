@@ -173,6 +173,9 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
     answer_status(origin, client_id, Errc::access, /*reply_begun=*/false);
     return false;
   }
+  if (submit.broadcast != 0 && !meet_announced(origin)) [[unlikely]] {
+    return false;
+  }
   Submitted submitted = dispatcher_.on(submit, now());
   if (submitted.refusal != Refusal::none && !submit_again(origin, submit, client_id, submitted))
       [[unlikely]] {
@@ -198,6 +201,16 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
   }
   origin.requests_first = id.slot;
   return true;
+}
+
+/// A part of a broadcast names its servant, whose attach was in the queue of commands before the
+/// gateway could know of it. @return false: one of them ended who asks.
+[[gnu::cold]] bool DataPlane::meet_announced(const OriginState& origin) {
+  while (origin.open && links_.commands->size_approx() != 0) {
+    take_commands();
+  }
+  std::erase_if(joining_, [this](Session* session) { return join(*session); });
+  return origin.open;
 }
 
 /// What the Dispatcher refused, once more if it may know too little: a servant that was ready

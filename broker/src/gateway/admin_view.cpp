@@ -2,12 +2,12 @@
 #include "gateway/admin_view.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace mserve::broker {
 
-void SessionBoard::attached(const SessionRow& row) {
-  const std::scoped_lock lock(mutex_);
-  rows_.push_back(row);
+void SessionBoard::attached(SessionRow row, [[maybe_unused]] const Lock& lock) {
+  rows_.push_back(std::move(row));
 }
 
 void SessionBoard::held(std::uint32_t number, bool suspended, bool paused) {

@@ -29,7 +29,11 @@ struct SessionRow {
 /// not for the data thread.
 class SessionBoard {
  public:
-  void attached(const SessionRow& row);
+  using Lock = std::unique_lock<std::mutex>;
+  /// rows() waits for as long as this lives; so nothing that takes long, or this lock again.
+  [[nodiscard]] Lock lock() { return Lock(mutex_); }
+  /// @param lock  of this board: whoever sees the row finds done what was done under it.
+  void attached(SessionRow row, const Lock& lock);
   void held(std::uint32_t number, bool suspended, bool paused);
   void detached(std::uint32_t number);
   /// In order of attaching.

@@ -329,7 +329,8 @@ TEST(GatewayAdmin, TablesHoldWhatTheirRowsSay) {
                   .pid = 77,
                   .uid = 1000,
                   .since = 5,
-                  .name = "q1"});
+                  .name = "q1"},
+                 board.lock());
   board.attached({.number = 4,
                   .servant = false,
                   .suspended = false,
@@ -337,7 +338,8 @@ TEST(GatewayAdmin, TablesHoldWhatTheirRowsSay) {
                   .pid = 78,
                   .uid = 1000,
                   .since = 6,
-                  .name = "client"});
+                  .name = "client"},
+                 board.lock());
   board.attached({.number = 5,
                   .servant = true,
                   .suspended = false,
@@ -345,7 +347,8 @@ TEST(GatewayAdmin, TablesHoldWhatTheirRowsSay) {
                   .pid = 79,
                   .uid = 1000,
                   .since = 7,
-                  .name = "q2"});
+                  .name = "q2"},
+                 board.lock());
   board.held(3, true, false);
   board.detached(5);
   const kdb::Value servants = broker::servants_table(board.rows());
