@@ -84,7 +84,7 @@ inline constexpr std::int64_t kEither = -1;
 /// The counters in which each request is found again.
 struct Books {
   std::int64_t requests = 0;
-  std::int64_t replies = 0;  ///< Answers that went, or began to go.
+  std::int64_t replies = 0;  ///< Whole answers.
   std::int64_t errors = 0;
   std::int64_t discarded = 0;
   std::int64_t retried = 0;
@@ -100,11 +100,8 @@ struct Books {
             retried - b.retried};
   }
   /// Whether each request is found once more: as an answer, an error, or discarded.
-  [[nodiscard]] bool closed(std::int64_t broke_off = 0) const {
-    return requests == replies + errors + discarded - broke_off;
-  }
-  /// @param broke_off  those that are both: an answer that had begun, and the error that ended it.
-  void expect(const Books& wanted, std::int64_t broke_off = 0) const {
+  [[nodiscard]] bool closed() const { return requests == replies + errors + discarded; }
+  void expect(const Books& wanted) const {
     const auto same = [](const char* what, std::int64_t is, std::int64_t should) {
       EXPECT_TRUE(should == kEither || is == should) << what << ": " << is << ", not " << should;
     };
@@ -113,8 +110,8 @@ struct Books {
     same("errors", errors, wanted.errors);
     same("discarded", discarded, wanted.discarded);
     same("retried", retried, wanted.retried);
-    EXPECT_TRUE(closed(broke_off)) << requests << " is not " << replies << " + " << errors << " + "
-                                   << discarded << " - " << broke_off;
+    EXPECT_TRUE(closed()) << requests << " is not " << replies << " + " << errors << " + "
+                          << discarded;
   }
 };
 

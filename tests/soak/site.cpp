@@ -209,7 +209,7 @@ void Site::wait_until_whole(std::uint64_t clients) {
 std::uint64_t Site::unaccounted() const {
   const auto count = [this](const char* name) { return broker_->counter(name).value_or(0); };
   const std::uint64_t ended = count("replies") + count("errors") + count("discarded");
-  return count("requests") - std::min(count("requests"), ended);
+  return std::max(count("requests"), ended) - std::min(count("requests"), ended);
 }
 
 std::vector<Holdings> Site::holdings() const {

@@ -43,7 +43,8 @@ class Site {
   /// Waits until every servant and shim is attached and nobody else but `clients` sessions.
   void wait_until_whole(std::uint64_t clients);
 
-  /// Requests that the present broker took and that its counters know no end of. When all is over.
+  /// Requests that the present broker took and that its counters know no end of, or more than one.
+  /// When all is over.
   [[nodiscard]] std::uint64_t unaccounted() const;
   /// Of the broker, then of each shim.
   [[nodiscard]] std::vector<Holdings> holdings() const;

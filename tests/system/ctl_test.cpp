@@ -6,11 +6,13 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <optional>
 #include <set>
 #include <thread>
 
 #include "mserve/shm/attachment.hpp"
+#include "support/raw_peer.hpp"
 #include "support/requests.hpp"
 #include "support/temp_dir.hpp"
 #include "system/ctl_setup.hpp"
@@ -461,17 +463,105 @@ TEST(RetiredServant, AProgramThatStartedSeveralEndsWithTheLastOfThem) {
   EXPECT_EQ(broker.log_lines("servant_started").size(), 1U);
 }
 
+std::map<std::string, std::int64_t> counters_of(const Broker& broker) {
+  std::map<std::string, std::int64_t> counters;
+  for (const boost::json::value& row : rows_of(broker, {"counters"})) {
+    counters[text_in(row, "counter")] = row.at("value").as_int64();
+  }
+  return counters;
+}
+
+/// Where each request that clients sent is found, as the counters tell it.
+struct Balance {
+  std::int64_t submitted = 0;  ///< By clients, whatever became of it.
+  std::int64_t refused = 0;
+  std::int64_t replies = 0;
+  std::int64_t errors = 0;
+  std::int64_t discarded = 0;
+  std::int64_t queued = 0;
+  std::int64_t running = 0;
+
+  void expect(const Broker& broker, const char* when) const {
+    std::map<std::string, std::int64_t> is;
+    const auto fits = [&] {
+      is = counters_of(broker);
+      return is["requests"] == submitted - refused && is["refused"] == refused &&
+             is["replies"] == replies && is["errors"] == errors && is["discarded"] == discarded &&
+             is["queued"] == queued && is["running"] == running;
+    };
+    EXPECT_TRUE(wait_until(fits, when))  // some are told once a millisecond
+        << is["requests"] << " accepted, " << is["refused"] << " refused, " << is["replies"]
+        << " answered, " << is["errors"] << " errors, " << is["discarded"] << " discarded, "
+        << is["queued"] << " queued, " << is["running"] << " running";
+    EXPECT_EQ(submitted, refused + replies + errors + discarded + queued + running);
+  }
+};
+
+TEST(Counters, FindEachRequestInOneOfThem) {
+  BrokerSetup setup;
+  setup.args = {"--max-queue", "4", "--retries", "0"};
+  const Broker broker(setup);
+  RawPeer client = raw_client(broker);
+  const Bytes payload = pattern(100);
+  std::uint64_t id = 0;
+  const auto ask = [&] { EXPECT_TRUE(client.request(++id, payload)); };
+  Balance balance;
+  const auto submit = [&](std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      ask();
+    }
+    balance.submitted += count;
+  };
+  submit(1);
+  balance.refused = 1;  // there is no servant
+  balance.expect(broker, "one that nobody can serve");
+
+  RawPeer first = raw_servant(broker, "first");
+  submit(5);
+  const auto asked = first.take();
+  ASSERT_TRUE(asked.has_value());
+  balance.refused += 1;  // above --max-queue
+  balance.running = 1;
+  balance.queued = 3;
+  balance.expect(broker, "four that are under way");
+
+  EXPECT_TRUE(first.reply(asked->header.id, payload));
+  const auto second_asked = first.take();
+  ASSERT_TRUE(second_asked.has_value());
+  balance.replies = 1;
+  balance.queued = 2;
+  balance.expect(broker, "an answer");
+
+  // An answer that breaks off is an error, and no answer.
+  shm::FrameHeader head;
+  head.kind = shm::Kind::reply;
+  head.flags = shm::kFlagOpaque;
+  head.id = second_asked->header.id;
+  head.aux = shm::pack(shm::ReplyAux{1, 0});
+  EXPECT_TRUE(first.fragment(head, 0, 1000, payload));
+  RawPeer next = raw_servant(broker, "next");
+  const auto next_asked = next.take();
+  ASSERT_TRUE(next_asked.has_value());
+  first.vanish();
+  balance.errors = 1;
+  balance.queued = 1;
+  balance.expect(broker, "an answer that broke off");
+
+  client.vanish();
+  balance.discarded = 1;  // what was queued; the other one once its servant is done with it
+  balance.queued = 0;
+  balance.expect(broker, "a client that went");
+  EXPECT_TRUE(next.reply(next_asked->header.id, payload));
+  balance.discarded = 2;
+  balance.running = 0;
+  balance.expect(broker, "the end");
+}
+
 TEST(Counters, AreShownWithTheirNamesAndServantsWithWhatWaits) {
   const Broker broker;
   Client client = broker.client();
   EXPECT_EQ(status_of(call_opaque(client, pattern(10))), Errc::no_servant);
-  std::optional<std::int64_t> errors;
-  for (const boost::json::value& row : rows_of(broker, {"counters"})) {
-    if (text_in(row, "counter") == "errors") {
-      errors = row.at("value").as_int64();
-    }
-  }
-  EXPECT_EQ(errors, 1);
+  EXPECT_EQ(counters_of(broker).at("refused"), 1);
   EXPECT_NE(stat(broker, {"counters"}).out.find("interrupts"), std::string::npos);
   EXPECT_NE(stat(broker, {"servants"}).out.find("queued 0, running 0, policy "), std::string::npos);
 }

@@ -81,7 +81,7 @@ TEST(Sessions, ARequestThatIsSentOnceAServantIsReadyIsServed) {
   // Nobody is waited for any more.
   ASSERT_TRUE(client.request(kRounds + 1, payload));
   EXPECT_EQ(answer(nullptr), Errc::no_servant);
-  EXPECT_TRUE(wait_until([&] { return broker.counter("errors") == 1; }, "the refusal to be told"));
+  EXPECT_TRUE(wait_until([&] { return broker.counter("refused") == 1; }, "the refusal to be told"));
 }
 
 TEST(Sessions, ThatAreSilentMostOfTheTimeAreHeardAndMayLeave) {

@@ -7,13 +7,13 @@ namespace mserve::broker {
 
 /// The data thread's counters, in the order in which they are shown. It alone stores to them.
 struct DataCounters {
-  shm::Counter* requests;        ///< Accepted from clients.
-  shm::Counter* refused;         ///< Answered at once with busy, no servant or shutdown.
-  shm::Counter* replies;         ///< Answers handed to clients' rings or kept for them.
-  shm::Counter* errors;          ///< Requests that ended with a status of the broker's.
-  shm::Counter* discarded;       ///< Ended when nobody waited for the answer any more.
-  shm::Counter* stale;           ///< Replies with an id that is not running there or ran too long.
-  shm::Counter* retried;         ///< Sent again because their servant died.
+  shm::Counter* requests;   ///< Accepted from clients.
+  shm::Counter* refused;    ///< Not accepted: answered at once with busy, no servant or the like.
+  shm::Counter* replies;    ///< Whole answers handed to clients' rings or kept for them.
+  shm::Counter* errors;     ///< Accepted ones that ended with a status of the broker's.
+  shm::Counter* discarded;  ///< Ended when nobody waited for the answer any more.
+  shm::Counter* stale;      ///< Replies with an id that is not running there or ran too long.
+  shm::Counter* retried;    ///< Sent again because their servant died.
   shm::Counter* queue_timeouts;  ///< Waited too long for a servant.
   shm::Counter* overruns;        ///< Ran too long.
   shm::Counter* interrupts;      ///< Servants told that nobody wants what they run.

@@ -90,7 +90,7 @@ std::uint32_t DataPlane::begin_flow(OriginState& origin, const shm::FrameView& f
     return index;
   }
   if (refused != Errc::ok) {
-    answer_status(origin, flow.client_id, refused, /*reply_begun=*/false);
+    refuse(origin, flow.client_id, refused);
     drop_early(origin, index);
   }
   return index;
@@ -351,11 +351,9 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
     reply_begun = record.reply_begun;
     if (wanted) {
       note_end(record, code, record.reply_bytes);
-    } else if (!record.counted || !record.abandoned) {
-      note_end(record, Errc::cancelled, record.reply_bytes);
-    }
-    if (!wanted && !record.counted) {
+    } else if (!record.counted) {
       counters_.discarded->add();
+      note_end(record, Errc::cancelled, record.reply_bytes);
     }
     record.abandoned = record.counted = true;
     if (record.servant_session != kNone) {
@@ -364,7 +362,9 @@ void DataPlane::cut_flow(std::uint32_t index, Errc code) {
       send_aborts(servant);
     }
   }
-  if (wanted) {
+  if (wanted && was == RequestFlow::State::gathering) {
+    refuse(origins_[flow.origin], flow.client_id, code);  // the Dispatcher never heard of it
+  } else if (wanted) {
     answer_status(origins_[flow.origin], flow.client_id, code, reply_begun);
   }
 }
@@ -450,12 +450,10 @@ void DataPlane::cut_stalled_replies(Session& servant) {
     RequestRecord& record = records_[slot];
     if (record.reply_begun && !record.abandoned && servant.blocked_since == 0 &&
         now() - record.reply_moved_at > options_.stall_timeout) {
-      record.abandoned = true;
-      note_end(record, Errc::stalled, record.reply_bytes);
+      const RequestRecord ended = record;
+      record.abandoned = record.counted = true;
       (void)dispatcher_.on(Cancel{record.id}, now());
-      if (OriginState* const origin = origin_of(record)) {
-        answer_status(*origin, record.client_id, Errc::stalled, /*reply_begun=*/true);
-      }
+      tell_end(ended, Errc::stalled);
       return;  // the lists may have changed; the next millisecond looks again
     }
   }

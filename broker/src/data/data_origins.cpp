@@ -97,7 +97,7 @@ void DataPlane::end_origin(OriginState& origin) {
   dispatcher_.on(OriginClosed{origin.number}, now());
   while (origin.requests_first != kNone) {
     RequestRecord& record = records_[origin.requests_first];
-    give_up(record);
+    record.abandoned = true;
     interrupt(record);
     origin.requests_first = record.next;
     record.next = record.previous = kNone;
@@ -164,14 +164,6 @@ bool DataPlane::take_control(Session& session) {
   return session.attached;
 }
 
-/// Nobody waits for it any more. What has begun to be answered was counted then, and ends here.
-void DataPlane::give_up(RequestRecord& record) noexcept {
-  if (record.counted && !record.abandoned) {
-    note_end(record, Errc::cancelled, record.reply_bytes);
-  }
-  record.abandoned = true;
-}
-
 void DataPlane::cancel(OriginState& origin, std::uint64_t client_id) {
   // Newest first and bounded: what a client cancels it sent lately, and what is missed here the
   // client's library drops when it arrives.
@@ -179,7 +171,7 @@ void DataPlane::cancel(OriginState& origin, std::uint64_t client_id) {
   for (std::uint32_t i = 0; i < kCancelScanMax && slot != kNone; ++i, slot = records_[slot].next) {
     RequestRecord& record = records_[slot];
     if (record.client_id == client_id) {
-      give_up(record);
+      record.abandoned = true;
       interrupt(record);
       (void)dispatcher_.on(Cancel{record.id}, now());
       (void)decide();

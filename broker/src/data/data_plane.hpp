@@ -181,7 +181,6 @@ class DataPlane {
   void end_origin(OriginState& origin);
   void tell_gone(Session& gateway);
   bool take_control(Session& session);
-  void give_up(RequestRecord& record) noexcept;
   void cancel(OriginState& origin, std::uint64_t client_id);
 
   // Client to servant (data_requests.cpp).
@@ -255,7 +254,10 @@ class DataPlane {
   Taken abort_reply(Session& servant, const shm::FrameView& frame);
   void finish(Session& servant, RequestRecord& record);
   void answer(RequestRecord& record, const shm::FrameView& reply);
+  void count_reply(const OriginState& origin) noexcept;
+  void refuse(OriginState& origin, std::uint64_t client_id, Errc code);
   void answer_status(OriginState& origin, std::uint64_t client_id, Errc code, bool reply_begun);
+  void send_status(OriginState& origin, std::uint64_t client_id, Errc code, bool reply_begun);
   void tell_end(const RequestRecord& ended, Errc code);
   void count_unwanted(const RequestRecord& record) noexcept;
   [[nodiscard]] RequestRecord* running_record(const Session& servant, std::uint64_t id) noexcept;

@@ -174,8 +174,7 @@ void DataPlane::answer(RequestRecord& record, const shm::FrameView& reply) {
     count_unwanted(record);
     return;
   }
-  counters_.replies->add();
-  monitor_.replied(origin->session->number);
+  count_reply(*origin);
   shm::FrameHeader head;
   head.kind = shm::Kind::reply;
   head.flags = reply.header.flags & kReplyFlags;
@@ -208,15 +207,6 @@ DataPlane::Taken DataPlane::take_reply_fragment(Session& servant, RequestRecord&
     record.reply_begun = true;
     record.reply_total = flow.total_bytes;
     record.reply_moved_at = now();
-    if (record.abandoned) {
-      count_unwanted(record);
-    } else {
-      counters_.replies->add();
-      if (const OriginState* const origin = origin_of(record); origin != nullptr) {
-        monitor_.replied(origin->session->number);
-      }
-    }
-    record.counted = true;
   }
   const Taken taken = forward_fragment(servant, record, frame, flow);
   if (taken != Taken::done) {
@@ -226,8 +216,12 @@ DataPlane::Taken DataPlane::take_reply_fragment(Session& servant, RequestRecord&
   record.reply_moved_at = now();
   servant.front_done = 0;
   if (record.reply_bytes == record.reply_total) {
-    if (!record.abandoned) {
+    if (const OriginState* const origin = origin_of(record);
+        origin != nullptr && !record.abandoned) {
+      count_reply(*origin);
       note_end(record, servant_status(frame.header.aux), record.reply_total);
+    } else {
+      count_unwanted(record);
     }
     monitor_.answered(servant.number, record, now(), is_error(frame));
     finish(servant, record);
@@ -305,9 +299,26 @@ void DataPlane::count_unwanted(const RequestRecord& record) noexcept {
   }
 }
 
+void DataPlane::count_reply(const OriginState& origin) noexcept {
+  counters_.replies->add();
+  monitor_.replied(origin.session->number);
+}
+
+/// Of what was not accepted: answered at once, and in no other counter.
+[[gnu::cold]] void DataPlane::refuse(OriginState& origin, std::uint64_t client_id, Errc code) {
+  counters_.refused->add();
+  send_status(origin, client_id, code, /*reply_begun=*/false);
+}
+
+/// Of what was accepted.
 void DataPlane::answer_status(OriginState& origin, std::uint64_t client_id, Errc code,
                               bool reply_begun) {
   counters_.errors->add();
+  send_status(origin, client_id, code, reply_begun);
+}
+
+void DataPlane::send_status(OriginState& origin, std::uint64_t client_id, Errc code,
+                            bool reply_begun) {
   monitor_.refused(origin.session->number);
   shm::FrameHeader head;
   head.kind = reply_begun ? shm::Kind::abort : shm::Kind::reply;

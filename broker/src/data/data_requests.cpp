@@ -122,7 +122,7 @@ DataPlane::Taken DataPlane::submit_whole(OriginState& origin, const shm::FrameVi
   Session& client = *origin.session;
   monitor_.begin_in(clock_);
   if (frame.payload.size() > whole_max_) [[unlikely]] {
-    answer_status(origin, frame.header.id, Errc::too_large, /*reply_begun=*/false);
+    refuse(origin, frame.header.id, Errc::too_large);
     return client.attached ? Taken::done : Taken::closed;
   }
   Submit submit{.origin = origin.number,
@@ -169,8 +169,7 @@ void DataPlane::set_terms(Submit& submit, const shm::RequestTerms& wanted,
 bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,
                       std::uint8_t flags, RequestId& id) {
   if ((flags & shm::kFlagPair) != 0 && origin.session->bars_options) [[unlikely]] {
-    counters_.refused->add();
-    answer_status(origin, client_id, Errc::access, /*reply_begun=*/false);
+    refuse(origin, client_id, Errc::access);
     return false;
   }
   if (submit.broadcast != 0 && !meet_announced(origin)) [[unlikely]] {
@@ -228,8 +227,7 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
   if (answer.refusal == Refusal::none) {
     return true;
   }
-  counters_.refused->add();
-  answer_status(origin, client_id, errc_of(answer.refusal), /*reply_begun=*/false);
+  refuse(origin, client_id, errc_of(answer.refusal));
   return false;
 }
 

@@ -30,7 +30,7 @@ struct alignas(64) RequestRecord {
   bool interrupted = false;  ///< Its servant was, or is to be, told that nobody wants it.
   bool warm = false;         ///< The servant that it was sent to held its route.
   bool reply_begun = false;  ///< Fragments of its answer were taken from the servant.
-  bool counted = false;      ///< In replies, errors or discarded, though it is not over yet.
+  bool counted = false;      ///< In errors or discarded, though it is not over yet.
 
   std::uint32_t running_at = 0;  ///< While it runs: its place in Session::running.
   std::uint32_t backlog = 0;     ///< Requests queued or running when it arrived.

@@ -135,10 +135,10 @@ void put_requests(Text& text, const shm::MonitorTotals& t) {
   counter(text, "mserve_requests_total", "Requests accepted from clients.", t.requests);
   counter(text, "mserve_replies_total", "Answers of servants, handed to clients or kept for them.",
           t.replies);
-  counter(text, "mserve_errors_total", "Requests that ended with a status of the broker's.",
-          t.errors);
+  counter(text, "mserve_errors_total",
+          "Accepted requests that ended with a status of the broker's.", t.errors);
   counter(text, "mserve_refused_total",
-          "Requests answered at once with busy, no servant or shutdown.", t.refused);
+          "Requests that were not accepted: busy, no servant and the like.", t.refused);
   counters(text, "mserve_dispatched_total",
            "Requests sent to servants, repeats included, by how the servant was chosen: hit (it "
            "held the route), claim (nobody did), steal (it gave up a route for it), spill (a "

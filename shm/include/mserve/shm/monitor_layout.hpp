@@ -147,7 +147,7 @@ struct MonitorTotals {
   std::uint64_t sessions = 0;    ///< Attached now.
   std::uint64_t servants = 0;    ///< Attached now.
   std::uint64_t requests = 0;    ///< Accepted from clients.
-  std::uint64_t refused = 0;     ///< Answered at once with busy, no servant or shutdown.
+  std::uint64_t refused = 0;     ///< Not accepted: busy, no servant or the like.
   std::uint64_t replies = 0;     ///< Answers of servants handed to clients or kept for them.
   std::uint64_t errors = 0;      ///< Requests that ended with a status of the broker's.
   std::uint64_t dispatched = 0;  ///< Sent to servants, repeats included; the sum of the next seven.
