@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "mserve/kdb/utf8.hpp"
+
 namespace mserve::kdb::detail {
 
 namespace {
@@ -300,13 +302,18 @@ void append_quoted(std::string& out, std::string_view text) {
 }
 
 void append_plain(std::string& out, std::string_view text) {
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      append_octal(out, byte);
+  while (!text.empty()) {
+    const std::size_t size = utf8_sequence(text);
+    const std::string_view sequence = text.substr(0, std::max<std::size_t>(size, 1));
+    const auto first = static_cast<unsigned char>(sequence.front());
+    if (size == 0 || first < 0x20 || first == 0x7f || misleads_terminal(sequence)) {
+      for (const char c : sequence) {
+        append_octal(out, static_cast<unsigned char>(c));
+      }
     } else {
-      out += c;
+      out += sequence;
     }
+    text.remove_prefix(sequence.size());
   }
 }
 

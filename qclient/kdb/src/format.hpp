@@ -63,8 +63,9 @@ void append_item(std::string& out, Type type, const std::string& item, const Sty
 /// digits.
 void append_quoted(std::string& out, std::string_view text);
 
-/// The text bare, with control characters as three octal digits, so that no text moves the
-/// terminal's cursor.
+/// The text bare, with control characters, bytes that are no UTF-8, and what turns the direction of
+/// reading as three octal digits a byte, so that no text moves the terminal's cursor, or seems to
+/// be what it is not.
 void append_plain(std::string& out, std::string_view text);
 
 /// Whether `text` can follow a backtick in q source as it is.

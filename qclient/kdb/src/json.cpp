@@ -60,7 +60,20 @@ class JsonWriter {
  private:
   void quoted(std::string_view text) {
     const std::string utf8 = as_utf8(text);
-    out_ += boost::json::serialize(boost::json::string_view(utf8.data(), utf8.size()));
+    const std::string json =
+        boost::json::serialize(boost::json::string_view(utf8.data(), utf8.size()));
+    // Boost writes C1 controls as they are, and terminals obey them.
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    for (std::size_t i = 0; i < json.size(); ++i) {
+      const auto byte = static_cast<unsigned char>(json[i]);
+      const auto second = byte == 0xc2 ? static_cast<unsigned char>(json[i + 1]) : 0xffU;
+      if (second < 0xa0) {
+        out_.append("\\u00").append({kDigits[second >> 4U], kDigits[second & 15U]});
+        ++i;
+      } else {
+        out_ += json[i];
+      }
+    }
   }
 
   template <class T>

@@ -28,4 +28,18 @@ std::size_t utf8_sequence(std::string_view text) noexcept {
   return overlong || surrogate || too_large ? 0 : size;
 }
 
+bool misleads_terminal(std::string_view sequence) noexcept {
+  const auto byte = [sequence](std::size_t i) { return static_cast<unsigned char>(sequence[i]); };
+  if (sequence.size() == 2) {
+    return (byte(0) == 0xc2 && byte(1) < 0xa0) || sequence == "\xd8\x9c";  // C1, U+061C
+  }
+  if (sequence.size() != 3 || byte(0) != 0xe2) {
+    return false;
+  }
+  const unsigned third = byte(2);
+  return (byte(1) == 0x80 && (third == 0x8e || third == 0x8f ||      // U+200E, U+200F
+                              (third >= 0xaa && third <= 0xae))) ||  // U+202A to U+202E
+         (byte(1) == 0x81 && third >= 0xa6 && third <= 0xa9);        // U+2066 to U+2069
+}
+
 }  // namespace mserve::kdb

@@ -60,12 +60,18 @@ TEST(Json, AStringIsSafeToShow) {
   EXPECT_EQ(json_string(""), "\"\"");
 }
 
+TEST(Json, ControlCharactersNeverReachTheTerminal) {
+  EXPECT_EQ(to_json(Value::chars("\x1b[2J\xc2\x9b[2J\x9b\xc2\xa0")),
+            "\"\\u001b[2J\\u009b[2J\\u009b\xc2\xa0\"");
+  EXPECT_EQ(to_json(Value::symbol("\xc2\x85")), "\"\\u0085\"");
+}
+
 TEST(Json, BytesThatAreNoUtf8StandForTheirLatin1Characters) {
   EXPECT_EQ(to_json(Value::chars("\xc3\xa9")), "\"\xc3\xa9\"");
   EXPECT_EQ(to_json(Value::chars("\xff")), "\"\xc3\xbf\"");
   EXPECT_EQ(to_json(Value::chars("\xed\xa0\x80")),
-            "\"\xc3\xad\xc2\xa0\xc2\x80\"");                             // a surrogate half
-  EXPECT_EQ(to_json(Value::chars("\xc0\x80")), "\"\xc3\x80\xc2\x80\"");  // overlong
+            "\"\xc3\xad\xc2\xa0\\u0080\"");                             // a surrogate half
+  EXPECT_EQ(to_json(Value::chars("\xc0\x80")), "\"\xc3\x80\\u0080\"");  // overlong
 }
 
 TEST(Json, EverySampleIsValidJson) {

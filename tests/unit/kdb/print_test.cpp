@@ -213,6 +213,21 @@ TEST(Show, ControlCharactersNeverReachTheTerminal) {
   }
 }
 
+TEST(Show, NeitherDoWhatTerminalsObeyAlsoNorWhatTurnsText) {
+  const std::string nasty[] = {"\xc2\x9b[2J", "\x9b[2J", "\xe2\x80\xae", "\xe2\x81\xa6",
+                               "\xd8\x9c"};
+  for (const std::string& bytes : nasty) {
+    const Value symbol = Value::symbol(bytes + "x");
+    const Value table = Value::table({bytes + "x"}, {Value::list({symbol, Value::chars(bytes)})});
+    for (const std::string& shown : {show(table), show(symbol), text(symbol)}) {
+      EXPECT_EQ(shown.find(bytes), std::string::npos) << shown;
+      EXPECT_NE(shown.find("\\"), std::string::npos) << shown;
+    }
+  }
+  EXPECT_EQ(show(Value::symbol("\x9b")), "`\\233\n");
+  EXPECT_EQ(show(Value::symbol("\xc3\xa9\xe2\x82\xac")), "`\xc3\xa9\xe2\x82\xac\n");
+}
+
 TEST(Show, EverySampleFitsTheScreen) {
   for (const Value& value : mserve::test::all_samples()) {
     const std::string shown = show(value, {10, 20, 7});

@@ -10,4 +10,8 @@ namespace mserve::kdb {
 /// valid one (overlong, surrogate, cut off).
 [[nodiscard]] std::size_t utf8_sequence(std::string_view text) noexcept;
 
+/// Whether a valid sequence of more than one byte is a C1 control, which terminals obey as they
+/// obey ESC, or turns the direction in which the text around it is read.
+[[nodiscard]] bool misleads_terminal(std::string_view sequence) noexcept;
+
 }  // namespace mserve::kdb
