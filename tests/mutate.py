@@ -41,7 +41,7 @@ FALLBACK = ("plain", "parking_test", "*Fallback*")
 CLEAR_END = "clear_commit_word(end);"
 POSITION = "producer_pos_ = end;"
 BEHIND_PADDING = "commit_word_at(claimed_pos_).store(commit_word(header), std::memory_order_relaxed);"
-PADDED = "publish_word(producer_pos_, padding_word(claimed_pos_ - producer_pos_));"
+PADDED = "publish_word(reached, padding_word(padding), seq_cst);"
 
 
 def canonical(text):
@@ -71,11 +71,11 @@ def relaxed(order):
     return order.replace("acquire", "relaxed").replace("release", "relaxed").replace("seq_cst", "relaxed")
 
 
-E1_STORE = "commit_word_at(pos).store(word, std::memory_order_release);"
+E1_STORE = "at.store(word, std::memory_order_release);"
 E1_LOAD = "commit_word_at(consumer_pos_).load(std::memory_order_acquire)"
 E2_LOAD = "memory_.consumer_pos->load(std::memory_order_acquire);"
 E2_STORE = "memory_.consumer_pos->store(consumer_pos_, std::memory_order_release);"
-P1_FALLBACK = "commit_word_at(pos).store(word, std::memory_order_seq_cst);"
+P1_FALLBACK = "at.store(word, std::memory_order_seq_cst);"
 P2_FALLBACK = "memory_.polled->load(std::memory_order_seq_cst)"
 C1_FALLBACK = "polled.store(static_cast<std::uint32_t>(value), std::memory_order_seq_cst);"
 C3_FALLBACK = "commit_word_at(consumer_pos_).load(std::memory_order_seq_cst)"
@@ -99,7 +99,7 @@ MUTANTS = (
            BEHIND_PADDING + " " + PADDED, PADDED + " " + BEHIND_PADDING, STEPS),
     Mutant("I3: no zero at the end of a long frame", RING, CLEAR_END, "", SINGLE),
     Mutant("I3: that zero after the commit", RING, CLEAR_END, "", STEPS),
-    Mutant("I3: no zero one line beyond", RING, "clear_commit_word(end + kCacheLine);", "", SINGLE),
+    Mutant("I3: no zero one line beyond", RING, "beyond.store(0, std::memory_order_relaxed);", "", SINGLE),
     Mutant("I3: words of a new ring not zeroed", RING,
            "clear_commit_word(producer_pos_); clear_commit_word(producer_pos_ + kCacheLine);", "", SINGLE),
     Mutant("I1: a claim leaves one line free", RING, RESERVE, "kRingReserveBytes = kCacheLine;", SINGLE),

@@ -21,31 +21,26 @@ constexpr std::uint64_t kept_cost(std::uint64_t bytes) noexcept {
 
 }  // namespace
 
-// hot: one claim, one copy.
 void DataPlane::send_or_keep(OriginState& origin, const shm::FrameHeader& head,
                              const shm::InfoExt* info, std::span<const std::byte> payload) {
-  if (!origin.open) [[unlikely]] {
-    return;
-  }
-  Session& client = *origin.session;
   std::byte extension[kExtBytesMax];
   const std::byte* end = extension;
   if (info != nullptr) {
     end = shm::put_extension(extension, shm::ExtType::info, 0, *info);
   }
   const std::span<const std::byte> extensions(extension, static_cast<std::size_t>(end - extension));
-  if (origin.outbox_first == kNone && shm::try_send_whole(client.out, head, extensions, payload))
-      [[likely]] {
-    note_wake(client);
-    return;
+  if (!send_now(origin, head, extensions, payload)) [[unlikely]] {
+    keep_or_split(origin, head, info, payload);
   }
-  keep_or_split(origin, head, info, payload);
 }
 
 // What has no room now or is too large for one frame.
 [[gnu::cold]] void DataPlane::keep_or_split(OriginState& origin, const shm::FrameHeader& head,
                                             const shm::InfoExt* info,
                                             std::span<const std::byte> payload) {
+  if (!origin.open) {
+    return;  // nobody waits any more
+  }
   Session& client = *origin.session;
   if (client.out.poisoned()) {
     close(client, Errc::cursor_out_of_range, "reply ring");

@@ -201,22 +201,62 @@ class DataPlane {
     return repeatable ? static_cast<std::uint8_t>(options_.retries) : std::uint8_t{0};
   }
   void queue_payload(RequestRecord& record, std::span<const std::byte> payload);
-  bool decide();
+  /// Carries out what the Dispatcher has to say. @return whether there was anything.
+  [[gnu::always_inline]] bool decide() {
+    const Decision decision = dispatcher_.next(now());
+    if (decision.kind == Decision::Kind::none) [[likely]] {
+      decisions_left_ = false;
+      return false;
+    }
+    carry_out_all(decision);
+    return true;
+  }
+  void carry_out_all(Decision decision);
   void carry_out(const Decision& decision);
   void deliver(const Decision& decision);
   void fail_lost(Session& servant, RequestRecord& record);
   bool try_deliver(Session& servant, RequestRecord& record, std::span<const std::byte> payload);
   void deliver_waiting(Session& servant);
-  void enter_running(Session& servant, RequestRecord& record);
-  void leave_running(Session& servant, const RequestRecord& record) noexcept;
+  void enter_running(Session& servant, RequestRecord& record) {
+    record.running_at = static_cast<std::uint32_t>(servant.running.size());
+    servant.running.push_back(record.id.slot);
+    servant.tell_load();
+  }
+  /// Its place goes to the last one: with much credit a search would cost more than the rest.
+  void leave_running(Session& servant, const RequestRecord& record) noexcept {
+    const std::uint32_t at = record.running_at;
+    if (at < servant.running.size() && servant.running[at] == record.id.slot) [[likely]] {
+      const std::uint32_t last = servant.running.back();
+      servant.running[at] = last;
+      records_[last].running_at = at;
+      servant.running.pop_back();
+    }
+    servant.tell_load();
+  }
   void leave_servant(RequestRecord& record) noexcept;
   void fail(const Decision& decision);
   void overrun(const Decision& decision);
   void interrupt(RequestRecord& record);
   void send_interrupts(Session& servant);
   void discard(RequestId id);
-  void release_record(RequestRecord& record) noexcept;
-  [[nodiscard]] OriginState* origin_of(const RequestRecord& record) noexcept;
+  void release_record(RequestRecord& record) noexcept {
+    store_.give_back(record.block);
+    if (record.previous != kNone) {
+      records_[record.previous].next = record.next;
+    } else if (OriginState* const origin = origin_of(record);
+               origin != nullptr && origin->requests_first == record.id.slot) {
+      origin->requests_first = record.next;
+    }
+    if (record.next != kNone) {
+      records_[record.next].previous = record.previous;
+    }
+    record.next = record.previous = kNone;
+    record.id = RequestId{};
+  }
+  [[nodiscard]] OriginState* origin_of(const RequestRecord& record) noexcept {
+    OriginState& origin = origins_[record.origin];
+    return origin.session != nullptr && origin.life == record.origin_life ? &origin : nullptr;
+  }
 
   // Requests in fragments (data_flows.cpp).
   Taken take_fragment(OriginState& origin, const shm::FrameView& frame,
@@ -265,6 +305,19 @@ class DataPlane {
   void update_retained(Session& servant) noexcept;
 
   // Answers that wait (data_outbox.cpp).
+  /// Straight into the client's ring. hot: one claim, one copy. @return false when it has to wait
+  /// (or to end): nothing happened.
+  [[nodiscard, gnu::always_inline]] bool send_now(OriginState& origin, const shm::FrameHeader& head,
+                                                  std::span<const std::byte> extensions,
+                                                  std::span<const std::byte> payload) {
+    Session& client = *origin.session;
+    if (!origin.open || origin.outbox_first != kNone ||
+        !shm::try_send_whole(client.out, head, extensions, payload)) [[unlikely]] {
+      return false;
+    }
+    note_wake(client);
+    return true;
+  }
   void send_or_keep(OriginState& origin, const shm::FrameHeader& head, const shm::InfoExt* info,
                     std::span<const std::byte> payload);
   void keep_or_split(OriginState& origin, const shm::FrameHeader& head, const shm::InfoExt* info,

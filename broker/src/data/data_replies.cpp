@@ -184,8 +184,8 @@ void DataPlane::answer(RequestRecord& record, const shm::FrameView& reply) {
   if ((record.flags & shm::kFlagWantInfo) != 0) {
     const shm::InfoExt info = info_of(record);
     send_or_keep(*origin, head, &info, reply.payload);
-  } else {
-    send_or_keep(*origin, head, nullptr, reply.payload);
+  } else if (!send_now(*origin, head, {}, reply.payload)) [[unlikely]] {
+    keep_or_split(*origin, head, nullptr, reply.payload);
   }
   note_end(record, servant_status(reply.header.aux), reply.payload.size());
 }

@@ -251,21 +251,24 @@ void DataPlane::queue_payload(RequestRecord& record, std::span<const std::byte> 
   tell_end(ended, Errc::busy);
 }
 
-bool DataPlane::decide() {
-  decisions_left_ = false;
+/// This decision, and what the Dispatcher has to say beyond it.
+void DataPlane::carry_out_all(Decision decision) {
   for (std::uint32_t i = 0; i < kDecisionsPerPass; ++i) {
-    const Decision decision = dispatcher_.next(now());
-    if (decision.kind == Decision::Kind::none) {
-      return i > 0;
-    }
     if (decision.kind == Decision::Kind::dispatch) [[likely]] {
       deliver(decision);
     } else {
       carry_out(decision);
     }
+    if (i + 1 == kDecisionsPerPass) [[unlikely]] {
+      break;
+    }
+    decision = dispatcher_.next(now());
+    if (decision.kind == Decision::Kind::none) [[likely]] {
+      decisions_left_ = false;
+      return;
+    }
   }
   decisions_left_ = true;  // a death or a drain: go on next pass, others first
-  return true;
 }
 
 // What ends a request, or tells of one.
@@ -357,24 +360,6 @@ void DataPlane::deliver_waiting(Session& servant) {
   }
 }
 
-void DataPlane::enter_running(Session& servant, RequestRecord& record) {
-  record.running_at = static_cast<std::uint32_t>(servant.running.size());
-  servant.running.push_back(record.id.slot);
-  servant.tell_load();
-}
-
-// Its place goes to the last one: with much credit a search would cost more than the rest.
-void DataPlane::leave_running(Session& servant, const RequestRecord& record) noexcept {
-  const std::uint32_t at = record.running_at;
-  if (at < servant.running.size() && servant.running[at] == record.id.slot) [[likely]] {
-    const std::uint32_t last = servant.running.back();
-    servant.running[at] = last;
-    records_[last].running_at = at;
-    servant.running.pop_back();
-  }
-  servant.tell_load();
-}
-
 void DataPlane::leave_servant(RequestRecord& record) noexcept {
   if (record.servant_session == kNone || sessions_[record.servant_session] == nullptr) {
     return;
@@ -463,26 +448,6 @@ void DataPlane::discard(RequestId id) {
   leave_servant(record);
   leave_flow(record);
   release_record(record);
-}
-
-void DataPlane::release_record(RequestRecord& record) noexcept {
-  store_.give_back(record.block);
-  if (record.previous != kNone) {
-    records_[record.previous].next = record.next;
-  } else if (OriginState* const origin = origin_of(record);
-             origin != nullptr && origin->requests_first == record.id.slot) {
-    origin->requests_first = record.next;
-  }
-  if (record.next != kNone) {
-    records_[record.next].previous = record.previous;
-  }
-  record.next = record.previous = kNone;
-  record.id = RequestId{};
-}
-
-OriginState* DataPlane::origin_of(const RequestRecord& record) noexcept {
-  OriginState& origin = origins_[record.origin];
-  return origin.session != nullptr && origin.life == record.origin_life ? &origin : nullptr;
 }
 
 }  // namespace mserve::broker

@@ -35,11 +35,11 @@ inline constexpr std::uint32_t kCounterSlots = 1023;  ///< With the header 64 Ki
 class Counter {
  public:
   /// hot: a plain load, add and store.
-  void add(std::uint64_t n = 1) noexcept { set(get() + n); }
-  void set(std::uint64_t value) noexcept {
+  [[gnu::always_inline]] void add(std::uint64_t n = 1) noexcept { set(get() + n); }
+  [[gnu::always_inline]] void set(std::uint64_t value) noexcept {
     value_.store(value, std::memory_order_relaxed);  // counters order nothing
   }
-  [[nodiscard]] std::uint64_t get() const noexcept {
+  [[nodiscard, gnu::always_inline]] std::uint64_t get() const noexcept {
     return value_.load(std::memory_order_relaxed);  // counters order nothing
   }
 

@@ -24,7 +24,8 @@ namespace mserve::shm {
 }
 
 /// memcpy() without a call for what fits a line: two copies that overlap in the middle.
-inline void copy_bytes(std::byte* to, const std::byte* from, std::size_t bytes) noexcept {
+[[gnu::always_inline]] inline void copy_bytes(std::byte* to, const std::byte* from,
+                                              std::size_t bytes) noexcept {
   if (bytes > kCacheLine || bytes < 8) [[unlikely]] {
     std::memcpy(to, from, bytes);
   } else if (bytes >= 32) {
@@ -48,14 +49,11 @@ inline void copy_bytes(std::byte* to, const std::byte* from, std::size_t bytes) 
   FrameHeader header = wanted;
   header.ext_bytes = static_cast<std::uint16_t>(extensions.size());
   const std::uint64_t bytes = kFrameHeaderBytes + extensions.size() + payload.size();
-  if (bytes > frame_bytes_max(ring.capacity())) [[unlikely]] {
-    return false;
-  }
-  header.frame_bytes = static_cast<std::uint32_t>(bytes);
-  std::byte* const frame = ring.try_claim(header.frame_bytes);
+  std::byte* const frame = ring.try_claim(bytes);
   if (frame == nullptr) [[unlikely]] {
     return false;
   }
+  header.frame_bytes = static_cast<std::uint32_t>(bytes);  // fits: it was claimed
   if (!extensions.empty()) {
     std::memcpy(frame + kFrameHeaderBytes, extensions.data(), extensions.size());
   }

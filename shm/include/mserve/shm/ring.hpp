@@ -81,49 +81,62 @@ class BasicRingProducer {
   /// @return cache-line aligned memory whose first kFrameHeaderBytes belong to commit(); the caller
   ///         writes extensions and payload behind them. nullptr: full (or poisoned(), or too
   ///         large): nothing happened; drain what you receive and retry.
-  [[nodiscard]] std::byte* try_claim(std::uint32_t frame_bytes) noexcept {
+  [[nodiscard, gnu::always_inline]] std::byte* try_claim(std::uint64_t frame_bytes) noexcept {
     if (frame_bytes > frame_bytes_max(memory_.capacity)) [[unlikely]] {
       return nullptr;
     }
     const std::uint64_t stride = frame_stride(frame_bytes);
-    const std::uint64_t to_end = memory_.capacity - (producer_pos_ & mask_);
-    const std::uint64_t padding = stride > to_end ? to_end : 0;
+    const std::uint64_t at = producer_pos_ & mask_;
+    const std::uint64_t to_end = memory_.capacity - at;
+    const bool wraps = stride > to_end;
+    const std::uint64_t padding = wraps ? to_end : 0;
     if (!has_room(padding + stride + kRingReserveBytes)) [[unlikely]] {
       return nullptr;
     }
     claimed_pos_ = producer_pos_ + padding;
+    if (wraps) [[unlikely]] {
+      return memory_.data;
+    }
     // What is written into a claim of several lines may end up behind a shorter frame, if the claim
     // is replaced or committed short: then I3 has to be made true again.
-    dirtied_ = dirtied_ || (stride > kCacheLine && padding == 0);
-    return memory_.data + (claimed_pos_ & mask_);
+    if (stride > kCacheLine) {
+      dirtied_ = true;
+    }
+    return memory_.data + at;
   }
 
   /// Publishes the claimed frame (edge E1). `header.frame_bytes` must not exceed what was claimed.
   ///
   /// hot: one release store; the zeroing for I3 comes after it.
   [[gnu::always_inline]] void commit(const FrameHeader& header) noexcept {
-    std::byte* const frame = memory_.data + (claimed_pos_ & mask_);
-    std::memcpy(frame + 8, &header.id, 8);
-    std::memcpy(frame + 16, &header.aux, 8);
     const std::uint64_t end = claimed_pos_ + frame_stride(header.frame_bytes);
     // A frame of one line ends where I3 already holds, unless it was moved to offset 0.
-    if (end != producer_pos_ + kCacheLine || dirtied_) {
+    if (end != producer_pos_ + kCacheLine || dirtied_) [[unlikely]] {
       clear_commit_word(end);
+      dirtied_ = false;
     }
-    dirtied_ = false;
-    if (claimed_pos_ != producer_pos_) [[unlikely]] {
+    // All addresses first: for all that the compiler knows each store below may change a member.
+    std::byte* const frame = memory_.data + (claimed_pos_ & mask_);
+    Atom<std::uint64_t>& reached = commit_word_at(producer_pos_);
+    Atom<std::uint64_t>& beyond = commit_word_at(end + kCacheLine);
+    Atom<std::uint64_t>* const observed = memory_.producer_pos;
+    const std::uint64_t padding = claimed_pos_ - producer_pos_;
+    const bool seq_cst = seq_cst_wakes_;
+    producer_pos_ = end;
+    std::memcpy(frame + 8, &header.id, 8);
+    std::memcpy(frame + 16, &header.aux, 8);
+    if (padding != 0) [[unlikely]] {
       // Wrapped: everything at offset 0 is in place before the padding frame makes it reachable.
       commit_word_at(claimed_pos_)
           .store(commit_word(header), std::memory_order_relaxed);  // E1 by the padding's store
-      publish_word(producer_pos_, padding_word(claimed_pos_ - producer_pos_));
+      publish_word(reached, padding_word(padding), seq_cst);
     } else {
-      publish_word(producer_pos_, commit_word(header));
+      publish_word(reached, commit_word(header), seq_cst);
     }
-    producer_pos_ = end;
-    if (memory_.producer_pos != nullptr) {
-      memory_.producer_pos->store(end, std::memory_order_relaxed);  // observers only
+    if (observed != nullptr) {
+      observed->store(end, std::memory_order_relaxed);  // observers only
     }
-    clear_commit_word(end + kCacheLine);  // I3, off the critical path
+    beyond.store(0, std::memory_order_relaxed);  // I3, off the path; the next E1 orders it
   }
 
   /// True when the consumer said that it sleeps (or lies); the caller then wakes it. To be asked
@@ -181,11 +194,11 @@ class BasicRingProducer {
   void clear_commit_word(std::uint64_t pos) noexcept {
     commit_word_at(pos).store(0, std::memory_order_relaxed);  // ordered by the next E1
   }
-  void publish_word(std::uint64_t pos, std::uint64_t word) noexcept {
-    if (seq_cst_wakes_) [[unlikely]] {
-      commit_word_at(pos).store(word, std::memory_order_seq_cst);  // fallback: P1, and E1
+  static void publish_word(Atom<std::uint64_t>& at, std::uint64_t word, bool seq_cst) noexcept {
+    if (seq_cst) [[unlikely]] {
+      at.store(word, std::memory_order_seq_cst);  // fallback: P1, and E1
     } else {
-      commit_word_at(pos).store(word, std::memory_order_release);  // E1
+      at.store(word, std::memory_order_release);  // E1
       // Keeps the compiler, not the processor, from moving the following load of `polled` up.
       // lint-allow: volatile, because it orders nothing between threads and costs no instruction.
       std::atomic_signal_fence(std::memory_order_seq_cst);  // parking: P1 before P2
@@ -343,10 +356,12 @@ class BasicRingConsumer {
     return *reinterpret_cast<const Atom<std::uint64_t>*>(memory_.data + (pos & mask_));
   }
   [[nodiscard]] bool plausible(const FrameHeader& h) const noexcept {
-    return !poisoned_ && h.kind != Kind::padding && h.kind >= Kind::request &&
-           h.kind <= Kind::gone && h.frame_bytes >= kFrameHeaderBytes &&
-           h.frame_bytes <= frame_bytes_max(memory_.capacity) && h.ext_bytes % 8 == 0 &&
-           h.ext_bytes <= h.frame_bytes - kFrameHeaderBytes;
+    // Unsigned differences: what is below the least allowed becomes very large.
+    const std::uint32_t kind = static_cast<std::uint32_t>(h.kind) - 1;
+    const std::uint32_t body = h.frame_bytes - kFrameHeaderBytes;
+    return !poisoned_ && h.kind != Kind::padding && kind < static_cast<std::uint32_t>(Kind::gone) &&
+           body <= frame_bytes_max(memory_.capacity) - kFrameHeaderBytes && h.ext_bytes % 8 == 0 &&
+           h.ext_bytes <= body;
   }
   /// A padding frame reaches exactly to the end of the ring and is shorter than the frame it makes
   /// room for; so there is at most one in a row.
