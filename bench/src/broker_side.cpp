@@ -20,15 +20,15 @@ int BrokerSide::broker_pid() const noexcept {
   return running_ ? running_->broker_pid() : 0;
 }
 
-void BrokerSide::with_trips(const std::function<void(Trips&)>& use) {
+void BrokerSide::with_trips(bool want_info, const std::function<void(Trips&)>& use) {
   if (running_) {
     use(*running_);
   } else {
-    with_own_broker(use);
+    with_own_broker(want_info, use);
   }
 }
 
-void BrokerSide::with_own_broker(const std::function<void(Trips&)>& use) {
+void BrokerSide::with_own_broker(bool want_info, const std::function<void(Trips&)>& use) {
   const bool pinned_broker = settings_.mode == Mode::pair || settings_.pin;
   OwnBroker broker(settings_.broker_path, idle_of(settings_),
                    pinned_broker ? std::optional(settings_.cores.relaying) : std::nullopt);
@@ -37,6 +37,7 @@ void BrokerSide::with_own_broker(const std::function<void(Trips&)>& use) {
   }
   TripOptions options = broker.trip_options(settings_.payload_bytes);
   options.idle = idle_of(settings_);
+  options.want_info = want_info;
   if (settings_.mode == Mode::pair) {
     const Pinned pinned(settings_.cores.measuring);
     const std::unique_ptr<Trips> trips = attach_pair(options);

@@ -22,13 +22,14 @@ class BrokerSide {
   explicit BrokerSide(const RttSettings& settings);
 
   /// Starts what is needed, calls `use` on a thread pinned as the mode says, stops what it started.
-  void with_trips(const std::function<void(Trips&)>& use);
+  /// @param want_info  each request asks for the broker's stamps. Not in mode running.
+  void with_trips(bool want_info, const std::function<void(Trips&)>& use);
 
   /// Mode running: process of the broker; else 0.
   [[nodiscard]] int broker_pid() const noexcept;
 
  private:
-  void with_own_broker(const std::function<void(Trips&)>& use);
+  void with_own_broker(bool want_info, const std::function<void(Trips&)>& use);
 
   const RttSettings& settings_;
   std::unique_ptr<Trips> running_;

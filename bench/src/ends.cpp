@@ -62,6 +62,9 @@ void ClientSide::refuse(const shm::FrameView& view, shm::ReplyAux aux) const {
 ClientSide opaque_side(const TripOptions& options) {
   ClientSide side{attach(options, shm::Role::client), {}, {}, {}};
   side.header.flags = shm::kFlagOpaque;
+  if (options.want_info) {
+    side.header.flags |= shm::kFlagWantInfo;
+  }
   side.header.aux = kRoute;
   side.request.assign(options.payload_bytes, std::byte{'x'});
   side.answer.resize(options.payload_bytes);

@@ -16,14 +16,15 @@ namespace {
 /// How a repetition's time is shared out, behind the line probes.
 constexpr double kFloorShare = 0.17;  // twice
 constexpr double kRttShare = 0.66;
-constexpr double kRelayShare = 0.17;  // taken from the round trips', where there is a relay
+// Taken from the round trips', for what is measured beside them.
+constexpr double kBesideShare = 0.17;
 /// Floors of one repetition that differ by more than this were disturbed, whatever the probe says.
 constexpr double kFloorRatioMax = 1.3;
 constexpr double kBusyShareMax = 0.5;
 
 constexpr std::size_t kFloorRow = 0;
 constexpr std::size_t kRttRow = 1;
-constexpr std::size_t kRelayRow = 2;
+constexpr std::size_t kBesideRow = 2;  // pair mode: with stamps; else: the relay
 
 bool with_relay(const RttSettings& settings) {
   return settings.mode != Mode::pair;
@@ -38,9 +39,9 @@ Quantiles measure_relay(const RttSettings& settings, const Timer& timer, std::ui
       ns, [&](std::uint64_t part_ns, shm::Histogram& to) { relay.measure(timer, part_ns, to); }));
 }
 
-Quantiles measure_trips(const Timer& timer, BrokerSide& side, std::uint64_t ns) {
+Quantiles measure_trips(const Timer& timer, BrokerSide& side, bool want_info, std::uint64_t ns) {
   Quantiles quantiles;
-  side.with_trips([&](Trips& trips) {
+  side.with_trips(want_info, [&](Trips& trips) {
     quantiles = quantiles_of(*measure_warm(
         ns, [&](std::uint64_t part_ns, shm::Histogram& to) { trips.measure(timer, part_ns, to); }));
   });
@@ -103,7 +104,11 @@ void add_rows(const RttSettings& settings, Section& s) {
                                : ""});
   if (with_relay(settings)) {
     s.rows.push_back({"relay", "the floor's relay as three processes; " + payload});
-    s.comparisons.push_back({kRttRow, kRelayRow});
+    s.comparisons.push_back({kRttRow, kBesideRow});
+  } else {
+    s.rows.push_back(
+        {"with stamps", "each answer brings the broker's info with its times; " + payload});
+    s.comparisons.push_back({kBesideRow, kFloorRow});
   }
 }
 
@@ -146,11 +151,15 @@ void repeat(Run& run, const RttSettings& settings, BrokerSide& side, Section& s,
   };
   const auto before = floor();
   run.say("round trips");
-  const double relay_share = with_relay(settings) ? kRelayShare : 0;
-  s.rows[kRttRow].add(measure_trips(run.timer(), side, share_of(ns, kRttShare - relay_share)));
+  const std::uint64_t trips_ns = share_of(ns, kRttShare - kBesideShare);
+  const std::uint64_t beside_ns = share_of(ns, kBesideShare);
+  s.rows[kRttRow].add(measure_trips(run.timer(), side, /*want_info=*/false, trips_ns));
   if (with_relay(settings)) {
     run.say("relay");
-    s.rows[kRelayRow].add(measure_relay(settings, run.timer(), share_of(ns, relay_share)));
+    s.rows[kBesideRow].add(measure_relay(settings, run.timer(), beside_ns));
+  } else {
+    run.say("with stamps");
+    s.rows[kBesideRow].add(measure_trips(run.timer(), side, /*want_info=*/true, beside_ns));
   }
   const auto after = floor();
   if (disturbed(*before, *after)) {

@@ -22,6 +22,7 @@ struct TripOptions {
   std::uint64_t pause_ns = 0;    ///< attach_client(): sleep before each request.
   std::uint32_t credit = 1;      ///< Servants: requests that one holds at once.
   std::uint32_t ring_bytes = 0;  ///< Wanted; 0: the broker's default.
+  bool want_info = false;        ///< Clients of opaque payload ask for the broker's stamps.
 };
 
 /// Attaches to that broker in a role. Throws std::runtime_error with advice when it is refused, or
