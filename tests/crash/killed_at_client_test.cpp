@@ -68,7 +68,7 @@ const Row kTable[] = {
     {"mid-fragment, large", Serving::later, {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached(b); send_first_of(p, 10'000'000); b.wait_for_counter("running", 1); die(); }},
     {"reply, unread",       Serving::whole, {.requests = 1, .replies = 1},           [](const Broker& b) { RawPeer p = attached(b); ask(p); await_front(p); die(); }},
     {"reply, read",         Serving::whole, {.requests = 1, .replies = 1},           [](const Broker& b) { RawPeer p = attached(b); ask(p); (void)p.take(); die(); }},
-    {"reply, mid-fragment", Serving::part,  {.requests = 1, .replies = 1},           [](const Broker& b) { RawPeer p = attached(b); ask(p); (void)p.take(); die(); }},
+    {"reply, mid-fragment", Serving::part,  {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached(b); ask(p); (void)p.take(); die(); }},
     {"detach, idle",        Serving::later, {},                                      [](const Broker& b) { RawPeer p = attached(b); p.vanish(); die(); }},
     {"detach, mid-request", Serving::later, {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached(b); ask(p); b.wait_for_counter("running", 1); p.vanish(); die(); }},
 };

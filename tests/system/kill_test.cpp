@@ -238,7 +238,7 @@ TEST(KilledServant, AfterItsAnswerBeganTheRequestIsNotRepeated) {
   Client client = broker.client();
   const std::uint64_t id = send_opaque(client, pattern(100), {.repeatable = true});
   victim.held();
-  broker.wait_for_counter("replies", 1);
+  broker.wait_for_counter("fragments_out", 1);
   const Process other = broker.spawn_servant("other", {"--rows", "0"});
   broker.wait_for_counter("servants", 2);
   victim.kill();
