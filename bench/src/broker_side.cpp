@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker_side.hpp"
 
+#include <optional>
+#include <stdexcept>
+
 #include "interrupt.hpp"
+#include "watchers.hpp"
 
 namespace mserve::bench {
 shm::IdleStrategy idle_of(const RttSettings& settings) noexcept {
@@ -20,15 +24,15 @@ int BrokerSide::broker_pid() const noexcept {
   return running_ ? running_->broker_pid() : 0;
 }
 
-void BrokerSide::with_trips(bool want_info, const std::function<void(Trips&)>& use) {
+void BrokerSide::with_trips(Extra extra, const std::function<void(Trips&)>& use) {
   if (running_) {
     use(*running_);
   } else {
-    with_own_broker(want_info, use);
+    with_own_broker(extra, use);
   }
 }
 
-void BrokerSide::with_own_broker(bool want_info, const std::function<void(Trips&)>& use) {
+void BrokerSide::with_own_broker(Extra extra, const std::function<void(Trips&)>& use) {
   const bool pinned_broker = settings_.mode == Mode::pair || settings_.pin;
   OwnBroker broker(settings_.broker_path, idle_of(settings_),
                    pinned_broker ? std::optional(settings_.cores.relaying) : std::nullopt);
@@ -37,11 +41,19 @@ void BrokerSide::with_own_broker(bool want_info, const std::function<void(Trips&
   }
   TripOptions options = broker.trip_options(settings_.payload_bytes);
   options.idle = idle_of(settings_);
-  options.want_info = want_info;
+  options.want_info = extra == Extra::stamps;
   if (settings_.mode == Mode::pair) {
+    // They share our core, not the broker's: whoever looks has no business there.
+    std::optional<Watchers> watchers;
+    if (extra == Extra::watched) {
+      watchers.emplace(options, settings_.cores.measuring);
+    }
     const Pinned pinned(settings_.cores.measuring);
     const std::unique_ptr<Trips> trips = attach_pair(options);
     use(*trips);
+    if (watchers && watchers->fetched() == 0 && !interrupted()) {
+      throw std::runtime_error("nobody could look at the broker while it was measured");
+    }
     return;
   }
   options.core = settings_.pin ? settings_.cores.measuring : -1;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -21,15 +22,20 @@ class BrokerSide {
   /// Mode running: attaches, and throws when that fails.
   explicit BrokerSide(const RttSettings& settings);
 
+  /// What is measured beside plain round trips. Not in mode running.
+  enum class Extra : std::uint8_t {
+    none,
+    stamps,   ///< Each request asks for the broker's stamps.
+    watched,  ///< Others look at the broker meanwhile; mode pair only.
+  };
   /// Starts what is needed, calls `use` on a thread pinned as the mode says, stops what it started.
-  /// @param want_info  each request asks for the broker's stamps. Not in mode running.
-  void with_trips(bool want_info, const std::function<void(Trips&)>& use);
+  void with_trips(Extra extra, const std::function<void(Trips&)>& use);
 
   /// Mode running: process of the broker; else 0.
   [[nodiscard]] int broker_pid() const noexcept;
 
  private:
-  void with_own_broker(bool want_info, const std::function<void(Trips&)>& use);
+  void with_own_broker(Extra extra, const std::function<void(Trips&)>& use);
 
   const RttSettings& settings_;
   std::unique_ptr<Trips> running_;

@@ -25,6 +25,7 @@ constexpr double kBusyShareMax = 0.5;
 constexpr std::size_t kFloorRow = 0;
 constexpr std::size_t kRttRow = 1;
 constexpr std::size_t kBesideRow = 2;  // pair mode: with stamps; else: the relay
+constexpr std::size_t kWatchedRow = 3;
 
 bool with_relay(const RttSettings& settings) {
   return settings.mode != Mode::pair;
@@ -39,9 +40,10 @@ Quantiles measure_relay(const RttSettings& settings, const Timer& timer, std::ui
       ns, [&](std::uint64_t part_ns, shm::Histogram& to) { relay.measure(timer, part_ns, to); }));
 }
 
-Quantiles measure_trips(const Timer& timer, BrokerSide& side, bool want_info, std::uint64_t ns) {
+Quantiles measure_trips(const Timer& timer, BrokerSide& side, BrokerSide::Extra extra,
+                        std::uint64_t ns) {
   Quantiles quantiles;
-  side.with_trips(want_info, [&](Trips& trips) {
+  side.with_trips(extra, [&](Trips& trips) {
     quantiles = quantiles_of(*measure_warm(
         ns, [&](std::uint64_t part_ns, shm::Histogram& to) { trips.measure(timer, part_ns, to); }));
   });
@@ -110,6 +112,11 @@ void add_rows(const RttSettings& settings, Section& s) {
         {"with stamps", "each answer brings the broker's info with its times; " + payload});
     s.comparisons.push_back({kBesideRow, kFloorRow});
   }
+  if (settings.watched) {
+    s.rows.push_back(
+        {"watched", "mserve-stat top and GET /metrics look ten times a second; " + payload});
+    s.comparisons.push_back({kWatchedRow, kRttRow});
+  }
 }
 
 /// Threads that hold a core each while they wait.
@@ -151,15 +158,21 @@ void repeat(Run& run, const RttSettings& settings, BrokerSide& side, Section& s,
   };
   const auto before = floor();
   run.say("round trips");
-  const std::uint64_t trips_ns = share_of(ns, kRttShare - kBesideShare);
+  const double watched_share = settings.watched ? kBesideShare : 0;
+  const std::uint64_t trips_ns = share_of(ns, kRttShare - kBesideShare - watched_share);
   const std::uint64_t beside_ns = share_of(ns, kBesideShare);
-  s.rows[kRttRow].add(measure_trips(run.timer(), side, /*want_info=*/false, trips_ns));
+  s.rows[kRttRow].add(measure_trips(run.timer(), side, BrokerSide::Extra::none, trips_ns));
   if (with_relay(settings)) {
     run.say("relay");
     s.rows[kBesideRow].add(measure_relay(settings, run.timer(), beside_ns));
   } else {
     run.say("with stamps");
-    s.rows[kBesideRow].add(measure_trips(run.timer(), side, /*want_info=*/true, beside_ns));
+    s.rows[kBesideRow].add(measure_trips(run.timer(), side, BrokerSide::Extra::stamps, beside_ns));
+  }
+  if (settings.watched) {
+    run.say("watched");
+    s.rows[kWatchedRow].add(
+        measure_trips(run.timer(), side, BrokerSide::Extra::watched, beside_ns));
   }
   const auto after = floor();
   if (disturbed(*before, *after)) {

@@ -26,6 +26,7 @@ struct Mode {
 std::vector<Mode> modes() {
   return {{"Floor", {"floor"}},
           {"RttPair", {"rtt"}},
+          {"RttWatched", {"rtt", "--watched"}},
           {"RttProcesses", {"rtt", "--mode", "processes"}},
           {"RttProcessesPinned", {"rtt", "--mode", "processes", "--pin"}},
           {"Throughput", {"throughput", "--window", "8"}},

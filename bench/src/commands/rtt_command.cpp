@@ -25,6 +25,9 @@ class RttCommand final : public Subcommand {
     app.add_flag("--pin", s_.pin,
                  "Processes mode: client and servant on core A, the broker on B, not where the "
                  "kernel likes");
+    app.add_flag("--watched", s_.watched,
+                 "Pair mode: also while mserve-stat top and a fetch of /metrics look ten times a "
+                 "second");
     app.add_option("--idle", idle_,
                    "Without work: in pair mode the broker, else whatever we start [pair: spin, "
                    "else auto]")
@@ -42,6 +45,9 @@ class RttCommand final : public Subcommand {
                                       : Mode::pair;
     if (s_.pin && s_.mode != Mode::processes) {
       throw UsageError("--pin goes with --mode processes; pair mode is always pinned");
+    }
+    if (s_.watched && s_.mode != Mode::pair) {
+      throw UsageError("--watched goes with pair mode, where cores are pinned");
     }
     if (s_.mode == Mode::running && common.payload_bytes < kEchoCallBytesMin) {
       throw UsageError("with --name the payload is a call of echo: --payload " +

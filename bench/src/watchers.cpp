@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "watchers.hpp"
+
+#include <boost/asio/ip/tcp.hpp>
+#include <chrono>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <stdexcept>
+#include <vector>
+
+#include "cores.hpp"
+#include "interrupt.hpp"
+
+namespace mserve::bench {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kEvery = 100ms;
+
+std::vector<std::string> stat_command(const TripOptions& broker, std::vector<std::string> what) {
+  std::vector<std::string> command = {find_tool("mserve-stat"), "--name", broker.broker, "--dir",
+                                      broker.directory};
+  command.insert(command.end(), what.begin(), what.end());
+  return command;
+}
+
+std::string contents(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Tries until it is so, or Ctrl-C. Throws with `log` when it takes longer than ten seconds.
+void wait_for(const std::string& log, const std::function<bool()>& is_so) {
+  const auto until = std::chrono::steady_clock::now() + 10s;
+  while (!is_so() && !interrupted()) {
+    if (std::chrono::steady_clock::now() > until) {
+      throw std::runtime_error("mserve-stat serve does not serve: " + contents(log));
+    }
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
+/// The port behind "http://127.0.0.1:" in what `serve` said; empty while it has said nothing.
+std::string port_in(const std::string& said) {
+  constexpr std::string_view kBefore = "http://127.0.0.1:";
+  const std::size_t found = said.find(kBefore);
+  if (found == std::string::npos) {
+    return {};
+  }
+  const std::size_t from = found + kBefore.size();
+  const std::size_t end = said.find_first_not_of("0123456789", from);
+  return end != std::string::npos ? said.substr(from, end - from) : "";
+}
+
+/// @return false: no answer, or another than a page of counters.
+bool fetch(const std::string& port) {
+  boost::asio::ip::tcp::iostream stream;
+  stream.expires_after(5s);
+  stream.connect("127.0.0.1", port);
+  stream << "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" << std::flush;
+  const std::string answer{std::istreambuf_iterator<char>(stream), {}};
+  return answer.starts_with("HTTP/1.1 200") && answer.find("\nmserve_") != std::string::npos;
+}
+
+/// Starts what lives as long as this on a core.
+Child started_on(int core, std::vector<std::string> command, const std::string& log) {
+  const Pinned pinned(core);
+  return Child(std::move(command), log, Child::Ready::not_at_all);
+}
+
+}  // namespace
+
+Watchers::Watchers(const TripOptions& broker, int core)
+    : top_(started_on(core, stat_command(broker, {"top", "--json", "--interval", "0.1"}),
+                      dir_.path() + "/top")),
+      serve_(started_on(core, stat_command(broker, {"serve", "--port", "0"}),
+                        dir_.path() + "/serve")) {
+  const std::string log = dir_.path() + "/serve";
+  wait_for(log, [&] { return !(port_ = port_in(contents(log))).empty(); });
+  wait_for(log, [&] { return fetch(port_); });
+  fetching_ = std::thread([this, core] { fetch_again_and_again(core); });
+}
+
+Watchers::~Watchers() {
+  over_.store(true, std::memory_order_relaxed);
+  fetching_.join();
+}
+
+void Watchers::fetch_again_and_again(int core) {
+  (void)pin_to(core);
+  auto due = std::chrono::steady_clock::now();
+  while (!over_.load(std::memory_order_relaxed)) {
+    fetched_.fetch_add(fetch(port_) ? 1 : 0, std::memory_order_relaxed);
+    due += kEvery;
+    std::this_thread::sleep_until(due);
+  }
+}
+
+}  // namespace mserve::bench
