@@ -23,7 +23,9 @@ class Watchers {
   Watchers& operator=(const Watchers&) = delete;
 
   /// Pages fetched so far.
-  [[nodiscard]] std::uint64_t fetched() const noexcept { return fetched_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t fetched() const noexcept {
+    return fetched_.load(std::memory_order_relaxed);
+  }
 
  private:
   void fetch_again_and_again(int core);
