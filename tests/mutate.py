@@ -39,7 +39,7 @@ BARRIER = ("plain", "parking_test", "*Membarrier*")
 FALLBACK = ("plain", "parking_test", "*Fallback*")
 
 CLEAR_END = "clear_commit_word(end);"
-POSITION = "producer_pos_ = end;"
+BEYOND = "beyond.store(0, std::memory_order_relaxed);"
 BEHIND_PADDING = "commit_word_at(claimed_pos_).store(commit_word(header), std::memory_order_relaxed);"
 PADDED = "publish_word(reached, padding_word(padding), seq_cst);"
 
@@ -99,7 +99,7 @@ MUTANTS = (
            BEHIND_PADDING + " " + PADDED, PADDED + " " + BEHIND_PADDING, STEPS),
     Mutant("I3: no zero at the end of a long frame", RING, CLEAR_END, "", SINGLE),
     Mutant("I3: that zero after the commit", RING, CLEAR_END, "", STEPS),
-    Mutant("I3: no zero one line beyond", RING, "beyond.store(0, std::memory_order_relaxed);", "", SINGLE),
+    Mutant("I3: no zero one line beyond", RING, BEYOND, "", SINGLE),
     Mutant("I3: words of a new ring not zeroed", RING,
            "clear_commit_word(producer_pos_); clear_commit_word(producer_pos_ + kCacheLine);", "", SINGLE),
     Mutant("I1: a claim leaves one line free", RING, RESERVE, "kRingReserveBytes = kCacheLine;", SINGLE),
@@ -185,7 +185,7 @@ def orders_without_reason():
 def changed(mutant, text):
     result = mutant.apply(canonical(text))
     if result is not None and mutant.name == "I3: that zero after the commit":
-        result = result.replace(POSITION, CLEAR_END + " " + POSITION) if result.count(POSITION) == 1 else None
+        result = result.replace(BEYOND, CLEAR_END + " " + BEYOND) if result.count(BEYOND) == 1 else None
     return result
 
 
