@@ -226,6 +226,7 @@ TEST(CClient, ServesAnEventLoopOfTheProgram) {
 TEST(CClient, SurvivesTheDeathOfItsBroker) {
   Broker broker;
   const ClientHandle client = connect(broker);
+  stop(broker.pid());  // or it would say that there is no servant
   const std::uint64_t id = send(client.get(), "x", kOpaque);
   broker.kill();
   EXPECT_EQ(await(client.get(), id).status, MSERVE_DISCONNECTED);
