@@ -310,12 +310,11 @@ class DataPlane {
   [[nodiscard, gnu::always_inline]] bool send_now(OriginState& origin, const shm::FrameHeader& head,
                                                   std::span<const std::byte> extensions,
                                                   std::span<const std::byte> payload) {
-    Session& client = *origin.session;
     if (!origin.open || origin.outbox_first != kNone ||
-        !shm::try_send_whole(client.out, head, extensions, payload)) [[unlikely]] {
+        !shm::try_send_whole(origin.session->out, head, extensions, payload)) [[unlikely]] {
       return false;
     }
-    note_wake(client);
+    note_wake(*origin.session);
     return true;
   }
   void send_or_keep(OriginState& origin, const shm::FrameHeader& head, const shm::InfoExt* info,
