@@ -81,7 +81,7 @@ void DataPlane::close_origin(OriginState& origin, Errc code, const char* where) 
       {origin.index, origin.generation, static_cast<std::uint64_t>(code)});
   heat(session);  // it is told while it is hot
   end_origin(origin);
-  (void)decide();
+  decisions_left_ = true;  // as in close()
 }
 
 /// Nobody asks any more: what waits vanishes by `discard` decisions, what runs goes on for nobody.

@@ -209,7 +209,7 @@ void DataPlane::timers() {
   (void)clock_.apply();
   cool_sessions();
   cut_stalled();
-  if (dispatcher_.queued() > 0 || dispatcher_.running() > 0) {
+  if (decisions_left_ || dispatcher_.queued() > 0 || dispatcher_.running() > 0) {
     (void)decide();  // somebody may have waited or run for long enough
   }
   std::erase_if(joining_, [this](Session* session) { return join(*session); });
@@ -245,6 +245,7 @@ void DataPlane::take_commands() {
       case Command::Kind::detach:
         if (Session* const session = find(command)) {
           close(*session, Errc::disconnected, "peer is gone");
+          (void)decide();
         }
         break;
       case Command::Kind::suspend:
@@ -256,6 +257,7 @@ void DataPlane::take_commands() {
       case Command::Kind::retire:
         if (Session* const session = find(command)) {
           close(*session, Errc::retired, "retired by an operator");
+          (void)decide();
         }
         break;
       case Command::Kind::servants_expected:

@@ -106,7 +106,9 @@ void DataPlane::close(Session& session, Errc code, const char* where) {
   }
   // Told at the end of the pass: until then callers up the stack may still look at the session.
   closed_.push_back({Report::Kind::detached, code, where, &session});
-  (void)decide();
+  // What follows from it is decided when nobody up the stack is in the middle of a request: that
+  // request, or its client, might be what the decision ends.
+  decisions_left_ = true;
 }
 
 void DataPlane::close_client(Session& client) {
@@ -166,8 +168,8 @@ void DataPlane::keep_for_repeat(Session& servant) {
 }
 
 void DataPlane::check_drained() {
-  if (!drained_told_ && dispatcher_.queued() == 0 && dispatcher_.running() == 0 &&
-      outbox_list_.empty()) {
+  if (!drained_told_ && !decisions_left_ && dispatcher_.queued() == 0 &&
+      dispatcher_.running() == 0 && outbox_list_.empty()) {
     drained_told_ = true;
     report({Report::Kind::drained, Errc::ok, "", nullptr});
   }

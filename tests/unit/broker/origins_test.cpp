@@ -440,5 +440,64 @@ TEST_F(Origins, MoreThanThereIsRoomForAreToldSo) {
   EXPECT_EQ(gateway->closing_code(), Errc::bad_frame);
 }
 
+/// A client that does not read.
+class SlowReader : public Peer {
+ public:
+  explicit SlowReader(const BrokerOptions& broker) : Peer(broker, shm::Role::client) {}
+  void ask() {
+    shm::FrameHeader head;
+    head.kind = shm::Kind::request;
+    head.flags = shm::kFlagOpaque;
+    head.id = ++asked_;
+    EXPECT_TRUE(send((*this)->outgoing(), head, {}, bytes_of("x")));
+  }
+
+ private:
+  std::uint64_t asked_ = 0;
+};
+
+// While statuses are told to one client, room for them is made by closing another, and then it is
+// closed itself: each step follows from the one before and must not run within it.
+TEST_F(Origins, ManyThatFailAtOnceCloseWhoDoesNotReadAndNobodyElse) {
+  constexpr std::uint64_t kKeptMax = 64;  // of one client, a KiB each; of all 256
+  options_.max_pending_bytes = kKeptMax << 10;
+  options_.client_ring = 4U << 10;
+  start();
+  std::optional<Servant> servant(std::in_place, options_);
+  SlowReader first(options_);
+  SlowReader second(options_);
+  SlowReader third(options_);
+  SlowReader small(options_);
+  SlowReader asker(options_);
+  std::uint64_t replies = 0;
+  std::uint64_t kept = 0;
+  const auto fill = [&](SlowReader& client, std::uint64_t answers) {
+    for (kept += answers; count_of(asker, "kept_replies") < kept;) {
+      client.ask();
+      servant->reply(servant->take().head.id, bytes_of("x"));
+      ++replies;
+      ASSERT_TRUE(wait_until([&] { return count_of(asker, "replies") == replies; }, "an answer"));
+    }
+  };
+  fill(first, 62);
+  fill(second, 62);
+  fill(third, 62);
+  fill(small, 10);
+  constexpr std::uint64_t kAsked = 400;
+  for (std::uint64_t i = 0; i < kAsked; ++i) {
+    asker.ask();
+  }
+  EXPECT_TRUE(wait_until([&] { return count_of(asker, "queued") == kAsked - 1; }, "the queue"));
+  servant.reset();
+  const auto ended = [&] {
+    return count_of(asker, "replies") + count_of(asker, "errors") + count_of(asker, "discarded");
+  };
+  EXPECT_TRUE(wait_until([&] { return ended() == replies + kAsked; }, "all to be ended once"));
+  EXPECT_TRUE(wait_until([&] { return count_of(asker, "sessions") == 3; }, "two to be closed"));
+  EXPECT_EQ(count_of(asker, "closed_total"), 2U) << "the largest, and who asked";
+  EXPECT_EQ(count_of(asker, "requests"), replies + kAsked);
+  EXPECT_EQ(ended(), replies + kAsked);
+}
+
 }  // namespace
 }  // namespace mserve::broker
