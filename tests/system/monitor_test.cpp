@@ -9,6 +9,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <thread>
 
 #include "mserve/shm/clock.hpp"
 #include "support/requests.hpp"
@@ -106,6 +107,24 @@ TEST_F(ShownBroker, EachSubcommandShowsWhatWasAsked) {
   EXPECT_GT(all.at("totals").at("passes").as_int64(), 0);
   EXPECT_EQ(all.at("servants").as_array().size(), 2U);
   EXPECT_TRUE(all.at("servants").at(0).as_object().contains("requests_per_s"));
+}
+
+TEST_F(ShownBroker, AgeOfTheQueueIsToldWhateverSizeWaits) {
+  for (const std::size_t bytes : {std::size_t{10}, std::size_t{300'000}, std::size_t{8} << 20}) {
+    ASSERT_EQ(stat(broker_, {"ctl", "pause", "all"}).exit_code, 0);
+    std::thread asker([&] {
+      Client client = broker_.client();
+      EXPECT_EQ(status_of(call_opaque(client, pattern(bytes))), Errc::ok);
+    });
+    EXPECT_TRUE(wait_until(
+        [&] {
+          const Output top = stat(broker_, {"top", "--json", "-i", "0.02", "--count", "1"});
+          return json::parse(top.out).at("totals").at("queue_age_ns").as_int64() > 0;
+        },
+        "the age of a request of " + std::to_string(bytes) + " bytes"));
+    EXPECT_EQ(stat(broker_, {"ctl", "resume", "all"}).exit_code, 0);
+    asker.join();
+  }
 }
 
 TEST_F(ShownBroker, RatesAreThoseOfTheInterval) {

@@ -125,6 +125,7 @@ void DataPlane::submit_flow(OriginState& origin, std::uint32_t index) {
   flow.request = id;
   records_[id.slot].flow = index;
   (void)decide();
+  note_queued(id);
 }
 
 /// The request of a flow is over before the flow is. A client's further fragments are still to be
@@ -272,6 +273,7 @@ DataPlane::Taken DataPlane::gather(OriginState& origin, std::uint32_t index,
   if (admit(origin, submit, client_id, flags, id)) {
     records_[id.slot].block = block;
     (void)decide();
+    note_queued(id);
   } else {
     store_.give_back(block);
   }

@@ -200,6 +200,7 @@ class DataPlane {
     const bool repeatable = (flags & shm::kFlagRepeatable) != 0 && bytes <= options_.retain_max;
     return repeatable ? static_cast<std::uint8_t>(options_.retries) : std::uint8_t{0};
   }
+  void note_queued(RequestId id) noexcept;
   void queue_payload(RequestRecord& record, std::span<const std::byte> payload);
   /// Carries out what the Dispatcher has to say. @return whether there was anything.
   [[gnu::always_inline]] bool decide() {

@@ -231,6 +231,15 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
   return false;
 }
 
+/// Of one whose payload does not lie in the client's ring, when it was decided about for the first
+/// time.
+void DataPlane::note_queued(RequestId id) noexcept {
+  if (const RequestRecord& record = records_[id.slot];
+      record.id == id && record.servant_session == kNone) {
+    monitor_.queued(record, now());
+  }
+}
+
 void DataPlane::queue_payload(RequestRecord& record, std::span<const std::byte> payload) {
   monitor_.queued(record, now());
   record.block = store_.take(payload.size());
@@ -384,6 +393,7 @@ void DataPlane::fail(const Decision& decision) {
 /// Its client hears of it now; the request stays with its servant until that answers.
 void DataPlane::overrun(const Decision& decision) {
   RequestRecord& record = records_[decision.request.slot];
+  monitor_.overran(decision.servant);
   if (const std::uint32_t index = record.flow; index != kNone) {
     OriginState& origin = origins_[flows_[index].origin];
     cut_flow(index, Errc::timed_out);  // it is still on its way to the servant
@@ -393,7 +403,6 @@ void DataPlane::overrun(const Decision& decision) {
   const RequestRecord ended = record;
   record.abandoned = record.counted = true;
   Session& servant = *sessions_[decision.servant];
-  monitor_.overran(servant.number);
   const auto& undelivered = servant.undelivered;
   if (std::find(undelivered.begin(), undelivered.end(), record.id.slot) != undelivered.end() &&
       record.id != current_) {
