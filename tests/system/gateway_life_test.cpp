@@ -137,7 +137,7 @@ TEST(GatewayLife, AConnectionThatSaysNothingIsClosed) {
 }
 
 TEST(GatewayLife, AnIdleTimeoutSparesWhoWaitsForAnAnswer) {
-  const Broker broker(with_gateway({"--idle-timeout", "50ms"}, 0));
+  const Broker broker(with_gateway({"--idle-timeout", "1s"}, 0));
   RawPeer servant = raw_servant(broker, "slow");
   broker.wait_for_counter("servants", 1);
   RawClient waits = connect(broker);
