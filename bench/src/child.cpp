@@ -28,13 +28,6 @@ namespace {
 constexpr std::uint64_t kReadyNsMax = 30'000'000'000;
 constexpr std::uint64_t kStopNsMax = 5'000'000'000;
 
-std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 void nap() noexcept {
   const timespec ms{0, 1'000'000};
   (void)nanosleep(&ms, nullptr);
@@ -88,6 +81,13 @@ class HeldBack {
 }
 
 }  // namespace
+
+std::string contents_of(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
 
 TempDir::TempDir() {
   const char* const base = std::getenv("TMPDIR");
@@ -159,11 +159,11 @@ void Child::wait_until_ready(shm::UniqueFd ready, const std::string& log) {
       return;
     }
     throw std::runtime_error("'" + name_ + "' ended before it was ready; it said:\n" +
-                             contents(log));
+                             contents_of(log));
   }
   if (!interrupted()) {
     throw std::runtime_error("'" + name_ + "' was not ready after 30 s; it said:\n" +
-                             contents(log));
+                             contents_of(log));
   }
 }
 

@@ -53,6 +53,9 @@ class Child {
   pid_t pid_ = -1;
 };
 
+/// What a file holds, such as a child's log; empty when it cannot be read.
+[[nodiscard]] std::string contents_of(const std::string& path);
+
 /// Whether a process that this one started has ended. Looks only: whoever started it collects it.
 [[nodiscard]] bool has_ended(pid_t pid) noexcept;
 

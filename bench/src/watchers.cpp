@@ -3,7 +3,6 @@
 
 #include <boost/asio/ip/tcp.hpp>
 #include <chrono>
-#include <fstream>
 #include <functional>
 #include <iterator>
 #include <stdexcept>
@@ -26,17 +25,12 @@ std::vector<std::string> stat_command(const TripOptions& broker, std::vector<std
   return command;
 }
 
-std::string contents(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 /// Tries until it is so, or Ctrl-C. Throws with `log` when it takes longer than ten seconds.
 void wait_for(const std::string& log, const std::function<bool()>& is_so) {
   const auto until = std::chrono::steady_clock::now() + 10s;
   while (!is_so() && !interrupted()) {
     if (std::chrono::steady_clock::now() > until) {
-      throw std::runtime_error("mserve-stat serve does not serve: " + contents(log));
+      throw std::runtime_error("mserve-stat serve does not serve: " + contents_of(log));
     }
     std::this_thread::sleep_for(1ms);
   }
@@ -78,7 +72,7 @@ Watchers::Watchers(const TripOptions& broker, int core)
       serve_(started_on(core, stat_command(broker, {"serve", "--port", "0"}),
                         dir_.path() + "/serve")) {
   const std::string log = dir_.path() + "/serve";
-  wait_for(log, [&] { return !(port_ = port_in(contents(log))).empty(); });
+  wait_for(log, [&] { return !(port_ = port_in(contents_of(log))).empty(); });
   wait_for(log, [&] { return fetch(port_); });
   fetching_ = std::thread([this, core] { fetch_again_and_again(core); });
 }
