@@ -77,7 +77,7 @@ class Servant {
   ///         session, such as `no_broker` or `disconnected`.
   Error run();
 
-  /// Makes run() return soon, at most 10 ms after the request that runs; also when called before
+  /// Makes run() return soon, at most 25 ms after the request that runs; also when called before
   /// run(), which then returns at once. Stays in effect. @thread any; also from a signal handler.
   void stop() noexcept;
 
