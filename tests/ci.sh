@@ -103,7 +103,7 @@ stage_package() {
 
 # Catches: a status page that a browser, a phone, a keyboard or a screen reader cannot use, and metrics that Prometheus does not read.
 stage_page() {
-  mserve_install_packages page || echo "going on without what is missing"
+  { mserve_install_packages page && mserve_install_node; } || echo "going on without what is missing"
   configure release
   cmake --build --preset release --target mserve-broker mserve-stat mserve-servant mserve-client
   tests/page/run.sh build/release/bin
@@ -236,6 +236,7 @@ for stage in "$@"; do
   declare -F "stage_$stage" >/dev/null || { echo "error: no stage is called $stage; try --help" >&2; exit 2; }
 done
 mserve_install_packages build test ci
+[[ -z ${CI:-} ]] || mserve_install_node
 for stage in "$@"; do
   "stage_$stage"
 done

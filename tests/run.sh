@@ -24,6 +24,8 @@ esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . broker/deploy/packages.sh
 mserve_install_packages build test
+# In CI no test is skipped for want of it.
+[[ -z ${CI:-} ]] || mserve_install_node
 
 results="$PWD/build/results/release.xml"
 mkdir -p build/results

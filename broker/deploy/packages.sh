@@ -18,8 +18,10 @@ mserve_packages() {
       package) printf '%s\n' lintian mmdebstrap ;;
       # For the other stages of CI: second compiler, sanitizers, linters.
       ci) printf '%s\n' spin clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck ;;
-      # To look at the status page and its metrics: tests/ci.sh page. It takes node and npm too, from wherever they are.
+      # To look at the status page and its metrics: tests/ci.sh page. Group node belongs to it.
       page) printf '%s\n' chromium prometheus ;;
+      # For what comes from npm: kdb+ clients, axe-core. See mserve_install_node.
+      node) printf '%s\n' nodejs npm ;;
       # What `mserve-bench peers` measures mserve against: bench/setup.sh.
       peers) printf '%s\n' libzmq3-dev libnng-dev haproxy ;;
       *) echo "error: no group of packages is called $group" >&2; return 1 ;;
@@ -85,4 +87,9 @@ mserve_install_packages() {
     echo "error: apt-get did not install the packages; its own message stands above" >&2
     return 1
   fi
+}
+
+# node and npm from wherever they are, else Debian's: hundreds of packages, so only CI installs them by itself.
+mserve_install_node() {
+  { command -v node && command -v npm; } >/dev/null || mserve_install_packages node
 }
