@@ -26,6 +26,15 @@ struct BrokerSetup {
   std::function<void()> prepare{};  ///< Spawn::prepare of it.
 };
 
+/// Of a broker whose options matter, and its servants' data do not.
+[[nodiscard]] inline BrokerSetup broker_with(std::vector<std::string> args, int servants = 0) {
+  BrokerSetup setup;
+  setup.args = std::move(args);
+  setup.servants = servants;
+  setup.servant_args = "--rows 0";
+  return setup;
+}
+
 /// A real mserve-broker in a directory and under a name of its own, so that tests may run side by
 /// side. Fails the test when a sanitizer complained. Leaves no process and nothing in /dev/shm.
 class Broker {

@@ -9,14 +9,6 @@
 namespace mserve::test {
 namespace {
 
-BrokerSetup with(std::vector<std::string> args, int servants = 1) {
-  BrokerSetup setup;
-  setup.args = std::move(args);
-  setup.servants = servants;
-  setup.servant_args = "--rows 0";
-  return setup;
-}
-
 /// One client more, or why not.
 Result<Client> one_more(const Broker& broker, std::string& reason) {
   ClientOptions options;
@@ -51,21 +43,21 @@ void expect_place_again(const Broker& broker, std::vector<Client> clients) {
 
 TEST(Caps, MoreSharedBytesThanAllowedAreRefusedWithTheReason) {
   // A servant takes 2 MiB and some pages, a client 128 KiB and some.
-  const Broker broker(with({"--max-shared-bytes", "2600k"}));
+  const Broker broker(broker_with({"--max-shared-bytes", "2600k"}, 1));
   std::vector<Client> clients = fill(broker, "--max-shared-bytes");
   EXPECT_LT(clients.size(), 5U);
   expect_place_again(broker, std::move(clients));
 }
 
 TEST(Caps, MoreSessionsThanAllowedAreRefusedWithTheReason) {
-  const Broker broker(with({"--max-sessions", "3"}));
+  const Broker broker(broker_with({"--max-sessions", "3"}, 1));
   std::vector<Client> clients = fill(broker, "--max-sessions");
   EXPECT_EQ(clients.size(), 2U);
   expect_place_again(broker, std::move(clients));
 }
 
 TEST(Caps, MoreRequestsThanAllowedAreBusyAtOnce) {
-  const Broker broker(with({"--max-queue", "4"}, 0));
+  const Broker broker(broker_with({"--max-queue", "4"}));
   RawPeer servant = raw_servant(broker, "slow");
   broker.wait_for_counter("servants", 1);
   Client client = broker.client();
@@ -84,7 +76,7 @@ TEST(Caps, MoreRequestsThanAllowedAreBusyAtOnce) {
 }
 
 TEST(Caps, MoreQueuedBytesThanAllowedAreBusyAtOnce) {
-  const Broker broker(with({"--max-queue-bytes", "1m"}, 0));
+  const Broker broker(broker_with({"--max-queue-bytes", "1m"}));
   RawPeer servant = raw_servant(broker, "slow");
   broker.wait_for_counter("servants", 1);
   Client client = broker.client();
@@ -111,7 +103,7 @@ TEST(Caps, MoreQueuedBytesThanAllowedAreBusyAtOnce) {
 }
 
 TEST(Caps, ARequestLargerThanAllowedIsTooLarge) {
-  const Broker broker(with({"--max-message", "100k"}));
+  const Broker broker(broker_with({"--max-message", "100k"}, 1));
   Client client = broker.client();
   EXPECT_EQ(status_of(call_opaque(client, pattern(100 * 1024 + 1))), Errc::too_large);
   expect_echo(client, pattern(100 * 1024));
@@ -120,7 +112,7 @@ TEST(Caps, ARequestLargerThanAllowedIsTooLarge) {
 
 TEST(Caps, ARequestThatLiesAboutThatLimitIsTooLargeToo) {
   // The library refuses by itself; a peer that does not is refused by the broker.
-  const Broker broker(with({"--max-message", "100k"}));
+  const Broker broker(broker_with({"--max-message", "100k"}, 1));
   RawPeer client = raw_client(broker);
   shm::FrameHeader header;
   header.flags = shm::kFlagOpaque;

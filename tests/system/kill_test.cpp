@@ -12,13 +12,6 @@
 namespace mserve::test {
 namespace {
 
-BrokerSetup launched(int servants) {
-  BrokerSetup setup;
-  setup.servants = servants;
-  setup.servant_args = "--rows 0";
-  return setup;
-}
-
 /// A process that attaches as a client, does `what`, tells this test so and waits for its death.
 class ClientProcess {
  public:
@@ -86,7 +79,7 @@ class HoldingServant {
 };
 
 TEST(KilledClient, IdleOneIsForgottenAndOthersGoOn) {
-  const Broker broker(launched(1));
+  const Broker broker(broker_with({}, 1));
   Client other = broker.client();
   broker.wait_for_counter("sessions", 2);
   ClientProcess victim(broker, [](RawPeer&) {});
@@ -147,7 +140,7 @@ TEST(KilledClient, ItsQueuedRequestsVanish) {
 }
 
 TEST(KilledClient, InTheMiddleOfALargeRequestFreesTheServant) {
-  const Broker broker(launched(1));
+  const Broker broker(broker_with({}, 1));
   ClientProcess victim(broker, [](RawPeer& peer) {
     shm::FrameHeader request;
     request.id = 1;
@@ -163,7 +156,7 @@ TEST(KilledClient, InTheMiddleOfALargeRequestFreesTheServant) {
 }
 
 TEST(KilledClient, InTheMiddleOfALargeAnswerFreesTheServant) {
-  const Broker broker(launched(1));
+  const Broker broker(broker_with({}, 1));
   ClientProcess victim(broker, [](RawPeer& peer) {
     shm::FrameHeader request;
     request.id = 1;
@@ -261,7 +254,7 @@ TEST(KilledServant, InTheMiddleOfALargeRequestThatFailsWithServantDied) {
 }
 
 TEST(KilledServant, LaunchedOneIsRestartedAndAttachesAgain) {
-  const Broker broker(launched(2));
+  const Broker broker(broker_with({}, 2));
   const std::vector<pid_t> before = broker.launched();
   ASSERT_EQ(before.size(), 2U);
   ASSERT_EQ(::kill(before[0], SIGKILL), 0);

@@ -11,14 +11,6 @@
 namespace mserve::test {
 namespace {
 
-BrokerSetup launched(int servants, std::vector<std::string> args = {}) {
-  BrokerSetup setup;
-  setup.args = std::move(args);
-  setup.servants = servants;
-  setup.servant_args = "--rows 0";
-  return setup;
-}
-
 TEST(KilledBroker, AClientBlockedInACallGetsDisconnected) {
   Broker broker;
   RawPeer servant = raw_servant(broker, "holds");
@@ -46,7 +38,7 @@ TEST(KilledBroker, AClientInTheMiddleOfALargeRequestGetsDisconnected) {
 }
 
 TEST(KilledBroker, TheClientWorksAgainWhenABrokerOfThatNameIsBack) {
-  Broker broker(launched(1));
+  Broker broker(broker_with({}, 1));
   Client client = broker.client();
   expect_echo(client, pattern(100));
   broker.kill();
@@ -59,7 +51,7 @@ TEST(KilledBroker, TheClientWorksAgainWhenABrokerOfThatNameIsBack) {
 }
 
 TEST(KilledBroker, TheClientReattachesByItself) {
-  Broker broker(launched(1));
+  Broker broker(broker_with({}, 1));
   Client client = broker.client();
   expect_echo(client, pattern(100));
   broker.kill();
@@ -70,7 +62,7 @@ TEST(KilledBroker, TheClientReattachesByItself) {
 }
 
 TEST(KilledBroker, ItsServantsEndAndOthersAttachToTheNextOne) {
-  Broker broker(launched(2));
+  Broker broker(broker_with({}, 2));
   const Process servant = broker.spawn_servant("by-hand", {"--rows", "0"});
   broker.wait_for_counter("servants", 3);
   const pid_t launcher = broker.launcher();
@@ -89,7 +81,7 @@ TEST(KilledBroker, ItsServantsEndAndOthersAttachToTheNextOne) {
 }
 
 TEST(KilledBroker, LeavesOnlyItsCountersAndTheNextOneReplacesThem) {
-  Broker broker(launched(1));
+  Broker broker(broker_with({}, 1));
   Client client = broker.client();
   expect_echo(client, pattern(100));
   const std::optional<std::uint64_t> requests = broker.counter("requests");
@@ -105,7 +97,7 @@ TEST(KilledBroker, LeavesOnlyItsCountersAndTheNextOneReplacesThem) {
 }
 
 TEST(KilledBroker, AtTheSameTimeAsItsServantIsReplacedByAWorkingOne) {
-  Broker broker(launched(1));
+  Broker broker(broker_with({}, 1));
   for (int i = 0; i < 3; ++i) {
     const std::vector<pid_t> servants = broker.launched();
     ASSERT_EQ(servants.size(), 1U);
@@ -118,7 +110,7 @@ TEST(KilledBroker, AtTheSameTimeAsItsServantIsReplacedByAWorkingOne) {
 }
 
 TEST(StoppedBroker, LeavesNothingBehind) {
-  Broker broker(launched(2));
+  Broker broker(broker_with({}, 2));
   Client client = broker.client();
   expect_echo(client, pattern(100));
   const pid_t launcher = broker.launcher();
@@ -207,7 +199,7 @@ TEST(StoppedBroker, ASecondSignalEndsTheDrain) {
 }
 
 TEST(StoppedBroker, ByInterruptLeavesNothingBehindAndAHangUpDoesNotStopIt) {
-  Broker broker(launched(1));
+  Broker broker(broker_with({}, 1));
   broker.process().signal(SIGHUP);
   (void)broker.wait_for_log("reloaded note=\"nothing changed\"");
   Client client = broker.client();
@@ -218,7 +210,7 @@ TEST(StoppedBroker, ByInterruptLeavesNothingBehindAndAHangUpDoesNotStopIt) {
 }
 
 TEST(KilledLauncher, EndsItsServantsAndTheBrokerGoesOnWithOthers) {
-  Broker broker(launched(1));
+  Broker broker(broker_with({}, 1));
   const pid_t launcher = broker.launcher();
   const std::vector<pid_t> servants = broker.launched();
   ASSERT_EQ(servants.size(), 1U);
@@ -257,7 +249,7 @@ TEST(Launcher, BacksOffFromAServantThatKeepsEnding) {
 }
 
 TEST(SecondBroker, OfTheSameNameIsRefusedAndTheFirstGoesOn) {
-  const Broker broker(launched(1));
+  const Broker broker(broker_with({}, 1));
   const Output second = run_to_end(broker.command_line());
   EXPECT_EQ(second.exit_code, 1);
   EXPECT_NE(second.err.find("in use"), std::string::npos) << second.err;

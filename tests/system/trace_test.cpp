@@ -22,14 +22,6 @@ namespace {
 
 constexpr std::uint64_t kLong = 2'000'000;  // what a servant of these tests takes, at least
 
-BrokerSetup with(std::vector<std::string> args, int servants = 0) {
-  BrokerSetup setup;
-  setup.args = std::move(args);
-  setup.servants = servants;
-  setup.servant_args = "--rows 0";
-  return setup;
-}
-
 /// The servant takes its next request, and answers after kLong.
 void answer_late(RawPeer& servant, std::size_t bytes) {
   const auto request = servant.take();
@@ -45,7 +37,7 @@ std::uint64_t number_of(const std::string& line, const std::string& key) {
 }
 
 TEST(Slow, ARequestThatTookLongIsLoggedWithItsTimes) {
-  const Broker broker(with({"--slow", "1"}));
+  const Broker broker(broker_with({"--slow", "1"}));
   RawPeer servant = raw_servant(broker, "patient-one");
   ClientOptions options;
   options.name = "asker";
@@ -77,7 +69,7 @@ TEST(Slow, ARequestThatTookLongIsLoggedWithItsTimes) {
 }
 
 TEST(Slow, SoIsOneThatEndedOtherwise) {
-  const Broker broker(with({"--slow", "1"}));
+  const Broker broker(broker_with({"--slow", "1"}));
   RawPeer servant = raw_servant(broker, "mortal");
   Client client = broker.client();
   const std::uint64_t lost = send_opaque(client, pattern(10));
@@ -98,7 +90,7 @@ TEST(Slow, AHupChangesHowSlow) {
   const TempDir dir;
   const std::string file = dir.file("mserve.toml");
   std::ofstream(file) << "slow = \"1000s\"\n";
-  Broker broker(with({"--config", file}, 1));
+  Broker broker(broker_with({"--config", file}, 1));
   Client client = broker.client();
   expect_echo(client, pattern(10));
   std::ofstream(file, std::ios::trunc) << "slow = 0\n";
@@ -141,7 +133,7 @@ TEST(Trace, ACsvHasARowForEachRequestHoweverItEnded) {
   const TempDir dir;
   const std::string file = dir.file("requests.csv");
   const std::int64_t begun = wall();
-  Broker broker(with({"--trace", file, "--trace-every", "1"}));
+  Broker broker(broker_with({"--trace", file, "--trace-every", "1"}));
   {
     RawPeer servant = raw_servant(broker, "late");
     Client client = broker.client();
@@ -229,7 +221,7 @@ std::size_t bars_in(const std::string& json) {
 TEST(Trace, AJsonCanBeReadAfterACleanEndAndAfterAKill) {
   const TempDir dir;
   const std::string file = dir.file("trace");
-  Broker broker(with({"--trace", file, "--trace-every", "3"}, 1));
+  Broker broker(broker_with({"--trace", file, "--trace-every", "3"}, 1));
   {
     Client client = broker.client();
     for (int i = 0; i < 30; ++i) {
@@ -256,7 +248,7 @@ TEST(Trace, AJsonCanBeReadAfterACleanEndAndAfterAKill) {
 }
 
 TEST(Trace, AFullDiskEndsTheTraceAndNotTheBroker) {
-  Broker broker(with({"--trace", "/dev/full", "--trace-every", "1"}, 1));
+  Broker broker(broker_with({"--trace", "/dev/full", "--trace-every", "1"}, 1));
   const std::string line = broker.wait_for_log("trace_ended");
   EXPECT_NE(line.find("file=/dev/full bytes=0 reason=\"No space left on device\""),
             std::string::npos)
@@ -273,7 +265,7 @@ TEST(Trace, ItIsNoLargerThanAllowed) {
   constexpr std::uintmax_t kMax = 64U << 10;
   const TempDir dir;
   const std::string file = dir.file("requests.csv");
-  Broker broker(with({"--trace", file, "--trace-every", "1", "--trace-max", "64k"}, 1));
+  Broker broker(broker_with({"--trace", file, "--trace-every", "1", "--trace-max", "64k"}, 1));
   Client client = broker.client();
   EXPECT_TRUE(wait_until(
       [&] {
@@ -334,7 +326,7 @@ TEST(Trace, TheExampleOfTheReadmeReadsIt) {
   }
   const TempDir dir;
   const std::string file = dir.file("requests.csv");
-  Broker broker(with({"--trace", file, "--trace-every", "1"}));
+  Broker broker(broker_with({"--trace", file, "--trace-every", "1"}));
   RawPeer servant = raw_servant(broker, "the-one");
   Client client = broker.client();
   const std::uint64_t id = send_opaque(client, pattern(3));
