@@ -69,6 +69,10 @@ bool parse_milliseconds(const std::string& given, Nanos& value) {
   return parse_with_unit(given, 1'000'000, value);
 }
 
+bool parse_seconds(const std::string& given, Nanos& value) {
+  return parse_duration(given, value) || parse_duration(given + "s", value);
+}
+
 bool parse_minutes(const std::string& given, Nanos& value) {
   return parse_with_unit(given, 60'000'000'000, value);
 }

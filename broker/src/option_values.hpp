@@ -28,6 +28,9 @@ namespace mserve::broker {
 /// The same; a bare number is milliseconds.
 [[nodiscard]] bool parse_milliseconds(const std::string& given, Nanos& value);
 
+/// The same; a bare number is seconds, and may be a fraction.
+[[nodiscard]] bool parse_seconds(const std::string& given, Nanos& value);
+
 /// The same; a bare number is minutes, as in LBT's variable.
 [[nodiscard]] bool parse_minutes(const std::string& given, Nanos& value);
 

@@ -33,7 +33,6 @@ struct Settings {
   shm::Control request;
   std::string verb;  ///< Of ctl.
   std::string target;
-  double timeout_s = 0;
   double interval_s = 0;  ///< 0: what holds since the start.
   std::size_t rows = 20;
   std::uint32_t servant = 0;  ///< Number, from 1; 0: all.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // mserve-stat: what a running broker does, and the orders of whoever operates it.
 #include <CLI/CLI.hpp>
-#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include "mserve/kdb/json.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
 #include "nearest.hpp"
+#include "option_values.hpp"
 #include "stat/commands.hpp"
 #include "version.hpp"
 
@@ -95,10 +95,16 @@ void describe_ctl(CLI::App& app, Settings& s) {
       ->option_text(
           "all|NUMBER|name:NAME|group:NAME|tag:NAME=VALUE; of policy "
           "orig|even|match|least|weighted|plugin; of log-level info|warning|error");
-  constexpr double kSecondsMax = 1e9;
-  ctl->add_option("--timeout", s.timeout_s, "drain, retire: the longest to wait")
-      ->check(CLI::Range(0.0, kSecondsMax))
-      ->option_text("SECONDS [for ever]");
+  ctl->add_option_function<std::string>(
+         "--timeout",
+         [&s](const std::string& given) {
+           if (!mserve::broker::parse_seconds(given, s.request.timeout_ns)) {
+             throw CLI::ValidationError(
+                 "--timeout", "'" + given + "' is not a time such as 500ms, 12s, 2m, 0 or inf");
+           }
+         },
+         "drain, retire: the longest to wait; a bare number is seconds")
+      ->option_text("TIME [inf]");
 }
 
 /// The option of those that show rates.
@@ -221,15 +227,9 @@ std::string complete(Settings& s, const CLI::App& ctl) {
                                           {"drain", Verb::drain},   {"retire", Verb::retire},
                                           {"policy", Verb::policy}, {"log-level", Verb::log_level}};
   s.request.verb = verbs.at(s.verb);
-  if (ctl.get_option("--timeout")->count() > 0) {
-    if (s.request.verb != Verb::drain && s.request.verb != Verb::retire) {
-      return "--timeout is for drain and retire; " + s.verb + " does not wait for servants";
-    }
-    if (!std::isfinite(s.timeout_s)) {
-      return "--timeout: nan is no time";  // which is beyond no bound
-    }
-    constexpr double kNsPerSecond = 1e9;
-    s.request.timeout_ns = static_cast<std::uint64_t>(s.timeout_s * kNsPerSecond);
+  if (ctl.get_option("--timeout")->count() > 0 && s.request.verb != Verb::drain &&
+      s.request.verb != Verb::retire) {
+    return "--timeout is for drain and retire; " + s.verb + " does not wait for servants";
   }
   if (!mserve::shm::set_text(s.request.target, s.target)) {
     return "the target is too long";
