@@ -170,7 +170,6 @@ struct MonitorReader::Parts {
   [[nodiscard]] std::span<const MonitorBook> books() const noexcept {
     return at<MonitorBook>(shape.books_at(), shape.books);
   }
-  [[nodiscard]] std::string name_of(std::uint64_t route) const;
 };
 
 MonitorReader::MonitorReader(std::unique_ptr<Parts> parts) noexcept : parts_(std::move(parts)) {}
@@ -268,9 +267,10 @@ MonitorBrokerTimes MonitorReader::broker_times() const {
   return {load_cells(parts_->broker().in), load_cells(parts_->broker().out)};
 }
 
-/// As the gateway named it last; empty: it did not.
-std::string MonitorReader::Parts::name_of(std::uint64_t route) const {
-  const auto sets = at<MonitorNameSet>(MonitorShape::kNamesAt, kMonitorRouteSets);
+std::string monitor_route_name(std::span<const MonitorNameSet> sets, std::uint64_t route) {
+  if (route == 0 || sets.size() != kMonitorRouteSets) {
+    return {};
+  }
   for (const MonitorName& place : sets[monitor_set_of(route)].names) {
     MonitorName::Text text{};
     bool found = false;
@@ -289,6 +289,7 @@ std::string MonitorReader::Parts::name_of(std::uint64_t route) const {
 
 std::vector<MonitorRoute> MonitorReader::routes() const {
   std::vector<MonitorRoute> routes;
+  const auto names = parts_->at<MonitorNameSet>(MonitorShape::kNamesAt, kMonitorRouteSets);
   for (const MonitorRouteSet& set :
        parts_->at<MonitorRouteSet>(MonitorShape::kRoutesAt, kMonitorRouteSets)) {
     for (std::uint32_t i = 0; i < kMonitorWays; ++i) {
@@ -305,7 +306,7 @@ std::vector<MonitorRoute> MonitorReader::routes() const {
         same = key() == route.hash;
       }
       if (route.hash != 0 && same) {
-        route.name = parts_->name_of(route.hash);
+        route.name = monitor_route_name(names, route.hash);
         routes.push_back(std::move(route));
       }
     }

@@ -86,6 +86,32 @@ TEST(Slow, SoIsOneThatEndedOtherwise) {
   EXPECT_GE(number_of(other, "queue_ns"), kLong);
 }
 
+TEST(Slow, SoIsOneWhoseClientHungUpMeanwhileByName) {
+  const Broker broker(broker_with({"--slow", "1"}));
+  RawPeer servant = raw_servant(broker, "patient-one");
+  std::uint64_t left = 0;
+  std::uint64_t id = 0;
+  {
+    ClientOptions options;
+    options.name = "hasty";
+    Client client = broker.client(options);
+    left = send_opaque(client, pattern(10));
+    const auto request = servant.take();
+    ASSERT_TRUE(request);
+    id = request->header.id;
+  }
+  const std::string gone = broker.wait_for_log("detached client=hasty");
+  // Another one in its place is not taken for it.
+  Client next = broker.client();
+  let_pass(kLong);
+  ASSERT_TRUE(servant.reply(id, pattern(10)));
+  const std::string line = broker.wait_for_log("slow_query request=" + std::to_string(left));
+  EXPECT_EQ(field_of(line, "client"), "hasty");
+  EXPECT_EQ(field_of(line, "client_session"), field_of(gone, "session"));
+  EXPECT_EQ(field_of(line, "uid"), std::to_string(::getuid()));
+  EXPECT_EQ(field_of(line, "status"), "cancelled");
+}
+
 TEST(Slow, AHupChangesHowSlow) {
   const TempDir dir;
   const std::string file = dir.file("mserve.toml");

@@ -201,6 +201,7 @@ void ControlPlane::end_session(Session* session, Errc code, const char* where) {
   if (code == Errc::retired || is_retiring(*session)) {
     end_for_good(*session);  // before it is told, for it ends then
   }
+  links_.requests->remember(*session);
   if (code == Errc::disconnected) {
     tell(LogLevel::info, "detached", *session);
     links_.monitor->tell(shm::MonitorEventKind::detached, session->name, session);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/request_log.hpp"
 
-#include <algorithm>
-
 #include "mserve/shm/clock.hpp"
+#include "mserve/shm/monitor.hpp"
 #include "wall_clock.hpp"
 
 namespace mserve::broker {
@@ -17,21 +16,9 @@ const Session* find(std::span<const std::unique_ptr<Session>> sessions, std::uin
   return there != nullptr && there->generation == generation ? there : nullptr;
 }
 
-/// What the gateway calls a route; empty where it did not, or is just changing that.
-std::string name_of(std::span<const shm::MonitorNameSet> sets, std::uint64_t route) {
-  if (route == 0 || sets.empty()) {
-    return {};
-  }
-  for (const shm::MonitorName& name : sets[shm::monitor_set_of(route)].names) {
-    const std::uint64_t version = name.version.get();
-    if (name.hash.load(std::memory_order_acquire) == route) {  // M2
-      const shm::MonitorName::Text text = name.text.get();
-      if (version == name.version.get() && (version & 1) == 0) {
-        return {text.text, std::find(std::begin(text.text), std::end(text.text), '\0')};
-      }
-    }
-  }
-  return {};
+/// A gateway's own user is nobody's who asks.
+std::optional<uid_t> user_of(const Session& client) noexcept {
+  return client.is_gateway() ? std::nullopt : std::optional<uid_t>(client.uid);
 }
 
 LogValue numbered(std::uint32_t number, std::uint32_t from) noexcept {
@@ -50,11 +37,15 @@ void RequestLog::take(std::span<const std::unique_ptr<Session>> sessions) {
   for (std::size_t i = 0; i < setup_.stamps->capacity() && setup_.stamps->try_take(stamps); ++i) {
     const Session* const client = find(sessions, stamps.client, stamps.client_generation);
     const Session* const servant = find(sessions, stamps.servant, stamps.servant_generation);
-    const std::string route_name = name_of(setup_.names, stamps.route);
+    const std::string route_name = shm::monitor_route_name(setup_.names, stamps.route);
     EndedRequest request{.stamps = stamps, .route_name = route_name};
     if (client != nullptr) {
       request.client = client->name;
-      request.uid = client->is_gateway() ? std::nullopt : std::optional<uid_t>(client->uid);
+      request.uid = user_of(*client);
+    } else if (const auto gone = gone_.find(stamps.client);
+               gone != gone_.end() && gone->second.generation == stamps.client_generation) {
+      request.client = gone->second.name;
+      request.uid = gone->second.uid;
     }
     if (servant != nullptr) {
       request.servant = servant->name;
@@ -65,6 +56,12 @@ void RequestLog::take(std::span<const std::unique_ptr<Session>> sessions) {
     if (stamps.traced && setup_.trace != nullptr) {
       setup_.trace->add(request, wall_offset);
     }
+  }
+}
+
+void RequestLog::remember(const Session& session) {
+  if (!session.is_servant()) {
+    gone_[session.number] = {session.generation, session.name, user_of(session)};
   }
 }
 

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "control/log.hpp"
@@ -30,6 +35,8 @@ class RequestLog {
   /// Writes all that was told before the call. To be called before one of the sessions goes.
   /// @param sessions  by number; null: not attached.
   void take(std::span<const std::unique_ptr<Session>> sessions);
+  /// Of a session that goes: what still runs for its client is told with that one's name.
+  void remember(const Session& session);
   /// Several times a second.
   void tick(Nanos now);
   /// How long it may wait before take() is called, lest the queue runs full.
@@ -47,10 +54,18 @@ class RequestLog {
   static constexpr std::size_t kSlowQueue = 1U << 10;
   static constexpr std::size_t kTraceQueue = 1U << 16;
 
+  /// A client's last session of a number.
+  struct Gone {
+    std::uint32_t generation = 0;
+    std::string name{};
+    std::optional<uid_t> uid{};
+  };
+
   void tell_slow(const EndedRequest& request);
 
   Setup setup_;
   KindLimiter limiter_;
+  std::map<std::uint32_t, Gone> gone_;  ///< By number: as many as there were sessions at once.
 };
 
 }  // namespace mserve::broker

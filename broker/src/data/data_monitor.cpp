@@ -69,6 +69,11 @@ void DataPlane::publish() noexcept {
     stamps.client = origin->session->number;
     stamps.client_generation = origin->session->generation;
     stamps.connection = origin->session->is_gateway() ? origin->index : kNone;
+  } else if (const OriginState::Past& past = origins_[record.origin].past;
+             past.life == record.origin_life) {
+    stamps.client = past.session;
+    stamps.client_generation = past.session_generation;
+    stamps.connection = past.connection;
   }
   if (record.servant_session != kNone && sessions_[record.servant_session] != nullptr) {
     stamps.servant = record.servant_session;

@@ -103,6 +103,8 @@ void DataPlane::end_origin(OriginState& origin) {
     record.next = record.previous = kNone;
   }
   Session& session = *origin.session;
+  origin.past = {origin.life, session.number, session.generation,
+                 session.is_gateway() ? origin.index : kNone};
   if (session.is_gateway()) {
     session.origins.places[origin.index].number = kNone;
   }

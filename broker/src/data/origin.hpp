@@ -27,6 +27,15 @@ struct OriginState {
   std::uint32_t flows_first = kNone;  ///< Requests arriving in fragments (RequestFlow).
   std::uint32_t flow_count = 0;
   std::uint32_t requests_first = kNone;  ///< Not yet answered (RequestRecord), newest first.
+
+  /// Whose the life before was: its requests may still run, and are told with its name.
+  struct Past {
+    std::uint32_t life = 0;  ///< 0: there was none.
+    std::uint32_t session = kNone;
+    std::uint32_t session_generation = 0;
+    std::uint32_t connection = kNone;
+  };
+  Past past{};
 };
 
 /// All origins, made at construction. Those of client sessions have the number of their session;
@@ -57,9 +66,11 @@ class OriginTable {
   void begin(OriginState& origin, Session& session, std::uint64_t window_bytes) noexcept {
     const std::uint32_t number = origin.number;
     const std::uint32_t life = origin.life;
+    const OriginState::Past past = origin.past;
     origin = OriginState{};
     origin.number = number;
     origin.life = life + 1;
+    origin.past = past;
     origin.session = &session;
     origin.window_left = window_bytes;
     origin.open = true;

@@ -20,7 +20,8 @@ struct RequestStamps {
   Nanos submitted_at = 0;         ///< Seen by the data thread; its clock, read once a pass.
   Nanos dispatched_at = 0;        ///< Given to a servant the last time; 0: never.
   Nanos ended_at = 0;             ///< Answer or error passed on, or nobody waited any more.
-  std::uint32_t client = kNone;   ///< Session; kNone: it is gone.
+  /// Session, which may be gone; kNone: another one has come and gone in its place since.
+  std::uint32_t client = kNone;
   std::uint32_t client_generation = 0;
   std::uint32_t connection = kNone;  ///< Of a gateway: whose request it is.
   std::uint32_t servant = kNone;     ///< Session; kNone: it ran on none, or on one that is gone.

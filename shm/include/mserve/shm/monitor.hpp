@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -160,6 +161,12 @@ class MonitorReader {
   explicit MonitorReader(std::unique_ptr<Parts> parts) noexcept;
   std::unique_ptr<Parts> parts_;
 };
+
+/// How the gateway called a route last, printable ASCII; empty: it did not, or is just changing
+/// that. @param sets  kMonitorRouteSets of them, or none: then nothing has a name.
+/// @param route  its hash; 0, no route, has no name.   Threads: any.
+[[nodiscard]] std::string monitor_route_name(std::span<const MonitorNameSet> sets,
+                                             std::uint64_t route);
 
 /// One word, such as "attached"; a literal.
 [[nodiscard]] const char* to_string(MonitorEventKind kind) noexcept;
