@@ -175,15 +175,24 @@ Load::OpenLoop Load::open_loop(const Timer& timer, const std::vector<double>& ga
   OpenLoop result;
   std::size_t gap = 0;
   double due = 0;
+  std::uint64_t now = begin;
   const auto next_due = [&] {
+    ++result.meant;
+    if (per_second == kAtOnce) {
+      return now;
+    }
     due += gaps[gap] * gap_ticks;
     gap = gap + 1 == gaps.size() ? 0 : gap + 1;
-    ++result.meant;
     return begin + static_cast<std::uint64_t>(due);
+  };
+  std::uint64_t in_time = 0;
+  const auto on_answer = [&](std::uint64_t id) {
+    const std::uint64_t at = timer.read();
+    record(meant[id % kUnderWayMax], at);
+    in_time += at >= count_from && at < end ? 1 : 0;
   };
   try {
     std::uint64_t next = next_due();
-    std::uint64_t now = begin;
     while ((next < end || answered_ < sent_) && !interrupted()) {
       now = timer.read();
       bool worked = false;
@@ -196,9 +205,7 @@ Load::OpenLoop Load::open_loop(const Timer& timer, const std::vector<double>& ga
         next = next_due();
       }
       worked = (servant_ && serve()) || worked;
-      worked =
-          take_answers([&](std::uint64_t id) { record(meant[id % kUnderWayMax], timer.read()); }) ||
-          worked;
+      worked = take_answers(on_answer) || worked;
       if (now >= give_up) {
         for (; next < end && !(result.unsent % kUnsentPerLook == 0 && interrupted());
              next = next_due()) {
@@ -215,6 +222,8 @@ Load::OpenLoop Load::open_loop(const Timer& timer, const std::vector<double>& ga
       }
     }
     --result.meant;  // the one beyond the end
+    result.answered_per_s =
+        static_cast<double>(in_time) * 1e9 / static_cast<double>(timer.to_ns(end - count_from));
   } catch (const Interrupted&) {
     // The caller looks at interrupted() too.
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,12 +34,16 @@ class Load {
 
   /// What an open loop did.
   struct OpenLoop {
-    std::uint64_t meant = 0;   ///< Requests that were to be sent.
-    std::uint64_t unsent = 0;  ///< Of these: given up, because twice the time had passed.
+    std::uint64_t meant = 0;    ///< Requests that were to be sent.
+    std::uint64_t unsent = 0;   ///< Of these: given up, because twice the time had passed.
+    double answered_per_s = 0;  ///< Within the time, without its first 15 %.
   };
+  /// Instead of a rate: each request is due as soon as it can be sent.
+  static constexpr double kAtOnce = std::numeric_limits<double>::infinity();
   /// Sends at the times that `gaps` and `per_second` say, whether or not earlier requests were
-  /// answered. Samples go from the time that was meant until the answer was checked; those meant
-  /// within the first 15 % are thrown away, and what was never sent counts with how late it is.
+  /// answered; with kAtOnce that is the most that this loop, with all its reads of the clock, can
+  /// do. Samples go from the time that was meant until the answer was checked; those meant within
+  /// the first 15 % are thrown away, and what was never sent counts with how late it is.
   OpenLoop open_loop(const Timer& timer, const std::vector<double>& gaps, double per_second,
                      std::uint64_t duration_ns, shm::Histogram& samples);
 

@@ -39,6 +39,17 @@ double broker_rate(const LoadSettings& settings, std::uint64_t ns) {
   return rate;
 }
 
+/// What the loop that measures latencies can do at most: one without its reads of the clock does
+/// more, and a share of that could be more than this one keeps up with.
+double timed_rate(const LoadSettings& settings, const Timer& timer, std::uint64_t ns) {
+  double rate = 0;
+  with_load(settings, [&](Load& load) {
+    shm::Histogram unread;
+    rate = load.open_loop(timer, even_gaps(), Load::kAtOnce, ns, unread).answered_per_s;
+  });
+  return rate;
+}
+
 /// One row for each rate, by percent of `saturation` or as they were given.
 std::vector<double> add_rates(const OpenLoopSettings& settings, double saturation, Section& s) {
   std::vector<double> rates = settings.rates;
@@ -48,9 +59,10 @@ std::vector<double> add_rates(const OpenLoopSettings& settings, double saturatio
   if (rates.empty()) {
     for (const double percent : settings.percents) {
       rates.push_back(saturation * percent / 100);
-      s.rows.push_back({fmt::format("{:g} %", percent),
-                        humane(Unit::requests_per_s, rates.back()) + " of a saturation of " +
-                            humane(Unit::requests_per_s, saturation)});
+      s.rows.push_back(
+          {fmt::format("{:g} %", percent), humane(Unit::requests_per_s, rates.back()) +
+                                               " of this loop's saturation, " +
+                                               humane(Unit::requests_per_s, saturation)});
     }
   }
   return rates;
@@ -96,7 +108,7 @@ void run_open_loop(Run& run, const Plan& plan, const OpenLoopSettings& settings)
   if (settings.rates.empty()) {
     run.say("saturation");
     const double seconds = plan.seconds * kSaturationShare;
-    saturation = broker_rate(settings.load, static_cast<std::uint64_t>(seconds * 1e9));
+    saturation = timed_rate(settings.load, run.timer(), static_cast<std::uint64_t>(seconds * 1e9));
     rest.seconds -= seconds;
     if (interrupted()) {
       return;

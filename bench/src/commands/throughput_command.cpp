@@ -53,8 +53,9 @@ class OpenLoopCommand final : public LoadCommand {
 
   void add_options(CLI::App& app) override {
     CLI::Option* const load =
-        app.add_option("--load", s_.percents,
-                       "Rates, in percent of the saturation that is measured first, window 64")
+        app.add_option(
+               "--load", s_.percents,
+               "Rates, in percent of the most that the same loop can send, which is measured first")
             ->delimiter(',')
             ->check(CLI::Range(0.01, 200.0))
             ->option_text("PERCENT,... [10,50,80,90]");
