@@ -17,7 +17,8 @@ mserve_packages() {
       # To try Debian packages in a root of their own: tests/ci.sh package.
       package) printf '%s\n' lintian mmdebstrap ;;
       # For the other stages of CI: second compiler, sanitizers, linters.
-      ci) printf '%s\n' spin clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck ;;
+      # HAProxy is what tests put in front of brokers; elsewhere they say that it is missing.
+      ci) printf '%s\n' haproxy spin clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 shellcheck ;;
       # To look at the status page and its metrics: tests/ci.sh page. Group node belongs to it.
       page) printf '%s\n' chromium prometheus ;;
       # For what comes from npm: kdb+ clients, axe-core. See mserve_install_node.

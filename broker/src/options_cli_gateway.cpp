@@ -90,6 +90,11 @@ void add_gateway(CLI::App& app, BrokerOptions& all) {
                "A TCP peer that is silent for this long is asked whether it is there, and given up "
                "after as long again without an answer; inf: never asked",
                "60s");
+  add_duration(
+      app, "--drain-delay", o.drain_delay,
+      "After TERM, how long to serve on while /healthz at that port says draining, so that "
+      "load balancers send nobody new",
+      "0");
   add_choice<GatewayThread>(
       app, "--gateway-thread", o.thread,
       "Serves kdb+ connections: a thread of its own, or the data thread, which takes fewer "

@@ -62,7 +62,7 @@ ELSEWHERE = {
     "bench/setup.sh": "by hand: installs packages and builds", "bench/compare": "by hand: builds two revisions",
 }
 FOREIGN = {"q", "h:", "h", "neg[h]", "cd", "kill", "cp", "mkdir", "systemctl", "systemd-sysusers", "cmake", "cc", "echo", "jq",
-           "sort", "uniq", "printf", "taskset", "lstopo", "apt-get", "cpack", "git", "apt", "man", "dpkg", "tar"}
+           "sort", "uniq", "printf", "taskset", "lstopo", "apt-get", "cpack", "git", "apt", "man", "dpkg", "tar", "haproxy"}
 # What a command that is right may still be refused for here: files and cores of another machine.
 ELSEWHERE_ONLY = re.compile(r"not a core that|cannot be read|No such file|^Run with --help")
 # Documents in which a code span may name an option that does not exist any more.

@@ -13,6 +13,7 @@ the Unix socket of kdb+.
   SETUP   direct  the stand-in for q alone: sync queries only
           native  a broker with two demo servants; also runs the example qclient/examples/hello_node.js
           shim    a broker and a stand-in behind mserve-qshim
+          haproxy HAProxy in front of two brokers, one of which is killed; runs node/CLIENT-reconnect.js
 
 Packages are installed below BIN/../kdb_clients, by the lock file.
 Exit status: 0 passed, 1 failed, 77 skipped because the client, or what it takes to install it, is not there. With CI in the
@@ -109,10 +110,10 @@ start_standin() {
 start_broker() {
   local ready=
   free_port
-  mkfifo "$scratch/ready"
-  "$bin/mserve-broker" --ready-fd 3 -p "$port" "$@" 3>"$scratch/ready" 2>"$scratch/broker.log" &
+  mkfifo "$scratch/ready.$port"
+  "$bin/mserve-broker" --ready-fd 3 -p "$port" "$@" 3>"$scratch/ready.$port" 2>"$scratch/broker.$port.log" &
   pids+=($!)
-  read -r -t 60 ready <"$scratch/ready" || true
+  read -r -t 60 ready <"$scratch/ready.$port" || true
   [[ $ready == ready ]] || fail "the broker did not become ready"
 }
 
@@ -124,6 +125,46 @@ start_shim() {
     ((++tries <= 600)) || fail "the shim does not serve"
     sleep 0.1
   done
+}
+
+# start_haproxy PORT PORT: with the configuration of broker/deploy, in front of these; sets `port`.
+start_haproxy() {
+  local command tries=0
+  command=$(PATH=$PATH:/usr/sbin command -v haproxy) || skip "haproxy is not installed"
+  free_port
+  # No mserve-stat serve runs here, which would answer the agent's checks.
+  sed -e "s|/run/haproxy/admin.sock|$scratch/admin|" -e "s/bind :5000/bind 127.0.0.1:$port/" \
+    -e "s/10\.1\.0\.1:5000/127.0.0.1:$1/" -e "s/10\.1\.0\.2:5000/127.0.0.1:$2/" \
+    -e 's/ agent-check agent-inter 1s//; s/ agent-port [0-9]*//' \
+    "$here/../../broker/deploy/haproxy.cfg" >"$scratch/haproxy.cfg"
+  "$command" -db -f "$scratch/haproxy.cfg" 2>"$scratch/haproxy.log" &
+  pids+=($!)
+  until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+    { ((++tries <= 600)) && kill -0 "${pids[-1]}"; } 2>/dev/null || fail "HAProxy does not listen"
+    sleep 0.1
+  done
+}
+
+# Kills the first of two brokers while the client asks through HAProxy.
+run_reconnecting_client() {
+  local first second killed word=''
+  start_broker --name first 1 "$bin/mserve-servant"
+  first=$port killed=${pids[-1]}
+  start_broker --name second 1 "$bin/mserve-servant"
+  second=$port
+  start_haproxy "$first" "$second"
+  mkfifo "$scratch/asks"
+  NODE_PATH="$installed/node/node_modules" node --no-deprecation "$here/node/$client-reconnect.js" \
+    127.0.0.1 "$port" >"$scratch/asks" 2>"$scratch/client.log" &
+  local asking=$!
+  pids+=("$asking")
+  exec {said}<"$scratch/asks"
+  read -r -t 60 word <&"$said" || true
+  [[ $word == asking ]] || fail "the client got no answers: $word"
+  kill -KILL "$killed"
+  wait "$killed" 2>/dev/null || true  # and the shell does not tell of it
+  cat <&"$said"
+  wait "$asking" || fail "the client did not go on"
 }
 
 export MSERVE_DIR="$scratch" QUDSPATH="$scratch"
@@ -147,5 +188,6 @@ case "$setup" in
     start_shim "$standin_port"
     run_client
     ;;
+  haproxy) run_reconnecting_client ;;
   *) usage >&2; exit 2 ;;
 esac

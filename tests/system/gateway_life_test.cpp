@@ -206,6 +206,32 @@ TEST(GatewayLife, StoppingAnswersWhatRunsAndClosesTheRest) {
   EXPECT_NE(::access(broker.socket_path().c_str(), F_OK), 0) << "its socket is gone, too";
 }
 
+TEST(GatewayLife, ADelayedDrainServesOnAndItsHealthSaysSo) {
+  Broker broker(with_gateway({"--drain-delay", "inf"}, 1));
+  const std::uint16_t port = broker.port();
+  RawClient before = connect(broker);
+  EXPECT_EQ(health_of(port), "200 ok");
+  broker.process().signal(SIGTERM);
+  EXPECT_TRUE(wait_until([port] { return health_of(port) == "503 draining"; }, "its health"));
+  RawClient meanwhile = connect(broker);
+  EXPECT_EQ(meanwhile.query("echo 1"), Value::long_atom(1));
+  EXPECT_EQ(before.query("echo 2"), Value::long_atom(2));
+  EXPECT_TRUE(broker.log_lines(" draining ").empty());
+  broker.process().signal(SIGTERM);
+  EXPECT_EQ(broker.process().wait(), 0);
+  EXPECT_TRUE(before.closed_by_peer());
+  EXPECT_TRUE(meanwhile.closed_by_peer());
+}
+
+TEST(GatewayLife, ADelayedDrainBeginsByItselfWhenItsTimeHasCome) {
+  Broker broker(with_gateway({"--drain-delay", "50ms"}, 0));
+  broker.process().signal(SIGTERM);
+  EXPECT_EQ(broker.process().wait(), 0);
+  EXPECT_EQ(broker.log_lines(" leaving delay_ms=50").size(), 1U);
+  EXPECT_EQ(broker.log_lines(" draining ").size(), 1U);
+  EXPECT_TRUE(broker.log_lines("second_signal").empty());
+}
+
 TEST(GatewayLife, ADrainThatTakesTooLongAnswersWithShutdown) {
   Broker broker(with_gateway({"--drain-timeout", "50ms"}, 0));
   RawPeer servant = raw_servant(broker, "never");

@@ -45,6 +45,27 @@ inline RawClient connect(const Broker& broker, std::uint8_t capability = 3) {
   return client;
 }
 
+/// What is said at a port to whoever sends `bytes`, until it is closed; empty: nobody listens.
+inline std::string said_at(std::uint16_t port, const std::string& bytes) {
+  RawClient client = RawClient::tcp(port);
+  if (!client.connected() || (!bytes.empty() && !client.send_text(bytes))) {
+    return {};
+  }
+  constexpr std::size_t kMost = 4096;
+  const std::vector<std::byte> said = client.receive_bytes(kMost);
+  return {reinterpret_cast<const char*>(said.data()), said.size()};
+}
+
+/// The status and the body of what /healthz says: `200 ok`.
+inline std::string health_of(std::uint16_t port) {
+  const std::string answer = said_at(port, "GET /healthz HTTP/1.0\r\n\r\n");
+  const std::size_t body = answer.find("\r\n\r\n");
+  if (!answer.starts_with("HTTP/1.1 ") || body == std::string::npos) {
+    return answer;
+  }
+  return answer.substr(9, 4) + answer.substr(body + 4, answer.size() - body - 5);
+}
+
 inline Value text(const std::string& value) {
   return Value::chars(value);
 }

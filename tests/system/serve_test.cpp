@@ -29,19 +29,34 @@ class Server {
     std::vector<std::string> argv{program("mserve-stat"), "serve", "--port", "0"};
     argv.insert(argv.end(), args.begin(), args.end());
     process_ = Process(Spawn{.argv = argv, .env = broker.env(), .stdout_path = said});
-    EXPECT_TRUE(wait_until([&] { return read_file(said).ends_with("/\n"); }, "an address"));
+    const bool agent = std::find(args.begin(), args.end(), "--agent-port") != args.end();
+    const std::string lead = "/\nagent 127.0.0.1:";
+    EXPECT_TRUE(wait_until(
+        [&] {
+          const std::string text = read_file(said);
+          return agent ? text.find(lead) != std::string::npos && text.ends_with("\n")
+                       : text.ends_with("/\n");
+        },
+        "an address"));
     const std::string url = read_file(said);
     EXPECT_TRUE(url.starts_with("http://127.0.0.1:")) << url;
     port_ = static_cast<std::uint16_t>(std::strtoul(url.c_str() + 17, nullptr, 10));
+    if (agent) {
+      agent_port_ = static_cast<std::uint16_t>(
+          std::strtoul(url.c_str() + url.find(lead) + lead.size(), nullptr, 10));
+    }
   }
   [[nodiscard]] Process& process() noexcept { return process_; }
   [[nodiscard]] std::uint16_t port() const noexcept { return port_; }
 
-  [[nodiscard]] shm::UniqueFd dial() const {
+  [[nodiscard]] shm::UniqueFd dial() const { return dial(port_); }
+  /// What an agent-check is told.
+  [[nodiscard]] std::string agent() const { return rest_of(dial(agent_port_)); }
+  [[nodiscard]] static shm::UniqueFd dial(std::uint16_t port) {
     shm::UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
     address.sin_family = AF_INET;
-    address.sin_port = htons(port_);
+    address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     const timeval patience{.tv_sec = 60, .tv_usec = 0};
     EXPECT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
@@ -73,6 +88,7 @@ class Server {
   TempDir dir_;
   Process process_;
   std::uint16_t port_ = 0;
+  std::uint16_t agent_port_ = 0;
 };
 
 std::string body_of(const std::string& answer) {
@@ -92,6 +108,26 @@ std::vector<std::string> columns_of(const json::value& row) {
     names.emplace_back(field.key());
   }
   return names;
+}
+
+TEST(Serve, TellsAnAgentCheckHowTheBrokerIs) {
+  Broker broker(BrokerSetup{.args = {"--drain-delay", "inf"}, .gateway = true});
+  const Server server(broker, {"--agent-port", "0"});
+  const auto becomes = [&server](const std::string& line) {
+    return wait_until([&] { return server.agent() == line; }, line);
+  };
+  EXPECT_TRUE(becomes("ready up\n"));
+  broker.process().signal(SIGTERM);
+  EXPECT_TRUE(becomes("drain\n"));
+  broker.process().signal(SIGTERM);
+  EXPECT_EQ(broker.process().wait(), 0);
+  EXPECT_TRUE(becomes("down\n"));
+  broker.start();
+  EXPECT_TRUE(becomes("ready up\n"));
+  broker.process().signal(SIGSTOP);
+  EXPECT_TRUE(becomes("down\n"));
+  broker.process().signal(SIGCONT);
+  EXPECT_TRUE(becomes("ready up\n"));
 }
 
 TEST(Serve, ShowsABrokerAndSeesItGoAndComeBack) {

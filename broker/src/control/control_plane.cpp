@@ -94,7 +94,10 @@ void ControlPlane::run() {
       tick();
     }
     advance_operations();
-    if (state_ == State::serving) {
+    if (state_ == State::leaving && shm::steady_now() >= deadline_) {
+      begin_drain();
+    }
+    if (serves()) {
       advance_reserve();
     } else {
       advance_shutdown();
@@ -236,7 +239,9 @@ void ControlPlane::take_signals() {
     if (info.ssi_signo == SIGHUP) {
       read_configuration_again();
     } else if (state_ == State::serving) {
-      begin_drain();
+      take_leave();
+    } else if (state_ == State::leaving) {
+      begin_drain();  // somebody is in a hurry
     } else {
       log(LogLevel::warning, "second_signal", {{"note", LogText{"not waiting for the rest"}}});
       deadline_ = 0;
@@ -419,8 +424,23 @@ void ControlPlane::tell_alive(Nanos now) {
   tell(*links_.commands, links_.command_fd, beat);
 }
 
-void ControlPlane::begin_drain() {
+/// Who spreads connections over brokers is told to spread them elsewhere, and has time to see it.
+void ControlPlane::take_leave() {
+  const Nanos delay = options_.gateway.drain_delay;
   manager_.stopping();
+  if (links_.gateway == nullptr || delay == 0) {
+    begin_drain();
+    return;
+  }
+  log(LogLevel::info, "leaving",
+      {{"delay_ms", delay == kForever ? LogValue("inf") : LogValue(delay / 1'000'000)}});
+  links_.monitor->tell(shm::MonitorEventKind::draining, "the broker will shut down");
+  links_.gateway->take_leave();
+  state_ = State::leaving;
+  deadline_ = shm::add_capped(shm::steady_now(), delay);
+}
+
+void ControlPlane::begin_drain() {
   const bool patient = options_.drain_timeout == kForever;
   log(LogLevel::info, "draining",
       {{"timeout_ms", patient ? LogValue("inf") : LogValue(options_.drain_timeout / 1'000'000)}});

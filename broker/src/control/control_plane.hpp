@@ -63,7 +63,7 @@ class ControlPlane {
   void finish();
 
  private:
-  enum class State : std::uint8_t { serving, draining, giving_up, done };
+  enum class State : std::uint8_t { serving, leaving, draining, giving_up, done };
   enum class Tag : std::uint32_t {
     listener,
     signals,
@@ -209,6 +209,11 @@ class ControlPlane {
   void tell_ready();
   void tell_alive(Nanos now);
   void tick();
+  /// Also while it takes leave.
+  [[nodiscard]] bool serves() const noexcept {
+    return state_ == State::serving || state_ == State::leaving;
+  }
+  void take_leave();
   void begin_drain();
   void advance_shutdown();
   void close_all();

@@ -171,7 +171,7 @@ bool ControlPlane::take_hello(Handshake& handshake, std::span<const std::byte> b
     return false;  // that is all an observer gets
   }
   SessionMaker::Refusal refusal;
-  if (state_ != State::serving) {
+  if (!serves()) {
     refusal = {Errc::shutdown, "the broker is shutting down"};
   } else if (hello.value().role == shm::Role::servant && was_retired(handshake.who.pid)) {
     // `access`, because servants of older versions take no other word for the last one.

@@ -74,7 +74,7 @@ void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte>
 void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
   const int socket = handshake.fd();
   const std::string text(shm::text_of(control.target));
-  if (state_ != State::serving) {
+  if (!serves()) {
     reply_to_operator(socket, Errc::shutdown, 0, "the broker is shutting down");
     return;
   }

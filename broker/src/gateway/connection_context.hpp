@@ -79,7 +79,8 @@ class GatewayDesk {
   /// Who is attached now.
   [[nodiscard]] virtual std::vector<SessionRow> sessions() const = 0;
   /// The page that answers an HTTP request: head and body.
-  [[nodiscard]] virtual std::string http_answer(std::string_view method) = 0;
+  [[nodiscard]] virtual std::string http_answer(std::string_view method,
+                                                std::string_view target) = 0;
   /// Has a password checked; Connection::on_login() hears of it later.
   /// @return false: too many are being checked.
   [[nodiscard]] virtual bool check_login(OriginId origin, const std::string& user,

@@ -95,7 +95,7 @@ void Connection::take_opening(std::span<const std::byte> received) {
     }
     case Opening::Kind::http: {
       mode_ = Mode::http;
-      const std::string page = context_.desk.http_answer(opening.method);
+      const std::string page = context_.desk.http_answer(opening.method, opening.text);
       send(std::as_bytes(std::span(page)));
       end_input();
       return;

@@ -28,6 +28,9 @@ Result<std::unique_ptr<Gateway>> Gateway::open(Setup setup, std::string& reason)
 void Gateway::start() {
   loop_->start();
 }
+void Gateway::take_leave() noexcept {
+  loop_->take_leave();
+}
 void Gateway::drain() noexcept {
   loop_->drain();
 }

@@ -19,6 +19,7 @@ namespace mserve::broker {
 /// unless it is lent the data plane.
 ///   open()   any thread: sockets are bound, so that faults are told before anything runs
 ///   start()  the thread attaches through the broker's own socket, so the control thread must serve
+///   take_leave()  all goes on, but /healthz says draining
 ///   drain()  no new connections and requests; what runs is answered, then its connection closed
 ///   stop()   what is answered by now is sent, for a short while, then all is closed
 class Gateway {
@@ -42,6 +43,7 @@ class Gateway {
 
   void start();
   /// Any thread.
+  void take_leave() noexcept;
   void drain() noexcept;
   void stop() noexcept;
   /// Any thread. Who may connect from now on; not null where --users was given.

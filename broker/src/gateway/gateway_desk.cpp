@@ -92,7 +92,7 @@ void Gateway::Loop::answer_operators() {
   }
 }
 
-std::string Gateway::Loop::http_answer(std::string_view method) {
+std::string Gateway::Loop::http_answer(std::string_view method, std::string_view target) {
   const std::vector<SessionRow> sessions = setup_.board->rows();
   HttpFacts facts;
   facts.name = setup_.options.name;
@@ -101,7 +101,8 @@ std::string Gateway::Loop::http_answer(std::string_view method) {
   facts.servants = static_cast<std::uint64_t>(std::count_if(
       sessions.begin(), sessions.end(), [](const SessionRow& row) { return row.servant; }));
   facts.requests = context_.counters.requests->get();
-  return http_page(method, facts);
+  facts.draining = leaving_.load(std::memory_order_relaxed);  // as it is stored
+  return http_page(method, target, facts);
 }
 
 bool Gateway::Loop::check_login(OriginId origin, const std::string& user, Secret password) {

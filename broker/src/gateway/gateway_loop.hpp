@@ -24,7 +24,7 @@ namespace mserve::broker {
 // What the gateway's thread does: looks at sockets and rings in turn, lets connections act, sleeps
 // when there is nothing. Split by what it does: gateway_loop.cpp the loop, gateway_clients.cpp
 // connections come and go, gateway_desk.cpp what is asked of the gateway itself.
-//   Threads   all of it belongs to the gateway's thread, but for the two flags, the access rules,
+//   Threads   all of it belongs to the gateway's thread, but for the three flags, the access rules,
 //             operators' questions to come, the descriptor that wakes it, and the checker, which
 //             locks for itself
 //   Sleep     sockets, the session's descriptor and that one wake it, and what wakes the data plane
@@ -36,6 +36,9 @@ class Gateway::Loop final : public GatewayDesk {
   ~Loop() override;
 
   void start();
+  void take_leave() noexcept {
+    leaving_.store(true, std::memory_order_relaxed);  // nothing else belongs to it
+  }
   void drain() noexcept;
   void stop() noexcept;
   void set_access(std::shared_ptr<const AccessRules> access);
@@ -44,7 +47,7 @@ class Gateway::Loop final : public GatewayDesk {
   // GatewayDesk.
   [[nodiscard]] kdb::Value admin_answer(const AdminCall& call) override;
   [[nodiscard]] std::vector<SessionRow> sessions() const override;
-  [[nodiscard]] std::string http_answer(std::string_view method) override;
+  [[nodiscard]] std::string http_answer(std::string_view method, std::string_view target) override;
   [[nodiscard]] bool check_login(OriginId origin, const std::string& user,
                                  Secret password) override;
 
@@ -134,6 +137,7 @@ class Gateway::Loop final : public GatewayDesk {
   shm::Idler idler_;
   Readiness ready_;
   shm::UniqueFd signal_fd_;  ///< eventfd: drain_ or stop_ was set.
+  std::atomic<bool> leaving_{false};
   std::atomic<bool> drain_{false};
   std::atomic<bool> stop_{false};
   std::mutex question_mutex_;

@@ -33,6 +33,8 @@ struct GatewayOptions {
   Nanos idle_timeout = kForever;
   Nanos tcp_user_timeout = 10'000'000'000;  ///< 0: the system's rule.
   Nanos tcp_keepalive = 60'000'000'000;  ///< Silent for so long a peer is asked; kForever: never.
+  /// After TERM all is served as before for so long, while /healthz says that it will not be.
+  Nanos drain_delay = 0;
   GatewayThread thread = GatewayThread::automatic;
   int core = -1;  ///< Of a thread of its own; -1: with the control threads.
   std::uint64_t max_gathered = 64ULL << 20;

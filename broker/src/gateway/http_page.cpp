@@ -32,16 +32,30 @@ std::string body_of(const HttpFacts& facts) {
          "(neg h)(1;\"proc1 `IBM\")            / async: (id; result; info)</pre>\n</body></html>\n";
 }
 
+constexpr const char* kText = "Content-Type: text/plain; charset=utf-8\r\n";
+
+/// @param more  headers that only this answer has, each with its end of line.
+std::string answer(std::string_view method, const char* status, std::string_view more,
+                   const std::string& body) {
+  std::string text = std::string("HTTP/1.1 ") + status + "\r\n";
+  text += more;
+  text += "Content-Length: " + std::to_string(body.size()) + "\r\n";
+  text += "Cache-Control: no-store\r\nConnection: close\r\n\r\n";
+  return method == "HEAD" ? text : text + body;
+}
+
 }  // namespace
 
-std::string http_page(std::string_view method, const HttpFacts& facts) {
-  const bool known = method == "GET" || method == "HEAD";
-  const std::string body = known ? body_of(facts) : "only GET and HEAD are answered here\n";
-  std::string page = known ? "HTTP/1.1 200 OK\r\n" : "HTTP/1.1 405 Method Not Allowed\r\n";
-  page += known ? "Content-Type: text/html; charset=utf-8\r\n" : "Allow: GET, HEAD\r\n";
-  page += "Content-Length: " + std::to_string(body.size()) + "\r\n";
-  page += "Cache-Control: no-store\r\nConnection: close\r\n\r\n";
-  return method == "HEAD" ? page : page + body;
+std::string http_page(std::string_view method, std::string_view target, const HttpFacts& facts) {
+  if (method != "GET" && method != "HEAD") {
+    return answer(method, "405 Method Not Allowed", "Allow: GET, HEAD\r\n",
+                  "only GET and HEAD are answered here\n");
+  }
+  if (target.substr(0, target.find('?')) == "/healthz") {
+    return facts.draining ? answer(method, "503 Service Unavailable", kText, "draining\n")
+                          : answer(method, "200 OK", kText, "ok\n");
+  }
+  return answer(method, "200 OK", "Content-Type: text/html; charset=utf-8\r\n", body_of(facts));
 }
 
 }  // namespace mserve::broker

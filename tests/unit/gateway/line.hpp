@@ -223,7 +223,7 @@ class Line : public broker::GatewayDesk {
     return Value::symbol("admin");
   }
   std::vector<broker::SessionRow> sessions() const override { return attached; }
-  std::string http_answer(std::string_view method) override {
+  std::string http_answer(std::string_view method, std::string_view /*target*/) override {
     return "HTTP/1.1 200 OK\r\n\r\n" + std::string(method);
   }
   bool check_login(broker::OriginId origin, const std::string& user,

@@ -308,7 +308,7 @@ TEST(GatewayHttp, PageNamesTheBrokerAndOtherMethodsAreRefused) {
   facts.name = "prod";
   facts.port = 5000;
   facts.servants = 3;
-  const std::string page = broker::http_page("GET", facts);
+  const std::string page = broker::http_page("GET", "/", facts);
   EXPECT_EQ(page.rfind("HTTP/1.1 200 OK\r\n", 0), 0U);
   EXPECT_NE(page.find("mserve-broker prod"), std::string::npos);
   EXPECT_NE(page.find("hopen 5000"), std::string::npos);
@@ -316,8 +316,25 @@ TEST(GatewayHttp, PageNamesTheBrokerAndOtherMethodsAreRefused) {
   const std::size_t body = page.find("\r\n\r\n") + 4;
   EXPECT_NE(page.find("Content-Length: " + std::to_string(page.size() - body) + "\r\n"),
             std::string::npos);
-  EXPECT_EQ(broker::http_page("HEAD", facts), page.substr(0, body));
-  EXPECT_EQ(broker::http_page("POST", facts).rfind("HTTP/1.1 405 ", 0), 0U);
+  EXPECT_EQ(broker::http_page("HEAD", "/", facts), page.substr(0, body));
+  EXPECT_EQ(broker::http_page("POST", "/healthz", facts).rfind("HTTP/1.1 405 ", 0), 0U);
+}
+
+TEST(GatewayHttp, HealthIsAWordAndAStatusThatTurnsWhenItWillShutDown) {
+  broker::HttpFacts facts;
+  for (const char* const target : {"/healthz", "/healthz?from=haproxy"}) {
+    facts.draining = false;
+    const std::string well = broker::http_page("GET", target, facts);
+    EXPECT_EQ(well.rfind("HTTP/1.1 200 OK\r\n", 0), 0U);
+    EXPECT_EQ(well.substr(well.find("\r\n\r\n") + 4), "ok\n");
+    facts.draining = true;
+    const std::string leaving = broker::http_page("GET", target, facts);
+    EXPECT_EQ(leaving.rfind("HTTP/1.1 503 ", 0), 0U);
+    EXPECT_NE(leaving.find("Content-Length: 9\r\n"), std::string::npos);
+    EXPECT_EQ(leaving.substr(leaving.find("\r\n\r\n") + 4), "draining\n");
+    EXPECT_EQ(broker::http_page("HEAD", target, facts), leaving.substr(0, leaving.size() - 9));
+  }
+  EXPECT_EQ(broker::http_page("GET", "/", facts).rfind("HTTP/1.1 200 OK\r\n", 0), 0U);
 }
 
 TEST(GatewayAdmin, TablesHoldWhatTheirRowsSay) {

@@ -226,6 +226,20 @@ Answer Answers::answer(const Ask& ask) {
   return plain_answer(kNotFound, "here are /, /metrics, /healthz and /api/NAME.json");
 }
 
+std::string Answers::agent_line() {
+  if (watch_.fresh() == nullptr || watch_.presence() != Presence::there) {
+    return "down\n";
+  }
+  // Kept, as only so many events are.
+  const auto events = watch_.events();
+  if (std::any_of(events.begin(), events.end(), [](const shm::MonitorHappening& event) {
+        return event.kind == shm::MonitorEventKind::draining;
+      })) {
+    drained_epoch_ = watch_.epoch();
+  }
+  return drained_epoch_ == watch_.epoch() ? "drain\n" : "ready up\n";
+}
+
 Answer Answers::page() const {
   const std::string word = nonce();
   std::string html(kPageHtml);

@@ -43,6 +43,9 @@ class Answers {
 
   /// Answers any request; see `mserve-stat serve --help`. Waits Watch::kWaitNs at most.
   [[nodiscard]] Answer answer(const Ask& ask);
+  /// What HAProxy's agent-check is told of the broker, one line: `ready up` while it serves (the
+  /// first word undoes an earlier drain), `drain` once it is to shut down, else `down`.
+  [[nodiscard]] std::string agent_line();
 
  private:
   struct Query;
@@ -59,6 +62,7 @@ class Answers {
   Watch& watch_;
   ServeOptions options_;
   std::uint64_t looks_ = 0;
+  std::uint64_t drained_epoch_ = 0;  ///< Of the last broker that was seen to shut down.
 };
 
 }  // namespace mserve::stat

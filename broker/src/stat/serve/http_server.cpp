@@ -10,6 +10,7 @@
 #include <chrono>
 #include <csignal>
 #include <exception>
+#include <functional>
 #include <list>
 #include <optional>
 #include <utility>
@@ -194,34 +195,91 @@ class Peer : public std::enable_shared_from_this<Peer> {
   std::size_t drained_ = 0;
 };
 
-}  // namespace
+/// Where connections come from.
+class Door {
+ public:
+  using Taken = std::function<void(tcp::socket)>;
 
-struct HttpServer::Parts {
-  explicit Parts(Handler answer) : handler(std::move(answer)) {}
+  explicit Door(asio::io_context& context) : acceptor_(context), pause_(context) {}
 
-  void accept() {
-    acceptor.async_accept([this](error_code fault, tcp::socket socket) {
+  /// @return what went wrong; empty: it listens.
+  [[nodiscard]] std::string open(const std::string& host, std::uint16_t port) {
+    error_code fault;
+    const auto address = asio::ip::make_address(host, fault);
+    if (fault) {
+      return "'" + host + "' is no numeric address";
+    }
+    const tcp::endpoint endpoint(address, port);
+    (void)acceptor_.open(endpoint.protocol(), fault);
+    if (!fault) {
+      (void)acceptor_.set_option(tcp::acceptor::reuse_address(true), fault);
+    }
+    if (!fault) {
+      (void)acceptor_.bind(endpoint, fault);
+    }
+    if (!fault) {
+      (void)acceptor_.listen(static_cast<int>(kHttpConnections), fault);
+    }
+    return fault ? "cannot listen at " + host + " port " + std::to_string(port) + ": " +
+                       fault.message()
+                 : std::string();
+  }
+
+  [[nodiscard]] bool is_open() const { return acceptor_.is_open(); }
+  /// As in an address of the web: `127.0.0.1:8080`, `[::1]:8080`.
+  [[nodiscard]] std::string address() const {
+    error_code fault;
+    const tcp::endpoint own = acceptor_.local_endpoint(fault);
+    const std::string address = own.address().to_string();
+    return (own.address().is_v6() ? "[" + address + "]" : address) + ":" +
+           std::to_string(own.port());
+  }
+
+  void accept(const Taken& taken) {
+    acceptor_.async_accept([this, taken](error_code fault, tcp::socket socket) {
       if (fault == asio::error::operation_aborted) {
         return;
       }
       if (fault) {
         // No descriptor is left, or the like: trying at once would spin.
         constexpr std::chrono::milliseconds kPause{100};
-        pause.expires_after(kPause);
-        pause.async_wait([this](error_code over) {
+        pause_.expires_after(kPause);
+        pause_.async_wait([this, taken](error_code over) {
           if (!over) {
-            accept();
+            accept(taken);
           }
         });
         return;
       }
-      if (peers.size() >= kHttpConnections) {
-        const std::shared_ptr<Peer> silent = peers.front();
-        silent->close();
-      }
-      std::make_shared<Peer>(std::move(socket), handler, peers)->start();
-      accept();
+      taken(std::move(socket));
+      accept(taken);
     });
+  }
+
+ private:
+  tcp::acceptor acceptor_;
+  asio::steady_timer pause_;
+};
+
+/// A fresh socket has room for a line. What the peer sent is not read.
+void tell(tcp::socket socket, const std::string& line) {
+  error_code ignored;
+  (void)socket.non_blocking(true, ignored);
+  (void)socket.write_some(asio::buffer(line), ignored);
+  (void)socket.shutdown(tcp::socket::shutdown_send, ignored);
+}
+
+}  // namespace
+
+struct HttpServer::Parts {
+  explicit Parts(Handler answer) : handler(std::move(answer)) {}
+
+  void take(tcp::socket socket) {
+    if (peers.size() >= kHttpConnections) {
+      const std::shared_ptr<Peer> silent = peers.front();
+      silent->close();
+    }
+    std::make_shared<Peer>(std::move(socket), handler, peers)->start();
   }
 
   void tick(const std::function<void()>& each_second) {
@@ -236,9 +294,10 @@ struct HttpServer::Parts {
   }
 
   Handler handler;
+  std::function<std::string()> line{};
   asio::io_context context{1};
-  tcp::acceptor acceptor{context};
-  asio::steady_timer pause{context};
+  Door door{context};
+  Door line_door{context};
   asio::steady_timer second{context};
   asio::signal_set signals{context};
   Peers peers{};
@@ -253,34 +312,21 @@ HttpServer::~HttpServer() {
 }
 
 std::string HttpServer::listen(const std::string& host, std::uint16_t port) {
-  error_code fault;
-  const auto address = asio::ip::make_address(host, fault);
-  if (fault) {
-    return "'" + host + "' is no numeric address";
-  }
-  const tcp::endpoint endpoint(address, port);
-  tcp::acceptor& acceptor = parts_->acceptor;
-  (void)acceptor.open(endpoint.protocol(), fault);
-  if (!fault) {
-    (void)acceptor.set_option(tcp::acceptor::reuse_address(true), fault);
-  }
-  if (!fault) {
-    (void)acceptor.bind(endpoint, fault);
-  }
-  if (!fault) {
-    (void)acceptor.listen(static_cast<int>(kHttpConnections), fault);
-  }
-  return fault
-             ? "cannot listen at " + host + " port " + std::to_string(port) + ": " + fault.message()
-             : std::string();
+  return parts_->door.open(host, port);
+}
+
+std::string HttpServer::tell_at(const std::string& host, std::uint16_t port,
+                                std::function<std::string()> line) {
+  parts_->line = std::move(line);
+  return parts_->line_door.open(host, port);
 }
 
 std::string HttpServer::url() const {
-  error_code fault;
-  const tcp::endpoint own = parts_->acceptor.local_endpoint(fault);
-  const std::string address = own.address().to_string();
-  return "http://" + (own.address().is_v6() ? "[" + address + "]" : address) + ":" +
-         std::to_string(own.port()) + "/";
+  return "http://" + parts_->door.address() + "/";
+}
+
+std::string HttpServer::told_at() const {
+  return parts_->line_door.address();
 }
 
 void HttpServer::run(const std::function<void()>& each_second) {
@@ -291,7 +337,11 @@ void HttpServer::run(const std::function<void()>& each_second) {
       parts_->context.stop();
     }
   });
-  parts_->accept();
+  parts_->door.accept([this](tcp::socket socket) { parts_->take(std::move(socket)); });
+  if (parts_->line_door.is_open()) {
+    parts_->line_door.accept(
+        [this](tcp::socket socket) { tell(std::move(socket), parts_->line()); });
+  }
   parts_->tick(each_second);
   (void)parts_->context.run();
 }

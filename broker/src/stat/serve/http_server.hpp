@@ -33,6 +33,12 @@ class HttpServer {
   /// @param port  0: any free one.
   /// @return what went wrong; empty: it listens.
   [[nodiscard]] std::string listen(const std::string& host, std::uint16_t port);
+  /// Listens at another port too, where each connection gets what `line` says, and is closed.
+  /// @param host, port, @return  as of listen().
+  [[nodiscard]] std::string tell_at(const std::string& host, std::uint16_t port,
+                                    std::function<std::string()> line);
+  /// `ADDRESS:PORT` of tell_at().
+  [[nodiscard]] std::string told_at() const;
   /// `http://ADDRESS:PORT/`, as a browser takes it.
   [[nodiscard]] std::string url() const;
   /// Serves until SIGTERM or SIGINT. @param each_second  called at once, and then each second.

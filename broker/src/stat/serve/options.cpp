@@ -24,6 +24,12 @@ CLI::App* describe_serve(CLI::App& app, ServeOptions& options) {
   serve->add_option("--port", options.port, "The port; 0: any free one, which is printed")
       ->option_text("PORT [8080]");
   serve
+      ->add_option(
+          "--agent-port", options.agent_port,
+          "Tells HAProxy's agent-check, there, how the broker is: ready up, drain or down; "
+          "0: any free port, which is printed")
+      ->option_text("PORT [none]");
+  serve
       ->add_option("--server-name", options.server_names,
                    "Answers requests sent to this host name too; may be given again")
       ->option_text("NAME [addresses, localhost and this host's name]");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,8 @@ namespace mserve::stat {
 struct ServeOptions {
   std::string host = "127.0.0.1";  ///< A numeric address of either family.
   std::uint16_t port = 8080;       ///< 0: any free one.
+  /// Where HAProxy's agent-check is answered, 0: at any free one; nothing: nowhere.
+  std::optional<std::uint16_t> agent_port{};
   /// Names, beside addresses, `localhost` and this machine's own, that requests may be sent to.
   std::vector<std::string> server_names{};
   bool no_queries = false;  ///< Does not show the text of recent queries.

@@ -11,9 +11,9 @@ foreach(part IN ITEMS "HTML page.html" "STYLE page.css" "SCRIPT page.js")
 endforeach()
 configure_file("${CMAKE_CURRENT_LIST_DIR}/page.cpp.in" generated/stat_page.cpp @ONLY)
 
-# For Grafana and Prometheus, to be copied to where these look.
+# For Grafana, Prometheus and HAProxy, to be copied to where these look.
 if(MSERVE_INSTALL)
-  install(FILES deploy/grafana-dashboard.json deploy/prometheus-rules.yml DESTINATION "${CMAKE_INSTALL_DATADIR}/mserve" COMPONENT tools)
+  install(FILES deploy/grafana-dashboard.json deploy/prometheus-rules.yml deploy/haproxy.cfg DESTINATION "${CMAKE_INSTALL_DATADIR}/mserve" COMPONENT tools)
 endif()
 
 file(GLOB serve_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/*.cpp")

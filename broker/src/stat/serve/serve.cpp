@@ -40,6 +40,14 @@ Served run_serve(const BrokerName& broker, const ServeOptions& options) {
     (void)std::fprintf(stderr, "mserve-stat: %s\n", fault.c_str());
     return Served::refused;
   }
+  if (options.agent_port) {
+    const std::string fault = server.tell_at(options.host, *options.agent_port,
+                                             [&answers] { return answers.agent_line(); });
+    if (!fault.empty()) {
+      (void)std::fprintf(stderr, "mserve-stat: --agent-port: %s\n", fault.c_str());
+      return Served::refused;
+    }
+  }
   if (!is_loopback(options.host)) {
     (void)std::fprintf(stderr,
                        "mserve-stat: whoever reaches %s may read names, routes%s of this broker; "
@@ -47,6 +55,9 @@ Served run_serve(const BrokerName& broker, const ServeOptions& options) {
                        options.host.c_str(), options.no_queries ? "" : " and queries");
   }
   (void)std::printf("%s\n", server.url().c_str());
+  if (options.agent_port) {
+    (void)std::printf("agent %s\n", server.told_at().c_str());
+  }
   (void)std::fflush(stdout);
   server.run([&watch] { watch.look(); });
   return Served::stopped;
