@@ -5,6 +5,7 @@ namespace mserve::bench {
 namespace {
 
 constexpr const char* kBrokerName = "bench";
+constexpr int kLinesShown = 20;
 
 std::vector<std::string> command_of(const std::string& path, const std::string& directory,
                                     shm::IdleStrategy idle, std::optional<int> core,
@@ -37,6 +38,15 @@ TripOptions OwnBroker::trip_options(std::size_t payload_bytes) const {
   options.directory = dir_.path();
   options.payload_bytes = payload_bytes;
   return options;
+}
+
+std::string OwnBroker::said() const {
+  std::string log = contents_of(dir_.path() + "/log");
+  std::size_t from = log.size();
+  for (int i = 0; i <= kLinesShown && from != std::string::npos && from > 0; ++i) {
+    from = log.rfind('\n', from - 1);
+  }
+  return from == std::string::npos || from == 0 ? log : log.substr(from + 1);
 }
 
 void OwnBroker::start_echo_servant(const TripOptions& options) {

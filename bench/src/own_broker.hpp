@@ -31,6 +31,9 @@ class OwnBroker {
   /// A process of its own that echoes, see serve_echo(). Waits until it is attached.
   void start_echo_servant(const TripOptions& options);
 
+  /// The end of what it has logged so far, at most 20 lines.
+  [[nodiscard]] std::string said() const;
+
   [[nodiscard]] int pid() const noexcept { return broker_->pid(); }
   [[nodiscard]] const std::vector<std::unique_ptr<Child>>& servants() const noexcept {
     return servants_;

@@ -12,6 +12,7 @@
 #include <optional>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "ends.hpp"
@@ -29,6 +30,8 @@ constexpr std::size_t kQuietRow = 1;
 constexpr std::uint64_t kSuspectNs = 10'000;
 constexpr std::uint64_t kLookNs = 20'000'000;  // between two looks whether all are back
 constexpr std::uint64_t kAllBackNsMax = 120'000'000'000;
+/// What counts of the time between two looks: more is this process's, or the machine's, absence.
+constexpr std::uint64_t kLookNsMax = 1'000'000'000;
 constexpr int kTripsPerLook = 100;
 
 std::string text_of(const std::string& path) {
@@ -38,12 +41,35 @@ std::string text_of(const std::string& path) {
   return text.str();
 }
 
-std::vector<pid_t> children_of(pid_t pid) {
+/// A process, and not a later one of the same number.
+struct Process {
+  pid_t pid = 0;
+  std::uint64_t started = 0;  ///< Ticks since boot.
+
+  friend bool operator==(const Process&, const Process&) = default;
+};
+
+/// 0: there is none.
+std::uint64_t start_of(pid_t pid) {
+  const std::string stat = text_of("/proc/" + std::to_string(pid) + "/stat");
+  // The name, in parentheses, may hold anything; the start is the 20th word behind it.
+  std::istringstream words(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
+  std::string word;
+  for (int i = 0; i < 19 && words >> word; ++i) {
+  }
+  std::uint64_t started = 0;
+  words >> started;
+  return started;
+}
+
+std::vector<Process> children_of(pid_t pid) {
   const std::string name = std::to_string(pid);
   std::istringstream pids(text_of("/proc/" + name + "/task/" + name + "/children"));
-  std::vector<pid_t> children;
+  std::vector<Process> children;
   for (pid_t child = 0; pids >> child;) {
-    children.push_back(child);
+    if (const std::uint64_t started = start_of(child); started != 0) {
+      children.push_back({child, started});
+    }
   }
   return children;
 }
@@ -144,37 +170,40 @@ class Trial {
   Trial(const RestartsSettings& settings, const Timer& timer, const OwnBroker& broker)
       : settings_(settings),
         watch_(timer, broker.trip_options(settings.payload_bytes)),
-        broker_(broker.pid()) {}
+        broker_(broker) {}
 
   /// Kills them all, and goes on until as many are attached again and none of the killed is left.
   Shown restart() {
-    const std::vector<pid_t> launchers = children_of(broker_);
-    const std::vector<pid_t> victims =
-        launchers.empty() ? std::vector<pid_t>{} : children_of(launchers.front());
-    if (victims.size() != settings_.servants) {
+    const std::vector<Process> launchers = children_of(broker_.pid());
+    launcher_ = launchers.empty() ? 0 : launchers.front().pid;
+    victims_ = launched();
+    if (victims_.size() != settings_.servants) {
       throw std::runtime_error(
-          fmt::format("{} servants run, not {}", victims.size(), settings_.servants));
+          fmt::format("{} servants run, not {}", victims_.size(), settings_.servants));
     }
     std::size_t killed = 0;
     std::uint64_t looked = 0;
+    std::uint64_t waited = 0;
     return during([&](std::uint64_t ns) {
-      if (killed < victims.size()) {
-        if (ns >= settings_.within_ns * killed / victims.size()) {
-          (void)::kill(victims[killed++], SIGKILL);
+      if (killed < victims_.size()) {
+        if (ns >= settings_.within_ns * killed / victims_.size()) {
+          (void)::kill(victims_[killed++].pid, SIGKILL);
         }
         return true;
       }
       if (ns - looked < kLookNs) {
         return true;
       }
-      looked = ns;
-      if (ns > settings_.within_ns + kAllBackNsMax) {
+      waited += std::min(ns - std::exchange(looked, ns), kLookNsMax);
+      const Seen seen = look();
+      if (!seen.all_back(settings_.servants) && waited > kAllBackNsMax) {
         throw std::runtime_error(fmt::format(
-            "of {} servants {} run again and {} are attached: see the broker's log", victims.size(),
-            children_of(launchers.front()).size(), watch_.attached_servants() - 1));
+            "{:.0f} s after {} servants were killed {} of them are still there, {} others run and "
+            "{} are attached; the broker said:\n{}",
+            static_cast<double>(waited) / 1e9, settings_.servants, seen.killed, seen.started,
+            seen.attached, broker_.said()));
       }
-      return !(none_left_of(victims, children_of(launchers.front())) &&
-               watch_.attached_servants() == settings_.servants + 1);
+      return !seen.all_back(settings_.servants);
     });
   }
 
@@ -185,17 +214,34 @@ class Trial {
   [[nodiscard]] std::uint64_t own_absences() const noexcept { return watch_.own_absences(); }
 
  private:
-  static bool none_left_of(const std::vector<pid_t>& victims, const std::vector<pid_t>& now) {
-    return now.size() == victims.size() &&
-           std::none_of(now.begin(), now.end(), [&victims](pid_t pid) {
-             return std::find(victims.begin(), victims.end(), pid) != victims.end();
-           });
+  /// What is there at one moment.
+  struct Seen {
+    std::uint64_t attached = 0;  ///< Servants, without the bench's own.
+    std::size_t killed = 0;      ///< Processes that were to be killed,
+    std::size_t started = 0;     ///< and those that were started since.
+
+    [[nodiscard]] bool all_back(std::size_t servants) const noexcept {
+      return attached == servants && killed == 0 && started == servants;
+    }
+  };
+
+  [[nodiscard]] Seen look() const {
+    Seen seen{.attached = watch_.attached_servants() - 1};
+    for (const Process& process : launched()) {
+      const bool was_there = std::find(victims_.begin(), victims_.end(), process) != victims_.end();
+      ++(was_there ? seen.killed : seen.started);
+    }
+    return seen;
+  }
+
+  [[nodiscard]] std::vector<Process> launched() const {
+    return launcher_ == 0 ? std::vector<Process>{} : children_of(launcher_);
   }
 
   /// Round trips as long as `go_on(ns since the begin)`, which may take its time, wants them.
   template <class GoOn>
   Shown during(GoOn go_on) {
-    const std::uint64_t waited = data_thread_waited_ns(broker_);
+    const std::uint64_t waited = data_thread_waited_ns(broker_.pid());
     watch_.begin();
     const std::uint64_t begin = shm::steady_now();
     std::uint64_t ns = 0;
@@ -205,13 +251,15 @@ class Trial {
       }
       ns = shm::steady_now() - begin;
     } while (!interrupted() && go_on(ns));
-    const auto waited_ns = static_cast<double>(data_thread_waited_ns(broker_) - waited);
+    const auto waited_ns = static_cast<double>(data_thread_waited_ns(broker_.pid()) - waited);
     return {quantiles_of(watch_.samples()), waited_ns / static_cast<double>(ns) * 100, ns};
   }
 
   const RestartsSettings& settings_;
   Watch watch_;
-  pid_t broker_;
+  const OwnBroker& broker_;
+  pid_t launcher_ = 0;
+  std::vector<Process> victims_{};
 };
 
 std::vector<Section> describe(const RestartsSettings& settings) {
