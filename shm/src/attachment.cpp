@@ -63,11 +63,15 @@ Error connect_to_broker(const AttachOptions& options, std::uint64_t deadline_ns,
 Result<Hello> make_hello(const AttachOptions& options, std::string* reason) {
   Hello hello;
   hello.role = options.role;
-  hello.flags = options.role == Role::servant && options.remote ? kHelloRemote : 0;
+  hello.flags = options.role == Role::servant ? options.tier : 0;
   hello.ring_bytes = options.ring_bytes;
   hello.credit = options.role == Role::servant ? options.credit : 0;
   if (!set_text(hello.name, options.name) || !set_text(hello.tags, options.tags)) {
     tell(reason, "name (63 bytes) or tags (255 bytes) too long");
+    return Error{Errc::invalid, 0, "hello"};
+  }
+  if (options.tier > kTierMax) {
+    tell(reason, "tiers are 0 to 3");
     return Error{Errc::invalid, 0, "hello"};
   }
   return hello;

@@ -226,7 +226,7 @@ Result<Hello> parse_hello(std::span<const std::byte> bytes) noexcept {
       hello.role != Role::gateway) {
     return malformed("hello: role");
   }
-  if (hello.flags != 0 && (hello.flags != kHelloRemote || hello.role != Role::servant)) {
+  if ((hello.flags & ~kHelloTierMask) != 0 || (hello.flags != 0 && hello.role != Role::servant)) {
     return malformed("hello: flags");
   }
   if (hello.ring_bytes != 0 && !ring_ok(hello.ring_bytes)) {

@@ -186,5 +186,32 @@ TEST_F(LaunchQ, WhatWaitedTooLongGoesToTier1) {
   broker.wait_for_counter("remote", 1);
 }
 
+TEST_F(LaunchQ, ANearerTierServesUntilItIsGone) {
+  const Broker broker(setup({}));
+  const StandinProcess q;
+  const StandinProcess other;
+  const ShimProcess far(broker, q.port(), {"--tier", "3", "--name", "far", "--tags", "peer=far"});
+  ShimProcess near(broker, other.port(), {"--tier", "2", "--name", "near", "--tags", "peer=near"});
+  broker.wait_for_counter("servants", 2);
+  EXPECT_EQ(broker.log_lines("tier=3").size(), 1U) << broker.log();
+  EXPECT_EQ(servant_row(broker, "near").at("tier").as_int64(), 2);
+  const std::string near_number = number_of(broker, "near");
+  Client client = broker.client();
+  const auto servant = [&] {
+    Reply reply;
+    EXPECT_TRUE(send_query(client, make_query("echo 42", ""), {}, watchdog()));
+    EXPECT_EQ(client.wait(watchdog()), Errc::ok);
+    EXPECT_EQ(client.poll(reply), Errc::ok);
+    return std::to_string(reply.servant);
+  };
+  EXPECT_EQ(servant(), near_number);
+  EXPECT_EQ(servant(), near_number);
+  near.process().signal(SIGTERM);
+  EXPECT_EQ(near.process().wait(), 0);
+  broker.wait_for_counter("servants", 1);
+  EXPECT_EQ(servant(), number_of(broker, "far"));
+  broker.wait_for_counter("remote", 3);
+}
+
 }  // namespace
 }  // namespace mserve::test

@@ -211,7 +211,7 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
       {{session.is_servant() ? "servant" : "client", session.name},
        {"session", session.number + 1},
        {"pid", session.pid},
-       {"tier", session.remote ? LogValue(1) : LogValue(std::nullopt)}});
+       {"tier", session.tier != 0 ? LogValue(session.tier) : LogValue(std::nullopt)}});
   links_.monitor->tell(shm::MonitorEventKind::attached, session.name, &session);
   if (leaving) {
     hold(session, ServantHold::Reason::spare, true);
@@ -251,7 +251,7 @@ Error ControlPlane::begin_session(std::uint32_t key, bool& leaving) {
   if (!session.is_gateway()) {
     links_.board->attached({.number = number + 1,
                             .servant = session.is_servant(),
-                            .remote = session.remote,
+                            .tier = session.tier,
                             .credit = session.credit,
                             .pid = session.pid,
                             .uid = session.uid,

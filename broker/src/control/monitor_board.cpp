@@ -26,7 +26,7 @@ void MonitorBoard::attach(Session& session) {
       .uid = session.uid,
       .credit = session.is_servant() ? session.credit : 0,
       .weight = session.is_servant() ? session.weight : 0,
-      .tier = session.remote ? 1U : 0U,
+      .tier = session.tier,
       .book = session.book,
       .ring_in_bytes = static_cast<std::uint32_t>(session.in.capacity()),
       .ring_out_bytes = static_cast<std::uint32_t>(session.out.capacity()),

@@ -341,7 +341,7 @@ kdb::Value ControlPlane::servant_states() const {
     pids.push_back(row.pid);
     uids.push_back(row.uid);
     tags.push_back(row.tags);
-    tiers.push_back(row.remote ? 1 : 0);
+    tiers.push_back(row.tier);
     credits.push_back(row.credit);
     states.push_back(state_of(*session));
     running.push_back(static_cast<std::int64_t>(session->load.load(std::memory_order_relaxed) &

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "dispatch/types.hpp"
+#include "mserve/kdb/route.hpp"
 
 namespace mserve::broker {
 
@@ -46,6 +47,19 @@ namespace mserve::broker {
     }
   }
   return weight;
+}
+
+/// ServantJoined::home: a hash of the last `peer=ID` of the tags, ID being the cluster-wide id of
+/// the broker that the servant leads to; 0 when there is none. It is that of a route with the text
+/// ID, which is the same everywhere.
+[[nodiscard]] inline std::uint64_t home_of(std::string_view tags) {
+  constexpr std::string_view kKey = "peer=";
+  std::string_view peer;
+  while (!tags.empty()) {
+    const std::string_view tag = take_tag(tags);
+    peer = tag.starts_with(kKey) ? tag.substr(kKey.size()) : peer;
+  }
+  return kdb::route_of_text(peer).hash;
 }
 
 }  // namespace mserve::broker

@@ -23,6 +23,7 @@ namespace mserve::broker {
 namespace {
 
 constexpr std::uint32_t kServantCreditMax = 64;
+static_assert(kTiers == shm::kTierMax + 1);
 /// Of a gateway: a thousand connections may grant windows or go in one pass.
 constexpr std::uint32_t kGatewayControlBytes = 64U << 10;
 
@@ -114,7 +115,8 @@ void SessionMaker::fill(Session& session, const shm::Hello& hello, const shm::Cr
   session.credit = std::clamp(hello.credit, 1U, kServantCreditMax);
   session.tags = std::string(shm::text_of(hello.tags));
   session.weight = weight_of(session.tags).value_or(1);
-  session.remote = (hello.flags & shm::kHelloRemote) != 0;
+  session.tier = hello.flags & shm::kHelloTierMask;
+  session.home = servant ? home_of(session.tags) : 0;
   session.pid = who.pid;
   session.uid = who.uid;
   session.shared_bytes = shape.bytes();

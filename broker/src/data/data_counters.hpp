@@ -27,7 +27,7 @@ struct DataCounters {
   shm::Counter* queued;          ///< Requests waiting for a servant now.
   shm::Counter* running;         ///< Requests with a servant now.
   shm::Counter* affinity_hits;   ///< Sent to a servant that held the route.
-  shm::Counter* remote;          ///< Sent to a servant of tier 1.
+  shm::Counter* remote;          ///< Sent to a servant of tier 1 to 3.
   shm::Counter* policy_faults;   ///< Wrong answers of the policy plugin.
   shm::Counter* wakes;           ///< Peers woken.
   shm::Counter* sleeps;          ///< Times that the data thread slept.

@@ -30,9 +30,10 @@ bool DataPlane::join(Session& session) {
   if (session.is_servant()) {
     joined = dispatcher_.on(ServantJoined{.servant = session.number,
                                           .credit = session.credit,
-                                          .remote = session.remote,
+                                          .tier = session.tier,
                                           .weight = session.weight,
-                                          .pool = session.pool},
+                                          .pool = session.pool,
+                                          .home = session.home},
                             now());
   } else if (!session.is_gateway()) {
     joined = begin_origin(origins_[session.number], session);

@@ -49,7 +49,8 @@ struct Session {
   bool bars_options = false;  ///< Of a client: it may not send a pair, whose options name users.
   std::uint32_t credit = 1;
   std::uint32_t weight = 1;  ///< Of a servant.
-  bool remote = false;       ///< A servant of tier 1.
+  std::uint32_t tier = 0;    ///< Of a servant: 0 to shm::kTierMax.
+  std::uint64_t home = 0;    ///< Of a servant: home_of() its tags.
   std::uint32_t pool = 0;    ///< Of a servant: ClassTable's number for its tags.
   std::uint32_t book = 0;    ///< Of a servant: which of the MonitorBooks is its; 0: the shared one.
   std::uint64_t shared_bytes = 0;

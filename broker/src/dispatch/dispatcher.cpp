@@ -41,6 +41,7 @@ Dispatcher::Dispatcher(const Limits& limits, const Options& options)
       terms_(limits_.requests_max),
       timers_(limits_.requests_max, limits_.tick_bits),
       servants_(limits_.servants_max),
+      homes_(limits_.servants_max),
       warmths_(std::size_t{limits_.servants_max} * limits_.routes_per_servant),
       routes_(limits_.requests_max + warmths_.size()),
       route_queues_(routes_.size() * kPriorities),
@@ -56,7 +57,7 @@ Dispatcher::Dispatcher(const Limits& limits, const Options& options)
           make_policy(static_cast<Policy>(at), limits_.servants_max, limits_.plugin);
     }
     each.policy = each.policies[static_cast<std::size_t>(options_.policy)].get();
-    each.spares = std::make_unique<LongestIdle>(limits_.servants_max);
+    each.spares = std::make_unique<FarPolicy>(limits_.servants_max);
   }
   classes_[0].defined = true;
   pools_[0] = 1;
@@ -223,7 +224,8 @@ bool Dispatcher::on(const ServantJoined& event, Nanos now) noexcept {
   servant.weight =
       static_cast<std::uint16_t>(std::clamp(event.weight, std::uint32_t{1}, kWeightMax));
   servant.state = Servant::State::attached;
-  servant.remote = event.remote;
+  servant.tier = static_cast<std::uint8_t>(std::min(event.tier, kTiers - 1));
+  homes_[event.servant] = event.home;
   ++attached_;
   for_classes_of(event.servant, [&](Class& in, std::uint32_t) {
     for (const auto& policy : in.policies) {
@@ -357,7 +359,7 @@ void Dispatcher::set_options(const Options& options, Nanos /*now*/) noexcept {
     return in.policies[static_cast<std::size_t>(policy)].get();
   };
   for (std::uint32_t at = 0; options.policy != options_.policy && at < servants_.size(); ++at) {
-    if (servants_[at].free && !servants_[at].remote) {
+    if (servants_[at].free && servants_[at].tier == 0) {
       for_classes_of(at, [&](Class& in, std::uint32_t) {
         in.policy->leave(at, false);
         of(in, options.policy)->enter(seen_free(at));

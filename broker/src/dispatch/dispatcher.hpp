@@ -23,7 +23,7 @@ namespace mserve::broker {
 /// Events are told with on(), which records in O(1); what follows from them comes out of next(),
 /// one decision at a time, O(1) amortised each in queued requests, servants and origins (it is
 /// proportional to the classes that a servant belongs to, and a sticky origin that looks for a
-/// servant looks at all of them):
+/// servant looks at all of them; one for another tier looks at the servants there, 256 at most):
 ///
 ///     dispatcher.on(Submit{...}, now);
 ///     for (int n = 0; n < decisions_per_pass; ++n) {
@@ -42,7 +42,8 @@ namespace mserve::broker {
 ///
 /// Threads: one at a time. Allocates in the constructor only. The order in which requests are
 /// chosen is told in dispatcher_pick.cpp, the shape of the queue in dispatcher_queue.cpp, who may
-/// run what in dispatcher_classes.cpp, which of several free servants is taken in policies.hpp.
+/// run what in dispatcher_classes.cpp, which of several free servants is taken in policies.hpp and
+/// far_policy.hpp.
 class Dispatcher {
  public:
   explicit Dispatcher(const Limits& limits, const Options& options = {});
@@ -289,7 +290,10 @@ class Dispatcher {
   void enter_free(std::uint32_t servant) noexcept;
   void leave_free(std::uint32_t servant, bool sent = false) noexcept;
   void stay_free(std::uint32_t servant, bool sent) noexcept;
+  [[gnu::cold]] void enter_far(std::uint32_t servant) noexcept;
+  [[gnu::cold]] void leave_far(std::uint32_t servant) noexcept;
   [[nodiscard]] FreeServant seen_free(std::uint32_t servant) const noexcept;
+  [[nodiscard]] FarServant seen_far(std::uint32_t servant) const noexcept;
   // Nothing waits for it or for what it holds, so nobody needs to know of each of its changes.
   [[nodiscard]] bool unawaited(const Servant& servant) const noexcept {
     return queued_ == (pending_ != kNone ? 1U : 0U) && servant.bound.empty();
@@ -336,6 +340,7 @@ class Dispatcher {
   Decision pick_ready(DeskQueue& queue, Nanos now) noexcept;
   Decision pick_fair(std::uint32_t desk, Nanos now) noexcept;
   Decision pick_remote(const Class& in, Nanos now) noexcept;
+  [[nodiscard]] std::uint32_t far_servant_for(const Class& in, std::uint32_t slot) noexcept;
   [[nodiscard]] std::uint32_t priority_in_turn(const Class& in) const noexcept;
   [[nodiscard]] std::uint32_t class_in_turn(std::uint64_t among, Nanos now) const noexcept;
   [[nodiscard]] Nanos remote_due(const Class& in) const noexcept;
@@ -375,7 +380,7 @@ class Dispatcher {
   std::uint64_t queued_bytes_ = 0;
   Nanos timer_due_ = kForever;      // No timer expires before this.
   std::uint64_t busy_classes_ = 0;  // Those with something queued, a bit each.
-  std::uint64_t free_classes_ = 0;  // Those with a free servant of either tier.
+  std::uint64_t free_classes_ = 0;  // Those with a free servant of any tier.
   std::uint64_t aged_classes_ = 0;  // Those with something in Class::aged.
   std::uint64_t dispatches_ = 0;    // Of classes.
 
@@ -386,7 +391,8 @@ class Dispatcher {
   LargeArray<Term> terms_;       // By slot; of those with kTimed.
   TimerWheel timers_;            // By slot: while queued for waiting, while running for running.
   LargeArray<Servant> servants_;
-  LargeArray<Warmth> warmths_;  // By servant, Limits::routes_per_servant of each.
+  LargeArray<std::uint64_t> homes_;  // By servant: ServantJoined::home.
+  LargeArray<Warmth> warmths_;       // By servant, Limits::routes_per_servant of each.
   LargeArray<Route> routes_;
   LargeArray<RouteQueue> route_queues_;  // See queue_node().
   LargeArray<Desk> desks_;
@@ -415,6 +421,7 @@ class Dispatcher {
   std::uint32_t barrier_origin_ = kNone;  // Node.
   bool barrier_ready_ = false;            // One of them may be for a servant that runs nothing.
   std::uint32_t clear_cursor_ = 0;        // DrainExpired: slots below this are cleared.
+  std::uint64_t draws_ = 0;               // Of two servants of another tier.
 
   Counters counters_;
 };

@@ -387,19 +387,23 @@ class DispatcherAudit {
     const Servant& servant = d_.servants_[index];
     const bool attached = servant.state == Servant::State::attached;
     const bool can = attached && !servant.barred() && servant.outstanding < servant.credit;
-    const bool free = can && !servant.remote;
+    const bool free = can && servant.tier == 0;
+    check(servant.tier < kTiers, "servant: tier", index);
     for (std::uint32_t number = 0; number < d_.classes_.size(); ++number) {
       const Class& in = d_.classes_[number];
       const bool member = attached && d_.may_run(index, number);
       Seen& seen = seen_[number];
       seen.attached += member;
       seen.usable += member && !servant.barred();
-      seen.local += member && !servant.barred() && !servant.remote;
-      seen.remote += member && servant.remote;
+      seen.local += member && !servant.barred() && servant.tier == 0;
+      seen.remote += member && servant.tier != 0;
       seen.free += member && free;
-      seen.spare += member && can && servant.remote;
-      check(in.spares->contains(index) == (member && can && servant.remote),
-            "servant: known as a spare one", index);
+      const bool spare = member && can && servant.tier != 0;
+      seen.spare += spare;
+      seen.nearest = spare ? std::min(seen.nearest, std::uint32_t{servant.tier}) : seen.nearest;
+      const FarServant known = in.spares->seen(index);
+      check(spare ? known == d_.seen_far(index) : known.tier == 0, "servant: known as a spare one",
+            index);
       for (const auto& policy : in.policies) {
         check(policy->contains(index) == (member && free && policy.get() == in.policy),
               "servant: known to the policy", index);
@@ -415,6 +419,13 @@ class DispatcherAudit {
       check(seen.free == 0 ? chosen == kNone
                            : chosen < d_.servants_.size() && in.policy->contains(chosen),
             "policy: chooses one that is not free", chosen);
+      for (const std::uint64_t word : {std::uint64_t{0}, std::uint64_t{number} + 1}) {
+        const std::uint32_t far = in.spares->choose(word, ~word * d_.limits_.hash_seed);
+        check(seen.spare == 0
+                  ? far == kNone
+                  : far < d_.servants_.size() && in.spares->seen(far).tier == seen.nearest,
+              "class: chooses one that is not free, or not the nearest", far);
+      }
       check(in.attached == seen.attached && in.usable == seen.usable && in.local == seen.local &&
                 in.remote == seen.remote && in.free == seen.free && in.spare == seen.spare,
             "class: servants", number);
@@ -432,7 +443,7 @@ class DispatcherAudit {
     }
     check(routes == (servant.state == Servant::State::attached ? servant.routes : 0),
           "servant: routes", index);
-    check(!servant.remote || routes == 0, "servant: a remote one holds a route", index);
+    check(servant.tier == 0 || routes == 0, "servant: a far one holds a route", index);
     return routes;
   }
 
@@ -480,7 +491,7 @@ class DispatcherAudit {
       bound_origins += origins_bound(index, can);
       bound_ready += servant.bound_ready;
       check(!attached || servant.stuck == stuck_[index], "servant: stuck", index);
-      const bool free = can && !servant.remote;
+      const bool free = can && servant.tier == 0;
       membership(index);
       free_ += free;
       held_free += free ? routes : 0;
@@ -547,6 +558,7 @@ class DispatcherAudit {
     std::uint32_t remote = 0;
     std::uint32_t free = 0;
     std::uint32_t spare = 0;
+    std::uint32_t nearest = kTiers;  // Tier of these.
   };
   Seen seen_[kClassesMax];
   std::size_t ringed_[kClassesMax * kPriorities] = {};

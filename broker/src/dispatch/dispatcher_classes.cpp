@@ -58,14 +58,20 @@ bool Dispatcher::on(const ClassDefined& event, Nanos now) noexcept {
     }
     ++defined.attached;
     defined.usable += servant.barred() ? 0U : 1U;
-    defined.local += servant.barred() || servant.remote ? 0U : 1U;
-    if (servant.remote && defined.remote++ == 0) {
+    defined.local += servant.barred() || servant.tier != 0 ? 0U : 1U;
+    if (servant.tier != 0 && defined.remote++ == 0) {
       defined.unlisted_since = now;
     }
-    if (servant.free) {
-      ++(servant.remote ? defined.spare : defined.free);
-      (servant.remote ? defined.spares.get() : defined.policy)->enter(seen_free(at));
-      free_classes_ |= std::uint64_t{1} << event.number;
+    if (!servant.free) {
+      continue;
+    }
+    free_classes_ |= std::uint64_t{1} << event.number;
+    if (servant.tier != 0) {
+      ++defined.spare;
+      defined.spares->enter(seen_far(at));
+    } else {
+      ++defined.free;
+      defined.policy->enter(seen_free(at));
     }
   }
   return true;
@@ -88,7 +94,7 @@ bool Dispatcher::on(const ClassDefined& event, Nanos now) noexcept {
 }
 
 void Dispatcher::count_servant(std::uint32_t index, bool attached, Nanos now) noexcept {
-  const bool remote = servants_[index].remote;
+  const bool remote = servants_[index].tier != 0;
   for_classes_of(index, [&](Class& in, std::uint32_t) {
     if (remote && attached && in.remote == 0) {
       in.unlisted_since = now;
@@ -101,7 +107,7 @@ void Dispatcher::count_servant(std::uint32_t index, bool attached, Nanos now) no
 }
 
 void Dispatcher::count_usable(std::uint32_t index, bool usable) noexcept {
-  const bool remote = servants_[index].remote;
+  const bool remote = servants_[index].tier != 0;
   for_classes_of(index, [&](Class& in, std::uint32_t) {
     in.usable += usable ? 1U : ~0U;
     in.local += remote ? 0U : (usable ? 1U : ~0U);
@@ -170,7 +176,7 @@ bool Dispatcher::is_bound(const Origin& origin) const noexcept {
          servants_[origin.servant].joined == origin.joined;
 }
 
-// To the usable servant of the class that has the fewest sticky origins, of tier 0 if there is one.
+// To the usable servant of the class that has the fewest sticky origins, of the nearest tier.
 // O(servants), once per origin and servant lost.
 void Dispatcher::bind(std::uint32_t node, std::uint32_t class_number) noexcept {
   Origin& origin = origins_[node];
@@ -179,7 +185,7 @@ void Dispatcher::bind(std::uint32_t node, std::uint32_t class_number) noexcept {
     return;
   }
   const auto rank = [&](std::uint32_t at) {
-    return (servants_[at].remote ? std::uint64_t{1} << 32 : 0) + servants_[at].stuck;
+    return std::uint64_t{servants_[at].tier} << 32 | servants_[at].stuck;
   };
   for (std::uint32_t at = 0; at < servants_.size(); ++at) {
     if (attached(at) && !servants_[at].barred() && may_run(at, class_number) &&

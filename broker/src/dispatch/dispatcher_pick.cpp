@@ -14,8 +14,9 @@
 //      open request more than that by its later ones: whoever has been overtaken that often goes
 //      now.
 //   3. The oldest open request of the desk at the front of the ring of that priority.
-// With none of them free, one of tier 1 takes whoever is next in turn, if the oldest queued request
-// has waited for Options::spill_after, or no servant of tier 0 is there.
+// With none of them free, one of the nearest other tier that has a free one takes whoever is next
+// in turn, if the oldest queued request has waited for Options::spill_after, or no servant of tier
+// 0 is there.
 //
 // Of 16 turns in a class priority 3 has eight, 2 four, 1 two and 0 two, if it has anything; what it
 // has no use for goes to the highest that has. So within its class and priority an origin whose
@@ -289,13 +290,19 @@ Decision Dispatcher::pick_fair(std::uint32_t desk, Nanos now) noexcept {
   return decision;
 }
 
-// For a free servant of tier 1, whose time has come.
+// For a free servant of another tier, whose time has come.
 Decision Dispatcher::pick_remote(const Class& in, Nanos now) noexcept {
   const std::uint32_t slot = next_in_turn(in);
-  return unwanted(requests_[slot]) ? discard(slot) : send(slot, in.spares->choose(), now);
+  return unwanted(requests_[slot]) ? discard(slot) : send(slot, far_servant_for(in, slot), now);
 }
 
-// When a servant of tier 1 may run something, unless one of tier 0 becomes free before.
+std::uint32_t Dispatcher::far_servant_for(const Class& in, std::uint32_t slot) noexcept {
+  const std::uint32_t route = route_of(requests_[slot]);
+  const std::uint64_t draw = home_rank(limits_.hash_seed, ++draws_);  // Any mixing would do.
+  return in.spares->choose(route != kNone ? routes_[route].key : 0, draw);
+}
+
+// When a servant of another tier may run something, unless one of tier 0 becomes free before.
 Nanos Dispatcher::remote_due(const Class& in) const noexcept {
   if (in.free != 0 || in.spare == 0 || in.queued == 0) {
     return kForever;
@@ -345,7 +352,7 @@ void Dispatcher::note_affinity(const Request& request, std::uint32_t route, std:
                                bool held) noexcept {
   if (request.state == RequestState::bound) {
     ++counters_.bound;
-  } else if (servants_[servant].remote) {
+  } else if (servants_[servant].tier != 0) {
     ++counters_.remote;
   } else if (route == kNone) {
     ++counters_.unrouted;
@@ -371,7 +378,7 @@ Decision Dispatcher::send(std::uint32_t slot, std::uint32_t index, Nanos now) no
   Warmth* const warmth = route != kNone ? warmth_of(index, route) : nullptr;
   note_affinity(request, route, index, warmth != nullptr);
   const bool takes_route =
-      route != kNone && !servant.remote && request.state != RequestState::bound;
+      route != kNone && servant.tier == 0 && request.state != RequestState::bound;
   const bool more = servant.outstanding + 1 < servant.credit;
   if (free && more && warmth != nullptr && slot == pending_ && unawaited(servant)) {
     ++servant.outstanding;

@@ -289,7 +289,7 @@ void Dispatcher::offer(std::uint32_t lane) noexcept {
   }
 }
 
-// How old the queue is matters only for servants of tier 1, or if the caller asks for it. Otherwise
+// How old the queue is matters only for servants of other tiers, or if the caller asks. Otherwise
 // nothing is listed.
 void Dispatcher::note_queued(std::uint32_t slot) noexcept {
   Class& in = class_of(requests_[slot]);

@@ -135,21 +135,47 @@ FreeServant Dispatcher::seen_free(std::uint32_t index) const noexcept {
           servant.routes < limits_.routes_per_servant};
 }
 
+FarServant Dispatcher::seen_far(std::uint32_t index) const noexcept {
+  const Servant& servant = servants_[index];
+  return {index, servant.tier, servant.outstanding, homes_[index]};
+}
+
+// Of another tier, which holds no route.
+void Dispatcher::enter_far(std::uint32_t index) noexcept {
+  const FarServant seen = seen_far(index);
+  for_classes_of(index, [&](Class& in, std::uint32_t number) {
+    ++in.spare;
+    in.spares->enter(seen);
+    free_classes_ |= std::uint64_t{1} << number;
+  });
+}
+
+void Dispatcher::leave_far(std::uint32_t index) noexcept {
+  for_classes_of(index, [&](Class& in, std::uint32_t number) {
+    --in.spare;
+    in.spares->leave(index);
+    if (in.free == 0 && in.spare == 0) {
+      free_classes_ &= ~(std::uint64_t{1} << number);
+    }
+  });
+}
+
 void Dispatcher::enter_free(std::uint32_t index) noexcept {
   Servant& servant = servants_[index];
   servant.free = true;
   if (!servant.bound.empty()) [[unlikely]] {
     update_bound_ready(index);
   }
-  const FreeServant seen = seen_free(index);
-  for_classes_of(index, [&](Class& in, std::uint32_t number) {
-    ++(servant.remote ? in.spare : in.free);
-    (servant.remote ? in.spares.get() : in.policy)->enter(seen);
-    free_classes_ |= std::uint64_t{1} << number;
-  });
-  if (servant.remote) {
+  if (servant.tier != 0) [[unlikely]] {
+    enter_far(index);
     return;
   }
+  const FreeServant seen = seen_free(index);
+  for_classes_of(index, [&](Class& in, std::uint32_t number) {
+    ++in.free;
+    in.policy->enter(seen);
+    free_classes_ |= std::uint64_t{1} << number;
+  });
   ++free_servants_;
   if (servant.routes == 0) {
     return;
@@ -169,16 +195,17 @@ void Dispatcher::leave_free(std::uint32_t index, bool sent) noexcept {
   if (!servant.bound.empty()) [[unlikely]] {
     update_bound_ready(index);
   }
+  if (servant.tier != 0) [[unlikely]] {
+    leave_far(index);
+    return;
+  }
   for_classes_of(index, [&](Class& in, std::uint32_t number) {
-    --(servant.remote ? in.spare : in.free);
-    (servant.remote ? in.spares.get() : in.policy)->leave(index, sent);
+    --in.free;
+    in.policy->leave(index, sent);
     if (in.free == 0 && in.spare == 0) {
       free_classes_ &= ~(std::uint64_t{1} << number);
     }
   });
-  if (servant.remote) {
-    return;
-  }
   --free_servants_;
   if (servant.routes == 0) {
     return;
@@ -195,11 +222,14 @@ void Dispatcher::leave_free(std::uint32_t index, bool sent) noexcept {
 // changed: no route queue has lanes, so none becomes ready by it.
 void Dispatcher::stay_free(std::uint32_t index, bool sent) noexcept {
   const Servant& servant = servants_[index];
+  if (servant.tier != 0) [[unlikely]] {
+    leave_far(index);
+    enter_far(index);
+    return;
+  }
   const FreeServant seen = seen_free(index);
-  for_classes_of(index, [&](Class& in, std::uint32_t) {
-    (servant.remote ? in.spares.get() : in.policy)->stay(seen, sent);
-  });
-  if (servant.remote || servant.routes == 0) {
+  for_classes_of(index, [&](Class& in, std::uint32_t) { in.policy->stay(seen, sent); });
+  if (servant.routes == 0) {
     return;
   }
   for (Warmth& warmth : warmths(index)) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "dispatch/far_policy.hpp"
 #include "dispatch/node_list.hpp"
 #include "dispatch/policies.hpp"
 #include "dispatch/types.hpp"
@@ -69,7 +70,7 @@ static_assert(sizeof(Request) == 64);
 static_assert(kClassesMax * kPriorities <= 256);
 
 /// The queued requests, retries too, in the order in which they were queued. Apart from the
-/// requests themselves, since it is kept only while there are servants of tier 1, unless
+/// requests themselves, since it is kept only while there are servants of other tiers, unless
 /// Limits::list_arrivals asks for it.
 struct Arrival {
   Links by_arrival;
@@ -143,15 +144,15 @@ struct Class {
   std::uint32_t fallback = kNone;
 
   // Its servants.
-  ServantPolicy* policy = nullptr;        ///< Of `policies` the one of Options::policy.
-  std::unique_ptr<ServantPolicy> spares;  ///< Free ones of tier 1.
+  ServantPolicy* policy = nullptr;    ///< Of `policies` the one of Options::policy.
+  std::unique_ptr<FarPolicy> spares;  ///< Free ones of the other tiers.
   std::array<std::unique_ptr<ServantPolicy>, kPolicies> policies;
   std::uint32_t free = 0;      ///< Of tier 0: in `policy`.
-  std::uint32_t spare = 0;     ///< Of tier 1: in `spares`.
-  std::uint32_t attached = 0;  ///< Of both tiers.
-  std::uint32_t usable = 0;    ///< Attached and not barred, of both tiers.
+  std::uint32_t spare = 0;     ///< Of the other tiers: in `spares`.
+  std::uint32_t attached = 0;  ///< Of all tiers.
+  std::uint32_t usable = 0;    ///< Attached and not barred, of all tiers.
   std::uint32_t local = 0;     ///< Attached and not barred, of tier 0.
-  std::uint32_t remote = 0;    ///< Attached, of tier 1.
+  std::uint32_t remote = 0;    ///< Attached, not of tier 0.
 
   // What is queued.
   std::uint32_t queued = 0;    ///< In one of the lists below or waiting at a desk.
@@ -159,7 +160,7 @@ struct Class {
   List aged;                   ///< Those that may still have to wait for a holder, oldest first.
   List arrivals;               ///< Those queued while it was kept, in that order; see Arrival.
   std::uint32_t unlisted = 0;  ///< Queued ones that are not in `arrivals`.
-  Nanos unlisted_since = 0;    ///< When the first of tier 1 joined: they are as old as that.
+  Nanos unlisted_since = 0;    ///< When the first of another tier joined: they are so old.
   std::uint32_t turn = 0;      ///< Counts turns, for the priorities.
   std::uint64_t served = 0;    ///< Dispatcher::dispatches_ when it was served last.
   std::uint8_t ringed = 0;     ///< Priorities with open requests, a bit each.
@@ -208,11 +209,11 @@ struct alignas(64) Servant {
   std::uint16_t weight;
   State state;
   bool suspended;
-  bool held;         ///< By the present broadcast: in Dispatcher::held_.
-  bool remote;       ///< Of tier 1: when free, in Class::spares and unknown to the policy.
-  bool free;         ///< attached, not barred, outstanding < credit: the policy may choose it.
-  bool bound_ready;  ///< In Dispatcher::bound_ready_.
-  bool bound_turn;   ///< What is bound to it goes next.
+  bool held;          ///< By the present broadcast: in Dispatcher::held_.
+  std::uint8_t tier;  ///< Not 0: when free, in Class::spares and unknown to the policy.
+  bool free;          ///< attached, not barred, outstanding < credit: the policy may choose it.
+  bool bound_ready;   ///< In Dispatcher::bound_ready_.
+  bool bound_turn;    ///< What is bound to it goes next.
   std::uint8_t pool;
 
   /// Gets nothing new, and nobody waits for it.

@@ -172,32 +172,6 @@ class WeightedPolicy final : public ServantPolicy {
   std::uint64_t today_ = 0;  // When today began; no turn is earlier, none a whole calendar later.
 };
 
-/// The one that has been free for longest: for servants of tier 1, whatever the policy.
-class LongestIdle final : public ServantPolicy {
- public:
-  explicit LongestIdle(std::uint32_t servants_max) : nodes_(servants_max) {}
-  void enter(const FreeServant& servant) noexcept override {
-    nodes_[servant.index].entered = true;
-    append<&Node::order>(nodes_, idle_, servant.index);
-  }
-  void leave(std::uint32_t servant, bool /*sent*/) noexcept override {
-    nodes_[servant].entered = false;
-    remove<&Node::order>(nodes_, idle_, servant);
-  }
-  [[nodiscard]] std::uint32_t choose() const noexcept override { return idle_.first; }
-  [[nodiscard]] bool contains(std::uint32_t servant) const noexcept override {
-    return nodes_[servant].entered;
-  }
-
- private:
-  struct Node {
-    Links order;
-    bool entered = false;
-  };
-  List idle_;
-  LargeArray<Node> nodes_;
-};
-
 /// Makes policies that are not among those above.
 class PolicySource {
  public:

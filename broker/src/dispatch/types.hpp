@@ -25,6 +25,8 @@ inline constexpr std::uint32_t kWeightMax = 1000;
 /// Most routes that a servant may hold at once: a decision looks at each of them.
 inline constexpr std::uint32_t kRoutesPerServantMax = 64;
 
+/// Tiers are 0 to kTiers - 1, the nearest first: this host, its zone, its region, elsewhere.
+inline constexpr std::uint32_t kTiers = 4;
 /// Servants alike in group and tags form a pool; most pools at a time.
 inline constexpr std::uint32_t kPoolsMax = 64;
 /// Most classes of requests; see ClassDefined.
@@ -76,7 +78,7 @@ struct Limits {
   /// most 32.
   std::uint32_t tick_bits = 16;
   /// Whether the order of arrival is kept all the time, for oldest_submitted(), and not just while
-  /// there are servants of tier 1.
+  /// there are servants of tier 1 and above.
   bool list_arrivals = false;
   /// Scatters the route hashes, which clients choose, over the tables. Give it a random value in
   /// production so that nobody can aim at one slot, and a fixed one in tests.
@@ -106,9 +108,9 @@ struct Options {
   /// A servant that has not run its route for this long no longer holds it. kForever: holds it
   /// until another route takes its place.
   Nanos route_expire = 12'000'000'000;
-  /// How long a request waits for a servant of tier 0 before one of tier 1 may run it. kForever:
-  /// only while no servant of tier 0 is there. Requests that were queued when the first servant of
-  /// tier 1 joined count as submitted then, but with Limits::list_arrivals.
+  /// How long a request waits for a servant of tier 0 before one of another tier may run it.
+  /// kForever: only while no servant of tier 0 is there. Requests that were queued when the first
+  /// servant of another tier joined count as submitted then, but with Limits::list_arrivals.
   Nanos spill_after = 1'000'000'000;
 };
 
@@ -116,11 +118,15 @@ struct Options {
 struct ServantJoined {
   std::uint32_t servant;
   std::uint32_t credit = 1;
-  /// Of tier 1 (on another host): idle as long as tier 0 serves, see Options::spill_after. It holds
-  /// no routes, and whoever is next in turn goes to the one of them that was idle longest.
-  bool remote = false;
+  /// Below kTiers, else cut to that. Above 0 it is on another host: idle as long as tier 0 serves,
+  /// see Options::spill_after, and as long as one of a nearer tier is free. It holds no routes, and
+  /// whoever is next in turn goes to it, or to another one of its tier as far_policy.hpp says.
+  std::uint32_t tier = 0;
   std::uint32_t weight = 1;  ///< For Policy::weighted; cut to 1 .. kWeightMax.
   std::uint32_t pool = 0;    ///< Below kPoolsMax.
+  /// Above tier 0: a hash of whatever it stands for that keeps routes warm, the same at each broker
+  /// that knows it. 0: it stands for itself.
+  std::uint64_t home = 0;
 };
 /// Says which classes a pool belongs to: its servants may run their requests. Only while it has no
 /// servant, so before the first of them joins. Pool 0 belongs to class 0 from the start, all others
@@ -305,7 +311,7 @@ struct Counters {
   std::uint64_t steals = 0;         ///< No holder: sent to a servant of which it displaced a route.
   std::uint64_t spills = 0;         ///< A holder lives, but it went to another servant.
   std::uint64_t unrouted = 0;       ///< Sent without regard to any route: it has none.
-  std::uint64_t remote = 0;         ///< Sent to a servant of tier 1.
+  std::uint64_t remote = 0;         ///< Sent to a servant of tier 1 or above.
   std::uint64_t overtakes = 0;  ///< Dispatches that went ahead of an older request of their origin.
   std::uint64_t forced = 0;     ///< Affinity refused because somebody was overtaken often enough.
   std::uint64_t bound = 0;      ///< Sent to the servant of their sticky origin, or of a broadcast.

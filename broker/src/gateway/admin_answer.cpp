@@ -102,7 +102,7 @@ Value servants_table(std::span<const SessionRow> sessions) {
        longs_of(rows, [](const SessionRow& s) { return s.credit; }),
        Value::booleans(column<std::uint8_t>(rows, [](const SessionRow& s) { return s.suspended; })),
        Value::booleans(column<std::uint8_t>(rows, [](const SessionRow& s) { return s.paused; })),
-       longs_of(rows, [](const SessionRow& s) { return s.remote ? 1 : 0; }),
+       longs_of(rows, [](const SessionRow& s) { return s.tier; }),
        symbols_of(rows, [](const SessionRow& s) { return s.tags; }),
        Value::timestamps(column<std::int64_t>(rows, [](const SessionRow& s) { return s.since; }))});
 }

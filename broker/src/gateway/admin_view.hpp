@@ -16,7 +16,7 @@ struct SessionRow {
   bool servant = false;
   bool suspended = false;  ///< Its process is stopped.
   bool paused = false;     ///< An operator paused, drains or retires it.
-  bool remote = false;     ///< Of tier 1.
+  std::uint32_t tier = 0;  ///< Of a servant, 0 to 3.
   std::uint32_t credit = 0;
   pid_t pid = 0;
   uid_t uid = 0;

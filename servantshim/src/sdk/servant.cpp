@@ -56,6 +56,7 @@ Errc Servant::Parts::attach_if_due() {
   wanted.role = shm::Role::servant;
   wanted.name = options.name;
   wanted.tags = options.tags;
+  wanted.tier = options.tier;
   wanted.credit = options.credit;
   wanted.ring_bytes = options.ring_bytes;
   wanted.timeout_ns = options.attach_ns_max;

@@ -118,10 +118,10 @@ void describe_broker(CLI::App& app, ShimOptions& o, Given& given) {
                  "weight=N");
   app.add_option("--group", given.group, "The same as the tag group=GROUP")->option_text("GROUP");
   app.add_option("--tier", given.tier,
-                 "0: serves like any servant; 1: only when those of tier 0 cannot; auto: 1 where q "
-                 "is on another host")
-      ->check(CLI::IsMember({"auto", "0", "1"}))
-      ->option_text("auto|0|1 [auto]");
+                 "0: serves like any servant; 1 (same zone), 2 (same region) and 3 (elsewhere): "
+                 "only when no nearer one can; auto: 1 where q is on another host, else 0")
+      ->check(CLI::IsMember({"auto", "0", "1", "2", "3"}))
+      ->option_text("auto|0|1|2|3 [auto]");
   app.add_option("--credit", o.credit,
                  "Requests that may be at q at once, of which a broker grants 64 at most; q runs "
                  "them one by one")
@@ -175,7 +175,7 @@ std::string complete(ShimOptions& o, const Given& given) {
                               : given.name;
   o.tags = servant_tags(std::move(o.tags), given.group);
   if (given.tier != "auto") {
-    o.remote = given.tier == "1";
+    o.tier = static_cast<std::uint32_t>(given.tier[0] - '0');  // checked to be a digit
   }
   o.idle = mserve::shm::parse_idle_strategy(given.idle).value_or(o.idle);
   return o.validate();

@@ -40,6 +40,7 @@ std::string ShimOptions::validate() const {
   require(tags.size() <= kTagsBytesMax && std::all_of(tags.begin(), tags.end(), shm::is_printable),
           "--tags: at most 255 characters of printable ASCII.");
   require(credentials.size() <= kCredentialsBytesMax, "--user: at most 4000 bytes.");
+  require(tier.value_or(0) <= shm::kTierMax, "--tier: auto, or 0 to 3.");
   require(credit >= 1 && credit <= servant::kCreditMax, "--credit: 1 to 4096 requests.");
   require(probe_ns == 0 || probe_timeout_ns > 0, "--probe-timeout: more than 0 seconds.");
   require(retry_ns_min > 0 && retry_ns_min <= retry_ns_max,

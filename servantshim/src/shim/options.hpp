@@ -22,7 +22,8 @@ struct ShimOptions {
   std::string directory;           ///< Empty: the rule of shm/directory.hpp.
   std::string name;                ///< What the broker calls this servant, at most 31 characters.
   std::string tags;
-  std::optional<bool> remote;  ///< Attach as tier 1; nothing: if q's address is another host's.
+  /// Attach as this tier, 0 to shm::kTierMax; nothing: 1 if q's address is another host's, else 0.
+  std::optional<std::uint32_t> tier;
   /// Requests that may be at q at once, 1..4096. q runs them one after the other, so more than 1
   /// hides the way there and back.
   std::uint32_t credit = 1;

@@ -174,7 +174,7 @@ Errc Shim::attach() {
   wanted.role = shm::Role::servant;
   wanted.name = options_.name;
   wanted.tags = options_.tags;
-  wanted.remote = options_.remote.value_or(q_.elsewhere());
+  wanted.tier = options_.tier.value_or(q_.elsewhere() ? 1 : 0);
   wanted.credit = options_.credit;
   wanted.timeout_ns = kAttachNs;
   std::string reason;

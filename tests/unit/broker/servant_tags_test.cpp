@@ -21,5 +21,15 @@ TEST(ServantTags, AWeightThatIsNoneIsRefused) {
   }
 }
 
+TEST(ServantTags, AHomeIsTheHashOfTheLastPeer) {
+  EXPECT_EQ(home_of(""), 0U);
+  EXPECT_EQ(home_of("peer= zone=a"), 0U);
+  EXPECT_EQ(home_of("peers=a xpeer=a"), 0U);
+  EXPECT_EQ(home_of("peer=a"), kdb::route_of_text("a").hash);
+  EXPECT_EQ(home_of("group=hdb peer=a zone=b"), home_of("peer=a"));
+  EXPECT_EQ(home_of("peer=b  peer=a"), home_of("peer=a"));
+  EXPECT_NE(home_of("peer=a"), home_of("peer=b"));
+}
+
 }  // namespace
 }  // namespace mserve::broker::test

@@ -32,7 +32,9 @@ class Schedule {
         routes_(1 + below(6)),
         credit_max_(1 + below(3)),
         mishaps_(below(4)),
-        remotes_(below(2) * below(4)),
+        remotes_(below(2) * below(5)),
+        tiers_(1 + below(kTiers - 1)),
+        homes_(below(5)),
         timeouts_(below(2) * below(100)),
         pools_(limits_.classes_max == 1 ? 1 : 1 + below(5)),
         fallbacks_(limits_.classes_max > 1 && below(4) == 0),
@@ -134,8 +136,10 @@ class Schedule {
   }
 
   void join(std::uint32_t servant) {
-    const ServantJoined event{servant, below(credit_max_ + 1), remotes_ != 0 && below(4) < remotes_,
-                              below(4), below(pools_)};
+    const bool far = remotes_ != 0 && below(4) < remotes_;
+    const ServantJoined event{
+        servant,  below(credit_max_ + 1), far ? 1 + below(tiers_) : 0,
+        below(4), below(pools_),          below(4) < homes_ ? 1 + below(5) : 0};
     model_.joined(event, dispatcher_.on(event, now_), now_);
   }
 
@@ -333,8 +337,8 @@ class Schedule {
     if (model_.running().empty() && dispatcher_.queued() != 0) {
       dispatcher_.on(ServantsExpected{0}, now_);
       model_.expected(0);
-      const ServantJoined event{next_to_join_ % limits_.servants_max, 1, false, 1,
-                                next_to_join_ % pools_};
+      const ServantJoined event{.servant = next_to_join_ % limits_.servants_max,
+                                .pool = next_to_join_ % pools_};
       ++next_to_join_;
       if (model_.attached(event.servant)) {
         model_.left(event.servant, dispatcher_.on(ServantLeft{event.servant}, now_), now_);
@@ -354,7 +358,9 @@ class Schedule {
   std::uint32_t routes_;
   std::uint32_t credit_max_;
   std::uint32_t mishaps_;
-  std::uint32_t remotes_;   // Of four servants that join.
+  std::uint32_t remotes_;   // Of four servants that join, on another tier,
+  std::uint32_t tiers_;     // one of so many,
+  std::uint32_t homes_;     // and of four with a home.
   std::uint32_t timeouts_;  // The longest; 0: none.
   std::uint32_t pools_;
   bool fallbacks_;

@@ -129,7 +129,7 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
   limit(asked, event.queue_timeout, now);
   timed_ = timed_ || event.queue_timeout != kForever || event.run_timeout != kForever;
   asked.listed = limits_.list_arrivals || anybody(number, [](const Server& server) {
-                   return server.attached && server.remote;
+                   return server.attached && server.tier != 0;
                  });
   if (event.broadcast != 0) {
     asked.broadcast = true;
@@ -241,15 +241,17 @@ void ReferenceModel::joined(const ServantJoined& event, bool answer, Nanos now) 
   });
   check(taken ? !answer : (answer || limbo), "joined: answer");
   if (answer) {
-    for (std::uint32_t number = 0; event.remote && number < class_fallback_.size(); ++number) {
-      if ((pools_[event.pool] >> number & 1) != 0 &&
-          !anybody(number, [](const Server& server) { return server.attached && server.remote; })) {
+    for (std::uint32_t number = 0; event.tier != 0 && number < class_fallback_.size(); ++number) {
+      if ((pools_[event.pool] >> number & 1) != 0 && !anybody(number, [](const Server& server) {
+            return server.attached && server.tier != 0;
+          })) {
         remote_since_[number] = now;
       }
     }
     servants_[event.servant] = {};
     servants_[event.servant].pool = event.pool;
-    servants_[event.servant].remote = event.remote;
+    servants_[event.servant].tier = event.tier;
+    servants_[event.servant].home = event.home;
     servants_[event.servant].attached = true;
     servants_[event.servant].credit = std::max(event.credit, 1U);
     servants_[event.servant].weight = std::clamp(event.weight, 1U, kWeightMax);
@@ -331,7 +333,7 @@ void ReferenceModel::set_options(const Options& options) {
   if (options.policy != options_.policy) {
     // The new policy starts with the free ones in the order of their indices.
     for (Server& server : servants_) {
-      server.used = server.remote ? server.used : ++stamp_;
+      server.used = server.tier != 0 ? server.used : ++stamp_;
     }
   }
   options_ = options;

@@ -81,7 +81,7 @@ class ReferenceModel {
     bool running = false;
     std::uint32_t servant = 0;
     std::uint32_t sent = 0;
-    bool listed = false;  // Its arrival is known: always, or tier 1 was there when it came.
+    bool listed = false;  // Its arrival is known: always, or another tier was there when it came.
     std::uint32_t overtaken = 0;
     bool began = false;
     bool cancelled = false;
@@ -95,7 +95,8 @@ class ReferenceModel {
     bool attached = false;
     bool suspended = false;
     bool held = false;  // By the present broadcast.
-    bool remote = false;
+    std::uint32_t tier = 0;
+    std::uint64_t home = 0;
     std::uint32_t credit = 0;
     std::uint32_t outstanding = 0;
     std::uint32_t overruns = 0;
@@ -142,7 +143,7 @@ class ReferenceModel {
     return server.attached && !barred(server) && server.outstanding < server.credit;
   }
   [[nodiscard]] static bool free_local(const Server& server) {
-    return free(server) && !server.remote;
+    return free(server) && server.tier == 0;
   }
   [[nodiscard]] bool may_run(const Server& server, std::uint32_t number) const {
     return (pools_[server.pool] >> number & 1) != 0;
@@ -174,7 +175,7 @@ class ReferenceModel {
   }
   void unbarred(Server& server);
   void ended_running(const Asked& asked);
-  // When a servant of tier 1 may run something, if no request is being sent again.
+  // When a servant of another tier may run something, if no request is being sent again.
   [[nodiscard]] Nanos remote_due(std::uint32_t number) const;
   [[nodiscard]] bool out_of_date(const Server& server, Nanos used, Nanos now) const {
     return server.outstanding == 0 && options_.route_expire != kForever &&
@@ -213,6 +214,8 @@ class ReferenceModel {
   void check_oldest(const Dispatcher& dispatcher);
   void check_servant(const Asked& asked, std::uint32_t chosen, Nanos now);
   void check_remote(const Asked& asked, std::uint32_t chosen, Nanos now);
+  void check_home(std::uint64_t route, const Server& server,
+                  const std::vector<const Server*>& with);
   void check_match(const Asked& asked, std::uint32_t chosen, Nanos now);
   void check_least(const Asked& asked, std::uint32_t chosen);
   void check_overrun(Asked& asked, const Decision& decision, Nanos now);

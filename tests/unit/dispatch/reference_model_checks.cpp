@@ -169,11 +169,11 @@ void ReferenceModel::dispatched(Asked& asked, const Decision& decision, Nanos no
   ++server.outstanding;
   check(server.outstanding <= server.credit, "dispatch: beyond the credit");
   server.used = ++stamp_;
-  if (asked.submit.route != 0 && !server.remote && !bound) {
+  if (asked.submit.route != 0 && server.tier == 0 && !bound) {
     take_route(server, route_of(asked), now);
   }
   for (std::uint32_t number = 0; number < class_fallback_.size(); ++number) {
-    if (options_.policy == Policy::even && !server.remote && !asked.broadcast &&
+    if (options_.policy == Policy::even && server.tier == 0 && !asked.broadcast &&
         may_run(server, number)) {
       last_used_[number] = decision.servant;
     }
@@ -208,7 +208,7 @@ void ReferenceModel::check_overrun(Asked& asked, const Decision& decision, Nanos
 }
 
 Nanos ReferenceModel::remote_due(std::uint32_t number) const {
-  if (!anybody(number, [](const Server& s) { return s.attached && !barred(s) && !s.remote; })) {
+  if (!anybody(number, [](const Server& s) { return s.attached && !barred(s) && s.tier == 0; })) {
     return 0;
   }
   Nanos due = kForever;
@@ -225,15 +225,47 @@ Nanos ReferenceModel::remote_due(std::uint32_t number) const {
 void ReferenceModel::check_remote(const Asked& asked, std::uint32_t chosen, Nanos now) {
   check(!anybody_for(asked, free_local), "remote: a servant of tier 0 was free");
   check(remote_due(class_of(asked)) <= now, "remote: too early");
+  const Server& server = servants_[chosen];
+  std::vector<const Server*> with_home;  // Of its tier, in the order of their indices.
   for (const Server& other : servants_) {
-    check(!free(other) || !other.remote || !may_run(other, class_of(asked)) ||
-              servants_[chosen].used <= other.used,
-          "remote: not the least recently used");
+    if (!free(other) || other.tier == 0 || !may_run(other, class_of(asked))) {
+      continue;
+    }
+    check(server.tier <= other.tier, "remote: a nearer one was free");
+    if (other.tier == server.tier && other.home == 0) {
+      check(server.home == 0, "remote: one without a home was free");
+      check(server.used <= other.used, "remote: not the least recently used");
+    } else if (other.tier == server.tier) {
+      with_home.push_back(&other);
+    }
+  }
+  if (server.home != 0) {
+    check_home(asked.submit.route, server, with_home);
   }
 }
 
+// Of those with a home: without a route any two may have been drawn.
+void ReferenceModel::check_home(std::uint64_t route, const Server& server,
+                                const std::vector<const Server*>& with) {
+  if (route == 0) {
+    check(with.size() == 1 || std::any_of(with.begin(), with.end(),
+                                          [&](const Server* other) {
+                                            return other != &server &&
+                                                   server.outstanding <= other->outstanding;
+                                          }),
+          "remote: of two the one that runs more");
+    return;
+  }
+  std::vector<const Server*> ranked = with;
+  std::stable_sort(ranked.begin(), ranked.end(), [&](const Server* a, const Server* b) {
+    return home_rank(route, a->home) > home_rank(route, b->home);
+  });
+  const bool home = ranked.size() == 1 || ranked[0]->outstanding < 2 * ranked[1]->outstanding + 2;
+  check(&server == (home ? ranked[0] : ranked[1]), "remote: not the home of its route");
+}
+
 void ReferenceModel::check_servant(const Asked& asked, std::uint32_t chosen, Nanos now) {
-  if (servants_[chosen].remote) {
+  if (servants_[chosen].tier != 0) {
     return check_remote(asked, chosen, now);
   }
   const std::uint32_t number = class_of(asked);
@@ -436,7 +468,7 @@ void ReferenceModel::check_oldest(const Dispatcher& dispatcher) {
 
 void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
   widen_classes();
-  bool waiting_for_tier_1 = false;
+  bool waiting_for_others = false;
   bool again = false;
   Nanos due = kForever;
   Nanos timer = kForever;
@@ -493,13 +525,13 @@ void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
       due = std::min(due, asked.submitted + wait());
     }
     if (!local && anybody_for(asked, free)) {
-      waiting_for_tier_1 = true;
+      waiting_for_others = true;
       due = std::min(due, remote_due(class_of(asked)));
     }
   }
-  if (waiting_for_tier_1) {
-    check(again || due > now, "quiet: a servant of tier 1 idles");
-    due = again ? dispatcher.next_wakeup(now) : due;  // Told by hand in dispatcher_remote_test.cpp.
+  if (waiting_for_others) {
+    check(again || due > now, "quiet: a servant of another tier idles");
+    due = again ? dispatcher.next_wakeup(now) : due;  // Told by hand in dispatcher_tiers_test.cpp.
   }
   // Timers may ask for a look before their time, but never after it.
   const Nanos told = dispatcher.next_wakeup(now);

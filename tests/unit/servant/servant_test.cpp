@@ -85,13 +85,14 @@ TEST(ServantOptions, ReportsEveryFaultAtOnce) {
   o.name = std::string(32, 'n');
   o.tags = "a\nb";
   o.credit = 4097;
+  o.tier = 4;
   o.ring_bytes = 5000;
   o.attach_ns_max = 0;
   o.retry_ns_min = 2;
   o.retry_ns_max = 1;
   const std::string faults = o.validate();
-  for (const char* word :
-       {"broker:", "name:", "tags:", "credit:", "ring_bytes:", "attach_ns_max:", "retry_ns_min:"}) {
+  for (const char* word : {"broker:", "name:", "tags:", "tier:", "credit:", "ring_bytes:",
+                           "attach_ns_max:", "retry_ns_min:"}) {
     EXPECT_NE(faults.find(word), std::string::npos) << word;
   }
 }

@@ -65,12 +65,13 @@ TEST(ShimOptions, EveryFaultIsToldAtOnce) {
   bad.name = "two words";
   bad.tags = std::string(256, 'x');
   bad.credit = 0;
+  bad.tier = 4;
   bad.probe_timeout_ns = 0;
   bad.retry_ns_max = 1;
   bad.max_gathered = 1;
   const std::string faults = bad.validate();
-  for (const char* option : {"--q ", "--broker", "--name", "--tags", "--credit", "--probe-timeout",
-                             "--retry-min", "--max-gathered"}) {
+  for (const char* option : {"--q ", "--broker", "--name", "--tags", "--tier", "--credit",
+                             "--probe-timeout", "--retry-min", "--max-gathered"}) {
     EXPECT_NE(faults.find(option), std::string::npos) << option << " in\n" << faults;
   }
 }

@@ -121,6 +121,16 @@ TEST(Rendezvous, HelloWithAnyBadFieldIsRefused) {
       {"role 0", [](Hello& h) { h.role = static_cast<Role>(0); }},
       {"role 5", [](Hello& h) { h.role = static_cast<Role>(5); }},
       {"flags", [](Hello& h) { h.flags = 1; }},
+      {"tier 4",
+       [](Hello& h) {
+         h.role = Role::servant;
+         h.flags = kTierMax + 1;
+       }},
+      {"a high flag",
+       [](Hello& h) {
+         h.role = Role::servant;
+         h.flags = 0x80000001;
+       }},
       {"ring odd", [](Hello& h) { h.ring_bytes = 65537; }},
       {"ring small", [](Hello& h) { h.ring_bytes = kRingBytesMin / 2; }},
       {"ring large", [](Hello& h) { h.ring_bytes = kRingBytesMax * 2; }},
@@ -148,6 +158,14 @@ TEST(Rendezvous, HelloWithAnyBadFieldIsRefused) {
     Hello hello = good_hello(Role::client);
     lie(hello);
     EXPECT_EQ(parse(hello), Errc::protocol) << name;
+  }
+}
+
+TEST(Rendezvous, AServantMayBeOfAnyTier) {
+  for (std::uint32_t tier = 0; tier <= kTierMax; ++tier) {
+    Hello hello = good_hello(Role::servant);
+    hello.flags = tier;
+    EXPECT_EQ(parse(hello), Errc::ok) << tier;
   }
 }
 

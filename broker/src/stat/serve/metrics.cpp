@@ -142,8 +142,8 @@ void put_requests(Text& text, const shm::MonitorTotals& t) {
   counters(text, "mserve_dispatched_total",
            "Requests sent to servants, repeats included, by how the servant was chosen: hit (it "
            "held the route), claim (nobody did), steal (it gave up a route for it), spill (a "
-           "holder lives, but was not taken), unrouted, remote (tier 1), bound (sticky client, "
-           "broadcast).",
+           "holder lives, but was not taken), unrouted, remote (tiers 1 to 3), bound (sticky "
+           "client, broadcast).",
            "way",
            {{"hit", t.hits},
             {"claim", t.claims},

@@ -28,6 +28,10 @@ struct Options {
   /// to 255. It reads `weight=N` (1 to 1000, else it refuses the servant): see its --policy
   /// weighted.
   std::string tags{};
+  /// How far away the work is done, 0..3: on this host, or for somebody in the same zone, in the
+  /// same region, or elsewhere. A servant is used only when no nearer one can serve; brokers of
+  /// protocol 1.2 or less refuse 2 and 3.
+  std::uint32_t tier = 0;
   /// Requests that the broker may hand over at once, 1..4096; it grants 64 at the most. They run
   /// one after the other, so more than 1 hides the way to and from the broker, and costs fairness
   /// when requests differ in length.

@@ -19,7 +19,7 @@ struct AttachOptions {
   Role role = Role::client;
   std::string name;  ///< What the broker calls this peer in logs and info; may be empty.
   std::string tags;
-  bool remote = false;  ///< Servants: of tier 1, used only when those on this host cannot serve.
+  std::uint32_t tier = 0;  ///< Servants: 0 to kTierMax; above 0 used when no nearer one can serve.
   std::uint32_t credit = 1;      ///< Servants: requests it can hold at once.
   std::uint32_t ring_bytes = 0;  ///< Wanted ring size, a power of two; 0: the broker's default.
   std::uint64_t timeout_ns = 5'000'000'000;  ///< Bound on the whole handshake.

@@ -156,7 +156,7 @@ struct MonitorTotals {
   std::uint64_t steals = 0;      ///< Nobody held it: to one of which it displaced a route.
   std::uint64_t spills = 0;      ///< A holder lives, but it went to another servant.
   std::uint64_t unrouted = 0;    ///< Without a route.
-  std::uint64_t remote = 0;      ///< To a servant of tier 1.
+  std::uint64_t remote = 0;      ///< To a servant of tier 1 to 3.
   std::uint64_t bound = 0;       ///< To the servant of a sticky client, or of a broadcast.
   std::uint64_t retried = 0;     ///< Put back because the servant left.
   std::uint64_t queue_timeouts = 0;

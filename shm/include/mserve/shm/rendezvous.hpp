@@ -33,7 +33,7 @@ namespace mserve::shm {
 
 inline constexpr std::uint32_t kWireMagic = 0x3152534dU;  // "MSR1", little endian
 inline constexpr std::uint16_t kProtocolMajor = 1;
-inline constexpr std::uint16_t kProtocolMinor = 2;
+inline constexpr std::uint16_t kProtocolMinor = 3;
 
 /// Largest message of any minor version; receive into a buffer of this size.
 inline constexpr std::size_t kWireBytesMax = 1024;
@@ -88,8 +88,12 @@ struct WireHeader {
 };
 static_assert(std::is_trivially_copyable_v<WireHeader> && sizeof(WireHeader) == 8);
 
-/// Hello::flags of a servant whose process, or the one it stands for, is on another host (tier 1).
-inline constexpr std::uint32_t kHelloRemote = 1;
+/// The farthest tier of a servant. Tier 0 is this host; 1 another host of the same zone, 2 of the
+/// same region, 3 elsewhere. A tier is used only when no nearer one can serve.
+inline constexpr std::uint32_t kTierMax = 3;
+/// The bits of Hello::flags that hold the tier of a servant.
+inline constexpr std::uint32_t kHelloTierMask = 3;
+static_assert(kTierMax <= kHelloTierMask);
 
 /// Peer to broker, first message.
 struct Hello {
@@ -99,7 +103,7 @@ struct Hello {
   std::uint16_t layout_major = kLayoutMajor;
   std::uint16_t layout_minor = kLayoutMinor;
   Role role = Role::client;
-  std::uint32_t flags = 0;       ///< kHelloRemote or zero; only servants set any.
+  std::uint32_t flags = 0;       ///< A servant's tier, 0 to kTierMax; zero of all others.
   std::uint32_t ring_bytes = 0;  ///< Wanted, a power of two; 0: the broker's default.
   std::uint32_t credit = 0;      ///< Servants: 1..kCreditMax; others up to kCreditMax, not used.
   char name[64] = {};            ///< [A-Za-z0-9._-]; may be empty.
