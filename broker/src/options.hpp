@@ -103,10 +103,10 @@ struct BrokerOptions {
   }
   /// Cores of the threads that are pinned to one each.
   [[nodiscard]] CoreList pinned_cores() const;
-  /// Classes that the Dispatcher has room for.
-  [[nodiscard]] std::uint32_t classes_max() const noexcept {
-    return placement.empty() && !rules_may_come ? 1 : kClassesMax;
-  }
+  /// Whether there are rules of placement, or may be some later.
+  [[nodiscard]] bool places() const noexcept { return !placement.empty() || rules_may_come; }
+  /// Classes that the Dispatcher has room for: without rules one, and its twin; see ClassTable.
+  [[nodiscard]] std::uint32_t classes_max() const noexcept { return places() ? kClassesMax : 2; }
   [[nodiscard]] Options dispatch() const noexcept {
     return {policy, match_wait, route_expire, spill_after};
   }

@@ -255,7 +255,12 @@ bool ControlPlane::apply_rules(std::span<const Rule> rules, std::string& fault) 
   if (!change) {
     return false;
   }
-  for (const ClassDefined& defined : change->classes) {
+  tell_classes(*std::move(change));
+  return true;
+}
+
+void ControlPlane::tell_classes(ClassTable::Change change) {
+  for (const ClassDefined& defined : change.classes) {
     Command define;
     define.kind = Command::Kind::class_defined;
     define.defined = defined;
@@ -267,9 +272,8 @@ bool ControlPlane::apply_rules(std::span<const Rule> rules, std::string& fault) 
   look_at_expected();
   Command hold;
   hold.kind = Command::Kind::placement;
-  hold.placement = std::move(change->placement);
+  hold.placement = std::move(change.placement);
   tell(*links_.commands, links_.command_fd, hold);
-  return true;
 }
 
 /// All of what changed is applied, or nothing.

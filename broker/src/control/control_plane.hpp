@@ -132,6 +132,8 @@ class ControlPlane {
   void read_handshake(std::uint32_t key);
   void read_message(std::uint32_t key, Handshake& handshake);
   [[nodiscard]] bool take_hello(Handshake& handshake, std::span<const std::byte> bytes);
+  [[nodiscard]] bool welcome(const shm::Hello& hello, Handshake& handshake,
+                             SessionMaker::Refusal& refusal);
   void take_mapped(std::uint32_t key, std::span<const std::byte> bytes);
   [[nodiscard]] Error begin_session(std::uint32_t key, bool& leaving);
   [[nodiscard]] Error send_ready(const Session& session);
@@ -202,6 +204,7 @@ class ControlPlane {
   void read_configuration_again();
   [[nodiscard]] static Command options_command(const BrokerOptions& options);
   [[nodiscard]] bool apply_rules(std::span<const Rule> rules, std::string& fault);
+  void tell_classes(ClassTable::Change change);
   void look_for_stopped();
   void look_for_policy_faults();
   void look_for_refused_calls();

@@ -176,8 +176,7 @@ bool ControlPlane::take_hello(Handshake& handshake, std::span<const std::byte> b
   } else if (hello.value().role == shm::Role::servant && was_retired(handshake.who.pid)) {
     // `access`, because servants of older versions take no other word for the last one.
     refusal = {Errc::access, "an operator retired this servant; start its program anew"};
-  } else if (maker_.welcome(hello.value(), handshake.who, handshake.socket, handshake.draft,
-                            refusal)) {
+  } else if (welcome(hello.value(), handshake, refusal)) {
     handshake.draft.session->bars_options = ring_access_.bars_options(handshake.who.uid);
     if (handshake.draft.define) {
       Command define;
@@ -189,6 +188,16 @@ bool ControlPlane::take_hello(Handshake& handshake, std::span<const std::byte> b
   }
   refuse(handshake.fd(), refusal, handshake.who);
   return false;
+}
+
+bool ControlPlane::welcome(const shm::Hello& hello, Handshake& handshake,
+                           SessionMaker::Refusal& refusal) {
+  const bool welcome =
+      maker_.welcome(hello, handshake.who, handshake.socket, handshake.draft, refusal);
+  if (auto change = maker_.take_change()) {
+    tell_classes(*std::move(change));
+  }
+  return welcome;
 }
 
 void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> bytes) {

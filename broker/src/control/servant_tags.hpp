@@ -30,6 +30,19 @@ namespace mserve::broker {
   return false;
 }
 
+/// How the tag begins with which a servant says that it is a link to another broker: `peer=ID`.
+inline constexpr std::string_view kLinkTag = "peer=";
+
+/// Whether these are the tags of a link to another broker.
+[[nodiscard]] inline bool is_link(std::string_view tags) noexcept {
+  while (!tags.empty()) {
+    if (take_tag(tags).starts_with(kLinkTag)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 /// The number in the last `weight=N` of the tags; 1 when there is none. Nothing when N is not a
 /// whole number from 1 to kWeightMax.
 [[nodiscard]] inline std::optional<std::uint32_t> weight_of(std::string_view tags) noexcept {

@@ -56,7 +56,8 @@ SessionMaker::SessionMaker(const BrokerOptions& options, std::uint64_t epoch, bo
       seq_cst_wakes_(seq_cst_wakes),
       counters_name_(std::move(counters_name)),
       number_used_(options.max_sessions),
-      classes_(options.classes_max()) {}
+      classes_(options.classes_max(),
+               options.places() ? ClassTable::Apart::by_tags : ClassTable::Apart::links) {}
 
 shm::Welcome SessionMaker::base_welcome() const {
   shm::Welcome w;
@@ -117,6 +118,7 @@ void SessionMaker::fill(Session& session, const shm::Hello& hello, const shm::Cr
   session.weight = weight_of(session.tags).value_or(1);
   session.tier = hello.flags & shm::kHelloTierMask;
   session.home = servant ? home_of(session.tags) : 0;
+  session.link = servant && is_link(session.tags);
   session.pid = who.pid;
   session.uid = who.uid;
   session.shared_bytes = shape.bytes();
@@ -172,10 +174,10 @@ bool SessionMaker::make(const shm::Hello& hello, const shm::Credentials& who, sh
     return false;
   }
   draft.session = std::move(session);  // from here on it can be released
-  if (!take_pool(hello, draft)) {
+  if (std::string fault; !take_pool(hello, draft, fault)) {
     number_used_[draft.session->number] = false;
     draft = {};
-    refusal = {Errc::no_memory, "servants of 64 different sets of tags are attached; no more fit"};
+    refusal = {Errc::no_memory, fault};
     return false;
   }
   const Shape shape = shape_for(hello);
@@ -190,17 +192,27 @@ bool SessionMaker::make(const shm::Hello& hello, const shm::Credentials& who, sh
   return true;
 }
 
-/// A servant's, if there are any. @return false: no more fit.
-bool SessionMaker::take_pool(const shm::Hello& hello, Draft& draft) {
-  if (hello.role != shm::Role::servant || options_.classes_max() <= 1) {
+/// A servant's. @return false: no more fit, as `fault` says.
+bool SessionMaker::take_pool(const shm::Hello& hello, Draft& draft, std::string& fault) {
+  if (hello.role != shm::Role::servant) {
     return true;
   }
-  const auto entered = classes_.enter(shm::text_of(hello.tags));
-  if (entered) {
-    draft.session->pool = entered->pool;
-    draft.define = entered->define;
+  const std::string_view tags = shm::text_of(hello.tags);
+  auto change = classes_.meet(tags, fault);
+  if (!change) {
+    return false;
   }
-  return entered.has_value();
+  if (!change->classes.empty()) {
+    change_ = std::move(change);
+  }
+  const auto entered = classes_.enter(tags);
+  if (!entered) {
+    fault = "servants of 64 different sets of tags are attached; no more fit";
+    return false;
+  }
+  draft.session->pool = entered->pool;
+  draft.define = entered->define;
+  return true;
 }
 
 /// Makes the segments and sends the Welcome with them.
@@ -345,7 +357,7 @@ std::uint32_t SessionMaker::next_generation() noexcept {
 }
 
 void SessionMaker::release(const Session& session) {
-  if (session.is_servant() && options_.classes_max() > 1) {
+  if (session.is_servant()) {
     classes_.leave(session.pool);
   }
   number_used_[session.number] = false;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/session.hpp"
@@ -57,6 +58,11 @@ class SessionMaker {
 
   /// Which pools and classes there are.
   [[nodiscard]] ClassTable& classes() noexcept { return classes_; }
+  /// What welcome() changed in them, whatever it returned: to be told to the data thread before
+  /// Draft::define. Nothing, most of the time.
+  [[nodiscard]] std::optional<ClassTable::Change> take_change() noexcept {
+    return std::exchange(change_, std::nullopt);
+  }
 
   [[nodiscard]] static std::uint64_t wire_number(const Session& session) noexcept {
     return std::uint64_t{session.generation} << 32 | session.number;
@@ -77,7 +83,7 @@ class SessionMaker {
             const Shape& shape);
   [[nodiscard]] bool make(const shm::Hello& hello, const shm::Credentials& who,
                           shm::UniqueFd& socket, Draft& draft, Refusal& refusal);
-  [[nodiscard]] bool take_pool(const shm::Hello& hello, Draft& draft);
+  [[nodiscard]] bool take_pool(const shm::Hello& hello, Draft& draft, std::string& fault);
   [[nodiscard]] Error greet(const shm::Hello& hello, const Shape& shape, int socket, Draft& draft);
   [[nodiscard]] shm::Welcome base_welcome() const;
   [[nodiscard]] Error make_segments(Session& session, std::uint32_t ring, std::uint32_t control,
@@ -94,6 +100,7 @@ class SessionMaker {
   std::uint32_t generation_ = 0;
   std::uint64_t shared_bytes_ = 0;
   ClassTable classes_;
+  std::optional<ClassTable::Change> change_;
 };
 
 }  // namespace mserve::broker

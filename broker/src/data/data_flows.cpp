@@ -2,6 +2,7 @@
 // Requests that arrive in fragments: gathered when they are small enough to be one frame for the
 // servant, else passed on fragment by fragment once a servant is reserved (cut-through).
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "data/data_plane.hpp"
@@ -239,9 +240,14 @@ bool DataPlane::pass_on(Session& servant, const RequestRecord& record, std::uint
   head.flags = record.flags;
   head.id = record.id.packed();
   head.aux = record.route;
-  std::byte extension[shm::ext_bytes_of(sizeof(shm::FlowExt))];
-  (void)shm::put_extension(extension, shm::ExtType::flow, 0, shm::FlowExt{offset, total});
-  if (!shm::try_send_whole(servant.out, head, extension, payload)) {
+  constexpr std::size_t kFlowBytes = shm::ext_bytes_of(sizeof(shm::FlowExt));
+  std::array<std::byte, kFlowBytes + shm::ext_bytes_of(sizeof(shm::DeadlineExt))> extensions;
+  std::byte* end =
+      shm::put_extension(extensions.data(), shm::ExtType::flow, 0, shm::FlowExt{offset, total});
+  if (offset == 0 && servant.term_bytes(kFlowBytes + payload.size()) != 0) [[unlikely]] {
+    end = put_terms(end, record);
+  }
+  if (!shm::try_send_whole(servant.out, head, {extensions.data(), end}, payload)) {
     return false;
   }
   note_wake(servant);

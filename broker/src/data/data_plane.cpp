@@ -72,6 +72,7 @@ DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Lin
       stamps_(links.stamps, *counters.stamps_dropped),
       store_(options.max_queue_bytes + kept_bytes_max(options)),
       records_(options.max_queue),
+      terms_(options.max_queue),
       flows_(options.max_sessions * kFlowsPerClient + options.max_connections),
       outbounds_(options.max_queue),
       origins_(options.max_sessions, options.max_connections),

@@ -217,6 +217,9 @@ class DataPlane {
   void deliver(const Decision& decision);
   void fail_lost(Session& servant, RequestRecord& record);
   bool try_deliver(Session& servant, RequestRecord& record, std::span<const std::byte> payload);
+  [[nodiscard]] bool send_to_link(Session& link, const RequestRecord& record,
+                                  const shm::FrameHeader& head, std::span<const std::byte> payload);
+  std::byte* put_terms(std::byte* to, const RequestRecord& record);
   void deliver_waiting(Session& servant);
   void enter_running(Session& servant, RequestRecord& record) {
     record.running_at = static_cast<std::uint32_t>(servant.running.size());
@@ -344,6 +347,15 @@ class DataPlane {
   StampsWriter stamps_;
   PayloadStore store_;
   std::vector<RequestRecord> records_;
+  // How long a request may take, by slot; of another id: no limit, and the default priority. Only
+  // links ask, so it is stored only if there is something to tell.
+  struct Terms {
+    RequestId id = {};
+    Nanos queue_timeout = kForever;
+    Nanos run_timeout = kForever;
+    std::uint8_t priority = kPriorityNormal;
+  };
+  std::vector<Terms> terms_;
   Pool<RequestFlow> flows_;
   Pool<Outbound> outbounds_;
   OriginTable origins_;

@@ -2,6 +2,7 @@
 // Client to servant: requests that fit one frame, and what the Dispatcher decides about all of
 // them.
 #include <algorithm>
+#include <array>
 
 #include "data/data_plane.hpp"
 
@@ -46,8 +47,8 @@ Errc errc_of(FailReason reason) noexcept {
 }  // namespace
 
 shm::RequestTerms terms_of(const shm::Extensions& extensions) noexcept {
-  return {extensions.deadline, extensions.placement, extensions.priority, extensions.broadcast,
-          extensions.broadcast_to};
+  return {extensions.deadline,  extensions.placement,    extensions.priority,
+          extensions.broadcast, extensions.broadcast_to, extensions.here};
 }
 
 bool DataPlane::serve_client(Session& client) {
@@ -163,6 +164,9 @@ void DataPlane::set_terms(Submit& submit, const shm::RequestTerms& wanted,
   if (placement_ != nullptr) {
     submit.class_number =
         placement_->class_for({wanted.placement.function, wanted.placement.user, submit.route});
+    if (wanted.here) [[unlikely]] {
+      submit.class_number = placement_->here_only(submit.class_number);
+    }
   }
 }
 
@@ -199,6 +203,10 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
     records_[record.next].previous = id.slot;
   }
   origin.requests_first = id.slot;
+  if (submit.queue_timeout != kForever || submit.run_timeout != kForever ||
+      submit.priority != kPriorityNormal) [[unlikely]] {
+    terms_[id.slot] = {id, submit.queue_timeout, submit.run_timeout, submit.priority};
+  }
   return true;
 }
 
@@ -343,7 +351,9 @@ bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
   head.flags = record.flags;
   head.id = record.id.packed();
   head.aux = record.route;
-  if (!shm::try_send_whole(servant.out, head, {}, payload)) [[unlikely]] {
+  const bool sent = servant.link ? send_to_link(servant, record, head, payload)
+                                 : shm::try_send_whole(servant.out, head, {}, payload);
+  if (!sent) [[unlikely]] {
     return false;
   }
   if (record.repeatable) {
@@ -353,6 +363,37 @@ bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
   }
   note_wake(servant);
   return true;
+}
+
+bool DataPlane::send_to_link(Session& link, const RequestRecord& record,
+                             const shm::FrameHeader& head, std::span<const std::byte> payload) {
+  std::array<std::byte, shm::ext_bytes_of(sizeof(shm::DeadlineExt))> terms;
+  const std::size_t bytes = link.term_bytes(payload.size());
+  if (bytes != 0) {
+    (void)put_terms(terms.data(), record);
+  }
+  return shm::try_send_whole(link.out, head, std::span(terms).first(bytes), payload);
+}
+
+/// What a link is told of a request that it is sent now: the rest of its time, its priority, and
+/// whether we know who asks.
+std::byte* DataPlane::put_terms(std::byte* to, const RequestRecord& record) {
+  const Terms& terms = terms_[record.id.slot];
+  const bool asked = terms.id == record.id;
+  // At least a nanosecond: 0 would be no limit at all.
+  const auto left = [this](Nanos most, Nanos since) {
+    const Nanos spent = now() - since;
+    return most >= kForever / 2 ? 0 : most > spent ? most - spent : 1;
+  };
+  const shm::DeadlineExt deadline =
+      asked ? shm::DeadlineExt{left(terms.queue_timeout, record.submitted_at),
+                               left(terms.run_timeout, record.dispatched_at)}
+            : shm::DeadlineExt{};
+  // Of options with --users in force: the gateway, or one of our own user's programs, put it there.
+  const bool vouched = (record.flags & shm::kFlagPair) != 0 && options_.gateway.access != nullptr;
+  const std::uint32_t small =
+      (asked ? terms.priority + 1U : 0U) | (vouched ? shm::kDeadlineVouched : 0U);
+  return shm::put_extension(to, shm::ExtType::deadline, small, deadline);
 }
 
 void DataPlane::deliver_waiting(Session& servant) {

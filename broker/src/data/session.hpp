@@ -51,6 +51,7 @@ struct Session {
   std::uint32_t weight = 1;  ///< Of a servant.
   std::uint32_t tier = 0;    ///< Of a servant: 0 to shm::kTierMax.
   std::uint64_t home = 0;    ///< Of a servant: home_of() its tags.
+  bool link = false;         ///< A servant that stands for another broker: a link to it.
   std::uint32_t pool = 0;    ///< Of a servant: ClassTable's number for its tags.
   std::uint32_t book = 0;    ///< Of a servant: which of the MonitorBooks is its; 0: the shared one.
   std::uint64_t shared_bytes = 0;
@@ -101,6 +102,16 @@ struct Session {
                std::memory_order_relaxed);  // only this thread stores it
     load.store(std::uint64_t{orders} << 32 | running.size(),
                std::memory_order_relaxed);  // one word
+  }
+
+  /// Bytes of the extension that tells a link what is left of a request's time, in a frame with
+  /// `other_bytes` of payload and further extensions. 0: it is no link; or, from a client whose
+  /// ring is as large as a servant's, it does not fit, and the link is told nothing.
+  [[nodiscard]] std::size_t term_bytes(std::uint64_t other_bytes) const noexcept {
+    constexpr std::size_t kBytes = shm::ext_bytes_of(sizeof(shm::DeadlineExt));
+    const bool fits =
+        shm::kFrameHeaderBytes + kBytes + other_bytes <= shm::frame_bytes_max(out.capacity());
+    return link && fits ? kBytes : 0;
   }
 
   [[nodiscard]] bool is_servant() const noexcept { return role == shm::Role::servant; }

@@ -56,7 +56,7 @@ ConnectionSettings settings_of(const BrokerOptions& options) {
   settings.gather_max = options.gather_max;
   settings.max_gathered = gateway.max_gathered;
   settings.route_plugin = options.plugins.route;
-  settings.placing = options.classes_max() > 1;
+  settings.placing = options.places();
   settings.wrap = gateway.wrap;
   settings.admin_uids = admin_uids_of(gateway);
   settings.query_log = gateway.query_log;

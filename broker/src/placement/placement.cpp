@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "mserve/kdb/route.hpp"
 
@@ -29,7 +30,9 @@ bool fits(const std::vector<std::uint64_t>& wanted, std::uint64_t given) noexcep
 
 }  // namespace
 
-Placement::Placement(std::span<const Rule> rules, std::span<const std::uint32_t> classes) {
+Placement::Placement(std::span<const Rule> rules, std::span<const std::uint32_t> classes,
+                     std::vector<std::uint32_t> here)
+    : here_(std::move(here)) {
   for (std::size_t at = 0; at < rules.size(); ++at) {
     const Rule& rule = rules[at];
     const auto function = [](const std::string& name) {

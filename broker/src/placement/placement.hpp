@@ -23,10 +23,17 @@ class Placement {
 
   Placement() = default;
   /// @param classes  for each rule the class of its servants.
-  Placement(std::span<const Rule> rules, std::span<const std::uint32_t> classes);
+  /// @param here     for each class the one of those of its servants that are no links to other
+  ///                 brokers; empty: there are no links.
+  Placement(std::span<const Rule> rules, std::span<const std::uint32_t> classes,
+            std::vector<std::uint32_t> here = {});
 
   /// The class of the first rule that fits; 0, any servant, if none does.
   [[nodiscard]] std::uint32_t class_for(const Request& request) const noexcept;
+  /// The same servants, but for links to other brokers.
+  [[nodiscard]] std::uint32_t here_only(std::uint32_t class_number) const noexcept {
+    return class_number < here_.size() ? here_[class_number] : class_number;
+  }
   /// Where this user stands among all of them, 0 to Rule::kAll - 1: a share of n has those below n.
   [[nodiscard]] static std::uint32_t standing_of(std::uint64_t user) noexcept;
 
@@ -39,6 +46,7 @@ class Placement {
     std::uint32_t class_number;
   };
   std::vector<Compiled> rules_;
+  std::vector<std::uint32_t> here_;
 };
 
 }  // namespace mserve::broker

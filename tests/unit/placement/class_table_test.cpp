@@ -90,5 +90,63 @@ TEST(ClassTable, APoolThatIsEmptyIsUsedAgain) {
   EXPECT_EQ(entry->pool, 7U);
 }
 
+// Goal: what came from another broker finds the same servants as others, but for the links.
+TEST(ClassTable, FromTheFirstLinkOnEachClassHasATwinWithoutLinks) {
+  ClassTable table(kClassesMax);
+  std::string fault;
+  (void)apply(table, {"fn=f -> a else b"});  // b: 1, a: 2
+  const auto local = table.enter("a");
+  ASSERT_TRUE(local);
+  EXPECT_TRUE(table.meet("a b", fault)->classes.empty());
+  const auto met = table.meet("a peer=B", fault);
+  ASSERT_TRUE(met) << fault;
+  ASSERT_EQ(met->classes.size(), 3U);
+  const Placement& placement = *met->placement;
+  const std::uint32_t any = placement.here_only(0);
+  const std::uint32_t b = placement.here_only(1);
+  const std::uint32_t a = placement.here_only(2);
+  for (const ClassDefined& made : met->classes) {
+    EXPECT_EQ(made.fallback, made.number == a ? b : kNone);
+    EXPECT_EQ(made.pools, made.number == b ? 0U : std::uint64_t{1} << local->pool);
+    EXPECT_EQ(placement.here_only(made.number), made.number);
+  }
+  const auto link = table.enter("a peer=B");
+  ASSERT_TRUE(link && link->define);
+  EXPECT_EQ(link->define->classes, 0b101U);
+  EXPECT_EQ(table.classes_of("a"), 0b101U | std::uint64_t{1} << any | std::uint64_t{1} << a);
+  EXPECT_TRUE(table.meet("peer=C", fault)->classes.empty());
+  // A class that comes later has its own at once.
+  const auto later = apply(table, {"-> c"});
+  ASSERT_EQ(later.classes.size(), 2U);
+  EXPECT_EQ(later.placement->here_only(later.classes[0].number), later.classes[1].number);
+  EXPECT_NE(apply(table, {}).placement, nullptr);
+}
+
+TEST(ClassTable, WithoutRoomForTwinsALinkIsRefused) {
+  ClassTable table(3);
+  std::string fault;
+  (void)apply(table, {"-> a"});
+  EXPECT_FALSE(table.meet("peer=B", fault));
+  EXPECT_NE(fault.find("counted twice"), std::string::npos) << fault;
+  EXPECT_EQ(apply(table, {}).placement, nullptr);
+}
+
+TEST(ClassTable, WithoutRulesOnlyLinksAreToldApart) {
+  ClassTable table(2, ClassTable::Apart::links);
+  std::string fault;
+  const auto first = table.enter("a");
+  ASSERT_TRUE(first && first->define);
+  EXPECT_EQ(table.enter("b weight=2")->pool, first->pool);
+  const auto met = table.meet("peer=B", fault);
+  ASSERT_TRUE(met) << fault;
+  ASSERT_EQ(met->classes.size(), 1U);
+  EXPECT_EQ(met->classes[0].pools, std::uint64_t{1} << first->pool);
+  EXPECT_EQ(met->placement->here_only(0), 1U);
+  const auto link = table.enter("peer=B");
+  ASSERT_TRUE(link && link->define);
+  EXPECT_EQ(link->define->classes, 1U);
+  EXPECT_EQ(table.enter("peer=C zone=a")->pool, link->pool);
+}
+
 }  // namespace
 }  // namespace mserve::broker

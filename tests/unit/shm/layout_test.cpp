@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -116,6 +117,39 @@ TEST(Extensions, UnknownTypesAreSkippedAndKnownOnesFound) {
   EXPECT_EQ(out.flow.total_bytes, 10U);
   EXPECT_EQ(out.origin_index, 3U);
   EXPECT_EQ(out.origin_generation, 44U);
+}
+
+TEST(Extensions, WhatAsksToStayHereSaysSo) {
+  RequestTerms terms;
+  terms.here = true;
+  EXPECT_FALSE(terms.empty());
+  terms.priority = 2;
+  std::array<std::byte, RequestTerms::kBytesMax> bytes{};
+  const std::byte* const end = terms.put(bytes.data());
+  Extensions out;
+  ASSERT_TRUE(parse_extensions({bytes.data(), static_cast<std::size_t>(end - bytes.data())}, out));
+  EXPECT_TRUE(out.here);
+  EXPECT_EQ(out.priority, 2);
+  EXPECT_FALSE(out.vouched);
+}
+
+TEST(Extensions, WhatALinkIsToldHasPriorityAndVouchedBesideTheTime) {
+  std::array<std::byte, ext_bytes_of(sizeof(DeadlineExt))> bytes{};
+  for (const std::uint32_t priority : {0U, 3U, 200U}) {
+    (void)put_extension(bytes.data(), ExtType::deadline, (priority + 1) | kDeadlineVouched,
+                        DeadlineExt{5, 7});
+    Extensions out;
+    ASSERT_TRUE(parse_extensions(bytes, out));
+    EXPECT_TRUE(out.vouched);
+    EXPECT_FALSE(out.here);
+    EXPECT_EQ(out.priority, std::min<std::uint32_t>(priority, kPriorityMax));
+    EXPECT_EQ(out.deadline.run_ns, 7U);
+  }
+  (void)put_extension(bytes.data(), ExtType::deadline, 0, DeadlineExt{5, 7});
+  Extensions out;
+  ASSERT_TRUE(parse_extensions(bytes, out));
+  EXPECT_FALSE(out.vouched);
+  EXPECT_EQ(out.priority, kPriorityDefault);
 }
 
 TEST(Extensions, LengthsThatLieAreRefused) {

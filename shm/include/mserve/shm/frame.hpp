@@ -87,12 +87,15 @@ struct ReplyAux {
 
 /// Types of extensions; unknown ones are skipped by whoever does not know them.
 enum class ExtType : std::uint16_t {
-  origin = 1,    ///< small = origin index; value = generation (u64). Absent: origin 0.
-  flow = 2,      ///< FlowExt: this frame is one fragment of a larger message.
-  info = 3,      ///< InfoExt: what the broker knows of a finished request (reply, on request).
-  deadline = 4,  ///< DeadlineExt: how long a request may take (request; its first frame).
+  origin = 1,  ///< small = origin index; value = generation (u64). Absent: origin 0.
+  flow = 2,    ///< FlowExt: this frame is one fragment of a larger message.
+  info = 3,    ///< InfoExt: what the broker knows of a finished request (reply, on request).
+  /// DeadlineExt: how long a request may take (request; its first frame). Towards a servant tagged
+  /// `peer` what is left of that, on every request: small = its priority, plus 1, and
+  /// kDeadlineVouched.
+  deadline = 4,
   /// PlacementExt: what the broker's rules may ask about a request (request; its first frame).
-  /// small = its priority, 0 to 3, plus 1; 0: the default.
+  /// small = its priority, 0 to 3, plus 1 (0: the default), and kPlacementHere.
   placement = 5,
   /// One request of a broadcast: small = index of the servant's session, value = BroadcastExt. From
   /// gateways only (request; its first frame).
@@ -150,6 +153,15 @@ struct BroadcastExt {
 };
 static_assert(std::is_trivially_copyable_v<BroadcastExt> && sizeof(BroadcastExt) == 8);
 
+/// Beside the priority of ExtType::placement: it is not to leave this broker, so no servant tagged
+/// `peer` runs it.
+inline constexpr std::uint32_t kPlacementHere = 0x100;
+/// Beside the priority of ExtType::deadline: the broker answers for the `user` and `role` in the
+/// options of this request. Otherwise they are what a client says.
+inline constexpr std::uint32_t kDeadlineVouched = 0x100;
+/// The priority in these words, plus 1; 0: the default.
+inline constexpr std::uint32_t kPriorityMask = 0xff;
+
 /// Priority of a request that names none; the highest is 3.
 inline constexpr std::uint8_t kPriorityDefault = 1;
 inline constexpr std::uint8_t kPriorityMax = 3;
@@ -166,8 +178,18 @@ struct Extensions {
   DeadlineExt deadline;
   PlacementExt placement;
   std::uint8_t priority = kPriorityDefault;
+  bool here = false;     ///< kPlacementHere.
+  bool vouched = false;  ///< kDeadlineVouched.
   BroadcastExt broadcast;
   std::uint32_t broadcast_to = 0;  ///< Index of the servant's session.
+
+  /// Takes the priority out of an extension's `small`, if there is one.
+  void take_priority(std::uint32_t small) noexcept {
+    if (const std::uint32_t asked = small & kPriorityMask; asked != 0) {
+      const std::uint32_t most = kPriorityMax;
+      priority = static_cast<std::uint8_t>(asked - 1 < most ? asked - 1 : most);
+    }
+  }
 };
 
 /// Parses `bytes` (ext_bytes of a frame). Bounded by its length; each byte is read at most once.
@@ -210,15 +232,15 @@ struct Extensions {
         return false;
       }
       std::memcpy(&out.deadline, value, sizeof(DeadlineExt));
+      out.take_priority(header.small);
+      out.vouched = (header.small & kDeadlineVouched) != 0;
     } else if (header.type == ExtType::placement) {
       if (value_bytes < sizeof(PlacementExt)) {
         return false;
       }
       std::memcpy(&out.placement, value, sizeof(PlacementExt));
-      if (header.small != 0) {
-        const std::uint32_t most = kPriorityMax;
-        out.priority = static_cast<std::uint8_t>(header.small - 1 < most ? header.small - 1 : most);
-      }
+      out.take_priority(header.small);
+      out.here = (header.small & kPlacementHere) != 0;
     } else if (header.type == ExtType::broadcast) {
       if (value_bytes < sizeof(BroadcastExt)) {
         return false;
@@ -254,6 +276,7 @@ struct RequestTerms {
   std::uint8_t priority = kPriorityDefault;
   BroadcastExt broadcast;
   std::uint32_t broadcast_to = 0;
+  bool here = false;  ///< kPlacementHere.
 
   static constexpr std::size_t kBytesMax = ext_bytes_of(sizeof(DeadlineExt)) +
                                            ext_bytes_of(sizeof(PlacementExt)) +
@@ -268,7 +291,8 @@ struct RequestTerms {
       to = put_extension(to, ExtType::deadline, 0, deadline);
     }
     if (has_placement()) {
-      to = put_extension(to, ExtType::placement, priority + 1U, placement);
+      to = put_extension(to, ExtType::placement, (priority + 1U) | (here ? kPlacementHere : 0U),
+                         placement);
     }
     if (broadcast.count != 0) {
       to = put_extension(to, ExtType::broadcast, broadcast_to, broadcast);
@@ -278,7 +302,7 @@ struct RequestTerms {
 
  private:
   [[nodiscard]] bool has_placement() const noexcept {
-    return placement.function != 0 || placement.user != 0 || priority != kPriorityDefault;
+    return placement.function != 0 || placement.user != 0 || priority != kPriorityDefault || here;
   }
 };
 
