@@ -122,6 +122,10 @@ void add_gateway(CLI::App& app, BrokerOptions& all) {
       ->option_text("FILE [everybody]");
   app.add_option("--roles", o.roles_file, "What they may call: LBT's roles.csv. HUP reads it again")
       ->option_text("FILE [everything]");
+  app.add_option("--peer-user", o.peer_user,
+                 "Whose connections are links of other brokers: they say who asked there, and his "
+                 "role here decides. Without --users everybody may be one")
+      ->option_text("USER [nobody]");
   app.add_option(
          "--wrap", o.wrap,
          "Each query goes to its servant as (`FN; `user; query), so that FN can decide in q "

@@ -43,11 +43,15 @@ std::shared_ptr<const Role> AccessRules::role_named(std::string_view user) const
 }
 
 std::shared_ptr<const Role> AccessRules::role_of(const User& user) const {
+  return role_told(user.role);
+}
+
+std::shared_ptr<const Role> AccessRules::role_told(std::string_view name) const {
   if (restricts_) {
-    return roles_.find(user.role);
+    return roles_.find(name);
   }
   auto role = std::make_shared<Role>();
-  role->name = user.role;
+  role->name = name;
   role->unrestricted = true;
   return role;
 }

@@ -30,6 +30,10 @@ class AccessRules {
   /// there is no such user.
   [[nodiscard]] std::shared_ptr<const Role> role_named(std::string_view user) const;
 
+  /// @return the role that a broker whom we trust names; with a file of roles null when there is
+  /// none of that name, and without one a role of that name that may call everything.
+  [[nodiscard]] std::shared_ptr<const Role> role_told(std::string_view role) const;
+
   [[nodiscard]] std::size_t user_count() const noexcept { return users_.all().size(); }
   [[nodiscard]] std::size_t role_count() const noexcept { return roles_.size(); }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Queries that the gateway answers itself: .mserve.servants[], .mserve.clients[],
-// .mserve.queries[n] and .mserve.stats[], as text or as a list such as (`.mserve.queries;20).
+// .mserve.queries[n] and .mserve.stats[], as text or as a list such as (`.mserve.queries;20); and
+// .mserve.beat[ms], with which links of other brokers ask for signs of life.
 #pragma once
 
 #include <cstddef>
@@ -12,9 +13,10 @@
 namespace mserve::broker {
 
 struct AdminCall {
-  enum class Name : std::uint8_t { servants, clients, queries, stats };
+  enum class Name : std::uint8_t { servants, clients, queries, stats, beat };
   Name name = Name::stats;
-  std::optional<std::int64_t> argument;  ///< queries: how many, 0 or more; left out or `::`: empty.
+  /// queries: how many, 0 or more; left out or `::`: empty. beat: milliseconds; never empty.
+  std::optional<std::int64_t> argument;
   std::string_view fault;  ///< Not empty: answer this error instead, such as "rank"; a literal.
 };
 
@@ -22,7 +24,7 @@ struct AdminCall {
 [[nodiscard]] bool may_be_admin_call(std::span<const std::byte> query) noexcept;
 
 /// @param query  one whole encoded little-endian object.
-/// @return the call, or nothing when it is none of the four: then it is an ordinary query.
+/// @return the call, or nothing when it is none of the five: then it is an ordinary query.
 [[nodiscard]] std::optional<AdminCall> parse_admin_call(std::span<const std::byte> query);
 
 }  // namespace mserve::broker

@@ -61,6 +61,15 @@ Wrapping wrap_lbt(Bytes id, std::vector<std::byte> info_dictionary,
   return wrapping;
 }
 
+Wrapping wrap_bare(Bytes id, std::uint64_t result_bytes) noexcept {
+  Wrapping wrapping;
+  ObjectWriter writer =
+      begin(wrapping, kdb::MessageKind::async, kListHeadBytes + id.size(), result_bytes);
+  writer.vector_head(kList, 2);
+  writer.bytes(id);
+  return wrapping;
+}
+
 Wrapping wrap_np(Bytes callback, std::int64_t qid, Bytes query, std::uint64_t result_bytes) {
   Wrapping wrapping;
   const std::size_t inside = kListHeadBytes + callback.size() + kLongAtomBytes + query.size();

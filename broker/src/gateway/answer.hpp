@@ -55,6 +55,9 @@ struct Wrapping {
 [[nodiscard]] Wrapping wrap_lbt(std::span<const std::byte> id,
                                 std::vector<std::byte> info_dictionary,
                                 std::uint64_t result_bytes) noexcept;
+/// (id; result): what a link of another broker gets for large answers, and as a sign of life.
+[[nodiscard]] Wrapping wrap_bare(std::span<const std::byte> id,
+                                 std::uint64_t result_bytes) noexcept;
 /// (callback; qid; query; result). @param callback, query  encoded objects.
 [[nodiscard]] Wrapping wrap_np(std::span<const std::byte> callback, std::int64_t qid,
                                std::span<const std::byte> query, std::uint64_t result_bytes);
@@ -77,9 +80,12 @@ struct Stamps {
 /// @param servant_info  the servant's own dictionary, or empty. Its keys that are not among ours
 /// are appended. Ignored when it is not a well-formed dictionary from symbols to a vector or list.
 /// @param stamps  not null: received sent returned stand behind ours too, as timestamps.
+/// @param status  for links of other brokers: the long mserve_status, an Errc, stands behind ours
+///                too, which tells an error from a string that reads like one.
 [[nodiscard]] std::vector<std::byte> info_object(const shm::InfoExt& info, std::string_view route,
                                                  std::span<const std::byte> servant_info,
-                                                 const Stamps* stamps = nullptr);
+                                                 const Stamps* stamps = nullptr,
+                                                 std::optional<Errc> status = std::nullopt);
 
 /// A kdb+ error. @param text  without quote; cut at its first NUL.
 [[nodiscard]] std::vector<std::byte> error_object(std::string_view text);

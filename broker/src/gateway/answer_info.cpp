@@ -14,12 +14,35 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-/// The last three only where stamps are wanted.
-constexpr std::array<std::string_view, 9> kInfoKeys = {"qsvr",     "elapsed", "execution",
-                                                       "route",    "backlog", "remaining",
-                                                       "received", "sent",    "returned"};
-constexpr std::size_t kStampKeys = 3;
+constexpr std::array<std::string_view, 6> kInfoKeys = {"qsvr",  "elapsed", "execution",
+                                                       "route", "backlog", "remaining"};
+constexpr std::array<std::string_view, 3> kStampKeys = {"received", "sent", "returned"};
+constexpr std::string_view kStatusKey = "mserve_status";
 using Keys = std::span<const std::string_view>;
+
+/// Those that are ours in one info.
+class OurKeys {
+ public:
+  OurKeys(bool stamps, bool status) noexcept {
+    add(kInfoKeys);
+    if (stamps) {
+      add(kStampKeys);
+    }
+    if (status) {
+      add(Keys(&kStatusKey, 1));
+    }
+  }
+  [[nodiscard]] Keys all() const noexcept { return Keys(keys_).first(count_); }
+
+ private:
+  void add(Keys keys) noexcept {
+    std::copy(keys.begin(), keys.end(), keys_.begin() + static_cast<std::ptrdiff_t>(count_));
+    count_ += keys.size();
+  }
+
+  std::array<std::string_view, kInfoKeys.size() + kStampKeys.size() + 1> keys_;
+  std::size_t count_ = 0;
+};
 
 std::size_t symbols_bytes(Keys texts) noexcept {
   std::size_t bytes = texts.size();
@@ -139,7 +162,7 @@ std::int64_t to_ms(std::uint64_t ns) noexcept {
 }
 
 void write_values(ObjectWriter& writer, const shm::InfoExt& info, std::string_view servant,
-                  std::string_view route, const Stamps* stamps) {
+                  std::string_view route, const Stamps* stamps, std::optional<Errc> status) {
   writer.byte(kSymbolAtom);
   writer.symbol(servant);
   writer.long_atom(to_ms(info.elapsed_ns));
@@ -153,22 +176,26 @@ void write_values(ObjectWriter& writer, const shm::InfoExt& info, std::string_vi
     writer.timestamp_atom(stamps->sent);
     writer.timestamp_atom(stamps->returned);
   }
+  if (status) {
+    writer.long_atom(static_cast<std::int64_t>(*status));
+  }
 }
 
 }  // namespace
 
 std::vector<std::byte> info_object(const shm::InfoExt& info, std::string_view route,
-                                   Bytes servant_info, const Stamps* stamps) {
+                                   Bytes servant_info, const Stamps* stamps,
+                                   std::optional<Errc> status) {
   const std::string_view servant(info.servant, strnlen(info.servant, sizeof(info.servant)));
   route = until_nul(route);
   const auto own = ServantInfo::open(servant_info);
-  const std::size_t stamp_keys = stamps != nullptr ? kStampKeys : 0;
-  const Keys ours = Keys(kInfoKeys).first(kInfoKeys.size() - kStampKeys + stamp_keys);
+  const OurKeys our_keys(stamps != nullptr, status.has_value());
+  const Keys ours = our_keys.all();
   const Added added = measure(own, ours);
   const auto count = static_cast<std::uint32_t>(ours.size() + added.count);
   constexpr std::size_t kSymbolAtomBytes = 2;  // and the text
   const std::size_t value_bytes =
-      (4 + stamp_keys) * kLongAtomBytes + 2 * kSymbolAtomBytes + servant.size() + route.size();
+      (ours.size() - 2) * kLongAtomBytes + 2 * kSymbolAtomBytes + servant.size() + route.size();
   std::vector<std::byte> object(1 + 2 * kListHeadBytes + symbols_bytes(ours) + value_bytes +
                                 added.bytes);
   ObjectWriter writer(object);
@@ -182,7 +209,7 @@ std::vector<std::byte> info_object(const shm::InfoExt& info, std::string_view ro
         ours, [&writer](Bytes key, const ValueReader::Item& /*value*/) { writer.bytes(key); });
   }
   writer.vector_head(kList, count);
-  write_values(writer, info, servant, route, stamps);
+  write_values(writer, info, servant, route, stamps, status);
   if (own) {
     own->for_each_of_its_own(ours, [&writer](Bytes /*key*/, const ValueReader::Item& value) {
       if (value.type) {

@@ -135,10 +135,10 @@ std::vector<SessionRow> broadcast_targets(std::span<const SessionRow> sessions,
                                           std::string_view group) {
   const std::string word = "group=" + std::string(group);
   std::vector<SessionRow> targets;
-  std::copy_if(sessions.begin(), sessions.end(), std::back_inserter(targets),
-               [&](const SessionRow& row) {
-                 return row.servant && (group.empty() || has_tag(row.tags, word));
-               });
+  std::copy_if(
+      sessions.begin(), sessions.end(), std::back_inserter(targets), [&](const SessionRow& row) {
+        return row.servant && !is_link(row.tags) && (group.empty() || has_tag(row.tags, word));
+      });
   std::sort(targets.begin(), targets.end(),
             [](const SessionRow& a, const SessionRow& b) { return a.number < b.number; });
   return targets;

@@ -65,6 +65,8 @@ class Connection {
   /// Lets more of an answer come though the client has not read what came, so that its flow is not
   /// taken for a dead one; up to the bound on unread bytes.
   void be_patient();
+  /// Sends a sign of life if one is due; see beats().
+  void beat();
   /// Take no more requests, answer the rest, then close.
   void drain();
   /// The session with the data plane is lost: there will be no answers any more.
@@ -87,6 +89,9 @@ class Connection {
   }
   /// Its client reads more slowly than an answer in fragments comes: be_patient() now and then.
   [[nodiscard]] bool reads_slowly() const noexcept;
+  /// It is a link of another broker, which is to hear at beat_at_ns() that this one lives.
+  [[nodiscard]] bool beats() const noexcept { return beat_ns_ != 0 && !closed_; }
+  [[nodiscard]] std::uint64_t beat_at_ns() const noexcept { return beat_at_; }
   /// The handshake is not done.
   [[nodiscard]] bool opening() const noexcept { return mode_ == Mode::opening && !closed_; }
   /// Nothing is asked and nothing waits.
@@ -134,12 +139,19 @@ class Connection {
     std::span<const std::byte> payload;  ///< The query, wrapped if wished, and its options, if any.
     std::span<const std::byte> memory;   ///< Where it lies, if it has to be sent in parts.
     bool pair = false;                   ///< There are options.
+    std::string_view user;               ///< Who asks.
+  };
+  /// Whom a message comes from.
+  struct Asker {
+    std::string user;
+    std::shared_ptr<const Role> role;  ///< Null without --users.
   };
   /// The same, put together here.
   struct Anew {
     std::vector<std::byte> payload{};  ///< Empty: there is none.
     std::size_t lead_bytes = 0;        ///< Of --wrap.
     std::size_t query_bytes = 0;
+    std::string user{};  ///< Who asks.
   };
   /// An answer before it is wrapped.
   struct Outcome {
@@ -175,9 +187,10 @@ class Connection {
   [[nodiscard]] bool put_anew(const Classified& message);
   [[nodiscard]] Step submit_anew(const Classified& message);
   [[nodiscard]] Step submit(const Classified& message, const Forwarded& forwarded);
-  [[nodiscard]] shm::PlacementExt placement_for(std::span<const std::byte> query) const;
+  [[nodiscard]] shm::PlacementExt placement_for(std::span<const std::byte> query,
+                                                std::string_view user) const;
   [[nodiscard]] kdb::Route route_for(std::span<const std::byte> query,
-                                     std::span<const std::byte> options);
+                                     std::span<const std::byte> options, std::string_view user);
   [[nodiscard]] bool may_ask(Convention convention) noexcept;
   [[nodiscard]] static std::uint8_t flags_of(Convention convention, bool pair,
                                              bool repeatable) noexcept;
@@ -194,6 +207,11 @@ class Connection {
   void refuse_broadcast(const Classified& message, std::string_view error);
   void note_ignored(const kdb::Header& header);
   void note_ambiguous();
+
+  // Links of other brokers (connection_link.cpp).
+  [[nodiscard]] bool believed() const noexcept;
+  [[nodiscard]] std::string find_asker(std::span<const std::byte> options, Asker& asker) const;
+  void answer_beat(const AdminCall& call, const Classified& message);
 
   // Broadcasts (connection_broadcast.cpp).
   [[nodiscard]] bool owns_broadcast() const noexcept {
@@ -303,6 +321,10 @@ class Connection {
   std::uint64_t sequence_ = 0;
   std::uint64_t kept_bytes_ = 0;  ///< In buffers of pending messages.
   std::uint64_t ungranted_ = 0;   ///< Fragment bytes taken that the data plane was not told of.
+
+  std::vector<std::byte> beat_;  ///< Of a link: what beat() sends.
+  std::uint64_t beat_ns_ = 0;    ///< How often; 0: it is no link.
+  std::uint64_t beat_at_ = 0;
 
   bool sends_broadcast_ = false;  ///< Not all requests of its broadcast are sent.
 

@@ -14,6 +14,10 @@ namespace mserve::broker {
 
 namespace {
 
+/// Answers above this go to links without an info. No error is that large.
+constexpr std::uint64_t kLinkInfoBytesMax = 128U << 10;
+static_assert(kLinkInfoBytesMax >= 2 * kErrorTextBytesMax);
+
 template <std::size_t N>
 void copy_text(std::array<char, N>& to, std::string_view text) noexcept {
   const std::size_t bytes = std::min(text.size(), N - 1);
@@ -190,6 +194,11 @@ Wrapping Connection::wrap(const Pending& pending, std::uint64_t result_bytes,
                           std::span<const std::byte> servant_info) const {
   switch (pending.convention) {
     case Convention::lbt: {
+      // So that a link can stream what is large: a whole (id; result; info) must be held to be
+      // split.
+      if (beats() && result_bytes > kLinkInfoBytesMax) {
+        return wrap_bare(pending.client_id(), result_bytes);
+      }
       shm::InfoExt info = pending.info;
       if (!pending.has_info) {  // the broker's own answers carry none
         info.elapsed_ns = context_.now_ns - pending.begun_ns;
@@ -197,7 +206,8 @@ Wrapping Connection::wrap(const Pending& pending, std::uint64_t result_bytes,
       const Stamps stamps = pending.stamps ? stamps_of(pending) : Stamps{};
       return wrap_lbt(
           pending.client_id(),
-          info_object(info, pending.route_text, servant_info, pending.stamps ? &stamps : nullptr),
+          info_object(info, pending.route_text, servant_info, pending.stamps ? &stamps : nullptr,
+                      beats() ? std::optional(pending.status) : std::nullopt),
           result_bytes);
     }
     case Convention::np:

@@ -5,9 +5,9 @@
 namespace mserve::broker {
 
 /// With --users whoever may ask anything; else whoever may ask the gateway itself, since it stops a
-/// whole group.
+/// whole group. No link: what it is sent is for one servant.
 bool Connection::may_broadcast() const noexcept {
-  return role_ != nullptr ? !restricted() : may_administer();
+  return !beats() && (role_ != nullptr ? !restricted() : may_administer());
 }
 
 /// All of its requests are sent, also while the broker drains: the servants wait for each other.

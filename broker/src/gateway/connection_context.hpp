@@ -37,7 +37,8 @@ struct ConnectionSettings {
   kdb::RouteRule route_rule;
   bool placing = false;                              ///< There may be rules of placement.
   const mserve_route_table* route_plugin = nullptr;  ///< Not null: it takes the rule's place.
-  std::string wrap;  ///< Queries go on as (`wrap; `user; query); empty: as they are.
+  std::string wrap;       ///< Queries go on as (`wrap; `user; query); empty: as they are.
+  std::string peer_user;  ///< With --users: whose connections are links of other brokers.
   bool async_reply = true;
   std::uint32_t sync_window = 1;
   std::uint64_t max_pending_bytes = 16ULL << 20;

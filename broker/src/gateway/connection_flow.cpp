@@ -142,11 +142,12 @@ Connection::Step Connection::take_begin(const MessageReader::Event& event) {
     flow_->request_bytes = lead + event.body_bytes - head.payload_offset;
     // Of a call the first arguments are there, which is all that a route needs; options are not.
     const std::span<const std::byte> query = event.bytes.subspan(head.payload_offset);
-    kdb::Route route = route_for(query, {});
+    kdb::Route route = route_for(query, {}, user_);
     flow_->route = route.hash;
     flow_->route_text = std::move(route.text);
     context_.route_names.note(flow_->route, flow_->route_text);
-    flow_->terms.placement = placement_for(query);
+    flow_->terms.placement = placement_for(query, user_);
+    flow_->terms.here = beats();
     count_request(*flow_);
   }
   return Step::done;

@@ -6,6 +6,7 @@
 #include "gateway/admin_call.hpp"
 #include "gateway/connection.hpp"
 #include "gateway/query_wrap.hpp"
+#include "gateway/told.hpp"
 #include "mserve/kdb/codec.hpp"
 #include "plugin/route_plugin.hpp"
 
@@ -20,6 +21,7 @@ constexpr std::uint32_t kPendingMax = 16384;
 struct Wishes {
   bool repeatable = true;  ///< `repeatable` is 0b: it is not to be run again.
   bool stamps = false;     ///< `stamps` is 1b: the info is to have them.
+  bool hop = false;        ///< It came from another broker.
   shm::DeadlineExt deadline;
   std::uint8_t priority = shm::kPriorityDefault;
 };
@@ -40,14 +42,14 @@ std::uint64_t time_of(const kdb::Value& options, std::string_view key) {
 }
 
 Wishes wishes_of(std::span<const std::byte> options) {
-  constexpr std::size_t kLookedAt = 4096;  // far more than options take
   Wishes wishes;
-  if (options.empty() || options.size() > kLookedAt) {
+  if (options.empty() || options.size() > kOptionsBytesMax) {
     return wishes;
   }
   if (const auto value = kdb::decode(options)) {
     wishes.repeatable = value->find("repeatable") != kdb::Value::boolean(false);
     wishes.stamps = value->find("stamps") == kdb::Value::boolean(true);
+    wishes.hop = tells_hop(*value);
     wishes.deadline = {time_of(*value, "queue_timeout"), time_of(*value, "timeout")};
     const auto priority = value->find("priority");
     if (const auto number = priority ? priority->number() : std::nullopt; number && *number >= 0) {
@@ -110,7 +112,8 @@ Connection::Step Connection::take_whole(const MessageReader::Event& event) {
       }
       if (may_be_admin_call(message.query)) [[unlikely]] {
         if (const std::optional<AdminCall> call = parse_admin_call(message.query)) {
-          answer_admin(*call, message);
+          call->name == AdminCall::Name::beat ? answer_beat(*call, message)
+                                              : answer_admin(*call, message);
           break;
         }
         if (const std::optional<BroadcastCall> call =
@@ -119,9 +122,10 @@ Connection::Step Connection::take_whole(const MessageReader::Event& event) {
           return begin_broadcast(*call, message);
         }
       }
-      if ((role_ == nullptr && !wraps() ? submit(message, {message.query, message.payload,
-                                                           event.bytes, !message.options.empty()})
-                                        : submit_anew(message)) == Step::held) {
+      if ((role_ == nullptr && !wraps()
+               ? submit(message, {message.query, message.payload, event.bytes,
+                                  !message.options.empty(), user_})
+               : submit_anew(message)) == Step::held) {
         return Step::held;
       }
       break;
@@ -151,8 +155,13 @@ bool Connection::put_anew(const Classified& message) {
   Admitted admitted;
   std::span<const std::byte> payload = message.payload;
   std::size_t query_bytes = message.query.size();
-  if (role_ != nullptr) {
-    auto judged = judge(message.query, message.options, {user_, *role_});
+  Asker asker;
+  if (const std::string fault = find_asker(message.options, asker); !fault.empty()) {
+    answer_forbidden(message, fault);
+    return false;
+  }
+  if (asker.role != nullptr) {
+    auto judged = judge(message.query, message.options, {asker.user, *asker.role});
     if (!judged) {
       answer_forbidden(message, judged.error());
       return false;
@@ -161,15 +170,15 @@ bool Connection::put_anew(const Classified& message) {
     payload = admitted.payload;
     query_bytes = admitted.query_bytes;
   }
-  anew_ = {.query_bytes = query_bytes};
+  anew_ = {.query_bytes = query_bytes, .user = std::move(asker.user)};
   if (!wraps()) {
     anew_.payload = std::move(admitted.payload);
     return true;
   }
-  anew_.lead_bytes = wrap_lead_bytes(context_.settings.wrap, user_);
+  anew_.lead_bytes = wrap_lead_bytes(context_.settings.wrap, anew_.user);
   anew_.payload = context_.buffers.take();
   anew_.payload.reserve(anew_.lead_bytes + payload.size());
-  put_wrap_lead(anew_.payload, context_.settings.wrap, user_);
+  put_wrap_lead(anew_.payload, context_.settings.wrap, anew_.user);
   append(anew_.payload, payload);
   return true;
 }
@@ -181,8 +190,8 @@ Connection::Step Connection::submit_anew(const Classified& message) {
   }
   const std::span<const std::byte> payload = anew_.payload;
   const bool pair = payload.size() != anew_.lead_bytes + anew_.query_bytes;
-  const Step step = submit(
-      message, {payload.subspan(anew_.lead_bytes, anew_.query_bytes), payload, payload, pair});
+  const Step step = submit(message, {payload.subspan(anew_.lead_bytes, anew_.query_bytes), payload,
+                                     payload, pair, anew_.user});
   if (step == Step::done) {
     context_.buffers.give_back(anew_.payload);
   }
@@ -191,12 +200,12 @@ Connection::Step Connection::submit_anew(const Classified& message) {
 
 /// @param query  perhaps only the beginning of it.
 kdb::Route Connection::route_for(std::span<const std::byte> query,
-                                 std::span<const std::byte> options) {
+                                 std::span<const std::byte> options, std::string_view user) {
   const mserve_route_table* const plugin = context_.settings.route_plugin;
   if (plugin == nullptr) [[likely]] {
-    return kdb::route_of(query, context_.settings.route_rule, {.user = user_, .options = options});
+    return kdb::route_of(query, context_.settings.route_rule, {.user = user, .options = options});
   }
-  PluginRoute found = route_of(*plugin, query, user_);
+  PluginRoute found = route_of(*plugin, query, user);
   if (found.fault) [[unlikely]] {
     context_.counters.misrouted->add();
     context_.misroutes.log(
@@ -209,26 +218,28 @@ kdb::Route Connection::route_for(std::span<const std::byte> query,
 }
 
 /// What rules may ask about a query; nothing where there can be no rules.
-shm::PlacementExt Connection::placement_for(std::span<const std::byte> query) const {
+shm::PlacementExt Connection::placement_for(std::span<const std::byte> query,
+                                            std::string_view asker) const {
   if (!context_.settings.placing) [[likely]] {
     return {};
   }
   const kdb::RouteRule function{.kind = kdb::RouteRule::Kind::function};
   const kdb::RouteRule user{.kind = kdb::RouteRule::Kind::user};
-  return {kdb::route_of(query, function).hash, kdb::route_of("", {}, user, {.user = user_}).hash};
+  return {kdb::route_of(query, function).hash, kdb::route_of("", {}, user, {.user = asker}).hash};
 }
 
 Connection::Step Connection::submit(const Classified& message, const Forwarded& forwarded) {
   Pending& pending = new_pending(message.convention);
   describe(pending, message);
-  kdb::Route route = route_for(forwarded.query, message.options);
+  kdb::Route route = route_for(forwarded.query, message.options, forwarded.user);
   pending.route = route.hash;
   pending.route_text = std::move(route.text);
   context_.route_names.note(pending.route, pending.route_text);
   pending.request_bytes = forwarded.payload.size();
   const Wishes wishes = wishes_of(message.options);
   pending.terms.deadline = wishes.deadline;
-  pending.terms.placement = placement_for(forwarded.query);
+  pending.terms.placement = placement_for(forwarded.query, forwarded.user);
+  pending.terms.here = beats() || (wishes.hop && believed());
   pending.terms.priority = wishes.priority;
   pending.stamps = wishes.stamps;
   const std::uint8_t flags = flags_of(message.convention, forwarded.pair, wishes.repeatable);

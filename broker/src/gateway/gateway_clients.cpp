@@ -229,6 +229,11 @@ void Gateway::Loop::settle(std::uint32_t index) {
     client.in_slow = true;
     slow_.push_back(index);
   }
+  if (connection.beats() && !client.in_beating) [[unlikely]] {
+    client.in_beating = true;
+    beating_.push_back(index);
+    beat_at_ = std::min(beat_at_, connection.beat_at_ns());
+  }
 }
 
 /// What all connections together may hold in memory.
@@ -270,6 +275,21 @@ void Gateway::Loop::be_patient() {
   taken_.clear();
 }
 
+/// Those that still are there are listed anew by settle().
+void Gateway::Loop::beat() {
+  beat_at_ = UINT64_MAX;
+  taken_.swap(beating_);
+  for (const std::uint32_t index : taken_) {
+    Client* const client = clients_[index].get();
+    if (client != nullptr && client->in_beating) {
+      client->in_beating = false;
+      client->connection.beat();
+      settle(index);
+    }
+  }
+  taken_.clear();
+}
+
 void Gateway::Loop::begin_drain() {
   draining_ = true;
   close_listeners();
@@ -301,6 +321,7 @@ void Gateway::Loop::drop_all() {
   openings_.clear();
   turns_.clear();
   slow_.clear();
+  beating_.clear();
 }
 
 void Gateway::Loop::expire_openings() {

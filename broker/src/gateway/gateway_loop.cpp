@@ -58,6 +58,7 @@ ConnectionSettings settings_of(const BrokerOptions& options) {
   settings.route_plugin = options.plugins.route;
   settings.placing = options.places();
   settings.wrap = gateway.wrap;
+  settings.peer_user = gateway.peer_user;
   settings.admin_uids = admin_uids_of(gateway);
   settings.query_log = gateway.query_log;
   settings.purge_ns = gateway.purge;
@@ -283,6 +284,9 @@ bool Gateway::Loop::pass() {
   if (!slow_.empty() && context_.now_ns >= patience_at_) [[unlikely]] {
     be_patient();
   }
+  if (!beating_.empty() && context_.now_ns >= beat_at_) [[unlikely]] {
+    beat();
+  }
   return worked;
 }
 
@@ -421,6 +425,13 @@ bool Gateway::Loop::sleep_on_link(std::uint64_t ns) {
 }
 
 std::uint64_t Gateway::Loop::sleep_ns() const {
+  const std::uint64_t now = context_.now_ns;
+  const std::uint64_t beat_ns = beating_.empty() ? kSecond : beat_at_ > now ? beat_at_ - now : 0;
+  return std::min(idle_ns(), std::max(beat_ns, kMillisecond));
+}
+
+/// How long nothing is to be done but by those who ring, and signs of life.
+std::uint64_t Gateway::Loop::idle_ns() const {
   if (!turns_.empty() || link_->waiting()) {
     return kMillisecond;  // who makes room in a ring does not ring
   }

@@ -62,6 +62,7 @@ class Gateway::Loop final : public GatewayDesk {
     std::uint64_t held_bytes = 0;  ///< Counted in held_bytes_.
     bool in_turn = false;          ///< Listed in turns_.
     bool in_slow = false;          ///< Listed in slow_.
+    bool in_beating = false;       ///< Listed in beating_.
     bool hush_errors = false;  ///< Its socket cried wolf: hang-ups are noticed by reading alone.
     Client(ConnectionContext& context, int fd, const Peer& peer, OriginId origin)
         : connection(context, fd, peer, origin),
@@ -102,6 +103,7 @@ class Gateway::Loop final : public GatewayDesk {
   bool sleep();
   bool sleep_on_link(std::uint64_t ns);
   [[nodiscard]] std::uint64_t sleep_ns() const;
+  [[nodiscard]] std::uint64_t idle_ns() const;
   void pause(std::uint64_t ns);
   void on_ready(std::uint64_t key, Readiness::What what);
   void take_signals();
@@ -127,6 +129,7 @@ class Gateway::Loop final : public GatewayDesk {
   void expire_openings();
   void expire_idle();
   void be_patient();
+  void beat();
   [[nodiscard]] std::uint64_t held_bytes_max() const noexcept;
   void close_largest();
   [[nodiscard]] Client* client_at(std::uint32_t index, std::uint64_t generation) noexcept;
@@ -154,15 +157,17 @@ class Gateway::Loop final : public GatewayDesk {
   std::vector<Readiness::Handle> listener_watches_;
   std::vector<std::unique_ptr<Client>> clients_;  ///< By index; null when free.
   std::vector<std::uint32_t> free_;
-  std::deque<Opening> openings_;      ///< Oldest first.
-  std::vector<std::uint32_t> turns_;  ///< Connections that go on next pass.
-  std::vector<std::uint32_t> slow_;   ///< Connections that read slowly.
-  std::vector<std::uint32_t> taken_;  ///< One of these lists, while it is gone through.
+  std::deque<Opening> openings_;        ///< Oldest first.
+  std::vector<std::uint32_t> turns_;    ///< Connections that go on next pass.
+  std::vector<std::uint32_t> slow_;     ///< Connections that read slowly.
+  std::vector<std::uint32_t> beating_;  ///< Links of other brokers, which hear that we live.
+  std::vector<std::uint32_t> taken_;    ///< One of these lists, while it is gone through.
   std::size_t client_count_ = 0;
   std::uint64_t held_bytes_ = 0;  ///< By all connections.
   std::uint64_t generation_ = 0;
   std::uint64_t tick_at_ = 0;
   std::uint64_t patience_at_ = 0;
+  std::uint64_t beat_at_ = UINT64_MAX;  ///< When the first of beating_ is to hear it.
   std::uint64_t give_up_at_ = 0;  ///< After stop(): when what is unsent is given up; 0: not yet.
   std::size_t idle_cursor_ = 0;
   bool draining_ = false;

@@ -43,6 +43,7 @@ struct GatewayOptions {
   std::vector<std::string> admin_users;  ///< Names; empty: the broker's own user.
   std::string users_file;                ///< Empty: everybody may connect.
   std::string roles_file;                ///< Empty: who may connect may call everything.
+  std::string peer_user;                 ///< Of users_file: the user of other brokers' links.
   std::string wrap;  ///< Function of the user and the query that servants are asked for; empty: the
                      ///< query itself.
   /// What the two files said when these options were read; null without users_file.

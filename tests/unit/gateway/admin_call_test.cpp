@@ -53,6 +53,14 @@ TEST(AdminCall, ReadsTheCountInEveryForm) {
   EXPECT_EQ(parse(Value::symbols({".mserve.stats"}))->name, Name::stats);
 }
 
+TEST(AdminCall, BeatsHaveAnInterval) {
+  EXPECT_EQ(parse(".mserve.beat 200")->name, Name::beat);
+  EXPECT_EQ(parse(".mserve.beat[200]")->argument, 200);
+  EXPECT_EQ(parse(".mserve.beat[]")->fault, "rank");
+  EXPECT_EQ(parse(".mserve.beat")->fault, "rank");
+  EXPECT_EQ(parse(".mserve.beat[-1]")->fault, "domain");
+}
+
 TEST(AdminCall, AnswersWrongArgumentsAsQWould) {
   EXPECT_EQ(parse(".mserve.queries[1;2]")->fault, "rank");
   EXPECT_EQ(parse(".mserve.stats[1]")->fault, "rank");

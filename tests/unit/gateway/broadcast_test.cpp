@@ -121,6 +121,10 @@ TEST(BroadcastTargets, AreTheServantsOfAGroupByNumber) {
   EXPECT_EQ(names("hdb"), "ac");
   EXPECT_EQ(names(""), "axyc");
   EXPECT_EQ(names("hd"), "");
+  // A link to another broker is no servant of this one.
+  EXPECT_EQ(
+      broadcast_targets(std::vector<SessionRow>{session(1, "l", "group=hdb peer=B")}, "hdb").size(),
+      0U);
 }
 
 TEST(BroadcastTable, HasARowForEachServantWhateverTheOrderOfAnswers) {

@@ -57,6 +57,7 @@ class FakeDataPlane {
     std::uint64_t broadcast = 0;  ///< How many make one; 0: it is none.
     std::uint32_t broadcast_to = 0;
     shm::DeadlineExt deadline{};
+    bool here = false;  ///< No link to another broker may run it.
   };
   struct Grant {
     broker::OriginId origin;
@@ -74,7 +75,7 @@ class FakeDataPlane {
       } else {
         requests.push_back({frame.header, origin, ext.has_flow, ext.flow,
                             Bytes(frame.payload.begin(), frame.payload.end()), ext.broadcast.count,
-                            ext.broadcast_to, ext.deadline});
+                            ext.broadcast_to, ext.deadline, ext.here});
       }
       in_.release();
     }
