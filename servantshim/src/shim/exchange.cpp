@@ -5,8 +5,8 @@
 
 namespace mserve::shim {
 
-Exchange::Exchange(WarnFunction warn)
-    : warn_(std::move(warn)), reader_(questions_, warn_), writer_(questions_) {}
+Exchange::Exchange(WarnFunction warn, bool peer)
+    : warn_(std::move(warn)), reader_(questions_, warn_, peer), writer_(questions_, peer) {}
 
 void Exchange::connect(Form form, std::uint8_t capability) {
   questions_.clear();

@@ -42,7 +42,8 @@ class Exchange {
   };
 
   /// @param warn  told what stops nothing; must not be empty.
-  explicit Exchange(WarnFunction warn);
+  /// @param peer  q is another broker's gateway: then it speaks Form::lbt.
+  explicit Exchange(WarnFunction warn, bool peer = false);
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
 
@@ -80,6 +81,8 @@ class Exchange {
   [[nodiscard]] bool idle() const noexcept {
     return questions_.empty() && !reader_.busy() && writer_.idle();
   }
+  /// Bytes received from q so far, whatever they mean.
+  [[nodiscard]] std::uint64_t received_bytes() const noexcept { return reader_.received_bytes(); }
   /// Something is expected from q.
   [[nodiscard]] bool awaiting() const noexcept { return !questions_.empty() || reader_.busy(); }
 

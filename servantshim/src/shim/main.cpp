@@ -29,7 +29,9 @@ constexpr const char* kAbout =
     "\n"
     "  mserve-qshim --q :5001                 q on this host, port 5001\n"
     "  mserve-qshim --q dbhost:5001 --user trader:secret\n"
-    "  mserve-qshim --q-socket 5001           the same q by its Unix socket, /tmp/kx.5001";
+    "  mserve-qshim --q-socket 5001           the same q by its Unix socket, /tmp/kx.5001\n"
+    "  mserve-qshim --peer --q hostb:5000 --tags peer=B --tier 1\n"
+    "                                         another broker, for what nobody here can run";
 
 constexpr const char* kExample =
     "Servant protocols:\n"
@@ -37,6 +39,12 @@ constexpr const char* kExample =
     "         A client's options are dropped, q has no place for them. Works with any q\n"
     "  lbt    async (qid; query; options) there, async (qid; result) or (qid; result; info) back\n"
     "  auto   asks both ways once, after the handshake: what answers asynchronously is lbt\n"
+    "\n"
+    "--peer: requests go to that broker's servants and never further (hop 1), with what is left "
+    "of\n"
+    "their time, their priority, and, where this broker has --users, with user and role, which "
+    "the\n"
+    "peer believes of the user that its --peer-user names. It is left as soon as it falls silent.\n"
     "\n"
     "It is attached while q is connected, and only then: when q goes, the broker sends requests\n"
     "elsewhere; q and the broker are waited for as long as it takes. SIGTERM and SIGINT: finishes\n"
@@ -64,18 +72,21 @@ struct Given {
   std::string tier = "auto";
   std::string group;
   std::string log_format = "text";
+  bool credit = false;    ///< It was given.
+  bool protocol = false;  ///< Likewise.
 };
 
 /// An option in seconds for a value in nanoseconds.
-void add_seconds(CLI::App& app, const char* flag, std::uint64_t& ns, const char* text) {
+CLI::Option* add_seconds(CLI::App& app, const char* flag, std::uint64_t& ns, const char* text) {
   constexpr double kNsPerSecond = 1e9;
   constexpr double kSecondsMax = 1e6;
   char shown[32];
   (void)std::snprintf(shown, sizeof(shown), "SECONDS [%g]", static_cast<double>(ns) / kNsPerSecond);
-  app.add_option_function<double>(
-         flag,
-         [&ns](const double& seconds) { ns = static_cast<std::uint64_t>(seconds * kNsPerSecond); },
-         text)
+  return app
+      .add_option_function<double>(
+          flag,
+          [&ns](const double& seconds) { ns = static_cast<std::uint64_t>(seconds * kNsPerSecond); },
+          text)
       ->check(CLI::Range(0.0, kSecondsMax))
       ->option_text(shown);
 }
@@ -91,15 +102,22 @@ void describe_q(CLI::App& app, ShimOptions& o, Given& given) {
       ->excludes(tcp);
   app.add_option("--servant-protocol", o.protocol, "What this q speaks; see below")
       ->transform(CLI::CheckedTransformer(protocols))
-      ->option_text("auto|plain|lbt [auto]");
+      ->each([&given](const std::string&) { given.protocol = true; })
+      ->option_text("auto|plain|lbt [auto; with --peer lbt]");
+  auto* const peer = app.add_flag(
+      "--peer", o.peer, "This q is another mserve broker's gateway; needs the tag peer=ID");
+  add_seconds(app, "--heartbeat", o.heartbeat_ns,
+              "How often a peer says that it lives; missing three times it is given up")
+      ->needs(peer);
   app.add_option("--user", given.user, "What to say to q")
       ->envname("MSERVE_Q_USER")
       ->option_text("USER[:PASSWORD] [$MSERVE_Q_USER, else the login name]");
-  add_seconds(app, "--probe", o.probe_ns,
-              "Idle for so long, q is asked whether it lives; 0: never");
+  add_seconds(app, "--probe", o.probe_ns, "Idle for so long, q is asked whether it lives; 0: never")
+      ->excludes(peer);
   add_seconds(
       app, "--probe-timeout", o.probe_timeout_ns,
-      "A q that is silent for so long after that, or in the middle of an answer, is given up");
+      "A q that is silent for so long after that, or in the middle of an answer, is given up")
+      ->excludes(peer);
   add_seconds(app, "--tcp-user-timeout", o.user_timeout_ns,
               "A q on another host whose kernel is silent for so long is given up; 0: minutes");
 }
@@ -125,7 +143,8 @@ void describe_broker(CLI::App& app, ShimOptions& o, Given& given) {
   app.add_option("--credit", o.credit,
                  "Requests that may be at q at once, of which a broker grants 64 at most; q runs "
                  "them one by one")
-      ->capture_default_str();
+      ->each([&given](const std::string&) { given.credit = true; })
+      ->option_text("N [1; with --peer 64]");
   app.add_option("--idle", given.idle, "Without work: spin, yield, park, or auto (by the cores)")
       ->check(CLI::IsMember({"spin", "yield", "park", "auto"}))
       ->option_text("spin|yield|park|auto [auto]");
@@ -176,6 +195,11 @@ std::string complete(ShimOptions& o, const Given& given) {
   o.tags = servant_tags(std::move(o.tags), given.group);
   if (given.tier != "auto") {
     o.tier = static_cast<std::uint32_t>(given.tier[0] - '0');  // checked to be a digit
+  }
+  if (o.peer) {
+    constexpr std::uint32_t kPeerCredit = 64;  // the most that a broker grants
+    o.credit = given.credit ? o.credit : kPeerCredit;
+    o.protocol = given.protocol ? o.protocol : ServantProtocol::lbt;
   }
   o.idle = mserve::shm::parse_idle_strategy(given.idle).value_or(o.idle);
   return o.validate();

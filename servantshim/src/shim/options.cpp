@@ -20,6 +20,21 @@ namespace {
 constexpr std::size_t kTagsBytesMax = sizeof(shm::Hello::tags) - 1;
 constexpr std::size_t kCredentialsBytesMax = 4000;  // servers bound their handshake, mserve at 4096
 constexpr std::uint64_t kGatheredMin = 64U << 10;
+constexpr std::uint64_t kHeartbeatMin = 50'000'000;
+constexpr std::uint64_t kHeartbeatMax = 10'000'000'000;
+
+/// Whether one of the tags, parted by blanks, is peer=ID.
+bool tells_peer(const std::string& tags) {
+  constexpr std::string_view kTag = "peer=";
+  for (std::size_t at = tags.find(kTag); at != std::string::npos; at = tags.find(kTag, at + 1)) {
+    const bool starts = at == 0 || tags[at - 1] == ' ';
+    const std::size_t value = at + kTag.size();
+    if (starts && value < tags.size() && tags[value] != ' ') {
+      return true;
+    }
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -42,6 +57,13 @@ std::string ShimOptions::validate() const {
   require(credentials.size() <= kCredentialsBytesMax, "--user: at most 4000 bytes.");
   require(tier.value_or(0) <= shm::kTierMax, "--tier: auto, or 0 to 3.");
   require(credit >= 1 && credit <= servant::kCreditMax, "--credit: 1 to 4096 requests.");
+  require(!peer || protocol == ServantProtocol::lbt,
+          "--peer: only with --servant-protocol lbt, which is then the default.");
+  require(
+      !peer || tells_peer(tags),
+      "--peer: give the peer's name as a tag, --tags peer=ID; by that the broker knows a link.");
+  require(heartbeat_ns >= kHeartbeatMin && heartbeat_ns <= kHeartbeatMax,
+          "--heartbeat: 0.05 to 10 seconds.");
   require(probe_ns == 0 || probe_timeout_ns > 0, "--probe-timeout: more than 0 seconds.");
   require(retry_ns_min > 0 && retry_ns_min <= retry_ns_max,
           "--retry-min: more than 0 seconds and at most --retry-max.");

@@ -16,6 +16,11 @@ namespace mserve::shim {
 struct ShimOptions {
   QEndpoint q;
   ServantProtocol protocol = ServantProtocol::automatic;
+  /// q is another broker's gateway: requests go there with `hop`, it sends signs of life, and the
+  /// protocol is lbt.
+  bool peer = false;
+  /// How often a peer sends one. After three that did not come, nor anything else, it is given up.
+  std::uint64_t heartbeat_ns = 200'000'000;
   std::string credentials;  ///< `user:password` for q.
 
   std::string broker = "default";  ///< The broker's --name.

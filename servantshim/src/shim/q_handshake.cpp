@@ -224,6 +224,34 @@ bool ask_which_process(Talk& talk, Identity& identity, std::string& why) {
 
 }  // namespace
 
+bool ask_for_beats(QLink& q, std::uint64_t ms, const WaitFunction& wait, std::string& why) {
+  using kdb::Value;
+  Talk talk(q, wait);
+  const Value options = Value::dict(Value::symbols({"hop"}), Value::longs({1}));
+  const std::vector<std::byte> question = kdb::encode_message(
+      Value::list(
+          {Value::long_atom(0), Value::chars(".mserve.beat " + std::to_string(ms)), options}),
+      kdb::MessageKind::async);
+  Said said;
+  if (!talk.send(question)) {
+    return ended(talk, why);
+  }
+  if (!receive_one(talk, said, why)) {
+    return false;
+  }
+  const std::span<const Value> items = said.value.list_items();
+  if (said.kind != kdb::MessageKind::async || items.size() != 3 ||
+      items[0] != Value::long_atom(0)) {
+    why = "it is no gateway of an mserve broker that other brokers can use";
+    return false;
+  }
+  if (!items[1].is_null()) {
+    why = "it refuses .mserve.beat: " + std::string(items[1].text_view().value_or("no answer"));
+    return false;
+  }
+  return true;
+}
+
 bool introduce(QLink& q, const std::string& credentials, ServantProtocol protocol, bool ask_process,
                const WaitFunction& wait, Identity& identity, std::string& why) {
   Talk talk(q, wait);

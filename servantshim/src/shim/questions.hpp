@@ -41,6 +41,11 @@ class Questions {
     (void)take(qid, ignored);
   }
 
+  /// The one that q answers by `qid`, to look at; nullptr when there is none.
+  [[nodiscard]] const Question* find(std::uint64_t qid) const noexcept {
+    const std::size_t index = index_of(qid);
+    return index < entries_.size() ? &entries_[index] : nullptr;
+  }
   void mark_sent(std::uint64_t qid) noexcept {
     const std::size_t index = index_of(qid);
     if (index < entries_.size()) {

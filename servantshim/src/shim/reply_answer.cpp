@@ -5,6 +5,7 @@
 
 #include "mserve/kdb/compress.hpp"
 #include "mserve/kdb/skip.hpp"
+#include "shim/peer_answer.hpp"
 #include "shim/reply_reader.hpp"
 
 namespace mserve::shim {
@@ -56,6 +57,7 @@ ReplyReader::Turn ReplyReader::stream(QLink& q, Rings& rings) {
       return got.outcome == Outcome::blocked ? Turn::idle : Turn::lost;
     }
     bytes = got.bytes;
+    received_bytes_ += bytes;
   }
   return commit_piece(rings, frame, bytes);
 }
@@ -178,11 +180,36 @@ ReplyReader::Turn ReplyReader::answer_lbt(std::span<const std::byte> body) {
   if (opening.items == 3) {
     const kdb::Result<std::size_t> result_bytes = kdb::skip(rest);
     const auto info = static_cast<std::int8_t>(rest[result_bytes ? *result_bytes : 0]);
+    if (result_bytes && peer_) {
+      return answer_peer(rest.first(*result_bytes), rest.subspan(*result_bytes));
+    }
     if (result_bytes && (info == kDictionary || info == kSortedDictionary)) {
       return answer_bytes(rest, Errc::ok, /*pair=*/true);
     }
   }
   return answer_error(kNoReply);
+}
+
+ReplyReader::Turn ReplyReader::answer_peer(std::span<const std::byte> result,
+                                           std::span<const std::byte> info) {
+  const std::optional<PeerAnswer> answer = read_peer_answer(result, info);
+  if (!answer) {
+    return answer_error("the peer's answer is not that of a broker to its link");
+  }
+  made_.clear();
+  if (answer->status == Errc::ok) {
+    made_.insert(made_.end(), result.begin(), result.end());
+    made_.insert(made_.end(), answer->info.begin(), answer->info.end());
+    return answer_bytes(made_, Errc::ok, /*pair=*/true);
+  }
+  if (answer->never_ran()) {
+    warn_("the peer did not run a request: " + answer->error);
+  }
+  const std::span<const std::byte> text = std::as_bytes(std::span(answer->error));
+  made_.push_back(kError);
+  made_.insert(made_.end(), text.begin(), std::find(text.begin(), text.end(), std::byte{0}));
+  made_.push_back(std::byte{0});
+  return answer_bytes(made_, Errc::failed, /*pair=*/false);
 }
 
 ReplyReader::Turn ReplyReader::answer_error(std::string_view text) {
@@ -196,6 +223,9 @@ ReplyReader::Turn ReplyReader::answer_bytes(std::span<const std::byte> payload, 
   if (!claimed_) {
     return skip_rest();
   }
+  if (!target_.sent) {
+    return keep_early(payload, status, pair);
+  }
   answer_header_ = reply_header(status);
   answer_header_.flags = pair ? shm::kFlagPair : std::uint8_t{0};
   answer_ = payload;
@@ -204,6 +234,30 @@ ReplyReader::Turn ReplyReader::answer_bytes(std::span<const std::byte> payload, 
   }
   phase_ = Phase::sending;
   return Turn::again;
+}
+
+ReplyReader::Turn ReplyReader::keep_early(std::span<const std::byte> payload, Errc status,
+                                          bool pair) {
+  early_ = Early{target_.qid, status, pair, {payload.begin(), payload.end()}};
+  claimed_ = false;
+  return skip_rest();
+}
+
+/// @return whether its time has come: it is the answer to send now.
+bool ReplyReader::tell_early() {
+  const Question* const asked = questions_.find(early_->qid);
+  if (asked != nullptr && !asked->sent) {
+    return false;
+  }
+  Early early = std::move(*early_);
+  early_.reset();
+  if (asked == nullptr || !questions_.take(early.qid, target_) || target_.orphan) {
+    return false;  // it was given up meanwhile
+  }
+  claimed_ = true;
+  made_ = std::move(early.payload);
+  (void)answer_bytes(made_, early.status, early.pair);
+  return true;
 }
 
 ReplyReader::Turn ReplyReader::send_answer(Rings& rings) {
@@ -219,8 +273,10 @@ ReplyReader::Turn ReplyReader::send_answer(Rings& rings) {
   }
   answer_flow_.reset();
   claimed_ = begun_ = false;
-  if (gathered_.capacity() > kKeptBytes) {
-    gathered_ = {};
+  for (std::vector<std::byte>* const bytes : {&gathered_, &made_}) {
+    if (bytes->capacity() > kKeptBytes) {
+      *bytes = {};
+    }
   }
   return skip_rest();  // of the body, if it was not gathered
 }

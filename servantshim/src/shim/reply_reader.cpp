@@ -17,6 +17,7 @@ void ReplyReader::connect(Form form) {
   answer_flow_.reset();
   validator_.reset();
   gathered_ = {};
+  early_.reset();
   sync_count_ = 0;
   fault_.clear();
 }
@@ -32,6 +33,7 @@ void ReplyReader::attach(const Bounds& bounds) {
 }
 
 void ReplyReader::detach() {
+  early_.reset();
   if (!claimed_) {
     return;
   }
@@ -101,10 +103,14 @@ ReplyReader::Turn ReplyReader::fill(QLink& q) {
     return got.outcome == Outcome::blocked ? Turn::idle : Turn::lost;
   }
   end_ += got.bytes;
+  received_bytes_ += got.bytes;
   return Turn::again;
 }
 
 ReplyReader::Turn ReplyReader::read_header(QLink& q) {
+  if (early_ && tell_early()) [[unlikely]] {
+    return Turn::again;
+  }
   if (buffered() < kdb::kHeaderBytes) {
     return fill(q);
   }
@@ -182,6 +188,9 @@ bool ReplyReader::claim(std::uint64_t qid) {
     return false;
   }
   claimed_ = !target_.probe && !target_.orphan;
+  if (peer_ && !target_.sent) {
+    questions_.add(target_);  // until it is sent, and this answer told
+  }
   return claimed_;
 }
 
@@ -209,12 +218,15 @@ ReplyReader::Turn ReplyReader::read_opening(QLink& q) {
     warn_("q sent an async message that is no (qid; result); it is ignored");
     return skip_rest();
   }
+  if (peer_ && opening.qid == 0) {
+    return skip_rest();  // a sign of life
+  }
   return claim(opening.qid) ? plan_lbt(opening) : skip_rest();
 }
 
 /// What to do with a reply in LBT's form whose request is known.
 ReplyReader::Turn ReplyReader::plan_lbt(const LbtOpening& opening) {
-  if (!target_.sent) {
+  if (!target_.sent && (!peer_ || early_ || left_ > buffer_.size())) {
     return malformed("an answer to a request that was not sent whole");
   }
   if (header_.order == kdb::ByteOrder::big) {

@@ -48,8 +48,11 @@ class ReplyReader {
   };
 
   /// Both outlive the reader.
-  ReplyReader(Questions& questions, const WarnFunction& warn) noexcept
-      : questions_(questions), warn_(warn) {}
+  /// @param peer  q is another broker: its answers say whether they are errors, see PeerAnswer,
+  ///              those to qid 0 are signs of life, and a large request may be answered before all
+  ///              of it was sent, which is told once it was. Only with Form::lbt.
+  ReplyReader(Questions& questions, const WarnFunction& warn, bool peer) noexcept
+      : questions_(questions), warn_(warn), peer_(peer) {}
   ReplyReader(const ReplyReader&) = delete;
   ReplyReader& operator=(const ReplyReader&) = delete;
 
@@ -69,6 +72,8 @@ class ReplyReader {
 
   /// In the middle of a message, or of a reply that waits for room.
   [[nodiscard]] bool busy() const noexcept { return phase_ != Phase::header || buffered() > 0; }
+  /// Bytes received in all connections.
+  [[nodiscard]] std::uint64_t received_bytes() const noexcept { return received_bytes_; }
   /// Sync messages of q's since the last call: each is owed a response.
   [[nodiscard]] std::uint32_t take_sync_count() noexcept { return std::exchange(sync_count_, 0U); }
   /// Why step() said malformed.
@@ -102,6 +107,7 @@ class ReplyReader {
   Turn use_gathered();
   Turn answer(std::span<const std::byte> body);
   Turn answer_lbt(std::span<const std::byte> body);
+  Turn answer_peer(std::span<const std::byte> result, std::span<const std::byte> info);
   Turn send_answer(Rings& rings);
   Turn stream(QLink& q, Rings& rings);
   Turn commit_piece(Rings& rings, std::byte* frame, std::size_t bytes);
@@ -112,6 +118,8 @@ class ReplyReader {
   Turn begin_gather();
   Turn begin_stream(std::uint64_t result_bytes, std::span<const std::byte> front);
   Turn answer_error(std::string_view text);
+  Turn keep_early(std::span<const std::byte> payload, Errc status, bool pair);
+  [[nodiscard]] bool tell_early();
   Turn answer_bytes(std::span<const std::byte> payload, Errc status, bool pair);
   Turn malformed(std::string_view what);
   Turn fill(QLink& q);
@@ -123,6 +131,8 @@ class ReplyReader {
 
   Questions& questions_;
   const WarnFunction& warn_;
+  const bool peer_;
+  std::uint64_t received_bytes_ = 0;
   Form form_ = Form::plain;
   Bounds bounds_;
   std::uint64_t whole_max_ = 0;
@@ -148,11 +158,22 @@ class ReplyReader {
 
   std::vector<std::byte> gathered_;  // a whole message, header included
 
-  // Phase sending: the bytes lie in buffer_, gathered_ or own_.
+  // Phase sending: the bytes lie in buffer_, gathered_, made_ or own_.
   shm::FrameHeader answer_header_;
   std::span<const std::byte> answer_;
   std::optional<shm::FlowWriter> answer_flow_;
   OwnBytes own_;
+  std::vector<std::byte> made_;  ///< Of a peer's answer.
+
+  /// A peer's answer to the request of which it has not got all. The rest of it goes there all the
+  /// same, since the peer passes over it; after an answer our broker would send no more.
+  struct Early {
+    std::uint64_t qid = 0;
+    Errc status = Errc::ok;
+    bool pair = false;
+    std::vector<std::byte> payload;
+  };
+  std::optional<Early> early_;
 
   std::uint32_t sync_count_ = 0;
 };

@@ -32,7 +32,7 @@ Checked check_request(Form form, std::uint8_t flags, std::span<const std::byte> 
     return {kRefusedMalformed, {}};
   }
   if ((flags & shm::kFlagPair) == 0) {
-    return *query_bytes == payload.size() ? Checked{nullptr, payload}
+    return *query_bytes == payload.size() ? Checked{nullptr, payload, *query_bytes}
                                           : Checked{kRefusedMalformed, {}};
   }
   const kdb::Result<std::int8_t> options = kdb::validate(payload.subspan(*query_bytes), depth_max);
@@ -42,7 +42,7 @@ Checked check_request(Form form, std::uint8_t flags, std::span<const std::byte> 
   if (*options != kDictionary && *options != kSortedDictionary) {
     return {kRefusedMalformed, {}};
   }
-  return {nullptr, form == Form::lbt ? payload : payload.first(*query_bytes)};
+  return {nullptr, form == Form::lbt ? payload : payload.first(*query_bytes), *query_bytes};
 }
 
 }  // namespace mserve::shim

@@ -18,6 +18,7 @@ inline constexpr const char* kRefusedUnwanted = "stop";
 struct Checked {
   const char* refusal = nullptr;      ///< Text of the error to answer with; nullptr: it may.
   std::span<const std::byte> object;  ///< What goes to q, inside the payload.
+  std::size_t query_bytes = 0;        ///< How much of the object is the query.
 };
 
 /// Judges a whole request. q closes the handle on malformed bytes, and an error object would be

@@ -30,8 +30,9 @@ RequestWriter::Step RequestWriter::take_frame(Rings& rings) {
     if (!shm::parse_extensions(frame.extensions, extensions)) {
       return broken(Errc::bad_frame);
     }
-    return extensions.has_flow ? take_fragment(rings, frame, extensions.flow)
-                               : take_whole(rings, frame);
+    const PeerTerms terms{extensions.deadline, extensions.priority, extensions.vouched};
+    return extensions.has_flow ? take_fragment(rings, frame, extensions.flow, terms)
+                               : take_whole(rings, frame, terms);
   }
   if (frame.header.kind == shm::Kind::abort) {
     return take_abort(rings, frame.header.id);
@@ -43,19 +44,20 @@ RequestWriter::Step RequestWriter::take_frame(Rings& rings) {
   return Step::worked;
 }
 
-RequestWriter::Step RequestWriter::take_whole(Rings& rings, const shm::FrameView& frame) {
+RequestWriter::Step RequestWriter::take_whole(Rings& rings, const shm::FrameView& frame,
+                                              const PeerTerms& terms) {
   if (over_credit()) {
     return broken(Errc::protocol);
   }
   const std::uint64_t id = frame.header.id;
   if (flow_) {
-    return hold(rings, frame, frame.payload.size());
+    return hold(rings, frame, frame.payload.size(), terms);
   }
-  const Checked checked = check_request(form_, frame.header.flags, frame.payload);
+  const Checked checked = look_at(frame.header.flags, frame.payload, terms);
   if (checked.refusal != nullptr) {
     return refuse_frame(rings, id, checked.refusal);
   }
-  const bool pair = (frame.header.flags & shm::kFlagPair) != 0;
+  const bool pair = keeps_options(frame.header.flags);
   if (too_large(pair, checked.object.size())) {
     return refuse_frame(rings, id, kRefusedTooLarge);
   }
@@ -66,7 +68,7 @@ RequestWriter::Step RequestWriter::take_whole(Rings& rings, const shm::FrameView
 }
 
 RequestWriter::Step RequestWriter::take_fragment(Rings& rings, const shm::FrameView& frame,
-                                                 const shm::FlowExt& flow) {
+                                                 const shm::FlowExt& flow, const PeerTerms& terms) {
   const std::uint64_t id = frame.header.id;
   if (flow_ && flow_->id == id) {
     return pass_fragment(rings, frame, flow);
@@ -93,8 +95,15 @@ RequestWriter::Step RequestWriter::take_fragment(Rings& rings, const shm::FrameV
   if (too_large(pair, flow.total_bytes)) {
     return refuse_frame(rings, id, kRefusedTooLarge);
   }
-  return flow_ || (pair && form_ == Form::plain) ? hold(rings, frame, flow.total_bytes)
-                                                 : begin_flow(rings, frame, flow.total_bytes);
+  // Where its options begin, which have to be others or none at all, shows at its end only.
+  const bool taken_apart = pair && (peer_ || form_ == Form::plain);
+  if (flow_ || taken_apart) {
+    return hold(rings, frame, flow.total_bytes, terms);
+  }
+  if (peer_ && !make_options({}, frame.header.flags, terms)) {
+    return refuse_frame(rings, id, kRefusedTooLarge);
+  }
+  return begin_flow(rings, frame, flow.total_bytes);
 }
 
 /// nullptr, or the refusal that a piece of the message's body calls for.
@@ -170,7 +179,7 @@ RequestWriter::Step RequestWriter::cut(Rings& rings, std::uint64_t id, const cha
 }
 
 RequestWriter::Step RequestWriter::hold(Rings& rings, const shm::FrameView& frame,
-                                        std::uint64_t total_bytes) {
+                                        std::uint64_t total_bytes, const PeerTerms& terms) {
   if (total_bytes > held_bytes_max_ - held_bytes_) {
     return refuse_frame(rings, frame.header.id, kRefusedTooLarge);
   }
@@ -179,7 +188,8 @@ RequestWriter::Step RequestWriter::hold(Rings& rings, const shm::FrameView& fram
   held_.push_back({.id = frame.header.id,
                    .flags = frame.header.flags,
                    .total_bytes = total_bytes,
-                   .bytes = {frame.payload.begin(), frame.payload.end()}});
+                   .bytes = {frame.payload.begin(), frame.payload.end()},
+                   .terms = terms});
   rings.in.release();
   return Step::worked;
 }

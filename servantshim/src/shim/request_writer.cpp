@@ -17,6 +17,7 @@ constexpr std::uint8_t kCapabilityLong = 5;
 
 void RequestWriter::connect(Form form, std::uint8_t capability) {
   form_ = form;
+  options_.assign(no_options().begin(), no_options().end());
   message_bytes_max_ =
       capability >= kCapabilityLong ? kdb::kMessageBytesMax : kdb::kMessageBytesMaxSmall;
   source_ = Source::none;
@@ -116,8 +117,8 @@ void RequestWriter::begin_own() {
 
 RequestWriter::Step RequestWriter::begin_held(Rings& rings, std::size_t index) {
   Held& held = held_[index];
-  const bool pair = (held.flags & shm::kFlagPair) != 0;
-  Checked checked = check_request(form_, held.flags, held.bytes);
+  const bool pair = keeps_options(held.flags);
+  Checked checked = look_at(held.flags, held.bytes, held.terms);
   if (checked.refusal == nullptr && too_large(pair, checked.object.size())) {
     checked.refusal = kRefusedTooLarge;
   }
@@ -137,10 +138,34 @@ RequestWriter::Step RequestWriter::begin_held(Rings& rings, std::size_t index) {
   return Step::worked;
 }
 
+/// Judges a whole request. What goes to a peer is its query, and options that are made here.
+Checked RequestWriter::look_at(std::uint8_t flags, std::span<const std::byte> payload,
+                               const PeerTerms& terms) {
+  Checked checked = check_request(form_, flags, payload);
+  if (!peer_ || checked.refusal != nullptr) {
+    return checked;
+  }
+  if (!make_options(checked.object.subspan(checked.query_bytes), flags, terms)) {
+    return {kRefusedTooLarge, {}};
+  }
+  checked.object = checked.object.first(checked.query_bytes);
+  return checked;
+}
+
+/// @return false when they would be too long for it.
+bool RequestWriter::make_options(std::span<const std::byte> options, std::uint8_t flags,
+                                 const PeerTerms& terms) {
+  auto made = peer_options(options, terms, (flags & shm::kFlagRepeatable) != 0);
+  if (made) {
+    options_ = *std::move(made);
+  }
+  return made.has_value();
+}
+
 bool RequestWriter::too_large(bool has_options, std::uint64_t payload_bytes) const noexcept {
   const std::uint64_t around =
       kdb::kHeaderBytes +
-      (form_ == Form::lbt ? kLbtPrefixBytes + (has_options ? 0 : no_options().size()) : 0);
+      (form_ == Form::lbt ? kLbtPrefixBytes + (has_options ? 0 : options_.size()) : 0);
   return payload_bytes > message_bytes_max_ - around;
 }
 
@@ -154,7 +179,7 @@ void RequestWriter::begin_message(std::uint64_t id, bool has_options, std::uint6
     put_header(lead_, kdb::MessageKind::sync, payload_bytes);
   } else {
     if (!has_options) {
-      trail_ = no_options();
+      trail_ = options_;
     }
     put_header(lead_, kdb::MessageKind::async, kLbtPrefixBytes + payload_bytes + trail_.size());
     put_lbt_prefix(lead_, 3, current_qid_);

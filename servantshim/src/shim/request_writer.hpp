@@ -22,8 +22,10 @@
 #include "mserve/kdb/stream.hpp"
 #include "mserve/shm/errc.hpp"
 #include "shim/messages.hpp"
+#include "shim/peer_options.hpp"
 #include "shim/q_link.hpp"
 #include "shim/questions.hpp"
+#include "shim/request_check.hpp"
 #include "shim/rings.hpp"
 
 namespace mserve::shim {
@@ -40,7 +42,9 @@ class RequestWriter {
     broken,          ///< The broker broke the protocol; see fault().
   };
 
-  explicit RequestWriter(Questions& questions) noexcept : questions_(questions) {}
+  /// @param peer  q is another broker: each request goes with options that we make, see
+  ///              peer_options(). Only with Form::lbt.
+  RequestWriter(Questions& questions, bool peer) noexcept : questions_(questions), peer_(peer) {}
   RequestWriter(const RequestWriter&) = delete;
   RequestWriter& operator=(const RequestWriter&) = delete;
 
@@ -87,6 +91,7 @@ class RequestWriter {
     std::uint8_t flags = 0;
     std::uint64_t total_bytes = 0;
     std::vector<std::byte> bytes;
+    PeerTerms terms{};
   };
 
   static constexpr int kMessagesPerStep = 16;
@@ -95,13 +100,15 @@ class RequestWriter {
   void begin_own();
   Step begin_held(Rings& rings, std::size_t index);
   Step take_frame(Rings& rings);
-  Step take_whole(Rings& rings, const shm::FrameView& frame);
-  Step take_fragment(Rings& rings, const shm::FrameView& frame, const shm::FlowExt& flow);
+  Step take_whole(Rings& rings, const shm::FrameView& frame, const PeerTerms& terms);
+  Step take_fragment(Rings& rings, const shm::FrameView& frame, const shm::FlowExt& flow,
+                     const PeerTerms& terms);
   Step begin_flow(Rings& rings, const shm::FrameView& frame, std::uint64_t total_bytes);
   Step pass_fragment(Rings& rings, const shm::FrameView& frame, const shm::FlowExt& flow);
   Step gather_fragment(Rings& rings, Held& held, const shm::FrameView& frame,
                        const shm::FlowExt& flow);
-  Step hold(Rings& rings, const shm::FrameView& frame, std::uint64_t total_bytes);
+  Step hold(Rings& rings, const shm::FrameView& frame, std::uint64_t total_bytes,
+            const PeerTerms& terms);
   Step take_abort(Rings& rings, std::uint64_t id);
   Step take_cancel(Rings& rings, std::uint64_t id);
   Step refuse(Rings& rings, std::uint64_t id, const char* text);
@@ -109,6 +116,14 @@ class RequestWriter {
   Step cut(Rings& rings, std::uint64_t id, const char* text);
   Step broken(Errc fault) noexcept;
 
+  [[nodiscard]] Checked look_at(std::uint8_t flags, std::span<const std::byte> payload,
+                                const PeerTerms& terms);
+  [[nodiscard]] bool make_options(std::span<const std::byte> options, std::uint8_t flags,
+                                  const PeerTerms& terms);
+  /// Whether the options of a request with these flags go as they came, behind the query.
+  [[nodiscard]] bool keeps_options(std::uint8_t flags) const noexcept {
+    return (flags & shm::kFlagPair) != 0 && !peer_;
+  }
   void begin_message(std::uint64_t id, bool has_options, std::uint64_t payload_bytes);
   [[nodiscard]] bool too_large(bool has_options, std::uint64_t payload_bytes) const noexcept;
   [[nodiscard]] const char* check_flow_piece(Flow& flow, std::span<const std::byte> piece) noexcept;
@@ -120,6 +135,7 @@ class RequestWriter {
   }
 
   Questions& questions_;
+  const bool peer_;
   Form form_ = Form::plain;
   std::uint64_t message_bytes_max_ = 0;
   std::uint32_t servant_ = 0;
@@ -133,6 +149,7 @@ class RequestWriter {
   std::span<const std::byte> payload_;  // in the ring or in sending_
   std::span<const std::byte> trail_;    // what stands behind it
   std::size_t written_ = 0;             // of the three together
+  std::vector<std::byte> options_;      // made for a peer; of the message under way
   std::uint64_t current_qid_ = 0;
   std::uint64_t next_qid_ = 1;
 

@@ -52,7 +52,8 @@ const char* name_of(Form form) noexcept {
 Shim::Shim(ShimOptions options, LogFunction log)
     : options_(std::move(options)),
       log_(std::move(log)),
-      exchange_([this](std::string_view line) { log_.warning(line, shm::steady_now()); }),
+      exchange_([this](std::string_view line) { log_.warning(line, shm::steady_now()); },
+                options_.peer),
       q_backoff_(options_.retry_ns_min, options_.retry_ns_max),
       broker_backoff_(options_.retry_ns_min, options_.retry_ns_max),
       idler_(options_.idle),
@@ -118,7 +119,9 @@ bool Shim::try_connect(std::uint64_t patience_ns, std::string& why) {
     return q_.wait(writable, patience_ns, stopping_);
   };
   Identity identity;
-  if (!introduce(q_, options_.credentials, options_.protocol, ask_process_, wait, identity, why)) {
+  const bool ask_process = ask_process_ && !options_.peer;
+  if (!introduce(q_, options_.credentials, options_.protocol, ask_process, wait, identity, why) ||
+      (options_.peer && !ask_for_beats(q_, options_.heartbeat_ns / 1'000'000, wait, why))) {
     ask_process_ = !identity.hung_up_on_process;
     why = options_.q.text() + ": " + why;
     q_.close();
@@ -134,6 +137,7 @@ bool Shim::try_connect(std::uint64_t patience_ns, std::string& why) {
                               std::to_string(identity.capability) + ", servant protocol " +
                               name_of(identity.form));
   connected_ns_ = active_ns_ = shm::steady_now();
+  silence_ns_ = 0;
   look_at_q_ = true;
   return true;
 }

@@ -67,6 +67,7 @@ class Shim {
   void idle();
   void look_after(std::uint64_t now_ns);
   void probe_if_due(std::uint64_t now_ns);
+  void note_silence(std::uint64_t spent_ns);
   void sleep_on(bool for_ring, bool for_q_room, std::uint64_t ns);
   void interrupt_if_due(std::uint64_t now_ns);  // shim_interrupt.cpp
 
@@ -96,6 +97,8 @@ class Shim {
   std::uint64_t active_ns_ = 0;  ///< About when something last went through.
   std::uint64_t probed_ns_ = 0;  ///< When the probe went out, or q last had a reason to keep quiet.
   InterruptTimer interrupt_timer_;
+  std::uint64_t heard_bytes_ = 0;  ///< Of a peer: what it had sent when it was last listened to.
+  std::uint64_t silence_ns_ = 0;   ///< For how long it was listened to since then, in vain.
 };
 
 }  // namespace mserve::shim

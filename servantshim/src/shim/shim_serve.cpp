@@ -70,6 +70,7 @@ void Shim::after(Progress progress) {
   }
   if (progress == Progress::waits_for_ring) {
     worked_ = true;  // whoever reads slowly, it is not q that is silent
+    silence_ns_ = 0;
     if (room_idler_.idle() == shm::Idler::Step::park) {
       std::this_thread::sleep_for(std::chrono::nanoseconds(kRoomNapNs));
     }
@@ -88,14 +89,35 @@ void Shim::look_after(std::uint64_t now_ns) {
   if (now_ns - looked_ns_ < kLookEveryNs) {
     return;
   }
+  const std::uint64_t spent_ns = now_ns - looked_ns_;
   looked_ns_ = now_ns;
   look_at_q_ = true;
   if (attachment_ && attachment_->check() != Errc::ok) {
     session_over(Errc::disconnected, attachment_->closing_reason());
     return;
   }
+  if (options_.peer) {
+    note_silence(spent_ns);
+    return;
+  }
   interrupt_if_due(now_ns);
   probe_if_due(now_ns);
+}
+
+/// A peer says every so often that it lives, whatever else it does. Only time in which somebody
+/// listened counts: when this process was held up itself, what the peer said may lie in the socket.
+void Shim::note_silence(std::uint64_t spent_ns) {
+  constexpr std::uint64_t kMissedMax = 3;
+  const std::uint64_t heard = exchange_.received_bytes();
+  if (heard != heard_bytes_) {
+    heard_bytes_ = heard;
+    silence_ns_ = 0;
+    return;
+  }
+  silence_ns_ += std::min(spent_ns, options_.heartbeat_ns / 4);
+  if (silence_ns_ >= kMissedMax * options_.heartbeat_ns) {
+    q_gone("the peer sent no sign of life " + std::to_string(kMissedMax) + " times");
+  }
 }
 
 /// Asks an idle q for a sign of life. One that works for us is never suspected, unless it has begun

@@ -34,6 +34,7 @@ class Desk {
     std::uint32_t credit = 1;
     std::uint64_t message_bytes_max = 16 << 20;
     std::uint64_t max_gathered = 1 << 20;
+    bool peer = false;  ///< q is another broker; with Form::lbt.
   };
 
   explicit Desk(Shape shape)
@@ -44,7 +45,7 @@ class Desk {
         from(from_memory_.memory()),
         shim_out(from_memory_.memory()),
         shim_in(to_memory_.memory()),
-        exchange([this](std::string_view line) { warnings.emplace_back(line); }),
+        exchange([this](std::string_view line) { warnings.emplace_back(line); }, shape.peer),
         replies_(std::uint64_t{1} << 40) {
     exchange.connect(shape.form, shape.capability);
     attach();

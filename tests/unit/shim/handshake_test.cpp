@@ -242,5 +242,53 @@ TEST(Handshake, OneThatHangsUpOnThatQuestionIsNotAskedAgain) {
   EXPECT_FALSE(stopped.identity.hung_up_on_process);
 }
 
+/// Runs ask_for_beats() against a peer that says one thing.
+std::string ask_peer(const std::function<void(FakeQ&)>& word, FakeQ& q) {
+  int asked = 0;
+  std::string why;
+  const bool agreed = ask_for_beats(
+      q, 200,
+      [&](bool /*writable*/) {
+        if (asked++ == 0 && word) {
+          word(q);
+          return true;
+        }
+        return false;
+      },
+      why);
+  EXPECT_EQ(agreed, why.empty());
+  return why;
+}
+
+TEST(Handshake, APeerIsAskedForSignsOfLife) {
+  const Value info = Value::dict(Value::symbols({"qsvr"}), Value::list({Value::symbol("")}));
+  FakeQ q;
+  EXPECT_EQ(ask_peer([&](FakeQ& peer) { peer.answer(0, Value::null(), info); }, q), "");
+  const auto asked = q.next();
+  ASSERT_TRUE(asked);
+  EXPECT_EQ(asked->header.kind, MessageKind::async);
+  EXPECT_EQ(asked->value, Value::list({Value::long_atom(0), text(".mserve.beat 200"),
+                                       Value::dict(Value::symbols({"hop"}), Value::longs({1}))}));
+}
+
+TEST(Handshake, WhatIsNoPeerIsToldSo) {
+  const Value info = Value::dict(Value::symbols({"qsvr"}), Value::list({Value::symbol("")}));
+  FakeQ refusing;
+  EXPECT_EQ(ask_peer([&](FakeQ& peer) { peer.answer(0, text("Error: access"), info); }, refusing),
+            "it refuses .mserve.beat: Error: access");
+  for (const auto& word : std::vector<std::function<void(FakeQ&)>>{
+           [](FakeQ& q) { q.answer(0, Value::null()); },
+           [&](FakeQ& q) { q.answer(1, Value::null(), info); },
+           [](FakeQ& q) { q.respond(Value::null()); },
+           [](FakeQ& q) { q.say(text("hello"), MessageKind::async); }}) {
+    FakeQ q;
+    EXPECT_NE(ask_peer(word, q).find("no gateway"), std::string::npos);
+  }
+  FakeQ silent;
+  EXPECT_NE(ask_peer(nullptr, silent), "");
+  FakeQ gone;
+  EXPECT_NE(ask_peer(hang_up, gone), "");
+}
+
 }  // namespace
 }  // namespace mserve::shim

@@ -127,5 +127,25 @@ TEST(ShimLog, WarningsAreCountedWhereTheyAreTooMany) {
   EXPECT_EQ(lines[6], "warning: later");
 }
 
+TEST(ShimOptions, APeerHasANameAndSpeaksLbt) {
+  ShimOptions o;
+  o.q = *parse_endpoint(":5000");
+  o.peer = true;
+  EXPECT_NE(o.validate().find("--servant-protocol lbt"), std::string::npos);
+  o.protocol = ServantProtocol::lbt;
+  for (const char* tags : {"", "peer", "peer=", "peer= x", "xpeer=B", "group=peer=B"}) {
+    o.tags = tags;
+    EXPECT_NE(o.validate().find("peer=ID"), std::string::npos) << tags;
+  }
+  for (const char* tags : {"peer=B", "group=hdb peer=B", "peer= peer=B"}) {
+    o.tags = tags;
+    EXPECT_EQ(o.validate(), "") << tags;
+  }
+  o.heartbeat_ns = 1;
+  EXPECT_NE(o.validate().find("--heartbeat"), std::string::npos);
+  o.heartbeat_ns = 20'000'000'000;
+  EXPECT_NE(o.validate().find("--heartbeat"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace mserve::shim

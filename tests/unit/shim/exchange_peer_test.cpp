@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+// --peer: what goes to another broker's gateway, and what comes back.
+#include <gtest/gtest.h>
+
+#include "unit/shim/desk.hpp"
+
+namespace mserve::shim {
+namespace {
+
+using kdb::MessageKind;
+using kdb::Value;
+
+Value options(std::vector<std::string> keys, std::vector<Value> values) {
+  return Value::dict(Value::symbols(std::move(keys)), Value::list(std::move(values)));
+}
+const Value kHopOnce = options({"hop", "repeatable"}, {Value::long_atom(1), Value::boolean(false)});
+
+Desk::Shape shape() {
+  Desk::Shape shape;
+  shape.form = Form::lbt;
+  shape.peer = true;
+  shape.credit = 8;
+  return shape;
+}
+
+/// The next request that the peer gets. @return its qid.
+std::int64_t expect_request(Desk& d, const Value& query, const Value& with) {
+  const auto message = d.q.next();
+  EXPECT_TRUE(message);
+  if (!message || message->value.count() != 3) {
+    ADD_FAILURE() << "no request";
+    return -1;
+  }
+  EXPECT_EQ(message->header.kind, MessageKind::async);
+  EXPECT_EQ(message->value.at(1), query);
+  EXPECT_EQ(message->value.at(2), with);
+  return message->value.at(0).integer().value_or(-1);
+}
+
+Value info(Errc status) {
+  return options(
+      {"qsvr", "elapsed", "execution", "route", "backlog", "remaining", "mserve_status", "mem"},
+      {Value::symbol("hdb-1"), Value::long_atom(3), Value::long_atom(2), Value::symbol("IBM"),
+       Value::long_atom(0), Value::long_atom(0),
+       Value::long_atom(static_cast<std::int64_t>(status)), Value::long_atom(99)});
+}
+
+TEST(ExchangePeer, TheTermsOfARequestGoWithIt) {
+  Desk d(shape());
+  const std::vector<std::byte> query = kdb::encode(text("f 1"));
+  std::byte terms[shm::ext_bytes_of(sizeof(shm::DeadlineExt))];
+  (void)shm::put_extension(terms, shm::ExtType::deadline, 4U | shm::kDeadlineVouched,
+                           shm::DeadlineExt{.queue_ns = 500, .run_ns = 0});
+  const Value given = options({"user", "role"}, {Value::symbol("ken"), Value::symbol("user")});
+  ASSERT_TRUE(shm::try_send_whole(d.to, Desk::header(5, shm::kFlagPair | shm::kFlagRepeatable),
+                                  terms, Desk::pair(text("f 1"), given)));
+  ASSERT_TRUE(d.send(6, query));
+  d.run();
+  EXPECT_GT(
+      expect_request(d, text("f 1"),
+                     options({"user", "role", "hop", "queue_timeout", "priority"},
+                             {Value::symbol("ken"), Value::symbol("user"), Value::long_atom(1),
+                              Value::timespan(500), Value::long_atom(3)})),
+      0);
+  EXPECT_GT(expect_request(d, text("f 1"), kHopOnce), 0);
+}
+
+TEST(ExchangePeer, ResultsKeepTheInfoOfWhoeverRanThem) {
+  Desk d(shape());
+  ASSERT_TRUE(d.send(5, text("f 1")));
+  d.run();
+  d.q.answer(expect_request(d, text("f 1"), kHopOnce), text("Error: just a text"), info(Errc::ok));
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(Desk::status(d.reply(5)), Errc::ok);
+  EXPECT_EQ(d.reply(5).flags, shm::kFlagPair);
+  EXPECT_EQ(d.reply(5).payload,
+            Desk::pair(text("Error: just a text"),
+                       options({"peer_qsvr", "peer_elapsed", "peer_execution", "mem"},
+                               {Value::symbol("hdb-1"), Value::long_atom(3), Value::long_atom(2),
+                                Value::long_atom(99)})));
+}
+
+TEST(ExchangePeer, ErrorsAreTheSameErrorsHere) {
+  Desk d(shape());
+  const std::string long_text(1000, 'e');
+  struct {
+    Errc status;
+    std::string text;
+    bool never_ran;
+  } const kCases[] = {{Errc::failed, "type", false},
+                      {Errc::failed, long_text, false},
+                      {Errc::servant_died, "servant died", false},
+                      {Errc::no_servant, "no servant", true},
+                      {Errc::busy, "busy", true},
+                      {Errc::shutdown, "shutdown", true}};
+  std::uint64_t id = 10;
+  for (const auto& each : kCases) {
+    d.warnings.clear();
+    ASSERT_TRUE(d.send(++id, text("f 1")));
+    d.run();
+    d.q.answer(expect_request(d, text("f 1"), kHopOnce), text("Error: " + each.text),
+               info(each.status));
+    EXPECT_EQ(d.run(), Progress::idle);
+    EXPECT_EQ(Desk::status(d.reply(id)), Errc::failed);
+    EXPECT_EQ(d.reply(id).value(), Value::error(each.text));
+    ASSERT_EQ(d.warnings.size(), each.never_ran ? 1U : 0U);
+    if (each.never_ran) {
+      EXPECT_EQ(d.warnings[0], "the peer did not run a request: " + each.text);
+    }
+  }
+}
+
+TEST(ExchangePeer, WhatNoBrokerAnswersIsAnError) {
+  Desk d(shape());
+  std::uint64_t id = 20;
+  for (const Value& odd :
+       {options({"mem"}, {Value::long_atom(1)}), options({"mserve_status"}, {Value::long_atom(-1)}),
+        options({"mserve_status"}, {Value::long_atom(70'000)}),
+        options({"mserve_status"}, {Value::symbol("0")}), info(Errc::failed)}) {
+    ASSERT_TRUE(d.send(++id, text("f 1")));
+    d.run();
+    d.q.answer(expect_request(d, text("f 1"), kHopOnce), Value::long_atom(1), odd);
+    EXPECT_EQ(d.run(), Progress::idle);
+    EXPECT_EQ(Desk::status(d.reply(id)), Errc::failed);
+  }
+}
+
+TEST(ExchangePeer, SignsOfLifeAreNoAnswers) {
+  Desk d(shape());
+  ASSERT_TRUE(d.send(5, text("f 1")));
+  d.run();
+  const std::int64_t qid = expect_request(d, text("f 1"), kHopOnce);
+  const std::uint64_t before = d.exchange.received_bytes();
+  d.q.answer(0, Value::null());
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_GT(d.exchange.received_bytes(), before);
+  EXPECT_EQ(d.replies.size(), 0U);
+  EXPECT_EQ(d.warnings.size(), 0U);
+  d.q.answer(qid, Value::long_atom(1), info(Errc::ok));
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(Desk::status(d.reply(5)), Errc::ok);
+}
+
+TEST(ExchangePeer, ALargeRequestStreamsUnlessItHasOptions) {
+  Desk d(shape());
+  const Value large = blob(300'000);
+  d.send_flow(5, kdb::encode(large), 7000);
+  d.run();
+  const std::int64_t qid = expect_request(d, large, kHopOnce);
+  // A part of what comes back streams, too.
+  d.q.answer(qid, large);
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(d.reply(5).value(), large);
+  EXPECT_GT(d.fragments, 1);
+  // With options it is held, since they are not the last bytes that go out.
+  d.send_flow(
+      6, Desk::pair(large, options({"user", "x"}, {Value::symbol("root"), Value::long_atom(1)})),
+      7000, shm::kFlagPair);
+  d.run();
+  EXPECT_GT(
+      expect_request(d, large,
+                     options({"x", "hop", "repeatable"},
+                             {Value::long_atom(1), Value::long_atom(1), Value::boolean(false)})),
+      qid);
+  // Above --max-gathered that is refused.
+  d.send_flow(7, Desk::pair(blob(2 << 20), options({}, {})), 7000, shm::kFlagPair);
+  d.run();
+  EXPECT_EQ(d.reply(7).value(), Value::error("limit"));
+  EXPECT_FALSE(d.q.next());
+}
+
+// Goal: what a peer refuses before it has all of it costs nobody the connection. Method: the answer
+// comes after the first part; the rest goes there, and only then the broker hears of it.
+TEST(ExchangePeer, AnEarlyAnswerIsToldOnceTheRequestIsSent) {
+  Desk d(shape());
+  const std::vector<std::byte> large = kdb::encode(blob(15'000));
+  const auto first = std::span(large).first(5'000);
+  ASSERT_TRUE(d.send_fragment(5, 0, large.size(), first));
+  d.run();
+  d.q.answer(1, text("Error: no servant"), info(Errc::no_servant));
+  d.q.answer(0, Value::null());
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(d.replies.size(), 0U);
+  ASSERT_TRUE(
+      d.send_fragment(5, first.size(), large.size(), std::span(large).subspan(first.size())));
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(d.reply(5).value(), Value::error("no servant"));
+  EXPECT_EQ(expect_request(d, blob(15'000), kHopOnce), 1);
+  EXPECT_TRUE(d.exchange.idle());
+  ASSERT_TRUE(d.send(6, text("f 1")));
+  d.run();
+  d.q.answer(expect_request(d, text("f 1"), kHopOnce), Value::long_atom(1), info(Errc::ok));
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(Desk::status(d.reply(6)), Errc::ok);
+}
+
+// What waits behind a large request goes with the terms that it came with.
+TEST(ExchangePeer, WhatWaitsKeepsItsTerms) {
+  Desk d(shape());
+  const std::vector<std::byte> large = kdb::encode(blob(15'000));
+  const auto first = std::span(large).first(5'000);
+  ASSERT_TRUE(d.send_fragment(5, 0, large.size(), first));
+  d.run();
+  std::byte terms[shm::ext_bytes_of(sizeof(shm::DeadlineExt))];
+  (void)shm::put_extension(terms, shm::ExtType::deadline, 0,
+                           shm::DeadlineExt{.queue_ns = 0, .run_ns = 700});
+  ASSERT_TRUE(shm::try_send_whole(d.to, Desk::header(6), terms, kdb::encode(text("f 1"))));
+  ASSERT_TRUE(
+      d.send_fragment(5, first.size(), large.size(), std::span(large).subspan(first.size())));
+  d.run();
+  EXPECT_GT(expect_request(d, blob(15'000), kHopOnce), 0);
+  EXPECT_GT(expect_request(d, text("f 1"),
+                           options({"hop", "timeout", "queue_timeout", "repeatable"},
+                                   {Value::long_atom(1), Value::timespan(700), Value::timespan(700),
+                                    Value::boolean(false)})),
+            0);
+}
+
+}  // namespace
+}  // namespace mserve::shim
