@@ -46,7 +46,7 @@ function(mserve_completion tool)
   set(documents ${documents} "${output}" PARENT_SCOPE)
 endfunction()
 
-foreach(tool IN ITEMS broker/mserve-broker broker/mserve-stat broker/mserve-pin qclient/mserve-client
+foreach(tool IN ITEMS broker/mserve-broker broker/mserve-cluster broker/mserve-stat broker/mserve-pin qclient/mserve-client
     servantshim/mserve-servant servantshim/mserve-qshim bench/mserve-bench)
   get_filename_component(name "${tool}" NAME)
   get_filename_component(module "${tool}" DIRECTORY)

@@ -26,7 +26,7 @@ sys.path.insert(0, os.path.join(SOURCE, ".cmake"))
 import help_text  # noqa: E402
 
 BENCH_PARTS = "mserve-bench-parts"  # Google Benchmark's options
-TOOLS = ("mserve-broker", "mserve-stat", "mserve-pin", "mserve-client", "mserve-servant", "mserve-qshim", "mserve-bench")
+TOOLS = ("mserve-broker", "mserve-cluster", "mserve-stat", "mserve-pin", "mserve-client", "mserve-servant", "mserve-qshim", "mserve-bench")
 
 
 @dataclass

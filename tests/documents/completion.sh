@@ -72,6 +72,8 @@ expect 'orig even match least weighted plugin' mserve-stat ctl policy ''
 expect 'warning' mserve-stat ctl log-level w
 expect 'error' mserve-stat ctl --timeout 3 log-level e
 expect 'all' mserve-stat --name prices ctl drain a
+expect '--cluster-ca --cluster-cert' mserve-cluster --cluster-c
+expect 'text json' mserve-cluster --log-format ''
 expect 'audit plan run' mserve-pin ''
 expect 'own data none' mserve-pin plan --gateway ''
 expect 'my plan' mserve-pin run my

@@ -112,7 +112,7 @@ cat >"$temporary/parent/CMakeLists.txt" <<TEXT
 cmake_minimum_required(VERSION 3.25)
 project(parent LANGUAGES C CXX)
 add_subdirectory("$source_dir" mserve)
-foreach(tool mserve-broker mserve-client mserve-servant mserve-bench mserve-stat mserve-pin)
+foreach(tool mserve-broker mserve-client mserve-cluster mserve-servant mserve-bench mserve-stat mserve-pin)
   if(TARGET \${tool})
     message(FATAL_ERROR "\${tool} is built although mserve is a subproject")
   endif()

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/etcd_messages.hpp"
+
+#include <boost/json.hpp>
+
+#include "cluster/base64.hpp"
+#include "cluster/json_fields.hpp"
+
+namespace mserve::cluster {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::size_t kTokenBytesMax = 4096;
+constexpr std::size_t kReasonBytesMax = 4096;  // before it is cut for the log
+
+std::string written(const json::object& object) {
+  return json::serialize(object);
+}
+
+/// Where the keys that begin with a prefix end.
+std::string end_of(std::string_view prefix) {
+  std::string end(prefix);
+  end.back() = static_cast<char>(static_cast<unsigned char>(end.back()) + 1);
+  return end;
+}
+
+/// An answer, or the `result` of a streamed one.
+const json::object* opened(std::string_view body, bool streamed, json::value& root,
+                           std::string& fault) {
+  if (!parse_object(body, kAnswerBytesMax, root)) {
+    fault = "no JSON object of a bearable size";
+    return nullptr;
+  }
+  if (!streamed) {
+    return &root.get_object();
+  }
+  if (const json::object* const error = object_at(root.get_object(), "error")) {
+    fault = "etcd says: " + shown(text_at(*error, "message", kReasonBytesMax).value_or("?"));
+    return nullptr;
+  }
+  const json::object* const result = object_at(root.get_object(), "result");
+  if (result == nullptr) {
+    fault = "there is no result in it";
+  }
+  return result;
+}
+
+/// The store's revision, which each answer tells; 0: none.
+std::int64_t revision_of(const json::object& answer) {
+  const json::object* const header = object_at(answer, "header");
+  return header != nullptr ? count_at(*header, "revision").value_or(0) : 0;
+}
+
+bool read_key_value(const json::object& in, KeyValue& out) {
+  // Base64 is four thirds as long.
+  const auto key = text_at(in, "key", kKeyBytesMax * 2);
+  auto bytes = key ? from_base64(*key, kKeyBytesMax) : std::nullopt;
+  if (!bytes || bytes->empty()) {
+    return false;
+  }
+  out.key = std::move(*bytes);
+  // One bad value is its writer's fault, and not that of the whole answer.
+  const auto value = text_at(in, "value", kValueBytesMax * 2);
+  out.value = value ? from_base64(*value, kValueBytesMax).value_or("") : "";
+  out.mod_revision = count_at(in, "mod_revision").value_or(0);
+  out.lease = count_at(in, "lease").value_or(0);
+  return out.mod_revision > 0;
+}
+
+bool read_event(const json::value& in, WatchEvent& out) {
+  const json::object* const event = in.if_object();
+  const json::object* const kv = event != nullptr ? object_at(*event, "kv") : nullptr;
+  if (kv == nullptr || !read_key_value(*kv, out.kv)) {
+    return false;
+  }
+  const std::string_view type = text_at(*event, "type", 16).value_or("PUT");
+  out.removed = type == "DELETE";
+  return out.removed || type == "PUT";
+}
+
+}  // namespace
+
+std::string authenticate_request(const std::string& user, const std::string& password) {
+  return written({{"name", user}, {"password", password}});
+}
+
+std::string grant_request(std::int64_t ttl_s) {
+  return written({{"TTL", std::to_string(ttl_s)}});
+}
+
+std::string lease_request(std::int64_t id) {
+  return written({{"ID", std::to_string(id)}});
+}
+
+std::string put_request(std::string_view key, std::string_view value, std::int64_t lease) {
+  return written(
+      {{"key", to_base64(key)}, {"value", to_base64(value)}, {"lease", std::to_string(lease)}});
+}
+
+std::string range_request(std::string_view prefix) {
+  return written({{"key", to_base64(prefix)},
+                  {"range_end", to_base64(end_of(prefix))},
+                  {"limit", std::to_string(kKeysMax)}});
+}
+
+std::string count_request(std::string_view prefix) {
+  return written(
+      {{"key", to_base64(prefix)}, {"range_end", to_base64(end_of(prefix))}, {"count_only", true}});
+}
+
+std::string watch_request(std::string_view prefix, std::int64_t from_revision) {
+  return written(
+      {{"create_request", json::object{{"key", to_base64(prefix)},
+                                       {"range_end", to_base64(end_of(prefix))},
+                                       {"start_revision", std::to_string(from_revision)}}}});
+}
+
+std::optional<std::string> read_token(std::string_view body, std::string& fault) {
+  json::value root;
+  const json::object* const answer = opened(body, false, root, fault);
+  if (answer == nullptr) {
+    return std::nullopt;
+  }
+  const auto token = text_at(*answer, "token", kTokenBytesMax);
+  // It becomes a header.
+  if (!token || token->empty() || shown(*token, kTokenBytesMax) != *token) {
+    fault = "there is no token in it";
+    return std::nullopt;
+  }
+  return std::string(*token);
+}
+
+std::optional<Lease> read_grant(std::string_view body, std::string& fault) {
+  json::value root;
+  const json::object* const answer = opened(body, false, root, fault);
+  if (answer == nullptr) {
+    return std::nullopt;
+  }
+  const Lease lease{.id = count_at(*answer, "ID").value_or(0),
+                    .ttl_s = count_at(*answer, "TTL").value_or(0)};
+  constexpr std::int64_t kTtlMax = 365LL * 86400;
+  if (lease.id == 0 || lease.ttl_s < 1 || lease.ttl_s > kTtlMax) {
+    fault = "there is no lease in it";
+    return std::nullopt;
+  }
+  return lease;
+}
+
+std::optional<std::int64_t> read_keep_alive(std::string_view body, std::string& fault) {
+  json::value root;
+  // Streamed: of several lines the first one answers the one question.
+  const json::object* const answer = opened(body.substr(0, body.find('\n')), true, root, fault);
+  if (answer == nullptr) {
+    return std::nullopt;
+  }
+  return count_at(*answer, "TTL").value_or(0);
+}
+
+std::optional<std::int64_t> read_revision(std::string_view body, std::string& fault) {
+  json::value root;
+  const json::object* const answer = opened(body, false, root, fault);
+  if (answer == nullptr) {
+    return std::nullopt;
+  }
+  const std::int64_t revision = revision_of(*answer);
+  if (revision == 0) {
+    fault = "there is no revision in it";
+    return std::nullopt;
+  }
+  return revision;
+}
+
+std::optional<Listing> read_listing(std::string_view body, std::string& fault) {
+  json::value root;
+  const json::object* const answer = opened(body, false, root, fault);
+  if (answer == nullptr) {
+    return std::nullopt;
+  }
+  Listing listing{.revision = revision_of(*answer)};
+  if (listing.revision == 0) {
+    fault = "there is no revision in it";
+    return std::nullopt;
+  }
+  const json::array* const all = array_at(*answer, "kvs");
+  if (all == nullptr) {
+    return listing;
+  }
+  if (all->size() > kKeysMax) {
+    fault = "more keys than were asked for";
+    return std::nullopt;
+  }
+  for (const json::value& one : *all) {
+    const json::object* const kv = one.if_object();
+    if (kv == nullptr || !read_key_value(*kv, listing.all.emplace_back())) {
+      fault = "a key is none";
+      return std::nullopt;
+    }
+  }
+  return listing;
+}
+
+std::optional<WatchAnswer> read_watch_line(std::string_view line, std::string& fault) {
+  json::value root;
+  const json::object* const result = opened(line, true, root, fault);
+  if (result == nullptr) {
+    return std::nullopt;
+  }
+  WatchAnswer answer{.created = flag_at(*result, "created"),
+                     .canceled = flag_at(*result, "canceled"),
+                     .compact_revision = count_at(*result, "compact_revision").value_or(0),
+                     .revision = revision_of(*result)};
+  answer.reason = shown(text_at(*result, "cancel_reason", kReasonBytesMax).value_or(""));
+  const json::array* const events = array_at(*result, "events");
+  for (std::size_t i = 0; events != nullptr && i < events->size(); ++i) {
+    if (!read_event((*events)[i], answer.events.emplace_back())) {
+      fault = "an event is none";
+      return std::nullopt;
+    }
+  }
+  return answer;
+}
+
+std::string read_refusal(std::string_view body) {
+  json::value root;
+  if (!parse_object(body, kAnswerBytesMax, root)) {
+    return shown(body);
+  }
+  const json::object& answer = root.get_object();
+  for (const char* const key : {"message", "error"}) {
+    if (const auto text = text_at(answer, key, kReasonBytesMax)) {
+      return shown(*text);
+    }
+  }
+  const json::object* const error = object_at(answer, "error");
+  return error != nullptr ? shown(text_at(*error, "message", kReasonBytesMax).value_or("")) : "";
+}
+
+bool is_lease_refusal(std::string_view refusal) noexcept {
+  return refusal.find("requested lease not found") != std::string_view::npos;
+}
+
+}  // namespace mserve::cluster

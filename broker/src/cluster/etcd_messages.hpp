@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is said to etcd's JSON gateway (v3) and what it answers: texts in, plain structs out. Every
+// answer is hostile: bounded, each field checked. 64-bit numbers of etcd are never negative here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mserve::cluster {
+
+inline constexpr std::size_t kAnswerBytesMax = std::size_t{8} << 20;
+inline constexpr std::size_t kKeyBytesMax = 512;
+inline constexpr std::size_t kValueBytesMax = 16384;
+inline constexpr std::size_t kKeysMax = 1024;  ///< Of a listing; etcd is asked for no more.
+
+inline constexpr const char* kAuthenticatePath = "/v3/auth/authenticate";
+inline constexpr const char* kGrantPath = "/v3/lease/grant";
+inline constexpr const char* kKeepAlivePath = "/v3/lease/keepalive";
+inline constexpr const char* kRevokePath = "/v3/lease/revoke";
+inline constexpr const char* kPutPath = "/v3/kv/put";
+inline constexpr const char* kRangePath = "/v3/kv/range";
+inline constexpr const char* kWatchPath = "/v3/watch";
+
+struct KeyValue {
+  std::string key{};
+  std::string value{};  ///< Empty too where it is longer than kValueBytesMax.
+  std::int64_t mod_revision = 0;
+  std::int64_t lease = 0;  ///< 0: none.
+};
+
+/// All keys below a prefix, by key.
+struct Listing {
+  std::int64_t revision = 0;  ///< Of the store: a watch goes on behind it.
+  std::vector<KeyValue> all{};
+};
+
+struct WatchEvent {
+  bool removed = false;  ///< Then only key and mod_revision are there.
+  KeyValue kv{};
+};
+
+/// One line of a watch.
+struct WatchAnswer {
+  bool created = false;
+  bool canceled = false;
+  std::int64_t compact_revision = 0;  ///< Not 0: the wanted revision is gone; list anew.
+  std::int64_t revision = 0;          ///< Of the store.
+  std::string reason{};               ///< Of a cancel; printable.
+  std::vector<WatchEvent> events{};
+};
+
+struct Lease {
+  std::int64_t id = 0;  ///< Not 0.
+  std::int64_t ttl_s = 0;
+};
+
+// Bodies of requests.
+[[nodiscard]] std::string authenticate_request(const std::string& user,
+                                               const std::string& password);
+[[nodiscard]] std::string grant_request(std::int64_t ttl_s);
+/// Of keep-alive and of revoke.
+[[nodiscard]] std::string lease_request(std::int64_t id);
+[[nodiscard]] std::string put_request(std::string_view key, std::string_view value,
+                                      std::int64_t lease);
+/// All keys that begin with `prefix`, which ends in a byte below 0xff; kKeysMax of them.
+[[nodiscard]] std::string range_request(std::string_view prefix);
+/// Nothing but the number of them.
+[[nodiscard]] std::string count_request(std::string_view prefix);
+[[nodiscard]] std::string watch_request(std::string_view prefix, std::int64_t from_revision);
+
+// Bodies of answers with status 200. Nothing: `fault` says in a few words what is wrong.
+[[nodiscard]] std::optional<std::string> read_token(std::string_view body, std::string& fault);
+[[nodiscard]] std::optional<Lease> read_grant(std::string_view body, std::string& fault);
+/// @return the seconds that are left; 0: etcd knows no such lease.
+[[nodiscard]] std::optional<std::int64_t> read_keep_alive(std::string_view body,
+                                                          std::string& fault);
+/// @return the revision of the store that the answer tells: of put, revoke, count.
+[[nodiscard]] std::optional<std::int64_t> read_revision(std::string_view body, std::string& fault);
+[[nodiscard]] std::optional<Listing> read_listing(std::string_view body, std::string& fault);
+/// @param line  without its end.
+[[nodiscard]] std::optional<WatchAnswer> read_watch_line(std::string_view line, std::string& fault);
+
+/// What an answer with another status says, on one line; "" if nothing.
+[[nodiscard]] std::string read_refusal(std::string_view body);
+/// Whether that is about a lease that etcd does not know.
+[[nodiscard]] bool is_lease_refusal(std::string_view refusal) noexcept;
+
+}  // namespace mserve::cluster

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/links.hpp"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "control/log.hpp"
+
+extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX has no header for it
+
+namespace mserve::cluster {
+
+using broker::log;
+using broker::LogLevel;
+using broker::LogText;
+using broker::LogValue;
+
+namespace {
+
+constexpr std::uint64_t kMs = 1'000'000;
+constexpr std::uint64_t kBackoffMin = 100 * kMs;
+constexpr std::uint64_t kBackoffMax = 10'000 * kMs;
+constexpr std::uint64_t kLivedLong = 10'000 * kMs;
+/// As many requests as a broker grants a servant.
+constexpr const char* kCredit = "64";
+/// Longer than what runs may take; what has nobody to answer to any more ends by itself.
+constexpr const char* kStopSeconds = "3600";
+constexpr std::size_t kServantNameMax = 31;
+
+/// Secrets of others, and what only a servant that the broker started should have.
+constexpr std::string_view kNotForLinks[] = {"MSERVE_CLUSTER_PASSWORD=", "MSERVE_SERVANT="};
+
+std::vector<std::string> environment_of(const LinkSetup& setup) {
+  std::vector<std::string> all;
+  for (char** at = environ; at != nullptr && *at != nullptr; ++at) {
+    const std::string_view entry(*at);
+    const bool withheld =
+        std::any_of(std::begin(kNotForLinks), std::end(kNotForLinks),
+                    [entry](std::string_view name) { return entry.starts_with(name); }) ||
+        (!setup.login.empty() && entry.starts_with("MSERVE_Q_USER="));
+    if (!withheld) {
+      all.emplace_back(entry);
+    }
+  }
+  if (!setup.login.empty()) {
+    all.push_back("MSERVE_Q_USER=" + setup.login);
+  }
+  return all;
+}
+
+std::vector<char*> pointers_to(std::vector<std::string>& texts) {
+  std::vector<char*> result;
+  for (std::string& text : texts) {
+    result.push_back(text.data());
+  }
+  result.push_back(nullptr);
+  return result;
+}
+
+/// In the child: only calls that are safe after a fork.
+[[noreturn]] void become(char* const* argv, char* const* environment, pid_t parent) {
+  // Ends with us, even if we are killed; the check closes the gap before the prctl.
+  (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (getppid() != parent) {
+    _exit(1);
+  }
+  for (const int number : {SIGPIPE, SIGTERM, SIGINT, SIGHUP, SIGCHLD}) {
+    (void)signal(number, SIG_DFL);
+  }
+  // Sockets of Asio's are not closed by themselves.
+  (void)close_range(STDERR_FILENO + 1, ~0U, 0);
+  if (const int nothing = open("/dev/null", O_RDONLY); nothing > 0) {
+    (void)dup2(nothing, STDIN_FILENO);
+    (void)close(nothing);
+  }
+  environ = const_cast<char**>(environment);
+  (void)execvp(argv[0], argv);
+  _exit(127);
+}
+
+}  // namespace
+
+std::vector<std::string> link_command(const LinkSetup& setup, const std::string& id,
+                                      const LinkSpec& spec) {
+  return {setup.shim,
+          "--peer",
+          "--broker",
+          setup.broker,
+          "--dir",
+          setup.directory,
+          "--q",
+          spec.address,
+          "--servant-protocol",
+          "lbt",
+          "--credit",
+          kCredit,
+          "--tier",
+          std::to_string(static_cast<int>(spec.tier)),
+          "--name",
+          ("peer-" + id).substr(0, kServantNameMax),
+          "--tags",
+          spec.tags,
+          "--stop-timeout",
+          kStopSeconds};
+}
+
+Links::Links(LinkSetup setup, std::function<void()> changed)
+    : setup_(std::move(setup)),
+      changed_(std::move(changed)),
+      environment_(environment_of(setup_)) {}
+
+Links::~Links() {
+  stop_all();
+}
+
+void Links::start(const std::string& id, Link& link, std::uint64_t now) {
+  std::vector<std::string> words = link_command(setup_, id, link.spec);
+  const std::vector<char*> argv = pointers_to(words);
+  const std::vector<char*> environment = pointers_to(environment_);
+  const pid_t parent = getpid();
+  link.started_at = now;
+  link.retired = false;
+  const pid_t pid = fork();
+  if (pid == 0) {
+    become(argv.data(), environment.data(), parent);
+  }
+  if (pid < 0) {
+    link.backoff_ns = std::min(link.backoff_ns * 2, kBackoffMax);
+    link.start_at = now + link.backoff_ns;
+    log(LogLevel::error, "link_not_started",
+        {{"peer", id}, {"error", LogText{std::strerror(errno)}}});
+  } else {
+    link.pid = pid;
+    log(LogLevel::info, "link_started",
+        {{"peer", id},
+         {"pid", pid},
+         {"address", link.spec.address},
+         {"tier", static_cast<int>(link.spec.tier)},
+         {"tags", LogText{link.spec.tags}}});
+  }
+  changed_();
+}
+
+void Links::let_go(const std::string& id, Link& link, const char* why) {
+  if (link.pid > 0) {
+    log(LogLevel::info, "link_ending", {{"peer", id}, {"pid", link.pid}, {"reason", LogText{why}}});
+    (void)kill(link.pid, SIGTERM);
+    ending_.emplace(link.pid, id);
+    link.pid = 0;
+  }
+  changed_();
+}
+
+void Links::carry_out(const LinkAction& action, std::uint64_t now) {
+  if (action.kind == LinkAction::Kind::stop) {
+    if (const auto found = links_.find(action.id); found != links_.end()) {
+      let_go(action.id, found->second, "the peer is gone or drains");
+      links_.erase(found);
+    }
+    return;
+  }
+  Link& link = links_[action.id];
+  if (action.kind == LinkAction::Kind::replace) {
+    let_go(action.id, link, "it is replaced: the peer has another address or other servants");
+    link.retired = false;
+  }
+  link.retired = link.retired && link.epoch == action.epoch;
+  link.spec = action.spec;
+  link.epoch = action.epoch;
+  if (link.pid == 0 && !link.retired) {
+    link.backoff_ns = kBackoffMin;
+    start(action.id, link, now);
+  }
+}
+
+void Links::ended(const std::string& id, Link& link, int status, std::uint64_t now) {
+  const bool killed = WIFSIGNALED(status);
+  link.retired = !killed && WEXITSTATUS(status) == 0;
+  if (now - link.started_at >= kLivedLong) {
+    link.backoff_ns = kBackoffMin;
+  }
+  link.start_at = now + link.backoff_ns;
+  const LogValue nothing = std::nullopt;
+  log(link.retired ? LogLevel::info : LogLevel::warning, "link_ended",
+      {{"peer", id},
+       {"pid", link.pid},
+       {"signal", killed ? LogValue(WTERMSIG(status)) : nothing},
+       {"exit", killed ? nothing : LogValue(WEXITSTATUS(status))},
+       {"restart_ms", link.retired ? nothing : LogValue(link.backoff_ns / kMs)},
+       {"note", link.retired ? LogValue(LogText{"it was retired; it comes back when its peer is "
+                                                "started anew"})
+                             : nothing}});
+  link.backoff_ns = std::min(link.backoff_ns * 2, kBackoffMax);
+  link.pid = 0;
+}
+
+void Links::reap(std::uint64_t now) {
+  int status = 0;
+  pid_t pid = 0;
+  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    if (const auto former = ending_.find(pid); former != ending_.end()) {
+      log(LogLevel::info, "link_over", {{"peer", former->second}, {"pid", pid}});
+      ending_.erase(former);
+    } else {
+      const auto found = std::find_if(links_.begin(), links_.end(),
+                                      [pid](const auto& link) { return link.second.pid == pid; });
+      if (found != links_.end()) {
+        ended(found->first, found->second, status, now);
+      }
+    }
+    changed_();
+  }
+}
+
+void Links::tick(std::uint64_t now) {
+  for (auto& [id, link] : links_) {
+    if (link.pid == 0 && !link.retired && now >= link.start_at) {
+      start(id, link, now);
+    }
+  }
+}
+
+LinkView Links::view(const std::string& id) const {
+  LinkView view{.pid = 0, .state = "none"};
+  if (const auto found = links_.find(id); found != links_.end()) {
+    view.pid = found->second.pid;
+    view.state = view.pid != 0 ? "running" : found->second.retired ? "retired" : "waiting";
+  }
+  view.ending = static_cast<std::uint32_t>(std::count_if(
+      ending_.begin(), ending_.end(), [&id](const auto& one) { return one.second == id; }));
+  return view;
+}
+
+void Links::stop_all() {
+  for (auto& [id, link] : links_) {
+    let_go(id, link, "mserve-cluster ends");
+  }
+  links_.clear();
+}
+
+bool Links::any() const noexcept {
+  return !ending_.empty() || std::any_of(links_.begin(), links_.end(),
+                                         [](const auto& link) { return link.second.pid > 0; });
+}
+
+}  // namespace mserve::cluster

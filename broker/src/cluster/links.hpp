@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cluster/peer_table.hpp"
+
+namespace mserve::cluster {
+
+/// What all links have in common.
+struct LinkSetup {
+  std::string shim{};       ///< Path of mserve-qshim, or its name on PATH.
+  std::string broker{};     ///< --name of the local broker,
+  std::string directory{};  ///< and where its socket is.
+  std::string login{};      ///< USER:PASSWORD for the peers; empty: as the environment says.
+};
+
+/// The command line of a link.
+[[nodiscard]] std::vector<std::string> link_command(const LinkSetup& setup, const std::string& id,
+                                                    const LinkSpec& spec);
+
+/// How a link is.
+struct LinkView {
+  pid_t pid = 0;             ///< 0: it does not run.
+  const char* state = "";    ///< running, waiting (it ended, and is started again), retired, none
+  std::uint32_t ending = 0;  ///< Former ones that finish what runs.
+};
+
+/// The processes that are links: one mserve-qshim for each peer. One that ends by itself is started
+/// again after 100 ms, 200 ms ... 10 s; one that ends with 0 was retired by an operator, and comes
+/// back when its broker is started anew, or it is ordered otherwise. One that is not wanted any
+/// more gets SIGTERM and as long as it likes for what it runs. All of them end with this process.
+/// Threads: one, which must not end before the process.
+class Links {
+ public:
+  /// @param changed  called when a pid or a state changes.
+  Links(LinkSetup setup, std::function<void()> changed);
+  /// SIGTERM to all of them; waits for none.
+  ~Links();
+  Links(const Links&) = delete;
+  Links& operator=(const Links&) = delete;
+
+  void carry_out(const LinkAction& action, std::uint64_t now);
+  /// After SIGCHLD.
+  void reap(std::uint64_t now);
+  /// Starts those whose time has come.
+  void tick(std::uint64_t now);
+  [[nodiscard]] LinkView view(const std::string& id) const;
+  void stop_all();
+  /// Whether any process is left.
+  [[nodiscard]] bool any() const noexcept;
+
+ private:
+  struct Link {
+    LinkSpec spec{};
+    std::uint64_t epoch = 0;
+    pid_t pid = 0;
+    bool retired = false;
+    std::uint64_t started_at = 0;
+    std::uint64_t start_at = 0;
+    std::uint64_t backoff_ns = 0;
+  };
+  void start(const std::string& id, Link& link, std::uint64_t now);
+  /// The process may take its time; it is not a link any more.
+  void let_go(const std::string& id, Link& link, const char* why);
+  void ended(const std::string& id, Link& link, int status, std::uint64_t now);
+
+  const LinkSetup setup_;
+  const std::function<void()> changed_;
+  std::vector<std::string> environment_;
+  std::map<std::string, Link> links_;
+  std::map<pid_t, std::string> ending_;  // and whose links they were
+};
+
+}  // namespace mserve::cluster

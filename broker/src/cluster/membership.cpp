@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/membership.hpp"
+
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <deque>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "cluster/broker_record.hpp"
+#include "cluster/etcd_connection.hpp"
+#include "wall_clock.hpp"
+
+namespace mserve::cluster {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr std::int64_t kNsPerSecond = 1'000'000'000;
+/// So often in a row a watch may break off before it has told anything.
+constexpr int kResumesMax = 5;
+/// Whoever ends us kills us two seconds later.
+constexpr std::uint64_t kLeaveNs = 1'000'000'000;
+
+}  // namespace
+
+// Lives on until the last handler of asio that holds it has run.
+struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
+  using Handler = std::function<void(const std::string& body)>;
+  struct Call {
+    const char* path = "";
+    std::string body{};
+    Handler handler{};
+  };
+
+  Parts(asio::io_context& io, const ClusterOptions& given, std::string secret,
+        std::shared_ptr<TlsContext> tls_context, Events to_tell, Patience how_long)
+      : context(io),
+        options(given),
+        password(std::move(secret)),
+        tls(std::move(tls_context)),
+        events(std::move(to_tell)),
+        patience(how_long),
+        backoff_ns(how_long.backoff_min_ns),
+        again(io),
+        beat(io),
+        resume(io) {
+    for (const std::string& url : options.endpoints) {
+      endpoints.push_back(parse_etcd_url(url).value_or(EtcdEndpoint{}));
+    }
+    status.stale_since = broker::wall_now();
+  }
+
+  // ---- One session: from connecting to the first fault.
+
+  void begin() {
+    const EtcdEndpoint& endpoint = endpoints[at];
+    status.endpoint = endpoint.text();
+    calls = connection_to(context, endpoint, tls, patience.call_ns);
+    token.clear();
+    if (!options.user.empty()) {
+      enqueue(kAuthenticatePath, authenticate_request(options.user, password),
+              [this](const std::string& body) {
+                std::string fault;
+                if (auto got = read_token(body, fault)) {
+                  token = std::move(*got);
+                } else {
+                  lose("logging in: " + fault);
+                }
+              });
+    }
+    if (lease_id != 0) {
+      keep_alive();  // it may have outlived the fault
+    } else {
+      put();
+    }
+    list();
+  }
+
+  /// Ends the session; another one begins after a while.
+  void lose(const std::string& why) {
+    if (over) {
+      return;
+    }
+    hang_up();
+    if (status.stale_since == 0) {
+      status.stale_since = broker::wall_now();
+    }
+    status.reached = false;
+    status.fault = why;
+    at = (at + 1) % endpoints.size();
+    ++faults_in_row;
+    std::uint64_t pause = 0;
+    if (faults_in_row % endpoints.size() == 0) {
+      pause = backoff_ns;
+      backoff_ns = std::min(backoff_ns * 2, patience.backoff_max_ns);
+    }
+    again.expires_after(std::chrono::nanoseconds(pause));
+    again.async_wait([self = shared_from_this()](const auto& canceled) {
+      if (!canceled && !self->over) {
+        self->begin();
+      }
+    });
+    events.status();
+  }
+
+  void hang_up() {
+    for (auto* const connection : {&calls, &watch}) {
+      if (*connection) {
+        (*connection)->close();
+        connection->reset();
+      }
+    }
+    queue.clear();
+    calling = false;
+    beating = false;
+    putting = false;
+    listing = false;
+    (void)beat.cancel();
+    (void)resume.cancel();
+  }
+
+  // ---- Calls, one after the other.
+
+  void enqueue(const char* path, std::string body, Handler handler) {
+    queue.push_back({path, std::move(body), std::move(handler)});
+    next_call();
+  }
+
+  void next_call() {
+    if (calling || queue.empty() || !calls) {
+      return;
+    }
+    calling = true;
+    Call call = std::move(queue.front());
+    queue.pop_front();
+    // A closed connection calls nobody, so an answer always belongs to this session.
+    calls->call(call.path, std::move(call.body), token,
+                [this, self = shared_from_this(), path = call.path,
+                 handler = std::move(call.handler)](const HttpAnswer& answer) {
+                  calling = false;
+                  take_answer(path, answer, handler);
+                  next_call();
+                });
+  }
+
+  void take_answer(const std::string& path, const HttpAnswer& answer, const Handler& handler) {
+    constexpr unsigned kOk = 200;
+    if (!answer.fault.empty()) {
+      lose(answer.fault);
+    } else if (answer.status == kOk) {
+      handler(answer.body);
+    } else if (const std::string refusal = read_refusal(answer.body); is_lease_refusal(refusal)) {
+      drop_lease();
+      handler("");
+    } else {
+      lose("etcd refuses " + path + " with status " + std::to_string(answer.status) + ": " +
+           refusal);
+    }
+  }
+
+  // ---- Lease and own key.
+
+  void drop_lease() {
+    lease_id = status.lease = 0;
+    putting = false;
+  }
+
+  /// Writes the own key if there is something to write, with a lease first if there is none.
+  void put() {
+    if (!value || putting || !calls) {
+      return;
+    }
+    putting = true;
+    if (lease_id == 0) {
+      const auto ns = static_cast<std::int64_t>(options.ttl_ns);
+      enqueue(kGrantPath, grant_request((ns + kNsPerSecond - 1) / kNsPerSecond),
+              [this](const std::string& body) { take_grant(body); });
+      return;
+    }
+    written = *value;
+    enqueue(kPutPath, put_request(broker_key(options.name, options.id), *value, lease_id),
+            [this](const std::string& body) { take_put(body); });
+  }
+
+  void take_grant(const std::string& body) {
+    putting = false;
+    std::string fault;
+    const auto lease = read_grant(body, fault);
+    if (!lease) {
+      return lose("a lease: " + fault);
+    }
+    lease_id = status.lease = lease->id;
+    status.lease_ttl_s = lease->ttl_s;
+    if (value) {
+      put();
+    } else {
+      revoke();  // it was taken away meanwhile
+    }
+    schedule_beat();
+  }
+
+  void take_put(const std::string& body) {
+    putting = false;
+    std::string fault;
+    if (body.empty()) {  // the lease is gone: with another one
+      return put();
+    }
+    const auto revision = read_revision(body, fault);
+    if (!revision) {
+      return lose("writing the own key: " + fault);
+    }
+    if (value && *value != written) {
+      put();
+    }
+  }
+
+  void keep_alive() {
+    beating = true;
+    enqueue(kKeepAlivePath, lease_request(lease_id), [this](const std::string& body) {
+      beating = false;
+      std::string fault;
+      const auto ttl = body.empty() ? std::optional<std::int64_t>(0) : read_keep_alive(body, fault);
+      if (!ttl) {
+        return lose("keeping the lease alive: " + fault);
+      }
+      if (*ttl == 0) {
+        drop_lease();
+      }
+      if (*ttl == 0 || (value && *value != written)) {
+        put();
+      }
+      schedule_beat();
+    });
+  }
+
+  /// Shows that etcd is there while there is no lease to keep alive.
+  void look() {
+    beating = true;
+    enqueue(kRangePath, count_request(brokers_prefix(options.name)),
+            [this](const std::string& body) {
+              beating = false;
+              std::string fault;
+              if (!read_revision(body, fault)) {
+                return lose("counting the brokers: " + fault);
+              }
+              schedule_beat();
+            });
+  }
+
+  /// A third of what was granted: two may be lost.
+  void schedule_beat() {
+    const std::int64_t ttl_ns = status.lease_ttl_s > 0 ? status.lease_ttl_s * kNsPerSecond
+                                                       : static_cast<std::int64_t>(options.ttl_ns);
+    beat.expires_after(std::chrono::nanoseconds(std::min(ttl_ns / 3, 10 * kNsPerSecond)));
+    beat.async_wait([self = shared_from_this()](const auto& canceled) {
+      if (canceled || self->over || !self->calls || self->beating) {
+        return;
+      }
+      if (self->lease_id != 0) {
+        self->keep_alive();
+      } else {
+        self->look();
+      }
+    });
+  }
+
+  void revoke() {
+    if (lease_id != 0 && calls) {
+      enqueue(kRevokePath, lease_request(lease_id), [](const std::string&) {});
+    }
+    drop_lease();
+  }
+
+  // ---- What there is, and what changes.
+
+  void list() {
+    if (listing) {
+      return;
+    }
+    listing = true;
+    enqueue(kRangePath, range_request(brokers_prefix(options.name)),
+            [this](const std::string& body) {
+              listing = false;
+              std::string fault;
+              const auto all = read_listing(body, fault);
+              if (!all) {
+                return lose("listing the brokers: " + fault);
+              }
+              take_listing(*all);
+            });
+  }
+
+  void take_listing(const Listing& all) {
+    const bool news = !status.reached;
+    status.revision = all.revision;
+    status.reached = true;
+    status.stale_since = 0;
+    status.fault.clear();
+    faults_in_row = 0;
+    backoff_ns = patience.backoff_min_ns;
+    look_at_own(all);
+    events.listed(all);
+    if (news) {
+      events.status();
+    }
+    open_watch();
+    schedule_beat();
+  }
+
+  /// Somebody may have deleted our key, or it is that of a former life.
+  void look_at_own(const Listing& all) {
+    const std::string key = broker_key(options.name, options.id);
+    const auto own = std::find_if(all.all.begin(), all.all.end(),
+                                  [&key](const KeyValue& kv) { return kv.key == key; });
+    if (own == all.all.end() || own->lease != lease_id) {
+      put();
+    }
+  }
+
+  void open_watch() {
+    watch = connection_to(context, endpoints[at], tls, patience.call_ns);
+    watch->stream(
+        kWatchPath, watch_request(brokers_prefix(options.name), status.revision + 1), token,
+        [this, self = shared_from_this()](std::string_view line) { take_line(line); },
+        [this, self = shared_from_this()](const std::string& fault) { resume_watch(fault); });
+  }
+
+  void take_line(std::string_view line) {
+    std::string fault;
+    const auto answer = read_watch_line(line, fault);
+    if (!answer) {
+      return lose("the watch: " + fault);
+    }
+    if (answer->canceled) {
+      watch->close();
+      watch.reset();
+      if (answer->compact_revision == 0) {
+        return lose("etcd ended the watch: " + answer->reason);
+      }
+      ++status.relists;
+      events.status();
+      return list();
+    }
+    const std::string key = broker_key(options.name, options.id);
+    for (const WatchEvent& event : answer->events) {
+      broken_in_row = 0;
+      status.revision = std::max(status.revision, event.kv.mod_revision);
+      if (event.kv.key != key) {
+        events.changed(event);
+      } else if (event.removed) {
+        put();
+      } else if (value && !putting && event.kv.lease != lease_id) {
+        events.contested(event.kv);  // not to be written over, or both would do so for ever
+      }
+    }
+  }
+
+  void resume_watch(const std::string& fault) {
+    watch.reset();
+    if (++broken_in_row > kResumesMax) {
+      broken_in_row = 0;
+      return lose(fault);
+    }
+    ++status.resumes;
+    events.status();
+    resume.expires_after(std::chrono::nanoseconds(patience.backoff_min_ns << (broken_in_row - 1)));
+    resume.async_wait([self = shared_from_this()](const auto& canceled) {
+      if (!canceled && !self->over && self->calls && !self->watch) {
+        self->open_watch();
+      }
+    });
+  }
+
+  void leave(std::function<void()> done) {
+    auto told = std::make_shared<std::function<void()>>(std::move(done));
+    const auto finish = [self = shared_from_this(), told] {
+      if (const auto call = std::exchange(*told, nullptr)) {
+        self->stop();
+        call();
+      }
+    };
+    value.reset();
+    if (lease_id == 0 || !calls || !status.reached) {
+      return finish();
+    }
+    queue.clear();
+    enqueue(kRevokePath, lease_request(lease_id), [finish](const std::string&) { finish(); });
+    again.expires_after(std::chrono::nanoseconds(std::min(patience.call_ns, kLeaveNs)));
+    again.async_wait([finish](const auto&) { finish(); });
+  }
+
+  void stop() {
+    over = true;
+    hang_up();
+    (void)again.cancel();
+  }
+
+  asio::io_context& context;
+  const ClusterOptions options;
+  const std::string password;
+  const std::shared_ptr<TlsContext> tls;
+  const Events events;
+  const Patience patience;
+  std::vector<EtcdEndpoint> endpoints{};
+  EtcdStatus status{};
+
+  std::size_t at = 0;  // of endpoints
+  std::uint64_t faults_in_row = 0;
+  std::uint64_t backoff_ns;
+  std::shared_ptr<EtcdConnection> calls{};
+  std::shared_ptr<EtcdConnection> watch{};
+  std::deque<Call> queue{};
+  bool calling = false;
+  bool beating = false;  // a keep-alive, or what stands in for one, is under way
+  bool putting = false;  // a lease or a put is under way
+  bool listing = false;
+  bool over = false;
+  int broken_in_row = 0;
+  std::string token{};
+  std::int64_t lease_id = 0;
+  std::optional<std::string> value{};  // of the own key; none: there is to be none
+  std::string written{};               // what was put last
+  asio::steady_timer again;
+  asio::steady_timer beat;
+  asio::steady_timer resume;
+};
+
+Membership::Membership(asio::io_context& context, const ClusterOptions& options,
+                       std::string password, std::shared_ptr<TlsContext> tls, Events events)
+    : Membership(context, options, std::move(password), std::move(tls), std::move(events),
+                 Patience{}) {}
+
+Membership::Membership(asio::io_context& context, const ClusterOptions& options,
+                       std::string password, std::shared_ptr<TlsContext> tls, Events events,
+                       Patience patience)
+    : parts_(std::make_shared<Parts>(context, options, std::move(password), std::move(tls),
+                                     std::move(events), patience)) {}
+
+Membership::~Membership() {
+  parts_->stop();
+}
+
+void Membership::start() {
+  parts_->begin();
+}
+
+void Membership::publish(std::string value) {
+  parts_->value = std::move(value);
+  parts_->put();
+}
+
+void Membership::withdraw() {
+  parts_->value.reset();
+  parts_->revoke();
+}
+
+void Membership::leave(std::function<void()> done) {
+  parts_->leave(std::move(done));
+}
+
+const EtcdStatus& Membership::status() const noexcept {
+  return parts_->status;
+}
+
+}  // namespace mserve::cluster

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "cluster/cluster_options.hpp"
+#include "cluster/etcd_messages.hpp"
+
+namespace boost::asio {  // NOLINT(readability-identifier-naming): not ours
+class io_context;
+}  // namespace boost::asio
+
+namespace mserve::cluster {
+
+class TlsContext;
+
+/// How it stands with etcd.
+struct EtcdStatus {
+  std::string endpoint{};        ///< The URL in use, or tried last.
+  bool reached = false;          ///< What is known of the peers is kept up to date.
+  std::int64_t revision = 0;     ///< Of the store, as far as it is known.
+  std::int64_t lease = 0;        ///< 0: none.
+  std::int64_t lease_ttl_s = 0;  ///< As granted.
+  std::int64_t stale_since = 0;  ///< ns since 1970; 0: it is reached.
+  std::string fault{};           ///< Why it is not.
+  std::uint64_t relists = 0;     ///< Because the wanted revision was compacted.
+  std::uint64_t resumes = 0;     ///< Of a watch that broke off.
+  bool operator==(const EtcdStatus&) const = default;
+};
+
+/// What etcd tells of the keys below a prefix, for as long as this lives, and one key of our own
+/// there, tied to a lease.
+///
+/// One endpoint at a time. There: log in, lease, own key, list, watch from the next revision. A
+/// watch that breaks off is resumed; one whose revision is compacted, and each fault, lists anew. A
+/// fault goes on to the next endpoint, after a back-off (100 ms to 5 s) once all were tried. What
+/// was told before stays true until `listed` says otherwise. Threads: that of its io_context.
+class Membership {
+ public:
+  struct Events {
+    std::function<void(const Listing&)> listed{};
+    std::function<void(const WatchEvent&)> changed{};  ///< In the order of revisions.
+    std::function<void()> status{};                    ///< status() is another.
+    /// Another broker writes to our key.
+    std::function<void(const KeyValue&)> contested{};
+  };
+  /// How long things take; tests bring their own.
+  struct Patience {
+    std::uint64_t call_ns = 2'000'000'000;
+    std::uint64_t backoff_min_ns = 100'000'000;
+    std::uint64_t backoff_max_ns = 5'000'000'000;
+  };
+
+  /// @param options  valid ones.
+  /// @param password  of options.user.
+  /// @param tls  if an endpoint is https://; may else be null.
+  Membership(boost::asio::io_context& context, const ClusterOptions& options, std::string password,
+             std::shared_ptr<TlsContext> tls, Events events);
+  Membership(boost::asio::io_context& context, const ClusterOptions& options, std::string password,
+             std::shared_ptr<TlsContext> tls, Events events, Patience patience);
+  ~Membership();
+  Membership(const Membership&) = delete;
+  Membership& operator=(const Membership&) = delete;
+
+  void start();
+  /// Writes the own key, now or as soon as etcd is reached, and keeps it alive.
+  void publish(std::string value);
+  /// Takes it away until the next publish().
+  void withdraw();
+  /// The same for ever; then nothing is told any more. @param done  when etcd has confirmed it, or
+  /// could not be asked; after a second at the latest.
+  void leave(std::function<void()> done);
+
+  [[nodiscard]] const EtcdStatus& status() const noexcept;
+
+ private:
+  struct Parts;
+  std::shared_ptr<Parts> parts_;
+};
+
+}  // namespace mserve::cluster

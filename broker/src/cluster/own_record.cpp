@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/own_record.hpp"
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+namespace mserve::cluster {
+
+namespace {
+
+/// What is shown of tags is cut to fit there, maybe in the middle of a word.
+std::string whole_tags(const shm::MonitorSession& session) {
+  std::string tags = session.tags();
+  if (tags.size() + 1 >= sizeof(session.identity.tags)) {
+    tags.erase(std::min(tags.find_last_of(' '), tags.size()));
+  }
+  return tags;
+}
+
+bool is_link(const std::string& tags) {
+  return tags.starts_with("peer=") || tags.find(" peer=") != std::string::npos;
+}
+
+}  // namespace
+
+void count_servants(const shm::MonitorSnapshot& seen, BrokerRecord& record) {
+  std::map<std::string, ServantGroup> groups;
+  std::uint64_t running = 0;
+  std::uint64_t credit = 0;
+  for (const shm::MonitorSession& session : seen.sessions) {
+    const std::string tags = whole_tags(session);
+    if (!session.is(shm::Role::servant) || (session.now.flags & shm::kMonitorClosed) != 0 ||
+        session.held != 0 || is_link(tags)) {
+      continue;
+    }
+    std::string words;
+    for (const std::string& word : tag_words(tags)) {
+      words.append(words.empty() ? "" : " ").append(word);
+    }
+    if (!groups.contains(words) && groups.size() >= kServantGroupsMax) {
+      continue;
+    }
+    ServantGroup& group = groups[words];
+    group.tags = words;
+    const std::uint64_t most = std::max(session.identity.credit, 1U);
+    ++(session.now.running < most ? group.free : group.busy);
+    running += std::min(session.now.running, most);
+    credit += most;
+  }
+  record.servants.clear();
+  for (auto& [words, group] : groups) {
+    record.servants.push_back(std::move(group));
+  }
+  constexpr std::uint64_t kNsPerMs = 1'000'000;
+  record.queued = seen.totals.queued;
+  record.queue_age_ms = seen.totals.queue_age_ns / kNsPerMs;
+  record.load = credit > 0 ? static_cast<double>(running) / static_cast<double>(credit) : 0;
+}
+
+bool PublishPacer::due(const BrokerRecord& record, std::uint64_t now) {
+  if (last_ && (record == *last_ || (record.epoch == last_->epoch &&
+                                     record.draining == last_->draining && now < at_ + kEveryNs))) {
+    return false;
+  }
+  last_ = record;
+  at_ = now;
+  return true;
+}
+
+}  // namespace mserve::cluster

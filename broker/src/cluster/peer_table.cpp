@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/peer_table.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "cluster/json_fields.hpp"
+
+namespace mserve::cluster {
+
+namespace {
+
+/// A flood of bad keys is not a flood of notes.
+constexpr std::size_t kNotesMax = 256;
+
+LinkSpec spec_of(const Peer& peer) {
+  const std::string own = "peer=" + peer.record.id;
+  const std::string others = all_tags(peer.record, kTagsBytesMax - own.size() - 1);
+  return {.address = peer.record.address,
+          .tier = peer.nearness,
+          .tags = others.empty() ? own : own + " " + others};
+}
+
+}  // namespace
+
+const char* to_string(Nearness nearness) noexcept {
+  switch (nearness) {
+    case Nearness::zone:
+      return "zone";
+    case Nearness::region:
+      return "region";
+    case Nearness::elsewhere:
+      break;
+  }
+  return "elsewhere";
+}
+
+PeerTable::PeerTable(std::string prefix, std::string own_id, std::string zone, std::string region)
+    : prefix_(std::move(prefix)),
+      own_id_(std::move(own_id)),
+      zone_(std::move(zone)),
+      region_(std::move(region)) {}
+
+std::string_view PeerTable::id_of(std::string_view key) const {
+  return key.starts_with(prefix_) ? key.substr(prefix_.size()) : std::string_view();
+}
+
+Nearness PeerTable::nearness_of(const BrokerRecord& record) const noexcept {
+  if (record.region != region_) {
+    return Nearness::elsewhere;
+  }
+  return record.zone == zone_ ? Nearness::zone : Nearness::region;
+}
+
+void PeerTable::refuse(std::string_view id, const std::string& why) {
+  if (notes_.size() < kNotesMax) {
+    notes_.push_back({PeerNote::Kind::refused, shown(id, 64), why});
+  }
+}
+
+void PeerTable::listed(const Listing& listing, Moment now) {
+  std::set<std::string, std::less<>> there;
+  for (const KeyValue& kv : listing.all) {
+    const std::string_view id = id_of(kv.key);
+    if (id.empty() || id == own_id_) {
+      continue;
+    }
+    there.emplace(id);
+    // A store that was set back tells older revisions, and is right all the same.
+    if (const auto known = peers_.find(id); known != peers_.end()) {
+      if (known->second.revision == kv.mod_revision) {
+        continue;
+      }
+      known->second.revision = 0;
+    }
+    put(id, kv, now);
+  }
+  for (auto at = peers_.begin(); at != peers_.end();) {
+    const auto peer = at++;
+    if (!there.contains(peer->first)) {
+      remove(peer);
+    }
+  }
+}
+
+void PeerTable::told(const WatchEvent& event, Moment now) {
+  const std::string_view id = id_of(event.kv.key);
+  if (id.empty() || id == own_id_) {
+    return;
+  }
+  const auto known = peers_.find(id);
+  if (known != peers_.end() && event.kv.mod_revision <= known->second.revision) {
+    return;
+  }
+  if (!event.removed) {
+    put(id, event.kv, now);
+  } else if (known != peers_.end()) {
+    remove(known);
+  }
+}
+
+void PeerTable::put(std::string_view id, const KeyValue& kv, Moment now) {
+  std::string fault;
+  auto record = read_record(kv.value, id, fault);
+  if (!record) {
+    refuse(id, fault);
+    return;
+  }
+  auto known = peers_.find(id);
+  const bool joins = known == peers_.end();
+  if (joins) {
+    if (peers_.size() >= kPeersMax) {
+      refuse(id, "there are 256 peers already, more are not linked");
+      return;
+    }
+    known = peers_.try_emplace(record->id).first;
+    notes_.push_back({PeerNote::Kind::joined, record->id, record->address});
+  }
+  Peer& peer = known->second;
+  if (record->draining != (joins ? false : peer.record.draining)) {
+    notes_.push_back({PeerNote::Kind::state, record->id, record->state()});
+  }
+  peer.record = std::move(*record);
+  peer.revision = kv.mod_revision;
+  peer.changed_at = now.wall_ns;
+  peer.nearness = nearness_of(peer.record);
+  if (LinkSpec wanted = spec_of(peer); joins || wanted != peer.wanted) {
+    peer.wanted = std::move(wanted);
+    peer.wanted_since = now.steady_ns;
+  }
+  changed_ = true;
+}
+
+void PeerTable::remove(std::map<std::string, Peer, std::less<>>::iterator peer) {
+  if (peer->second.link) {
+    actions_.push_back({.kind = LinkAction::Kind::stop, .id = peer->first});
+  }
+  notes_.push_back({PeerNote::Kind::left, peer->first, ""});
+  peers_.erase(peer);
+  changed_ = true;
+}
+
+std::vector<LinkAction> PeerTable::take_actions(std::uint64_t steady_ns) {
+  std::vector<LinkAction> actions = std::exchange(actions_, {});
+  for (auto& [id, peer] : peers_) {
+    if (peer.record.draining) {
+      if (peer.link) {
+        peer.link.reset();
+        actions.push_back({.kind = LinkAction::Kind::stop, .id = id});
+      }
+      continue;
+    }
+    LinkAction::Kind kind = LinkAction::Kind::start;
+    if (peer.link) {
+      const bool moved =
+          peer.link->address != peer.wanted.address || peer.link->tier != peer.wanted.tier;
+      const bool retagged =
+          peer.link->tags != peer.wanted.tags && steady_ns >= peer.wanted_since + kTagsSettleNs;
+      if (!moved && !retagged && peer.link_epoch == peer.record.epoch) {
+        continue;
+      }
+      // Of a broker that was started anew only the number is told: its link finds it by itself.
+      kind = moved || retagged ? LinkAction::Kind::replace : LinkAction::Kind::start;
+    }
+    if (kind != LinkAction::Kind::start || !peer.link) {
+      peer.link = peer.wanted;
+    }
+    peer.link_epoch = peer.record.epoch;
+    actions.push_back({.kind = kind, .id = id, .spec = *peer.link, .epoch = peer.record.epoch});
+  }
+  return actions;
+}
+
+std::vector<PeerNote> PeerTable::take_notes() {
+  return std::exchange(notes_, {});
+}
+
+bool PeerTable::take_changed() noexcept {
+  return std::exchange(changed_, false);
+}
+
+}  // namespace mserve::cluster

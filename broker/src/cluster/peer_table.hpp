@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cluster/broker_record.hpp"
+#include "cluster/etcd_messages.hpp"
+
+namespace mserve::cluster {
+
+inline constexpr std::size_t kPeersMax = 256;
+/// A servant that is started again takes its tags away and brings them back: its link is not
+/// changed for that.
+inline constexpr std::uint64_t kTagsSettleNs = 1'000'000'000;
+
+/// How near a peer is; also the tier of its link.
+enum class Nearness : std::uint8_t { zone = 1, region = 2, elsewhere = 3 };
+
+/// What a link is started with.
+struct LinkSpec {
+  std::string address{};
+  Nearness tier = Nearness::elsewhere;
+  std::string tags{};  ///< With peer=ID.
+  bool operator==(const LinkSpec&) const = default;
+};
+
+/// What to do with the link to a peer.
+struct LinkAction {
+  enum class Kind : std::uint8_t {
+    start,
+    replace,  ///< Start another one; the one before gets nothing new and ends when it runs dry.
+    stop,     ///< The same without another one.
+  };
+  Kind kind = Kind::start;
+  std::string id{};
+  LinkSpec spec{};  ///< Of stop: empty.
+  std::uint64_t epoch = 0;
+};
+
+/// What happened, for the log.
+struct PeerNote {
+  enum class Kind : std::uint8_t { joined, left, state, refused };
+  Kind kind = Kind::joined;
+  std::string id{};
+  std::string text{};  ///< refused: why; state: which one; joined: its address.
+};
+
+struct Peer {
+  BrokerRecord record{};
+  std::int64_t revision = 0;
+  std::int64_t changed_at = 0;  ///< ns since 1970.
+  Nearness nearness = Nearness::elsewhere;
+  std::optional<LinkSpec> link{};  ///< As was ordered last; none: it gets none.
+  std::uint64_t link_epoch = 0;    ///< Of the broker that it was ordered for.
+  LinkSpec wanted{};               ///< What it would be started with now,
+  std::uint64_t wanted_since = 0;  ///< and since when, on the steady clock.
+};
+
+/// When something is told: both clocks, so that the table needs none.
+struct Moment {
+  std::uint64_t steady_ns = 0;
+  std::int64_t wall_ns = 0;  ///< Since 1970.
+};
+
+/// Who else is in the cluster, by what etcd tells; what follows for the links. Events in, actions
+/// out: no I/O, no clock. Each peer that serves has a link, one that drains or is gone has none.
+/// What cannot be read changes nothing of a peer that is known. Threads: one.
+class PeerTable {
+ public:
+  /// @param prefix  of the keys, see brokers_prefix().
+  PeerTable(std::string prefix, std::string own_id, std::string zone, std::string region);
+
+  /// All keys there are: what is not among them is gone.
+  void listed(const Listing& listing, Moment now);
+  /// One event of a watch; older ones than what is known are passed over.
+  void told(const WatchEvent& event, Moment now);
+
+  /// Orders that are due, oldest first.
+  [[nodiscard]] std::vector<LinkAction> take_actions(std::uint64_t steady_ns);
+  [[nodiscard]] std::vector<PeerNote> take_notes();
+  /// Whether anything that is shown of the peers has changed since the last call.
+  [[nodiscard]] bool take_changed() noexcept;
+
+  [[nodiscard]] const std::map<std::string, Peer, std::less<>>& peers() const noexcept {
+    return peers_;
+  }
+
+ private:
+  void put(std::string_view id, const KeyValue& kv, Moment now);
+  void remove(std::map<std::string, Peer, std::less<>>::iterator peer);
+  [[nodiscard]] std::string_view id_of(std::string_view key) const;
+  [[nodiscard]] Nearness nearness_of(const BrokerRecord& record) const noexcept;
+  void refuse(std::string_view id, const std::string& why);
+
+  const std::string prefix_;
+  const std::string own_id_;
+  const std::string zone_;
+  const std::string region_;
+  std::map<std::string, Peer, std::less<>> peers_;
+  std::vector<LinkAction> actions_;
+  std::vector<PeerNote> notes_;
+  bool changed_ = true;
+};
+
+/// `zone`, `region`, `elsewhere`.
+[[nodiscard]] const char* to_string(Nearness nearness) noexcept;
+
+}  // namespace mserve::cluster

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+// Membership against servers that lie, break off and forget. With a real etcd: tests/cluster.
+#include "cluster/membership.hpp"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "cluster/base64.hpp"
+#include "cluster/broker_record.hpp"
+#include "cluster/etcd_connection.hpp"
+#include "support/wait.hpp"
+#include "unit/cluster/fake_etcd.hpp"
+
+namespace mserve::cluster {
+namespace {
+
+using test::EtcdPost;
+using test::FakeEtcd;
+using test::http_lines;
+using test::http_ok;
+using Answer = FakeEtcd::Answer;
+
+const std::string kKey = broker_key("default", "b");
+
+std::string key_value(const std::string& key, int revision) {
+  return R"({"key":")" + to_base64(key) + R"(","value":"dg==","mod_revision":")" +
+         std::to_string(revision) + R"("})";
+}
+std::string listing_of(const std::string& kvs, int revision) {
+  return R"({"header":{"revision":")" + std::to_string(revision) + R"("},"kvs":[)" + kvs + "]}";
+}
+const std::string kCreated = R"({"result":{"header":{"revision":"7"},"created":true}})"
+                             "\n";
+std::string event_line(const std::string& kv) {
+  return R"({"result":{"header":{"revision":"9"},"events":[{"kv":)" + kv + "}]}}\n";
+}
+
+/// What an honest etcd says, with one key at revision 7.
+Answer honest(const EtcdPost& post) {
+  static const std::map<std::string, Answer> kAnswers{
+      {kGrantPath, {http_ok(R"({"ID":"5","TTL":"1"})")}},
+      {kKeepAlivePath, {http_ok(R"({"result":{"ID":"5","TTL":"1"}})")}},
+      {kPutPath, {http_ok(R"({"header":{"revision":"8"}})")}},
+      {kRevokePath, {http_ok(R"({"header":{"revision":"9"}})")}},
+      {kRangePath, {http_ok(listing_of(key_value(kKey, 7), 7))}},
+      {kWatchPath, {http_lines(kCreated), true}}};
+  const auto found = kAnswers.find(post.path);
+  return found != kAnswers.end() ? found->second : Answer{"HTTP/1.1 404 Not Found\r\n\r\n"};
+}
+
+class Member : public ::testing::Test {
+ protected:
+  void join(std::vector<std::string> urls, const std::string& user = "") {
+    const ClusterOptions options{.endpoints = std::move(urls),
+                                 .id = "me",
+                                 .advertise = "h:1",
+                                 .ttl_ns = 1'000'000'000,
+                                 .user = user};
+    member_ = std::make_unique<Membership>(
+        context_, options, "s3cret", nullptr,
+        Membership::Events{.listed = [this](const Listing& all) { listings_.push_back(all); },
+                           .changed = [this](const WatchEvent& event) { events_.push_back(event); },
+                           .status =
+                               [this] {
+                                 if (!member_->status().fault.empty()) {
+                                   faults_.push_back(member_->status().fault);
+                                 }
+                               },
+                           .contested = [this](const KeyValue&) { ++contests_; }},
+        Membership::Patience{.backoff_min_ns = 1'000'000, .backoff_max_ns = 5'000'000});
+    member_->start();
+  }
+  void run_until(const std::function<bool()>& condition, const std::string& what) {
+    EXPECT_TRUE(test::wait_until(
+        [&] {
+          (void)context_.run_one_for(std::chrono::milliseconds(10));
+          return condition();
+        },
+        what));
+  }
+  /// Requests for a path so far.
+  std::size_t count(const std::string& path) {
+    const std::lock_guard lock(mutex_);
+    std::size_t count = 0;
+    for (const EtcdPost& post : posts_) {
+      count += post.path == path ? 1 : 0;
+    }
+    return count;
+  }
+  void note(const EtcdPost& post) {
+    const std::lock_guard lock(mutex_);
+    posts_.push_back(post);
+  }
+  std::vector<EtcdPost> posts() {
+    const std::lock_guard lock(mutex_);
+    return posts_;
+  }
+
+  boost::asio::io_context context_{1};
+  std::unique_ptr<Membership> member_;
+  std::vector<Listing> listings_;
+  std::vector<WatchEvent> events_;
+  std::vector<std::string> faults_;
+  int contests_ = 0;
+  std::mutex mutex_;
+  std::vector<EtcdPost> posts_;
+};
+
+TEST_F(Member, HostileAnswersEndInAnotherTry) {
+  const std::string ok = "HTTP/1.1 200 OK\r\n";
+  const std::vector<std::string> hostile{
+      "",
+      "SSH-2.0-x\r\n",
+      ok + "X: " + std::string(20000, 'x') + "\r\n\r\n",
+      ok + "Content-Length: 999999999999\r\n\r\n{",
+      ok + "Content-Length: -1\r\n\r\n",
+      ok + "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+      http_ok(""),
+      http_ok("[]"),
+      http_ok(R"({"header":{"revision":"-7"}})"),
+      http_ok(listing_of("7", 7)),
+      "HTTP/1.1 500 Oops\r\nConnection: close\r\nContent-Length: 2\r\n\r\n\x1b[",
+      "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + std::string(100000, '[')};
+  std::size_t served = 0;
+  FakeEtcd etcd([&](const EtcdPost& post) {
+    return served < hostile.size() ? Answer{hostile[served++]} : honest(post);
+  });
+  join({etcd.url()});
+  run_until([&] { return member_->status().reached; }, "an honest answer");
+  EXPECT_EQ(faults_.size(), hostile.size());
+  for (const std::string& fault : faults_) {
+    EXPECT_LT(fault.size(), 400U) << fault;
+    EXPECT_EQ(fault.find('\x1b'), std::string::npos);
+  }
+  ASSERT_EQ(listings_.size(), 1U);
+  EXPECT_EQ(listings_[0].all[0].key, kKey);
+  EXPECT_EQ(member_->status().stale_since, 0);
+  EXPECT_EQ(member_->status().fault, "");
+}
+
+TEST_F(Member, AnEndpointThatIsGoneIsPassedOver) {
+  std::string gone;
+  {
+    FakeEtcd short_lived(honest);
+    gone = short_lived.url();
+  }
+  FakeEtcd etcd(honest);
+  join({gone, etcd.url()});
+  run_until([&] { return member_->status().reached; }, "the second endpoint");
+  EXPECT_EQ(member_->status().endpoint, etcd.url());
+  EXPECT_EQ(faults_.size(), 1U);
+}
+
+TEST_F(Member, AWatchThatBreaksOffGoesOnWithTheNextRevision) {
+  int watches = 0;
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    if (post.path == kWatchPath) {
+      note(post);
+      // Cut in the middle of a line, which is then told by the next one.
+      return watches++ == 0 ? Answer{http_lines(kCreated + event_line(key_value(kKey, 9)) +
+                                                "{\"result\":{\"ev")}
+                            : Answer{http_lines(kCreated + event_line(key_value(kKey, 11))), true};
+    }
+    return honest(post);
+  });
+  join({etcd.url()});
+  run_until([&] { return events_.size() == 2; }, "both events");
+  EXPECT_EQ(events_[0].kv.mod_revision, 9);
+  EXPECT_EQ(events_[1].kv.mod_revision, 11);
+  const auto asked = posts();
+  ASSERT_EQ(asked.size(), 2U);
+  EXPECT_NE(asked[0].body.find(R"("start_revision":"8")"), std::string::npos) << asked[0].body;
+  EXPECT_NE(asked[1].body.find(R"("start_revision":"10")"), std::string::npos) << asked[1].body;
+  EXPECT_EQ(listings_.size(), 1U) << "what was known stays so";
+  EXPECT_TRUE(faults_.empty());
+  EXPECT_EQ(member_->status().resumes, 1U);
+}
+
+TEST_F(Member, ACompactedRevisionIsListedAnew) {
+  int watches = 0;
+  int lists = 0;
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    if (post.path == kWatchPath && watches++ == 0) {
+      return {http_lines(R"({"result":{"header":{"revision":"30"},"canceled":true,)"
+                         R"("compact_revision":"20"}})"
+                         "\n")};
+    }
+    if (post.path == kWatchPath) {
+      note(post);
+    }
+    return post.path == kRangePath && lists++ > 0 ? Answer{http_ok(listing_of("", 30))}
+                                                  : honest(post);
+  });
+  join({etcd.url()});
+  run_until([&] { return count(kWatchPath) == 1; }, "the second watch");
+  EXPECT_EQ(member_->status().relists, 1U);
+  ASSERT_EQ(listings_.size(), 2U);
+  EXPECT_TRUE(listings_[1].all.empty());
+  EXPECT_NE(posts()[0].body.find(R"("start_revision":"31")"), std::string::npos);
+  EXPECT_TRUE(faults_.empty());
+}
+
+TEST_F(Member, ALeaseThatIsLostIsAskedForAgainAndTheKeyWritten) {
+  int beats = 0;
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    note(post);
+    if (post.path == kKeepAlivePath && beats++ == 0) {
+      return {http_ok(R"({"result":{"ID":"5"}})")};
+    }
+    return honest(post);
+  });
+  join({etcd.url()});
+  member_->publish("first");
+  run_until([&] { return count(kPutPath) == 1; }, "the first put");
+  run_until([&] { return count(kPutPath) == 2; }, "the put with another lease");
+  EXPECT_EQ(count(kGrantPath), 2U);
+  run_until([&] { return count(kKeepAlivePath) >= 3; }, "it to be kept alive");
+  EXPECT_EQ(count(kPutPath), 2U);
+  member_->publish("second");
+  run_until([&] { return count(kPutPath) == 3; }, "what is new to be written");
+  member_->withdraw();
+  run_until([&] { return count(kRevokePath) == 1; }, "the lease to be revoked");
+  member_->publish("third");
+  run_until([&] { return count(kPutPath) == 4; }, "it to be written again");
+  bool left = false;
+  member_->leave([&left] { left = true; });
+  run_until([&] { return left; }, "the end");
+  EXPECT_EQ(count(kRevokePath), 2U);
+  EXPECT_TRUE(faults_.empty());
+}
+
+TEST_F(Member, WhoeverHasToLogInShowsHisTokenAndGetsAnother) {
+  int tokens = 0;
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    note(post);
+    if (post.path == kAuthenticatePath) {
+      return {http_ok(R"({"token":"t)" + std::to_string(++tokens) + R"("})")};
+    }
+    if (post.head.find("Authorization: t2") == std::string::npos) {
+      const std::string body = R"({"error":"etcdserver: invalid auth token","code":16})";
+      return {"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: " +
+              std::to_string(body.size()) + "\r\n\r\n" + body};
+    }
+    return honest(post);
+  });
+  join({etcd.url()}, "desk");
+  run_until([&] { return member_->status().reached; }, "the second token to do");
+  EXPECT_EQ(posts()[0].body, R"({"name":"desk","password":"s3cret"})");
+  ASSERT_EQ(faults_.size(), 1U);
+  EXPECT_NE(faults_[0].find("status 401: etcdserver: invalid auth token"), std::string::npos)
+      << faults_[0];
+}
+
+TEST_F(Member, AnotherBrokerOfTheSameNameIsTold) {
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    note(post);
+    if (post.path == kWatchPath) {
+      std::string theirs = key_value(broker_key("default", "me"), 12);
+      theirs.insert(1, R"("lease":"77",)");
+      return {http_lines(kCreated + event_line(theirs))};  // again and again, also after our put
+    }
+    return honest(post);
+  });
+  join({etcd.url()});
+  member_->publish("mine");
+  run_until([&] { return contests_ > 0; }, "the other one to be seen");
+  EXPECT_TRUE(events_.empty()) << "it is no peer";
+}
+
+}  // namespace
+}  // namespace mserve::cluster
