@@ -53,7 +53,7 @@ class Subcommand {
   /// for the user.
   virtual void run(Run& run) = 0;
 
-  /// What `--json` and `--svg` write; only `affinity` has forms of its own.
+  /// What `--json` and `--svg` write; `affinity` has forms of its own, `hosts` a form of JSON.
   [[nodiscard]] virtual std::string json(const Document& document) const {
     return to_json(document);
   }
@@ -75,8 +75,10 @@ struct SubcommandEntry {
 };
 [[nodiscard]] std::span<const SubcommandEntry> subcommands() noexcept;
 
-/// --seconds, --repeat, --json, --html, --svg.
+/// --seconds, --repeat, and those of add_file_options().
 void add_common_options(CLI::App& app, Common& common);
+/// --json, --html, --svg.
+void add_file_options(CLI::App& app, Common& common);
 void add_payload_option(CLI::App& app, Common& common);
 void add_cores_option(CLI::App& app, Common& common);
 void add_broker_path_option(CLI::App& app, Common& common);

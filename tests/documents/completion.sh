@@ -86,6 +86,7 @@ expect '--q --q-socket' mserve-qshim --q
 expect 'spin' mserve-servant --idle s
 expect 'pair processes both' mserve-bench peers --mode ''
 among affinity mserve-bench a
+expect 'hosts' mserve-bench h
 # Each flag of --help is offered, of each tool.
 for tool in "$build"/completion/*; do
   name=${tool##*/}

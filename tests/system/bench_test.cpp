@@ -189,6 +189,45 @@ TEST(BenchAffinity, AsksEveryPolicyTheSameAndWritesJsonAndPicture) {
   EXPECT_EQ(json.at("cells").at(0).at("policy").as_string(), "even");
 }
 
+TEST(BenchHosts, SaysTheSameEachTimeInTableAndJson) {
+  const TempDir dir;
+  std::vector<std::string> argv = {program("mserve-bench"),
+                                   "hosts",
+                                   "--hosts",
+                                   "2,5",
+                                   "--requests",
+                                   "500",
+                                   "--load",
+                                   "100",
+                                   "--json",
+                                   dir.file("json"),
+                                   "--html",
+                                   dir.file("html")};
+  const Output output = run_to_end(argv);
+  ASSERT_EQ(output.exit_code, 0) << output.err;
+  EXPECT_NE(output.out.find("watch events/s"), std::string::npos) << output.out;
+  EXPECT_NE(read_file(dir.file("html")).find("5 hosts"), std::string::npos);
+  boost::system::error_code error;
+  const boost::json::value json = boost::json::parse(read_file(dir.file("json")), error);
+  ASSERT_FALSE(error) << error.message();
+  const boost::json::value& five = json.at("clusters").at(1);
+  EXPECT_EQ(five.at("links").to_number<int>(), 20);
+  EXPECT_EQ(five.at("etcd_events_per_s").to_number<int>(), 25);
+  EXPECT_GT(five.at("forwarded").at("percent").to_number<double>(), 0);
+  argv[9] = dir.file("again");
+  ASSERT_EQ(run_to_end(argv).exit_code, 0);
+  EXPECT_EQ(read_file(dir.file("json")), read_file(dir.file("again")));
+  argv.insert(argv.end(), {"--seed", "2"});
+  ASSERT_EQ(run_to_end(argv).exit_code, 0);
+  EXPECT_NE(read_file(dir.file("json")), read_file(dir.file("again")));
+}
+
+TEST(BenchHosts, TellsWhatIsWrong) {
+  const Output output = run_to_end({program("mserve-bench"), "hosts", "--hosts", "1"});
+  EXPECT_EQ(output.exit_code, 2);
+  EXPECT_NE(output.err.find("--hosts"), std::string::npos) << output.err;
+}
+
 TEST(BenchAffinity, TellsWhatIsWrongWithACase) {
   const Output output = run_to_end({program("mserve-bench"), "affinity", "--routes", "64"});
   EXPECT_EQ(output.exit_code, 2);

@@ -19,6 +19,7 @@ std::unique_ptr<Subcommand> make_large();
 std::unique_ptr<Subcommand> make_kdb();
 std::unique_ptr<Subcommand> make_affinity();
 std::unique_ptr<Subcommand> make_peers();
+std::unique_ptr<Subcommand> make_hosts();
 std::unique_ptr<Subcommand> make_all();
 
 }  // namespace mserve::bench

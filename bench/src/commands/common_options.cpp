@@ -24,6 +24,10 @@ void add_common_options(CLI::App& app, Common& common) {
   app.add_option("--repeat", common.repetitions, "Repetitions")
       ->check(CLI::Range(1, 1000))
       ->option_text(with_default("N", common.repetitions));
+  add_file_options(app, common);
+}
+
+void add_file_options(CLI::App& app, Common& common) {
   app.add_option("--json", common.json_file,
                  "Also write everything to this file; - is stdout, behind the tables")
       ->option_text("FILE");

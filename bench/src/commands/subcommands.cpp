@@ -60,8 +60,9 @@ constexpr const char* kLargeHelp =
     "that are made, beside one memcpy of as many bytes in the same repetition.";
 
 constexpr const char* kAllHelp =
-    "Every subcommand but affinity and restarts, as one document. --seconds is shared out among\n"
-    "them; starting and stopping processes comes on top. What fails or cannot be measured here is\n"
+    "Every subcommand but affinity, restarts and hosts, as one document. --seconds is shared out\n"
+    "among them; starting and stopping processes comes on top. What fails or cannot be measured "
+    "here is\n"
     "a warning.";
 
 constexpr const char* kKdbHelp =
@@ -89,7 +90,15 @@ constexpr const char* kPeersHelp =
     "bench/setup.sh installs what a build needs for ZeroMQ and nng, and HAProxy; what is missing\n"
     "is said and left out.";
 
-constexpr std::array<SubcommandEntry, 13> kTable = {{
+constexpr const char* kHostsHelp =
+    "How a cluster grows, on paper: the Dispatchers of as many brokers, with links between all of\n"
+    "them, on virtual time. Some hosts are asked for more than others; what waits for long is\n"
+    "forwarded. How many requests are, how long all of them wait, whether a route stays with its\n"
+    "home when a host is added; and what links, heartbeats and etcd have to carry at most. The "
+    "same\n"
+    "options give the same figures on every machine.";
+
+constexpr std::array<SubcommandEntry, 14> kTable = {{
     {"floor", "the fastest relay that this machine allows", kFloorHelp, make_floor, 1},
     {"rtt", "a small request through the broker, beside the floor", kRttHelp, make_rtt, 2},
     {"throughput", "requests per second with many under way", kThroughputHelp, make_throughput, 1},
@@ -107,6 +116,7 @@ constexpr std::array<SubcommandEntry, 13> kTable = {{
     {"affinity", "what routing gains, policy by policy", kAffinityHelp, make_affinity, 0},
     {"peers", "the same request through mserve and through other systems", kPeersHelp, make_peers,
      4},
+    {"hosts", "how a cluster grows, in a simulation", kHostsHelp, make_hosts, 0},
     {"all", "every one of these, as one document", kAllHelp, make_all, 0},
 }};
 
