@@ -155,6 +155,22 @@ TEST_F(Config, WrapIsAKeyThatTakesNamesOfQ) {
   EXPECT_NE(alone.err.find("--wrap: only with -p"), std::string::npos) << alone.err;
 }
 
+TEST_F(Config, ThePeerUserIsOneOfTheUsers) {
+  write("port = 5000\npeer-user = \"link\"\nusers = \"" + dir_.file("users") + "\"\n");
+  std::ofstream(dir_.file("users")) << "link:secret\n";
+  EXPECT_EQ(value(check({}), "peer-user"), "\"link\"");
+  const std::pair<std::vector<std::string>, const char*> faults[] = {
+      {{"--peer-user", "nobody"}, "--peer-user: there is no user called nobody"},
+      {{"--users", ""}, "--peer-user: only with --users"}};
+  for (const auto& [args, fault] : faults) {
+    const Output output = check(args);
+    EXPECT_EQ(output.exit_code, 2) << fault;
+    EXPECT_NE(output.err.find(fault), std::string::npos) << output.err;
+  }
+  write("");
+  EXPECT_EQ(check({}).out.find("\npeer-user = "), std::string::npos) << "nobody by default";
+}
+
 TEST_F(Config, PurgeIsATimeOrAsLbtsVariableMinutes) {
   write("");
   EXPECT_EQ(value(check({}), "purge"), "\"30m\"");
