@@ -12,6 +12,10 @@
 namespace mserve::test {
 namespace {
 
+/// How often signs of life come where one that falls silent is to be noticed. The default of 0.2 s
+/// is too short for a machine on which everything else runs as well.
+constexpr const char* kSoon = "0.5";
+
 /// A link to the broker `to`. Its patience is long, since a loaded machine may hold anybody up.
 std::vector<std::string> to_peer(const Broker& to, const std::string& id,
                                  const std::string& tags = "", const std::string& heartbeat = "5") {
@@ -84,7 +88,7 @@ TEST(Link, WhatNobodyHereCanRunIsRunThereAndAnsweredOnce) {
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer.value().result, Value::long_atom(43));
   // Signs of life are no requests.
-  EXPECT_EQ(b.broker.counter("gateway_requests"), 11U);
+  b.broker.wait_for_counter("gateway_requests", 11);
 }
 
 TEST(Link, LargeMessagesAndManyAtOnce) {
@@ -163,16 +167,15 @@ TEST(Link, RulesHoldForWhatCameFromElsewhere) {
 void expect_failover(Broker& b, ServedQ& q, const std::function<void()>& end, bool comes_back) {
   const Site c;
   const Broker a(with_gateway({}, 0));
-  const ShimProcess to_b(a, to_peer(b, "B", "", "0.2"));
+  const ShimProcess to_b(a, to_peer(b, "B", "", kSoon));
   a.wait_for_counter("servants", 1);
   RawClient sync = connect(a);
   RawClient async = connect(a);
   EXPECT_EQ(sync.query("echo 1"), Value::long_atom(1));
-  const std::uint64_t before = b.counter("gateway_requests").value_or(0);
   q.q.hold();
   ASSERT_TRUE(sync.send(text("echo 2"), MessageKind::sync));
   ASSERT_TRUE(async.send(list({Value::long_atom(7), text("echo 3")}), MessageKind::async));
-  b.wait_for_counter("gateway_requests", before + 2);
+  b.wait_for_counter("gateway_requests", 3);
   const ShimProcess to_c(a, to_peer(c.broker, "C"));
   a.wait_for_counter("servants", 2);
   end();
@@ -206,7 +209,7 @@ TEST(Link, APeerIsStoppedWithRequestsOnTheirWay) {
 TEST(Link, AnIdlePeerIsStoppedAndGoesOn) {
   Site b;
   const Broker a(with_gateway({}, 0));
-  const ShimProcess link(a, to_peer(b.broker, "B", "", "0.2"));
+  const ShimProcess link(a, to_peer(b.broker, "B", "", kSoon));
   a.wait_for_counter("servants", 1);
   ASSERT_EQ(kill(b.broker.pid(), SIGSTOP), 0);
   a.wait_for_counter("servants", 0);

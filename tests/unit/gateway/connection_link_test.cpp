@@ -219,6 +219,11 @@ TEST(GatewayPeer, ALargeRequestOfALinkStaysHere) {
   const auto request = line.plane.take();
   EXPECT_TRUE(request.fragment);
   EXPECT_TRUE(request.here);
+  // It waits for a servant, and nothing that follows it is read; the link hears that we live.
+  EXPECT_FALSE(line.connection->wants_read());
+  line.context->now_ns += 200'000'000;
+  line.connection->beat();
+  EXPECT_EQ(line.read_one().value, list({Value::long_atom(0), Value::null()}));
 }
 
 }  // namespace
