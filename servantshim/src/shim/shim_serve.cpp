@@ -114,7 +114,7 @@ void Shim::note_silence(std::uint64_t spent_ns) {
     silence_ns_ = 0;
     return;
   }
-  silence_ns_ += std::min(spent_ns, options_.heartbeat_ns / 4);
+  silence_ns_ += std::min(spent_ns, options_.heartbeat_ns / 2);
   if (silence_ns_ >= kMissedMax * options_.heartbeat_ns) {
     q_gone("the peer sent no sign of life " + std::to_string(kMissedMax) + " times");
   }
