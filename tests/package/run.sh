@@ -158,7 +158,14 @@ step "use"
 quiet in_root bash -c 'install -d -m 0700 -o mserve -g mserve /run/mserve
   exec setpriv --reuid=mserve --regid=mserve --clear-groups bash /tmp/use.sh /usr /run/mserve'
 cat "$temporary/log"
-quiet in_root systemd-analyze verify --man=no mserve.slice mserve-broker.service mserve-servant@1.service mserve-qshim@1.service
+# Every unit that the package brings, of a template one instance.
+units=()
+for unit in "$root"/lib/systemd/system/mserve*; do
+  unit=${unit##*/}
+  units+=("${unit/@./@1.}")
+done
+((${#units[@]} > 0)) || fail "the package installed no unit"
+quiet in_root systemd-analyze verify --man=no "${units[@]}"
 ! grep mserve "$temporary/log" || fail "systemd-analyze verify"
 # shellcheck disable=SC2016  # expanded in there
 quiet in_root bash -c 'for tool in /usr/bin/mserve-*; do
