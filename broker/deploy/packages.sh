@@ -12,8 +12,8 @@ mserve_packages() {
       build) printf '%s\n' g++ cmake ninja-build python3 libboost1.81-dev libboost-json1.81-dev libcli11-dev \
         libfmt-dev libspdlog-dev libmimalloc-dev libconcurrentqueue-dev libbenchmark-dev libtomlplusplus-dev libedit-dev libssl-dev libcrypt-dev libhwloc-dev libsystemd-dev libseccomp-dev libncurses-dev libgtest-dev \
         dpkg-dev file ;;
-      # To run the tests: the installation test asks pkg-config, strace sees forks, mandoc and groff read the man pages, yaml the manifest.
-      test) printf '%s\n' pkgconf strace mandoc groff-base python3-yaml ;;
+      # To run the tests: the installation test asks pkg-config, strace sees forks, mandoc and groff read the man pages, yaml the manifest, etcd and etcdctl make a cluster.
+      test) printf '%s\n' pkgconf strace mandoc groff-base python3-yaml etcd-server etcd-client ;;
       # To try Debian packages in a root of their own: tests/ci.sh package.
       package) printf '%s\n' lintian mmdebstrap ;;
       # For the other stages of CI: second compiler, sanitizers, linters.

@@ -51,7 +51,7 @@ int run(int argc, char** argv) {
     (void)fcntl(options.ready_fd, F_SETFD, FD_CLOEXEC);  // it is ours to close, not a servant's
   }
   mserve::broker::Launcher launcher;
-  if (options.servant_count > 0) {
+  if (options.servant_count > 0 || options.cluster.enabled()) {
     std::string fault;
     std::vector<mserve::broker::Program> programs =
         plan_programs(options, mserve::broker::plan_context(options.gateway.port), fault);

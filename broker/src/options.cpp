@@ -122,6 +122,7 @@ std::vector<std::string> BrokerOptions::validate() const {
   check(ring_size_ok(gateway_ring, shm::kRingBytesMax) && gateway_ring >= 64U << 10,
         "--gateway-ring: a power of two from 65536 to 67108864 bytes");
   gateway.validate(faults);
+  cluster.validate(faults);
   check(trace_every >= 1, "--trace-every: 1 or more; 1 is every request");
   check(trace_max >= 64U << 10, "--trace-max: 64 KiB or more");
   check(gateway.thread != GatewayThread::data || idle != shm::IdleStrategy::spin,

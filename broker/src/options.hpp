@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cluster/cluster_options.hpp"
 #include "core_list.hpp"
 #include "data/request_stamps.hpp"
 #include "dispatch/types.hpp"
@@ -78,6 +79,8 @@ struct BrokerOptions {
   std::string socket_group;  ///< Its members can reach directory, socket and counters.
 
   GatewayOptions gateway;  ///< kdb+ clients over TCP and Unix sockets.
+
+  cluster::ClusterOptions cluster;  ///< Other brokers; its process is launched as servants are.
 
   std::uint32_t servant_count = 0;  ///< Servants to launch.
   std::uint32_t reserve = 0;  ///< Of these, how many are started only for spikes: the last ones.

@@ -12,6 +12,7 @@
 #include "mserve/shm/standard_descriptors.hpp"
 #include "nearest.hpp"
 #include "option_values.hpp"
+#include "options_cli_cluster.hpp"
 #include "options_cli_cores.hpp"
 #include "options_cli_gateway.hpp"
 #include "options_cli_log.hpp"
@@ -368,6 +369,7 @@ class Reading {
     add_group(app_, "Limits", [&] { add_limits(app_, line_.options); });
     add_group(app_, "Slow queries and traces", [&] { add_slow_and_trace(app_, line_.options); });
     add_group(app_, "kdb+ clients", [&] { add_gateway(app_, line_.options); });
+    add_group(app_, "Several hosts", [&] { add_cluster(app_, line_.options.cluster); });
   }
 
   /// Throws CLI::ParseError for the command line itself, help and version.
@@ -394,6 +396,7 @@ class Reading {
       o.policy = Policy::plugin;
       app_.get_option("--policy")->default_str("plugin");
     }
+    complete_cluster(app_, o);
     if (faults.empty()) {
       faults = o.validate();
       o.gateway.read_access(faults);

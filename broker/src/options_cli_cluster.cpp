@@ -46,4 +46,12 @@ void add_cluster(CLI::App& app, cluster::ClusterOptions& o) {
       ->option_text("FILE [$MSERVE_Q_USER, else the login name]");
 }
 
+void complete_cluster(CLI::App& app, BrokerOptions& all) {
+  if (all.cluster.enabled()) {
+    all.cluster.complete(all.name, all.gateway.enabled ? all.gateway.port : 0);
+    app.get_option("--cluster-id")->default_str(all.cluster.id);
+    app.get_option("--advertise")->default_str(all.cluster.advertise);
+  }
+}
+
 }  // namespace mserve::broker

@@ -61,7 +61,7 @@ expect 'users.d' mserve-broker --dir us
 expect '' mserve-broker --core ''
 expect '' mserve-broker ''                                    # a number
 among mserve-completion-probe mserve-broker 2 mserve-completion-p
-expect 'ctl servants clients routes latency events top queries serve counters' mserve-stat ''
+expect 'ctl servants clients routes latency events top queries serve counters cluster' mserve-stat ''
 expect 'servants serve' mserve-stat --json se
 expect 'pause resume drain retire policy log-level' mserve-stat ctl ''
 expect '--follow' mserve-stat events --f

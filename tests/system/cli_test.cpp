@@ -212,8 +212,8 @@ TEST(BrokerCommandLine, ARelativeDirectoryIsTheSameForItsServants) {
 }
 
 TEST(EveryTool, TellsTheVersionOfAllOfThem) {
-  for (const char* const tool : {"mserve-broker", "mserve-stat", "mserve-pin", "mserve-client",
-                                 "mserve-servant", "mserve-qshim"}) {
+  for (const char* const tool : {"mserve-broker", "mserve-cluster", "mserve-stat", "mserve-pin",
+                                 "mserve-client", "mserve-servant", "mserve-qshim"}) {
     const Output told = run_to_end({program(tool), "--version"});
     EXPECT_EQ(told.exit_code, 0) << tool;
     EXPECT_EQ(told.out, std::string(tool) + " " + kVersion + "\n");

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
-#include <cmath>
 #include <limits>
 #include <set>
 
@@ -83,12 +82,6 @@ bool read_groups(const json::object& in, std::vector<ServantGroup>& out) {
   });
 }
 
-/// The load is what changes all the time: two digits are as much as anybody looks at.
-double rounded(double load) {
-  constexpr double kHundred = 100;
-  return std::round(load * kHundred) / kHundred;
-}
-
 }  // namespace
 
 std::string brokers_prefix(const std::string& cluster) {
@@ -117,7 +110,7 @@ std::string to_json(const BrokerRecord& record) {
                                       {"servants", std::move(servants)},
                                       {"queued", record.queued},
                                       {"queue_age_ms", record.queue_age_ms},
-                                      {"load", rounded(record.load)}});
+                                      {"load", record.load}});
 }
 
 std::optional<BrokerRecord> read_record(std::string_view text, std::string_view id,
@@ -175,7 +168,7 @@ std::optional<BrokerRecord> read_record(std::string_view text, std::string_view 
                       .queue_age_ms = static_cast<std::uint64_t>(*queue_age),
                       .load = *load};
   if (!read_groups(in, record.servants)) {
-    return refuse("servants is no list of at most 64 tags with numbers");
+    return refuse("servants is no list of at most 48 tags with numbers");
   }
   return record;
 }

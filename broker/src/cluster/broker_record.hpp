@@ -11,7 +11,7 @@
 
 namespace mserve::cluster {
 
-inline constexpr std::size_t kServantGroupsMax = 64;
+inline constexpr std::size_t kServantGroupsMax = 48;  ///< All of them fit a value.
 inline constexpr std::size_t kTagsBytesMax = 255;
 
 /// Servants with the same tags.

@@ -135,6 +135,11 @@ void ClusterOptions::validate(std::vector<std::string>& faults) const {
       faults.push_back(std::move(fault));
     }
   };
+  if (!enabled()) {
+    check(*this == ClusterOptions{},
+          "--cluster: is missing, without which the other options of a cluster mean nothing");
+    return;
+  }
   bool tls = false;
   for (const std::string& url : endpoints) {
     const auto endpoint = parse_etcd_url(url);

@@ -51,10 +51,12 @@ struct ClusterOptions {
   std::string password_file{};  ///< Empty: $MSERVE_CLUSTER_PASSWORD.
   std::string login_file{};     ///< USER:PASSWORD for the gateways of peers; empty: none.
 
+  bool operator==(const ClusterOptions&) const = default;
+
   [[nodiscard]] bool enabled() const noexcept { return !endpoints.empty(); }
   /// Fills id and advertise where nothing was given. @param port  of -p; 0: none.
   void complete(const std::string& broker_name, std::uint32_t port);
-  /// Adds every fault. Of options that are complete.
+  /// Adds every fault. Of options that are complete where there is a cluster.
   void validate(std::vector<std::string>& faults) const;
   /// As flags of mserve-cluster.
   [[nodiscard]] std::vector<std::string> flags() const;

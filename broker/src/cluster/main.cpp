@@ -161,6 +161,7 @@ int main(int argc, char** argv) try {
     return 2;
   }
   mserve::broker::set_log_form({.json = given.json, .journal = mserve::shm::stderr_is_journal()});
+  (void)setenv("MSERVE_LOG_FORMAT", given.json ? "json" : "text", 1);  // of the links
   (void)std::signal(SIGPIPE, SIG_IGN);  // a connection that broke is told by its next operation
   run_cluster(setup);
   return 0;

@@ -45,6 +45,8 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
         tls(std::move(tls_context)),
         events(std::move(to_tell)),
         patience(how_long),
+        backoff_ns_max(
+            std::max(how_long.backoff_min_ns, std::min(how_long.backoff_max_ns, given.ttl_ns / 3))),
         backoff_ns(how_long.backoff_min_ns),
         again(io),
         beat(io),
@@ -97,7 +99,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     std::uint64_t pause = 0;
     if (faults_in_row % endpoints.size() == 0) {
       pause = backoff_ns;
-      backoff_ns = std::min(backoff_ns * 2, patience.backoff_max_ns);
+      backoff_ns = std::min(backoff_ns * 2, backoff_ns_max);
     }
     again.expires_after(std::chrono::nanoseconds(pause));
     again.async_wait([self = shared_from_this()](const auto& canceled) {
@@ -406,6 +408,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   const std::shared_ptr<TlsContext> tls;
   const Events events;
   const Patience patience;
+  const std::uint64_t backoff_ns_max;
   std::vector<EtcdEndpoint> endpoints{};
   EtcdStatus status{};
 

@@ -36,8 +36,9 @@ struct EtcdStatus {
 ///
 /// One endpoint at a time. There: log in, lease, own key, list, watch from the next revision. A
 /// watch that breaks off is resumed; one whose revision is compacted, and each fault, lists anew. A
-/// fault goes on to the next endpoint, after a back-off (100 ms to 5 s) once all were tried. What
-/// was told before stays true until `listed` says otherwise. Threads: that of its io_context.
+/// fault goes on to the next endpoint, after a back-off (from 100 ms to 5 s, or to a third of the
+/// lease if that is less: it may be as alive as etcd is) once all were tried. What was told before
+/// stays true until `listed` says otherwise. Threads: that of its io_context.
 class Membership {
  public:
   struct Events {

@@ -2,6 +2,7 @@
 #include "cluster/own_record.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <string>
 
@@ -16,6 +17,12 @@ std::string whole_tags(const shm::MonitorSession& session) {
     tags.erase(std::min(tags.find_last_of(' '), tags.size()));
   }
   return tags;
+}
+
+/// The load is what changes all the time: two digits are as much as anybody looks at.
+double rounded(double load) {
+  constexpr double kHundred = 100;
+  return std::round(load * kHundred) / kHundred;
 }
 
 bool is_link(const std::string& tags) {
@@ -55,7 +62,8 @@ void count_servants(const shm::MonitorSnapshot& seen, BrokerRecord& record) {
   constexpr std::uint64_t kNsPerMs = 1'000'000;
   record.queued = seen.totals.queued;
   record.queue_age_ms = seen.totals.queue_age_ns / kNsPerMs;
-  record.load = credit > 0 ? static_cast<double>(running) / static_cast<double>(credit) : 0;
+  record.load =
+      credit > 0 ? rounded(static_cast<double>(running) / static_cast<double>(credit)) : 0;
 }
 
 bool PublishPacer::due(const BrokerRecord& record, std::uint64_t now) {

@@ -11,7 +11,7 @@ namespace mserve::broker {
 /// Runs a broker in the calling thread (which becomes the control thread) until SIGTERM or SIGINT.
 /// Makes directory, lock, socket, counters and threads, and removes them again.
 ///
-/// @param launcher  forked before any thread existed; used when options.servant_count > 0.
+/// @param launcher  forked before any thread existed; used when it has programs.
 /// @param reload    what SIGHUP asks for.
 /// @param reason    one sentence when it could not start.
 /// @return code ok after a clean stop; else why it could not start (`in_use`, `unsafe_directory`,

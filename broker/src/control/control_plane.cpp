@@ -62,7 +62,7 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
   watch(listener_.get(), Tag::listener, 0, EPOLLIN);
   watch(links_.signal_fd, Tag::signals, 0, EPOLLIN);
   watch(links_.report_fd, Tag::reports, 0, EPOLLIN);
-  if (options_.servant_count > 0) {
+  if (!launcher_.programs().empty()) {
     watch(launcher_.fd(), Tag::launcher, 0, EPOLLIN);
     launcher_.start();
   }

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <sstream>
 #include <string_view>
 
@@ -47,9 +48,12 @@ std::string q_of(const PlanContext& context) {
 }
 
 /// Beside us, as installed and as built; else wherever PATH says.
+std::string own_program(const char* name, const PlanContext& context) {
+  const std::string beside = context.own_directory + "/" + name;
+  return context.executable(beside) ? beside : name;
+}
 std::string shim_of(const PlanContext& context) {
-  const std::string beside = context.own_directory + "/mserve-qshim";
-  return context.executable(beside) ? beside : "mserve-qshim";
+  return own_program("mserve-qshim", context);
 }
 
 /// It becomes part of command lines, of which ssh's would take a leading dash for an option.
@@ -290,9 +294,24 @@ std::vector<Program> plan_q(const BrokerOptions& options, const PlanContext& con
   return programs;
 }
 
-}  // namespace
+/// What keeps this broker in its cluster; nothing without one.
+std::vector<Program> plan_cluster(const BrokerOptions& options, const PlanContext& context,
+                                  std::string& fault) {
+  if (!options.cluster.enabled()) {
+    return {};
+  }
+  Program program{
+      0, "cluster", {own_program("mserve-cluster", context)}, {}, options.control_cores};
+  if (!context.executable(program.argv[0])) {
+    fault = "cannot find mserve-cluster, which --cluster needs, beside mserve-broker or on PATH";
+    return {};
+  }
+  const std::vector<std::string> flags = options.cluster.flags();
+  program.argv.insert(program.argv.end(), flags.begin(), flags.end());
+  return {std::move(program)};
+}
 
-std::vector<Program> plan_programs(const BrokerOptions& options, const PlanContext& context,
+std::vector<Program> plan_servants(const BrokerOptions& options, const PlanContext& context,
                                    std::string& fault) {
   std::vector<Program> programs;
   if (options.servant_count == 0) {
@@ -313,6 +332,18 @@ std::vector<Program> plan_programs(const BrokerOptions& options, const PlanConte
     programs.push_back(std::move(program));
   }
   return programs;
+}
+
+}  // namespace
+
+std::vector<Program> plan_programs(const BrokerOptions& options, const PlanContext& context,
+                                   std::string& fault) {
+  std::vector<Program> programs = plan_cluster(options, context, fault);
+  if (fault.empty()) {
+    std::vector<Program> servants = plan_servants(options, context, fault);
+    std::move(servants.begin(), servants.end(), std::back_inserter(programs));
+  }
+  return fault.empty() ? programs : std::vector<Program>();
 }
 
 PlanContext plan_context(std::uint32_t port) {

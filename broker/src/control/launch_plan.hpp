@@ -14,8 +14,9 @@ namespace mserve::broker {
 
 /// One process that the launcher starts, and starts again when it ends.
 struct Program {
-  std::uint32_t servant = 0;  ///< From 1; what it belongs to. Its MSERVE_SERVANT.
-  std::string name;           ///< For the log, such as "q".
+  /// From 1; what it belongs to. Its MSERVE_SERVANT. 0: to no servant, but to the broker itself.
+  std::uint32_t servant = 0;
+  std::string name;  ///< For the log, such as "q".
   std::vector<std::string> argv;
   std::vector<std::pair<std::string, std::string>> env;  ///< Added to the broker's.
   CoreList cores{};  ///< Where it is put; empty: LaunchOptions::avoid decides.
@@ -31,7 +32,8 @@ struct PlanContext {
   std::function<std::string(const std::string&)> address_towards;
 };
 
-/// The programs of `N COMMAND [HOST...]`: N times COMMAND, or, where COMMAND is a q script, a q
+/// With --cluster, mserve-cluster comes first, from beside mserve-broker or PATH. Then:
+/// the programs of `N COMMAND [HOST...]`: N times COMMAND, or, where COMMAND is a q script, a q
 /// process on each of the ports behind -p and a shim for it, with the environment that LLnC's
 /// scripts give a servant: Q_SERVANTOF (the address that may connect) and Q_PLUGINS.
 /// Each host gets a share of them, one behind the other, and counts its ports from -p on; of a

@@ -31,6 +31,9 @@ void ControlPlane::take_launch_events() {
       find_reserve_sessions();
     }
     const std::uint32_t launched = launcher_.programs()[event.program].servant;
+    if (launched == 0) {
+      continue;  // no servant
+    }
     if (event.restart_ms >= kKeepsEndingMs && !serves_for(launched, nullptr)) {
       launched_failing_.insert(launched);
       look_at_expected();
@@ -82,11 +85,13 @@ void ControlPlane::tell_launch_event(const LaunchEvent& event) {
   const LogLevel level = failed            ? LogLevel::error
                          : ended && wanted ? LogLevel::warning
                                            : LogLevel::info;
-  const EventName name = failed  ? EventName("servant_not_started")
-                         : ended ? EventName("servant_ended")
-                                 : EventName("servant_started");
+  const bool servant = program.servant != 0;
+  const EventName name =
+      failed  ? (servant ? EventName("servant_not_started") : EventName("program_not_started"))
+      : ended ? (servant ? EventName("servant_ended") : EventName("program_ended"))
+              : (servant ? EventName("servant_started") : EventName("program_started"));
   const LogField fields[] = {
-      {"launched", program.servant},
+      {"launched", servant ? LogValue(program.servant) : none},
       {"program", program.name},
       {"pid", event.pid},
       {"error", failed ? LogValue(LogText{std::strerror(event.status)}) : none},

@@ -187,7 +187,12 @@ class Supervisor {
     }
     setenv("MSERVE_DIR", options_.directory.c_str(), 1);
     setenv("MSERVE_NAME", options_.broker_name.c_str(), 1);
-    setenv("MSERVE_SERVANT", std::to_string(program.servant).c_str(), 1);
+    if (program.servant != 0) {
+      setenv("MSERVE_SERVANT", std::to_string(program.servant).c_str(), 1);
+      unsetenv("MSERVE_CLUSTER_PASSWORD");  // etcd's is none of theirs
+    } else {
+      unsetenv("MSERVE_SERVANT");
+    }
     setenv("MSERVE_LOG_FORMAT", log_form().json ? "json" : "text", 1);
     for (const auto& [variable, value] : program.env) {
       setenv(variable.c_str(), value.c_str(), 1);

@@ -13,12 +13,14 @@
 #include "mserve/kdb/json.hpp"
 #include "mserve/kdb/print.hpp"
 #include "mserve/shm/clock.hpp"
+#include "stat/cluster_view.hpp"
 #include "stat/counters_call.hpp"
 #include "stat/monitor_call.hpp"
 #include "stat/serve/serve.hpp"
 #include "stat/tables.hpp"
 #include "stat/text.hpp"
 #include "stat/top.hpp"
+#include "wall_clock.hpp"
 
 namespace mserve::stat {
 
@@ -102,6 +104,28 @@ ExitCode run_counters(const Settings& settings) {
     return tell_fault(counters.error().code, reason);
   }
   show_table(counters_table(counters.value()), settings.json);
+  return ExitCode::ok;
+}
+
+ExitCode run_cluster(const Settings& settings) {
+  std::string reason;
+  const auto view = read_cluster(settings.broker, broker::wall_now(), reason);
+  if (!view) {
+    (void)std::fprintf(stderr, "mserve-stat: %s\n",
+                       reason.empty() ? advice(view.error().code) : reason.c_str());
+    return view.error().code == Errc::invalid ? ExitCode::usage : ExitCode::no_broker;
+  }
+  if (settings.json) {
+    print(view.value().json + "\n");
+  } else {
+    for (const std::string& line : view.value().lines) {
+      print(line + "\n");
+    }
+    show_table(view.value().peers, false);
+  }
+  if (!view.value().warning.empty()) {
+    (void)std::fprintf(stderr, "mserve-stat: %s\n", view.value().warning.c_str());
+  }
   return ExitCode::ok;
 }
 
@@ -404,6 +428,9 @@ ExitCode run(const Settings& settings) {
   }
   if (settings.what == Subcommand::counters) {
     return run_counters(settings);
+  }
+  if (settings.what == Subcommand::cluster) {
+    return run_cluster(settings);
   }
   if (settings.what != Subcommand::control) {
     return run_look(settings);

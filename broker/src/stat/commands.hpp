@@ -18,6 +18,7 @@ enum class ExitCode : int { ok = 0, refused = 1, usage = 2, no_broker = 3, timed
 enum class Subcommand : std::uint8_t {
   control,
   counters,
+  cluster,
   clients,
   routes,
   latency,

@@ -35,6 +35,7 @@ constexpr const char* kAbout =
     "  mserve-stat events --follow           who came, went and was closed, and why\n"
     "  mserve-stat queries -n 50             the last queries of kdb+ clients, with LBT's columns\n"
     "  mserve-stat counters                  what the broker counts: requests, faults, time-outs\n"
+    "  mserve-stat cluster                   brokers on other hosts, and the links to them\n"
     "  mserve-stat serve                     a page for browsers, and metrics for Prometheus\n"
     "  mserve-stat ctl drain 3               servant 3 gets nothing new; returns when it runs dry\n"
     "  mserve-stat ctl resume 3              and serves again\n"
@@ -219,6 +220,18 @@ void describe(CLI::App& app, Settings& s) {
          "The broker's counters: name and value, since its start or (sessions, queued,\n"
          "running, ...) now. Whoever may attach to the broker may read them.")
       ->callback([&s] { s.what = Subcommand::counters; });
+  app.add_subcommand(
+         "cluster",
+         "The other brokers of its cluster, as mserve-cluster knows them: state, tier (1 same "
+         "zone,\n"
+         "2 same region, 3 elsewhere), link (running, waiting to be started again, retired by an\n"
+         "operator, none) and its pid, zone, region, address, load (0 to 1), requests queued and\n"
+         "the age of the oldest, servants free and busy, version, when it last changed (UTC). "
+         "With\n"
+         "--json an object with everything, what etcd says included. Whoever can reach the "
+         "broker's\n"
+         "socket may read it.")
+      ->callback([&s] { s.what = Subcommand::cluster; });
 }
 
 /// Completes a request of ctl. @return what is wrong with it; empty: nothing.

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/links.hpp"
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "mserve/shm/clock.hpp"
+#include "support/process.hpp"
+#include "support/temp_dir.hpp"
+#include "support/wait.hpp"
+
+namespace mserve::cluster {
+namespace {
+
+class LinkProcesses : public ::testing::Test {
+ protected:
+  /// A program for links, whose lines these are.
+  std::string script(const std::string& lines) const {
+    std::ofstream(path_) << "#!/bin/sh\n" << lines << "\n";
+    std::filesystem::permissions(path_, std::filesystem::perms::owner_all);
+    return path_;
+  }
+  static LinkAction order(LinkAction::Kind kind, std::uint64_t epoch = 1) {
+    return {.kind = kind,
+            .id = "b",
+            .spec = {.address = "b:1", .tier = Nearness::zone, .tags = "peer=b"},
+            .epoch = epoch};
+  }
+  static void wait_for(Links& links, const std::string& state) {
+    EXPECT_TRUE(test::wait_until(
+        [&] {
+          links.reap(shm::steady_now());
+          return links.view("b").state == state;
+        },
+        "the link to be " + state));
+  }
+  static void wait_for_end(Links& links) {
+    links.stop_all();
+    EXPECT_TRUE(test::wait_until(
+        [&] {
+          links.reap(shm::steady_now());
+          return !links.any();
+        },
+        "the links to end"));
+  }
+
+  test::TempDir dir_;
+  std::string path_ = dir_.file("shim");
+  int changes_ = 0;
+};
+
+TEST_F(LinkProcesses, OneThatFailsIsStartedAgainAfterLongerAndLonger) {
+  Links links({.shim = script("exit 3")}, [this] { ++changes_; });
+  std::uint64_t now = shm::steady_now();
+  links.carry_out(order(LinkAction::Kind::start), now);
+  constexpr std::uint64_t kMs = 1'000'000;
+  for (const std::uint64_t pause : {100 * kMs, 200 * kMs, 400 * kMs}) {
+    EXPECT_TRUE(test::wait_until(
+        [&] {
+          links.reap(now);
+          return links.view("b").pid == 0;
+        },
+        "the link to end"));
+    EXPECT_STREQ(links.view("b").state, "waiting");
+    links.tick(now + pause - 1);
+    EXPECT_EQ(links.view("b").pid, 0) << pause;
+    now += pause;
+    links.tick(now);
+    EXPECT_GT(links.view("b").pid, 0) << pause;
+  }
+  EXPECT_GE(changes_, 6);
+  wait_for_end(links);
+}
+
+TEST_F(LinkProcesses, OneThatAnOperatorRetiredStaysAwayUntilItsBrokerIsAnother) {
+  Links links({.shim = script("exit 0")}, [] {});
+  const std::uint64_t now = shm::steady_now();
+  links.carry_out(order(LinkAction::Kind::start, 1), now);
+  wait_for(links, "retired");
+  links.tick(now + 3'600'000'000'000);
+  links.carry_out(order(LinkAction::Kind::start, 1), now);
+  EXPECT_EQ(links.view("b").pid, 0);
+  links.carry_out(order(LinkAction::Kind::start, 2), now);
+  EXPECT_GT(links.view("b").pid, 0);
+  wait_for(links, "retired");
+  links.carry_out(order(LinkAction::Kind::replace, 2), now);
+  EXPECT_GT(links.view("b").pid, 0);
+  wait_for_end(links);
+}
+
+TEST_F(LinkProcesses, TheOneBeforeFinishesWhatItRunsWhileTheNextServes) {
+  const std::string go_on = dir_.file("go-on");
+  // What runs is finished although it was told to end.
+  Links links({.shim = script("trap '' TERM\n: >'" + dir_.file("started") + "'\nwhile [ ! -e '" +
+                              go_on + "' ]; do sleep 0.01; done")},
+              [] {});
+  links.carry_out(order(LinkAction::Kind::start), shm::steady_now());
+  const pid_t first = links.view("b").pid;
+  EXPECT_TRUE(test::wait_until([&] { return std::filesystem::exists(dir_.file("started")); },
+                               "the link to run"));
+  links.carry_out(order(LinkAction::Kind::replace), shm::steady_now());
+  EXPECT_NE(links.view("b").pid, first);
+  EXPECT_EQ(links.view("b").ending, 1U);
+  links.carry_out(order(LinkAction::Kind::stop), shm::steady_now());
+  EXPECT_STREQ(links.view("b").state, "none");
+  EXPECT_FALSE(test::gone(first));
+  std::ofstream(go_on) << "x";
+  wait_for_end(links);
+  EXPECT_TRUE(test::gone(first));
+}
+
+TEST_F(LinkProcesses, TheyGetTheLoginAndNoOtherSecret) {
+  const std::string seen = dir_.file("seen");
+  setenv("MSERVE_CLUSTER_PASSWORD", "s3cret", 1);
+  setenv("MSERVE_Q_USER", "other:x", 1);
+  Links links({.shim = script("env >'" + seen + "'\nreadlink /proc/$$/fd/* >>'" + seen +
+                              "'\necho over >>'" + seen + "'"),
+               .login = "desk:pw"},
+              [] {});
+  unsetenv("MSERVE_CLUSTER_PASSWORD");
+  unsetenv("MSERVE_Q_USER");
+  const std::ofstream open_here(dir_.file("open-here"));
+  links.carry_out(order(LinkAction::Kind::start), shm::steady_now());
+  EXPECT_TRUE(
+      test::wait_until([&] { return test::read_file(seen).ends_with("over\n"); }, "the link"));
+  const std::string text = test::read_file(seen);
+  EXPECT_NE(text.find("MSERVE_Q_USER=desk:pw\n"), std::string::npos);
+  for (const char* const secret : {"s3cret", "other:x", "open-here"}) {
+    EXPECT_EQ(text.find(secret), std::string::npos) << secret;
+  }
+  wait_for_end(links);
+}
+
+TEST_F(LinkProcesses, AProgramThatIsNotThereIsTriedAgain) {
+  Links links({.shim = dir_.file("none")}, [] {});
+  links.carry_out(order(LinkAction::Kind::start), shm::steady_now());
+  wait_for(links, "waiting");
+}
+
+}  // namespace
+}  // namespace mserve::cluster
