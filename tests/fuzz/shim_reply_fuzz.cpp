@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes from q, in any pieces, while requests wait: whatever the shim hands to the broker is a
 // whole object of a request that was waiting, once each, and flows are in order. The input is a
-// script: a byte that chooses form and ring, then messages, each with a byte that says how it is
-// framed.
+// script: a byte that chooses form, ring and whether q is a broker, then messages, each with a byte
+// that says how it is framed.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -174,7 +174,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   shm::RingConsumer broker_in(from.memory());
   shm::RingProducer out(from.memory());
   shm::RingConsumer in(to.memory());
-  Exchange exchange([](std::string_view) {});
+  const bool peer = form == Form::lbt && (choice & 128) != 0;
+  Exchange exchange([](std::string_view) {}, peer);
   exchange.connect(form, 6);
   exchange.attach({.servant = 1,
                    .credit = kRequests,
