@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
+#include <iterator>
 #include <map>
 
 #include "control/log.hpp"
@@ -386,12 +387,8 @@ class Reading {
     follow("--client-ring", o.client_ring, o.servant_ring);
     follow("--gather-max", o.gather_max, o.servant_ring / 4);
     follow("--retain-max", o.retain_max, o.servant_ring / 4);
-    for (std::string& arg : CLI::detail::split_up(servant_args_)) {
-      o.servant_args.push_back(std::move(arg));
-    }
-    for (std::string& arg : CLI::detail::split_up(q_args_)) {
-      o.q_args.push_back(std::move(arg));
-    }
+    std::ranges::move(CLI::detail::split_up(servant_args_), std::back_inserter(o.servant_args));
+    std::ranges::move(CLI::detail::split_up(q_args_), std::back_inserter(o.q_args));
     if (!o.policy_plugin_file.empty() && app_.count("--policy") == 0) {
       o.policy = Policy::plugin;
       app_.get_option("--policy")->default_str("plugin");

@@ -221,6 +221,7 @@ void ControlPlane::end_session(Session* session, Errc code, const char* where) {
   }
   if (session->is_servant()) {
     --servants_attached_;
+    links_attached_ -= session->link ? 1U : 0U;
   }
   links_.board->detached(number + 1);
   links_.monitor->detach(*session);
@@ -399,8 +400,8 @@ void ControlPlane::look_for_stopped() {
 }
 
 void ControlPlane::tell_ready() {
-  if (ready_told_ ||
-      servants_attached_ + launched_retired_.size() < options_.servant_count - options_.reserve) {
+  if (ready_told_ || servants_attached_ - links_attached_ + launched_retired_.size() <
+                         options_.servant_count - options_.reserve) {
     return;
   }
   ready_told_ = true;

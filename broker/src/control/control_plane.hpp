@@ -246,7 +246,8 @@ class ControlPlane {
   Nanos reserve_look_at_ = 0;
   std::map<std::uint32_t, LastSession> launched_last_;  // by Program::servant
   std::uint32_t servants_attached_ = 0;
-  bool launcher_lives_ = false;               // there is one, and it restarts servants
+  std::uint32_t links_attached_ = 0;  // Of these: links to other brokers, which nobody waits for.
+  bool launcher_lives_ = false;       // there is one, and it restarts servants
   std::set<std::uint32_t> launched_failing_;  // Program::servant; not attached, and keeps ending
   std::uint64_t joining_classes_ = 0;         // of the servant that is told Ready
   std::uint64_t expected_classes_ = kEveryClass;  // what the data thread was told last

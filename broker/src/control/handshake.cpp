@@ -229,6 +229,7 @@ void ControlPlane::take_mapped(std::uint32_t key, std::span<const std::byte> byt
     take_launch_events();  // who was started may have attached already
     note_launched(session);
     ++servants_attached_;
+    links_attached_ += session.link ? 1U : 0U;
     look_at_expected();
     tell_ready();
   }
