@@ -7,6 +7,14 @@
 
 namespace mserve::broker {
 
+namespace {
+
+/// Peers hear of a drain from etcd and send nothing new from then on: within half a second, unless
+/// etcd or a machine is busy.
+constexpr Nanos kClusterDrainDelay = 2'000'000'000;
+
+}  // namespace
+
 void add_cluster(CLI::App& app, cluster::ClusterOptions& o) {
   app.add_option("--cluster", o.endpoints,
                  "Where etcd listens, which tells brokers of one another: http:// or https://, "
@@ -51,6 +59,10 @@ void complete_cluster(CLI::App& app, BrokerOptions& all) {
     all.cluster.complete(all.name, all.gateway.enabled ? all.gateway.port : 0);
     app.get_option("--cluster-id")->default_str(all.cluster.id);
     app.get_option("--advertise")->default_str(all.cluster.advertise);
+    if (app.count("--drain-delay") == 0) {
+      all.gateway.drain_delay = kClusterDrainDelay;
+      app.get_option("--drain-delay")->default_str("2s");
+    }
   }
 }
 

@@ -93,7 +93,7 @@ void add_gateway(CLI::App& app, BrokerOptions& all) {
   add_duration(
       app, "--drain-delay", o.drain_delay,
       "After TERM, how long to serve on while /healthz at that port says draining, so that "
-      "load balancers send nobody new",
+      "load balancers send nobody new; 2s with --cluster, so that peers hear of it as well",
       "0");
   add_choice<GatewayThread>(
       app, "--gateway-thread", o.thread,

@@ -22,8 +22,16 @@ namespace {
 /// A key as some broker would write it.
 std::string record_of(const std::string& id) {
   return R"({"format":1,"id":")" + id + R"(","address":"ghost:1","zone":"a","region":"eu",)" +
-         R"("version":"9","state":"serving","epoch":"1","servants":[],"queued":0,)" +
+         R"("version":"9","state":"serving","epoch":"1","servants":[{"tags":"","free":1,"busy":0}],"queued":0,)" +
          R"("queue_age_ms":0,"load":0})";
+}
+/// A broker without servants has no links to it.
+BrokerSetup with_servant(std::vector<std::string> args = {}) {
+  BrokerSetup setup;
+  setup.args = std::move(args);
+  setup.servants = 1;
+  setup.servant_args = "--rows 10";
+  return setup;
 }
 std::string key_of(const std::string& id) {
   return "/mserve/default/brokers/" + id;
@@ -48,7 +56,7 @@ TEST_F(Cluster, BrokersSeeOneAnotherAndAreLinkedByWhereTheyAre) {
   Etcd etcd;
   Broker a(BrokerSetup{
       .args = {}, .servants = 1, .servant_args = "--rows 10 --tags group=hdb,weight=3"});
-  Broker b;
+  Broker b(with_servant());
   Member of_a(a, "a", etcd.url(), {"--zone", "a", "--region", "eu"});
   Member of_b(b, "b", etcd.url(), {"--zone", "b", "--region", "eu"});
   of_a.wait_for_peer("b", "link.state", "running");
@@ -95,13 +103,13 @@ TEST_F(Cluster, BrokersSeeOneAnotherAndAreLinkedByWhereTheyAre) {
 TEST_F(Cluster, ABrokerThatDrainsIsShownSoAndLosesItsLink) {
   Etcd etcd;
   Broker a(BrokerSetup{.args = {"--drain-timeout", "60s"}});
-  Broker b;
+  Broker b(with_servant());
+  // Something will run, so that draining takes a while.
+  RawPeer servant = raw_servant(a, "holds");
   Member of_a(a, "a", etcd.url());
   Member of_b(b, "b", etcd.url());
   of_b.wait_for_peer("a", "link.state", "running");
   const pid_t link = of_b.link_to("a");
-  // Something runs, so that draining takes a while.
-  RawPeer servant = raw_servant(a, "holds");
   Client client = a.client();
   (void)send_opaque(client, pattern(8));
   a.wait_for_counter("running", 1);
@@ -114,14 +122,15 @@ TEST_F(Cluster, ABrokerThatDrainsIsShownSoAndLosesItsLink) {
   of_b.wait_until_gone("a");
   of_a.wait_for_log("broker_gone");
   a.start();  // another one of that name
+  const RawPeer another = raw_servant(a, "holds");
   of_b.wait_for_peer("a", "link.state", "running");
   EXPECT_EQ(inside(peer_in(of_b.state(), "a"), "state"), "serving");
 }
 
 TEST_F(Cluster, AHostThatIsLostGoesWithItsLease) {
   Etcd etcd;
-  Broker a;
-  Broker b;
+  Broker a(with_servant());
+  Broker b(with_servant());
   Member of_a(a, "a", etcd.url(), {"--cluster-ttl", "1s"});
   Member of_b(b, "b", etcd.url());
   of_b.wait_for_peer("a", "link.state", "running");
@@ -140,9 +149,9 @@ TEST_F(Cluster, AHostThatIsLostGoesWithItsLease) {
 
 TEST_F(Cluster, WithoutEtcdAllStaysAsItIsUntilItIsBack) {
   Etcd etcd;
-  Broker a;
-  Broker b;
-  Broker c;
+  Broker a(with_servant());
+  Broker b(with_servant());
+  Broker c(with_servant());
   Member of_a(a, "a", etcd.url());
   Member of_b(b, "b", etcd.url());
   Member of_c(c, "c", etcd.url());
@@ -173,7 +182,7 @@ TEST_F(Cluster, WithoutEtcdAllStaysAsItIsUntilItIsBack) {
 
 TEST_F(Cluster, AWatchIsResumedAndWhatWasCompactedIsListedAnew) {
   Etcd etcd;
-  Broker a;
+  Broker a(with_servant());
   WatchProxy proxy(etcd.port());
   etcd.put(key_of("ghost-1"), record_of("ghost-1"));
   Member of_a(a, "a", proxy.url());
@@ -238,7 +247,7 @@ TEST_F(Cluster, TheBrokerStartsItAndTakesItAlong) {
 
 TEST_F(Cluster, WhoIsAskedToLogsIn) {
   Etcd etcd;
-  Broker a;
+  Broker a(with_servant());
   const std::string password = a.directory() + "/password";
   std::ofstream(password) << "s3cret\n";
   ASSERT_EQ(chmod(password.c_str(), 0600), 0);
@@ -270,7 +279,7 @@ TEST_F(Cluster, WithTlsBothSidesShowWhoTheyAre) {
     GTEST_SKIP() << "openssl makes no certificate: " << made.err;
   }
   Etcd etcd({.cert = cert, .key = key});
-  Broker a;
+  Broker a(with_servant());
   {
     Member stranger(a, "a", etcd.url(), {"--cluster-ca", cert});
     stranger.wait_for_log("etcd_lost");

@@ -49,7 +49,8 @@ class Cluster {
         live_(setup.broker),
         table_(brokers_prefix(setup.options.name), setup.options.id, setup.options.zone,
                setup.options.region),
-        links_(setup.links, [this] { urgent_ = true; }),
+        links_(
+            setup.links, [this] { urgent_ = true; }, [this](pid_t pid) { return number_of(pid); }),
         membership_(context_, setup.options, setup.password, setup.tls, events()) {
     own_.id = setup.options.id;
     own_.address = setup.options.advertise;
@@ -168,6 +169,18 @@ class Cluster {
       published_ = false;
       urgent_ = true;
     }
+  }
+
+  [[nodiscard]] std::uint32_t number_of(pid_t link) {
+    if (live_.presence() == stat::Presence::there) {
+      for (const shm::MonitorSession& session : live_.view()->now.sessions) {
+        if (session.is(shm::Role::servant) && session.identity.pid == link &&
+            (session.now.flags & shm::kMonitorClosed) == 0) {
+          return session.identity.number;
+        }
+      }
+    }
+    return 0;
   }
 
   void take_view(bool another) {

@@ -79,13 +79,26 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   }
   // Sockets of Asio's are not closed by themselves.
   (void)close_range(STDERR_FILENO + 1, ~0U, 0);
-  if (const int nothing = open("/dev/null", O_RDONLY); nothing > 0) {
+  if (const int nothing = open("/dev/null", O_RDWR); nothing > 0) {
     (void)dup2(nothing, STDIN_FILENO);
+    (void)dup2(nothing, STDOUT_FILENO);  // a log goes to stderr
     (void)close(nothing);
   }
   environ = const_cast<char**>(environment);
   (void)execvp(argv[0], argv);
   _exit(127);
+}
+
+/// @return the pid; -1 with errno.
+pid_t started(std::vector<std::string> words, std::vector<std::string>& environment) {
+  const std::vector<char*> argv = pointers_to(words);
+  const std::vector<char*> variables = pointers_to(environment);
+  const pid_t parent = getpid();
+  const pid_t pid = fork();
+  if (pid == 0) {
+    become(argv.data(), variables.data(), parent);
+  }
+  return pid;
 }
 
 }  // namespace
@@ -114,9 +127,10 @@ std::vector<std::string> link_command(const LinkSetup& setup, const std::string&
           kStopSeconds};
 }
 
-Links::Links(LinkSetup setup, std::function<void()> changed)
+Links::Links(LinkSetup setup, std::function<void()> changed, NumberOf number_of)
     : setup_(std::move(setup)),
       changed_(std::move(changed)),
+      number_of_(std::move(number_of)),
       environment_(environment_of(setup_)) {}
 
 Links::~Links() {
@@ -124,16 +138,9 @@ Links::~Links() {
 }
 
 void Links::start(const std::string& id, Link& link, std::uint64_t now) {
-  std::vector<std::string> words = link_command(setup_, id, link.spec);
-  const std::vector<char*> argv = pointers_to(words);
-  const std::vector<char*> environment = pointers_to(environment_);
-  const pid_t parent = getpid();
   link.started_at = now;
   link.retired = false;
-  const pid_t pid = fork();
-  if (pid == 0) {
-    become(argv.data(), environment.data(), parent);
-  }
+  const pid_t pid = started(link_command(setup_, id, link.spec), environment_);
   if (pid < 0) {
     link.backoff_ns = std::min(link.backoff_ns * 2, kBackoffMax);
     link.start_at = now + link.backoff_ns;
@@ -151,10 +158,26 @@ void Links::start(const std::string& id, Link& link, std::uint64_t now) {
   changed_();
 }
 
-void Links::let_go(const std::string& id, Link& link, const char* why) {
+bool Links::retire(pid_t link) {
+  const std::uint32_t number = number_of_ ? number_of_(link) : 0;
+  if (number == 0) {
+    return false;
+  }
+  const pid_t pid = started({setup_.stat, "--name", setup_.broker, "--dir", setup_.directory, "ctl",
+                             "retire", std::to_string(number)},
+                            environment_);
+  if (pid > 0) {
+    retiring_.emplace(pid, link);
+  }
+  return pid > 0;
+}
+
+void Links::let_go(const std::string& id, Link& link, const char* why, bool gently) {
   if (link.pid > 0) {
     log(LogLevel::info, "link_ending", {{"peer", id}, {"pid", link.pid}, {"reason", LogText{why}}});
-    (void)kill(link.pid, SIGTERM);
+    if (!gently || !retire(link.pid)) {
+      (void)kill(link.pid, SIGTERM);
+    }
     ending_.emplace(link.pid, id);
     link.pid = 0;
   }
@@ -164,14 +187,15 @@ void Links::let_go(const std::string& id, Link& link, const char* why) {
 void Links::carry_out(const LinkAction& action, std::uint64_t now) {
   if (action.kind == LinkAction::Kind::stop) {
     if (const auto found = links_.find(action.id); found != links_.end()) {
-      let_go(action.id, found->second, "the peer is gone or drains");
+      let_go(action.id, found->second, "the peer is gone or drains", /*gently=*/true);
       links_.erase(found);
     }
     return;
   }
   Link& link = links_[action.id];
   if (action.kind == LinkAction::Kind::replace) {
-    let_go(action.id, link, "it is replaced: the peer has another address or other servants");
+    let_go(action.id, link, "it is replaced: the peer has another address or other servants",
+           /*gently=*/true);
     link.retired = false;
   }
   link.retired = link.retired && link.epoch == action.epoch;
@@ -208,7 +232,12 @@ void Links::reap(std::uint64_t now) {
   int status = 0;
   pid_t pid = 0;
   while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-    if (const auto former = ending_.find(pid); former != ending_.end()) {
+    if (const auto asked = retiring_.find(pid); asked != retiring_.end()) {
+      if (status != 0 && ending_.contains(asked->second)) {
+        (void)kill(asked->second, SIGTERM);
+      }
+      retiring_.erase(asked);
+    } else if (const auto former = ending_.find(pid); former != ending_.end()) {
       log(LogLevel::info, "link_over", {{"peer", former->second}, {"pid", pid}});
       ending_.erase(former);
     } else {
@@ -243,7 +272,7 @@ LinkView Links::view(const std::string& id) const {
 
 void Links::stop_all() {
   for (auto& [id, link] : links_) {
-    let_go(id, link, "mserve-cluster ends");
+    let_go(id, link, "mserve-cluster ends", /*gently=*/false);
   }
   links_.clear();
 }

@@ -19,6 +19,7 @@ struct LinkSetup {
   std::string broker{};     ///< --name of the local broker,
   std::string directory{};  ///< and where its socket is.
   std::string login{};      ///< USER:PASSWORD for the peers; empty: as the environment says.
+  std::string stat{};       ///< Path of mserve-stat, or its name on PATH; retires links.
 };
 
 /// The command line of a link.
@@ -35,12 +36,18 @@ struct LinkView {
 /// The processes that are links: one mserve-qshim for each peer. One that ends by itself is started
 /// again after 100 ms, 200 ms ... 10 s; one that ends with 0 was retired by an operator, and comes
 /// back when its broker is started anew, or it is ordered otherwise. One that is not wanted any
-/// more gets SIGTERM and as long as it likes for what it runs. All of them end with this process.
-/// Threads: one, which must not end before the process.
+/// more is retired as by an operator (`mserve-stat ctl retire`): the broker sends it nothing new,
+/// and it ends once it has answered what it runs, so that nothing is lost. Where that fails it gets
+/// SIGTERM, and as long as it likes. All of them end with this process. Threads: one, which must
+/// not end before the process.
 class Links {
  public:
-  /// @param changed  called when a pid or a state changes.
-  Links(LinkSetup setup, std::function<void()> changed);
+  /// The number by which the local broker knows a link that is attached; 0: it is not.
+  using NumberOf = std::function<std::uint32_t(pid_t)>;
+
+  /// @param changed    called when a pid or a state changes.
+  /// @param number_of  may be empty: nothing is known of any.
+  Links(LinkSetup setup, std::function<void()> changed, NumberOf number_of = {});
   /// SIGTERM to all of them; waits for none.
   ~Links();
   Links(const Links&) = delete;
@@ -68,14 +75,19 @@ class Links {
   };
   void start(const std::string& id, Link& link, std::uint64_t now);
   /// The process may take its time; it is not a link any more.
-  void let_go(const std::string& id, Link& link, const char* why);
+  /// @param gently  the broker is asked to retire it, if it knows it.
+  void let_go(const std::string& id, Link& link, const char* why, bool gently);
+  /// Asks the local broker, by a process of its own. @return false: there is none to ask for.
+  bool retire(pid_t link);
   void ended(const std::string& id, Link& link, int status, std::uint64_t now);
 
   const LinkSetup setup_;
   const std::function<void()> changed_;
+  const NumberOf number_of_;
   std::vector<std::string> environment_;
   std::map<std::string, Link> links_;
   std::map<pid_t, std::string> ending_;  // and whose links they were
+  std::map<pid_t, pid_t> retiring_;      // processes that ask for it, and the link that each is for
 };
 
 }  // namespace mserve::cluster

@@ -68,11 +68,11 @@ void describe(CLI::App& app, Given& given, ClusterOptions& options) {
       ->envname("MSERVE_LOG_FORMAT");
 }
 
-std::string shim_beside() {
+std::string beside(const char* program) {
   std::error_code ignored;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  const std::string beside = (self.parent_path() / "mserve-qshim").string();
-  return access(beside.c_str(), X_OK) == 0 ? beside : "mserve-qshim";
+  const std::string path = (self.parent_path() / program).string();
+  return access(path.c_str(), X_OK) == 0 ? path : program;
 }
 
 void tell(const std::string& fault) {
@@ -117,9 +117,10 @@ std::vector<std::string> complete(const Given& given, ClusterSetup& setup) {
                                : std::filesystem::absolute(given.directory).string();
   setup.version = mserve::kVersion;
   setup.password = password_of(options, faults);
-  setup.links = {.shim = given.shim.empty() ? shim_beside() : given.shim,
+  setup.links = {.shim = given.shim.empty() ? beside("mserve-qshim") : given.shim,
                  .broker = setup.broker.name,
-                 .directory = setup.broker.directory};
+                 .directory = setup.broker.directory,
+                 .stat = beside("mserve-stat")};
   if (!options.login_file.empty()) {
     std::string fault;
     setup.links.login = mserve::cluster::read_secret(options.login_file, fault);

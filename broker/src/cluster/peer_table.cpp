@@ -129,6 +129,11 @@ void PeerTable::put(std::string_view id, const KeyValue& kv, Moment now) {
     peer.wanted = std::move(wanted);
     peer.wanted_since = now.steady_ns;
   }
+  if (!peer.record.servants.empty()) {
+    peer.bare_since = 0;
+  } else if (peer.bare_since == 0) {
+    peer.bare_since = now.steady_ns;
+  }
   changed_ = true;
 }
 
@@ -144,8 +149,9 @@ void PeerTable::remove(std::map<std::string, Peer, std::less<>>::iterator peer) 
 std::vector<LinkAction> PeerTable::take_actions(std::uint64_t steady_ns) {
   std::vector<LinkAction> actions = std::exchange(actions_, {});
   for (auto& [id, peer] : peers_) {
-    if (peer.record.draining) {
-      if (peer.link) {
+    const bool bare = peer.bare_since != 0;
+    if (peer.record.draining || bare) {
+      if (peer.link && (peer.record.draining || steady_ns >= peer.bare_since + kTagsSettleNs)) {
         peer.link.reset();
         actions.push_back({.kind = LinkAction::Kind::stop, .id = id});
       }

@@ -60,6 +60,7 @@ struct Peer {
   std::uint64_t link_epoch = 0;    ///< Of the broker that it was ordered for.
   LinkSpec wanted{};               ///< What it would be started with now,
   std::uint64_t wanted_since = 0;  ///< and since when, on the steady clock.
+  std::uint64_t bare_since = 0;    ///< The same: it has no servants; 0: it has.
 };
 
 /// When something is told: both clocks, so that the table needs none.
@@ -69,8 +70,9 @@ struct Moment {
 };
 
 /// Who else is in the cluster, by what etcd tells; what follows for the links. Events in, actions
-/// out: no I/O, no clock. Each peer that serves has a link, one that drains or is gone has none.
-/// What cannot be read changes nothing of a peer that is known. Threads: one.
+/// out: no I/O, no clock. Each peer with servants has a link; one that drains, is gone or has had
+/// no servants for kTagsSettleNs has none: it would refuse what it is sent. What cannot be read
+/// changes nothing of a peer that is known. Threads: one.
 class PeerTable {
  public:
   /// @param prefix  of the keys, see brokers_prefix().

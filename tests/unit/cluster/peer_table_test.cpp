@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace mserve::cluster {
@@ -15,7 +16,12 @@ constexpr std::uint64_t kSecond = 1'000'000'000;
 class Peers : public ::testing::Test {
  protected:
   static BrokerRecord record(const std::string& id) {
-    return {.id = id, .address = "host-" + id + ":5000", .zone = "a", .region = "eu", .epoch = 1};
+    return {.id = id,
+            .address = "host-" + id + ":5000",
+            .zone = "a",
+            .region = "eu",
+            .epoch = 1,
+            .servants = {{.free = 1}}};
   }
   KeyValue key(const BrokerRecord& record) {
     return {.key = broker_key("desk", record.id),
@@ -133,6 +139,25 @@ TEST_F(Peers, TagsAreFollowedOnceTheyStay) {
   put(b);
   now_ += 2 * kTagsSettleNs;
   EXPECT_EQ(actions(), Words{});
+}
+
+TEST_F(Peers, OneWithoutServantsHasNoLinkSinceItWouldRefuseAll) {
+  BrokerRecord b = record("b");
+  const std::vector<ServantGroup> some = std::exchange(b.servants, {});
+  put(b);
+  EXPECT_EQ(actions(), Words{});
+  b.servants = some;
+  put(b);
+  EXPECT_EQ(actions(), Words{"start b host-b:5000 1 peer=b"});
+  b.servants.clear();
+  put(b);
+  now_ += kTagsSettleNs - 1;
+  EXPECT_EQ(actions(), Words{}) << "they may only be starting again";
+  now_ += 1;
+  EXPECT_EQ(actions(), Words{"stop b"});
+  b.servants = some;
+  put(b);
+  EXPECT_EQ(actions(), Words{"start b host-b:5000 1 peer=b"});
 }
 
 TEST_F(Peers, ABrokerThatWasStartedAnewIsToldOf) {
