@@ -259,6 +259,8 @@ class Cluster {
         }
       } else if (!leaving_) {
         leave();
+      } else {
+        context_.stop();  // a second one: at once
       }
       await_signal();
     });
@@ -275,8 +277,8 @@ class Cluster {
         context_.stop();
         return;
       }
-      timer_.expires_after(kLinksGrace);
-      timer_.async_wait([this](const auto& canceled) {
+      grace_.expires_after(kLinksGrace);
+      grace_.async_wait([this](const auto& canceled) {
         if (!canceled) {
           context_.stop();
         }
@@ -288,6 +290,7 @@ class Cluster {
   asio::io_context context_{1};
   asio::signal_set signals_{context_};
   asio::steady_timer timer_{context_};
+  asio::steady_timer grace_{context_};
   stat::LiveBroker live_;
   PeerTable table_;
   Links links_;

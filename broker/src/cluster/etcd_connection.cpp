@@ -82,6 +82,12 @@ class Connection final : public EtcdConnection,
 
   void call(const std::string& path, std::string body, const std::string& token,
             Answered answered) override {
+    if (closed_) {  // it failed when nothing was asked
+      asio::post(patience_timer_.get_executor(), [answered = std::move(answered)] {
+        answered({.fault = "the connection was lost"});
+      });
+      return;
+    }
     answered_ = std::move(answered);
     begin(path, std::move(body), token);
   }
@@ -147,11 +153,17 @@ class Connection final : public EtcdConnection,
   /// Bounds what has begun, as a whole.
   void wait_no_longer() {
     patience_timer_.expires_after(patience_);
-    patience_timer_.async_wait([self = this->shared_from_this()](error_code canceled) {
-      if (!canceled && !self->closed_) {
-        self->fail("no answer within its time");
-      }
-    });
+    // Its end may be on the way already when an answer comes: that has another turn.
+    patience_timer_.async_wait(
+        [self = this->shared_from_this(), turn = ++turn_](error_code canceled) {
+          if (!canceled && !self->closed_ && turn == self->turn_) {
+            self->fail("no answer within its time");
+          }
+        });
+  }
+  void was_in_time() {
+    ++turn_;
+    (void)patience_timer_.cancel();
   }
 
   void resolved(error_code fault, const tcp::resolver::results_type& found) {
@@ -215,7 +227,7 @@ class Connection final : public EtcdConnection,
     if (fault) {
       return fail("the answer breaks off: " + fault.message());
     }
-    (void)patience_timer_.cancel();
+    was_in_time();
     HttpAnswer answer{.status = whole_->get().result_int(),
                       .body = std::move(whole_->get().body())};
     connected_ = whole_->get().keep_alive();
@@ -260,7 +272,7 @@ class Connection final : public EtcdConnection,
         break;
       }
       got.remove_prefix(end + 1);
-      (void)patience_timer_.cancel();
+      was_in_time();
       const std::string line = std::exchange(partial_, {});
       const Line told = line_;  // it may close this, and so take itself away
       if (!line.empty()) {
@@ -304,6 +316,7 @@ class Connection final : public EtcdConnection,
   Answered answered_{};
   Line line_{};
   Ended ended_{};
+  std::uint64_t turn_ = 0;  // of what patience_timer_ bounds
   bool connected_ = false;
   bool closed_ = false;
 };

@@ -178,7 +178,7 @@ std::optional<Listing> read_listing(std::string_view body, std::string& fault) {
   if (answer == nullptr) {
     return std::nullopt;
   }
-  Listing listing{.revision = revision_of(*answer)};
+  Listing listing{.revision = revision_of(*answer), .more = flag_at(*answer, "more")};
   if (listing.revision == 0) {
     fault = "there is no revision in it";
     return std::nullopt;

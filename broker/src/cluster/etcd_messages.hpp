@@ -35,6 +35,7 @@ struct KeyValue {
 /// All keys below a prefix, by key.
 struct Listing {
   std::int64_t revision = 0;  ///< Of the store: a watch goes on behind it.
+  bool more = false;          ///< There are keys behind these.
   std::vector<KeyValue> all{};
 };
 

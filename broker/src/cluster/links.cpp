@@ -68,7 +68,8 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
 }
 
 /// In the child: only calls that are safe after a fork.
-[[noreturn]] void become(char* const* argv, char* const* environment, pid_t parent) {
+[[noreturn]] void become(char* const* argv, char* const* environment, pid_t parent,
+                         const sigset_t& mask) {
   // Ends with us, even if we are killed; the check closes the gap before the prctl.
   (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) {
@@ -77,6 +78,7 @@ std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   for (const int number : {SIGPIPE, SIGTERM, SIGINT, SIGHUP, SIGCHLD}) {
     (void)signal(number, SIG_DFL);
   }
+  (void)sigprocmask(SIG_SETMASK, &mask, nullptr);
   // Sockets of Asio's are not closed by themselves.
   (void)close_range(STDERR_FILENO + 1, ~0U, 0);
   if (const int nothing = open("/dev/null", O_RDWR); nothing > 0) {
@@ -94,10 +96,18 @@ pid_t started(std::vector<std::string> words, std::vector<std::string>& environm
   const std::vector<char*> argv = pointers_to(words);
   const std::vector<char*> variables = pointers_to(environment);
   const pid_t parent = getpid();
+  // Until it has handlers of its own a signal to the child would be told to us, by Asio's pipe.
+  sigset_t all;
+  sigset_t before;
+  (void)sigfillset(&all);
+  (void)sigprocmask(SIG_SETMASK, &all, &before);
   const pid_t pid = fork();
   if (pid == 0) {
-    become(argv.data(), variables.data(), parent);
+    become(argv.data(), variables.data(), parent, before);
   }
+  const int fault = errno;
+  (void)sigprocmask(SIG_SETMASK, &before, nullptr);
+  errno = fault;
   return pid;
 }
 

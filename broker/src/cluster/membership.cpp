@@ -57,12 +57,18 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     status.stale_since = broker::wall_now();
   }
 
+  /// An endpoint that is silent for longer than half of the lease would cost it.
+  [[nodiscard]] std::uint64_t call_ns() const {
+    constexpr std::uint64_t kLeast = 1'000'000'000;
+    return std::min(patience.call_ns, std::max(kLeast, options.ttl_ns / 2));
+  }
+
   // ---- One session: from connecting to the first fault.
 
   void begin() {
     const EtcdEndpoint& endpoint = endpoints[at];
     status.endpoint = endpoint.text();
-    calls = connection_to(context, endpoint, tls, patience.call_ns);
+    calls = connection_to(context, endpoint, tls, call_ns());
     token.clear();
     if (!options.user.empty()) {
       enqueue(kAuthenticatePath, authenticate_request(options.user, password),
@@ -120,6 +126,9 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     queue.clear();
     calling = false;
     beating = false;
+    if (putting) {
+      written.clear();  // nobody knows
+    }
     putting = false;
     listing = false;
     (void)beat.cancel();
@@ -214,6 +223,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     }
     const auto revision = read_revision(body, fault);
     if (!revision) {
+      written.clear();
       return lose("writing the own key: " + fault);
     }
     if (value && *value != written) {
@@ -263,6 +273,9 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       if (canceled || self->over || !self->calls || self->beating) {
         return;
       }
+      // It has lasted. One that lists and then refuses to write has not.
+      self->faults_in_row = 0;
+      self->backoff_ns = self->patience.backoff_min_ns;
       if (self->lease_id != 0) {
         self->keep_alive();
       } else {
@@ -303,8 +316,6 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     status.reached = true;
     status.stale_since = 0;
     status.fault.clear();
-    faults_in_row = 0;
-    backoff_ns = patience.backoff_min_ns;
     look_at_own(all);
     events.listed(all);
     if (news) {

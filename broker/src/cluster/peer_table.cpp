@@ -78,7 +78,7 @@ void PeerTable::listed(const Listing& listing, Moment now) {
   }
   for (auto at = peers_.begin(); at != peers_.end();) {
     const auto peer = at++;
-    if (!there.contains(peer->first)) {
+    if (!listing.more && !there.contains(peer->first)) {
       remove(peer);
     }
   }

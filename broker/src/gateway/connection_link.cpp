@@ -80,7 +80,7 @@ void Connection::answer_beat(const AdminCall& call, const Classified& message) {
 
 /// Bytes that are on their way tell as much.
 void Connection::beat() {
-  if (!beats() || context_.now_ns < beat_at_) {
+  if (!beats() || lingers_ || context_.now_ns < beat_at_) {
     return;
   }
   beat_at_ = context_.now_ns + beat_ns_;

@@ -112,8 +112,14 @@ Connection::Step Connection::take_whole(const MessageReader::Event& event) {
       }
       if (may_be_admin_call(message.query)) [[unlikely]] {
         if (const std::optional<AdminCall> call = parse_admin_call(message.query)) {
-          call->name == AdminCall::Name::beat ? answer_beat(*call, message)
-                                              : answer_admin(*call, message);
+          if (beats()) {
+            // Not the link's own, but what a client of its broker asked: not as that broker.
+            answer_forbidden(message, "access");
+          } else if (call->name == AdminCall::Name::beat) {
+            answer_beat(*call, message);
+          } else {
+            answer_admin(*call, message);
+          }
           break;
         }
         if (const std::optional<BroadcastCall> call =

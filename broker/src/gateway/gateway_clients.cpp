@@ -307,6 +307,9 @@ void Gateway::Loop::begin_drain() {
 
 void Gateway::Loop::drop(std::uint32_t index) {
   held_bytes_ -= clients_[index]->held_bytes;
+  if (clients_[index]->in_beating) [[unlikely]] {
+    std::erase(beating_, index);  // or the next of this index would stand there twice
+  }
   clients_[index].reset();
   free_.push_back(index);
   --client_count_;

@@ -176,6 +176,22 @@ TEST(GatewayPeer, BeatsThatMakeNoSenseAreErrors) {
   EXPECT_FALSE(other.connection->beats());
 }
 
+// A client of its broker may ask anything by the link's connection, but not as that broker.
+TEST(GatewayPeer, ClientsOfALinkNeitherChangeItsBeatsNorSeeWhatItMay) {
+  Line line;
+  line.async(list({Value::long_atom(0), text(".mserve.beat 200"), kHop}));
+  (void)line.read();
+  for (const char* const query : {".mserve.beat 10000", ".mserve.queries[]", ".mserve.stats[]"}) {
+    line.async(list({Value::long_atom(7), text(query), kHop}));
+    const Value answer = line.read_one().value;
+    EXPECT_EQ(answer.at(0), Value::long_atom(7)) << query;
+    EXPECT_EQ(answer.at(1), text("Error: access")) << query;
+  }
+  line.context->now_ns += 200'000'000;
+  line.connection->beat();
+  EXPECT_EQ(line.read_one().value, list({Value::long_atom(0), Value::null()}));
+}
+
 TEST(GatewayPeer, AnswersSayWhetherTheyAreErrorsAndLargeOnesStream) {
   Line line;
   line.async(list({Value::long_atom(0), text(".mserve.beat 200"), kHop}));
