@@ -35,8 +35,8 @@ namespace mserve::shm {
 // drives the code.
 
 /// Longest single sleep; whoever sleeps looks at everything again after it. Nothing waits for that
-/// unless a wake-up was lost, so it is as long as a person does not notice: a look costs 30 to 45 us
-/// of a core on a virtual machine (shm/README.md).
+/// unless a wake-up was lost, so it is as long as a person does not notice: a look costs 30 to 45
+/// us of a core on a virtual machine (shm/README.md).
 inline constexpr std::uint64_t kSleepNsMax = 25'000'000;
 
 /// The store of C1 or of "awake again". With `seq_cst_wakes` it is also half of the fallback.
