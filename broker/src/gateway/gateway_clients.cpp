@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "gateway/gateway_loop.hpp"
 #include "mserve/shm/clock.hpp"
@@ -259,35 +260,39 @@ void Gateway::Loop::close_largest() {
   }
 }
 
-/// The data plane cuts an answer that makes no progress for --stall-timeout. A client that is busy
-/// with other things for longer gets more time: as much as its unread bytes allow.
-void Gateway::Loop::be_patient() {
-  patience_at_ = context_.now_ns + setup_.options.stall_timeout / 4;
-  taken_.swap(slow_);
-  for (const std::uint32_t index : taken_) {
+/// Once for each connection of a list; those that still belong there are listed anew by settle().
+/// A list keeps the index of who is gone, and the next connection of that index may stand there
+/// too.
+template <class Act>
+void Gateway::Loop::go_through(std::vector<std::uint32_t>& listed, bool Client::*mark, Act act) {
+  taken_.swap(listed);
+  std::erase_if(taken_, [this, mark](std::uint32_t index) {
     Client* const client = clients_[index].get();
-    if (client != nullptr && client->in_slow) {
-      client->in_slow = false;
-      client->connection.be_patient();
+    return client == nullptr || !std::exchange(client->*mark, false);
+  });
+  for (const std::uint32_t index : taken_) {
+    if (Client* const client = clients_[index].get()) {
+      act(client->connection);
       settle(index);
     }
   }
   taken_.clear();
 }
 
-/// Those that still are there are listed anew by settle().
+void Gateway::Loop::run_turns() {
+  go_through(turns_, &Client::in_turn, [](Connection& connection) { connection.resume(); });
+}
+
+/// The data plane cuts an answer that makes no progress for --stall-timeout. A client that is busy
+/// with other things for longer gets more time: as much as its unread bytes allow.
+void Gateway::Loop::be_patient() {
+  patience_at_ = context_.now_ns + setup_.options.stall_timeout / 4;
+  go_through(slow_, &Client::in_slow, [](Connection& connection) { connection.be_patient(); });
+}
+
 void Gateway::Loop::beat() {
   beat_at_ = UINT64_MAX;
-  taken_.swap(beating_);
-  for (const std::uint32_t index : taken_) {
-    Client* const client = clients_[index].get();
-    if (client != nullptr && client->in_beating) {
-      client->in_beating = false;
-      client->connection.beat();
-      settle(index);
-    }
-  }
-  taken_.clear();
+  go_through(beating_, &Client::in_beating, [](Connection& connection) { connection.beat(); });
 }
 
 void Gateway::Loop::begin_drain() {
@@ -307,9 +312,6 @@ void Gateway::Loop::begin_drain() {
 
 void Gateway::Loop::drop(std::uint32_t index) {
   held_bytes_ -= clients_[index]->held_bytes;
-  if (clients_[index]->in_beating) [[unlikely]] {
-    std::erase(beating_, index);  // or the next of this index would stand there twice
-  }
   clients_[index].reset();
   free_.push_back(index);
   --client_count_;

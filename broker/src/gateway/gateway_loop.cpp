@@ -267,7 +267,8 @@ bool Gateway::Loop::pass() {
   worked |= poll_link();
   worked |= poll_sockets(worked);
   if (!turns_.empty()) [[unlikely]] {
-    worked |= run_turns();
+    run_turns();
+    worked = true;
   }
   if (session_ready_) [[unlikely]] {
     session_ready_ = false;
@@ -379,20 +380,6 @@ bool Gateway::Loop::take_event(const LinkEvent& event) {
   } catch (const std::bad_alloc&) {
     out_of_memory(index);
   }
-  return true;
-}
-
-bool Gateway::Loop::run_turns() {
-  taken_.swap(turns_);
-  for (const std::uint32_t index : taken_) {
-    Client* const client = clients_[index].get();
-    if (client != nullptr && client->in_turn) {
-      client->in_turn = false;
-      client->connection.resume();
-      settle(index);
-    }
-  }
-  taken_.clear();
   return true;
 }
 

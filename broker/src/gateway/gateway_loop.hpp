@@ -99,7 +99,6 @@ class Gateway::Loop final : public GatewayDesk {
   bool poll_sockets(bool rings_worked);
   bool pass_data();
   bool take_event(const LinkEvent& event);
-  bool run_turns();
   bool sleep();
   bool sleep_on_link(std::uint64_t ns);
   [[nodiscard]] std::uint64_t sleep_ns() const;
@@ -128,6 +127,9 @@ class Gateway::Loop final : public GatewayDesk {
   void drop_all();
   void expire_openings();
   void expire_idle();
+  template <class Act>
+  void go_through(std::vector<std::uint32_t>& listed, bool Client::*mark, Act act);
+  void run_turns();
   void be_patient();
   void beat();
   [[nodiscard]] std::uint64_t held_bytes_max() const noexcept;
