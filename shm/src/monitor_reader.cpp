@@ -141,6 +141,9 @@ MonitorHistogram MonitorHistogram::since(const MonitorHistogram& earlier) const 
 bool MonitorSession::is(Role role) const noexcept {
   return identity.role == static_cast<std::uint32_t>(role);
 }
+bool MonitorSession::attached() const noexcept {
+  return (now.flags & kMonitorClosed) == 0;
+}
 std::string MonitorSession::name() const {
   return text_in(identity.name);
 }

@@ -174,8 +174,7 @@ class Cluster {
   [[nodiscard]] std::uint32_t number_of(pid_t link) {
     if (live_.presence() == stat::Presence::there) {
       for (const shm::MonitorSession& session : live_.view()->now.sessions) {
-        if (session.is(shm::Role::servant) && session.identity.pid == link &&
-            (session.now.flags & shm::kMonitorClosed) == 0) {
+        if (session.is(shm::Role::servant) && session.attached() && session.identity.pid == link) {
           return session.identity.number;
         }
       }

@@ -196,7 +196,7 @@ const char* policy_name(std::uint64_t policy) noexcept {
 }
 
 std::string state_of(const shm::MonitorSession& session) {
-  if ((session.now.flags & shm::kMonitorClosed) != 0) {
+  if (!session.attached()) {
     return "closed";
   }
   std::string state;

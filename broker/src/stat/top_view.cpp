@@ -331,7 +331,7 @@ std::string servants_text(const shm::MonitorSnapshot& now) {
   std::size_t all = 0;
   std::size_t held = 0;
   for (const shm::MonitorSession& session : now.sessions) {
-    if (session.is(shm::Role::servant) && (session.now.flags & shm::kMonitorClosed) == 0) {
+    if (session.is(shm::Role::servant) && session.attached()) {
       ++all;
       held += state_of(session) != "attached" ? 1 : 0;
     }

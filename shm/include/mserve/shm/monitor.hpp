@@ -83,6 +83,8 @@ struct MonitorSession {
   std::optional<MonitorLatency> latency{};
 
   [[nodiscard]] bool is(Role role) const noexcept;
+  /// Whether it is there: its row is kept for a while when it has ended.
+  [[nodiscard]] bool attached() const noexcept;
   [[nodiscard]] std::string name() const;  ///< Printable ASCII.
   [[nodiscard]] std::string tags() const;
 };
