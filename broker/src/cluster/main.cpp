@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // mserve-cluster: keeps one broker in a cluster of several hosts.
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
@@ -14,6 +12,7 @@
 
 #include "cluster/cluster.hpp"
 #include "cluster/etcd_connection.hpp"
+#include "control/launch_plan.hpp"
 #include "control/log.hpp"
 #include "mserve/shm/directory.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
@@ -68,13 +67,6 @@ void describe(CLI::App& app, Given& given, ClusterOptions& options) {
       ->envname("MSERVE_LOG_FORMAT");
 }
 
-std::string beside(const char* program) {
-  std::error_code ignored;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  const std::string path = (self.parent_path() / program).string();
-  return access(path.c_str(), X_OK) == 0 ? path : program;
-}
-
 void tell(const std::string& fault) {
   (void)std::fprintf(stderr, "mserve-cluster: %s\n", fault.c_str());
 }
@@ -117,10 +109,11 @@ std::vector<std::string> complete(const Given& given, ClusterSetup& setup) {
                                : std::filesystem::absolute(given.directory).string();
   setup.version = mserve::kVersion;
   setup.password = password_of(options, faults);
-  setup.links = {.shim = given.shim.empty() ? beside("mserve-qshim") : given.shim,
+  const mserve::broker::PlanContext here = mserve::broker::plan_context(0);
+  setup.links = {.shim = given.shim.empty() ? own_program("mserve-qshim", here) : given.shim,
                  .broker = setup.broker.name,
                  .directory = setup.broker.directory,
-                 .stat = beside("mserve-stat")};
+                 .stat = own_program("mserve-stat", here)};
   if (!options.login_file.empty()) {
     std::string fault;
     setup.links.login = mserve::cluster::read_secret(options.login_file, fault);

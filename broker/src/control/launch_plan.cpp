@@ -47,11 +47,6 @@ std::string q_of(const PlanContext& context) {
   return given != nullptr && *given != '\0' ? given : "q";
 }
 
-/// Beside us, as installed and as built; else wherever PATH says.
-std::string own_program(const char* name, const PlanContext& context) {
-  const std::string beside = context.own_directory + "/" + name;
-  return context.executable(beside) ? beside : name;
-}
 std::string shim_of(const PlanContext& context) {
   return own_program("mserve-qshim", context);
 }
@@ -335,6 +330,11 @@ std::vector<Program> plan_servants(const BrokerOptions& options, const PlanConte
 }
 
 }  // namespace
+
+std::string own_program(const char* name, const PlanContext& context) {
+  const std::string beside = context.own_directory + "/" + name;
+  return context.executable(beside) ? beside : name;
+}
 
 std::vector<Program> plan_programs(const BrokerOptions& options, const PlanContext& context,
                                    std::string& fault) {

@@ -44,6 +44,9 @@ struct PlanContext {
 [[nodiscard]] std::vector<Program> plan_programs(const BrokerOptions& options,
                                                  const PlanContext& context, std::string& fault);
 
+/// Another program of mserve: beside ours, as installed and as built, else wherever PATH says.
+[[nodiscard]] std::string own_program(const char* name, const PlanContext& context);
+
 /// The real world, with the port that -p gave.
 [[nodiscard]] PlanContext plan_context(std::uint32_t port);
 
