@@ -10,6 +10,7 @@
 #include "cluster/cluster_options.hpp"
 #include "cluster/etcd_messages.hpp"
 #include "cluster/json_fields.hpp"
+#include "control/servant_tags.hpp"
 #include "mserve/shm/names.hpp"
 
 namespace mserve::cluster {
@@ -46,12 +47,26 @@ std::optional<std::uint64_t> epoch_at(const json::object& in) {
                                                                      : std::nullopt;
 }
 
-std::string joined(const std::vector<std::string>& words) {
+/// As many of the words as fit, with blanks between.
+std::string joined(const std::set<std::string>& words, std::size_t bytes_max) {
   std::string text;
   for (const std::string& word : words) {
-    text.append(text.empty() ? "" : " ").append(word);
+    if (text.size() + word.size() + 1 <= bytes_max) {
+      text.append(text.empty() ? "" : " ").append(word);
+    }
   }
   return text;
+}
+
+void add_words(std::string_view tags, std::set<std::string>& words) {
+  while (!tags.empty()) {
+    const std::size_t end = std::min(tags.find_first_of(" ,"), tags.size());
+    const std::string_view word = tags.substr(0, end);
+    if (!word.empty() && !word.starts_with("weight=") && !word.starts_with(broker::kLinkTag)) {
+      words.emplace(word);
+    }
+    tags.remove_prefix(std::min(end + 1, tags.size()));
+  }
 }
 
 bool read_group(const json::value& in, ServantGroup& out) {
@@ -66,7 +81,7 @@ bool read_group(const json::value& in, ServantGroup& out) {
   if (!tags || !printable(*tags) || !free || !busy || *free > kMost || *busy > kMost) {
     return false;
   }
-  out = {.tags = joined(tag_words(*tags)),
+  out = {.tags = servant_tags(*tags),
          .free = static_cast<std::uint32_t>(*free),
          .busy = static_cast<std::uint32_t>(*busy)};
   return true;
@@ -173,33 +188,18 @@ std::optional<BrokerRecord> read_record(std::string_view text, std::string_view 
   return record;
 }
 
-std::vector<std::string> tag_words(std::string_view tags) {
+std::string servant_tags(std::string_view tags) {
   std::set<std::string> words;
-  while (!tags.empty()) {
-    const std::size_t end = std::min(tags.find_first_of(" ,"), tags.size());
-    const std::string_view word = tags.substr(0, end);
-    if (!word.empty() && !word.starts_with("weight=") && !word.starts_with("peer=")) {
-      words.emplace(word);
-    }
-    tags.remove_prefix(std::min(end + 1, tags.size()));
-  }
-  return {words.begin(), words.end()};
+  add_words(tags, words);
+  return joined(words, std::string::npos);
 }
 
 std::string all_tags(const BrokerRecord& record, std::size_t bytes_max) {
   std::set<std::string> words;
   for (const ServantGroup& group : record.servants) {
-    for (std::string& word : tag_words(group.tags)) {
-      words.insert(std::move(word));
-    }
+    add_words(group.tags, words);
   }
-  std::string text;
-  for (const std::string& word : words) {
-    if (text.size() + word.size() + 1 <= bytes_max) {
-      text.append(text.empty() ? "" : " ").append(word);
-    }
-  }
-  return text;
+  return joined(words, bytes_max);
 }
 
 }  // namespace mserve::cluster

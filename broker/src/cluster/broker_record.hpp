@@ -52,8 +52,8 @@ struct BrokerRecord {
 [[nodiscard]] std::optional<BrokerRecord> read_record(std::string_view text, std::string_view id,
                                                       std::string& fault);
 
-/// The words of tags, in order and each once, without `weight=` and `peer=`.
-[[nodiscard]] std::vector<std::string> tag_words(std::string_view tags);
+/// The words of tags, in order and each once, without `weight=` and `peer=`; blanks between.
+[[nodiscard]] std::string servant_tags(std::string_view tags);
 /// Those of all servants of a record, with blanks between; whole words up to `bytes_max`.
 [[nodiscard]] std::string all_tags(const BrokerRecord& record, std::size_t bytes_max);
 

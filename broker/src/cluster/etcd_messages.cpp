@@ -53,6 +53,16 @@ std::int64_t revision_of(const json::object& answer) {
   return header != nullptr ? count_at(*header, "revision").value_or(0) : 0;
 }
 
+const json::object* opened_with_revision(std::string_view body, json::value& root,
+                                         std::string& fault) {
+  const json::object* const answer = opened(body, false, root, fault);
+  if (answer != nullptr && revision_of(*answer) == 0) {
+    fault = "there is no revision in it";
+    return nullptr;
+  }
+  return answer;
+}
+
 bool read_key_value(const json::object& in, KeyValue& out) {
   // Base64 is four thirds as long.
   const auto key = text_at(in, "key", kKeyBytesMax * 2);
@@ -160,29 +170,17 @@ std::optional<std::int64_t> read_keep_alive(std::string_view body, std::string& 
 
 std::optional<std::int64_t> read_revision(std::string_view body, std::string& fault) {
   json::value root;
-  const json::object* const answer = opened(body, false, root, fault);
-  if (answer == nullptr) {
-    return std::nullopt;
-  }
-  const std::int64_t revision = revision_of(*answer);
-  if (revision == 0) {
-    fault = "there is no revision in it";
-    return std::nullopt;
-  }
-  return revision;
+  const json::object* const answer = opened_with_revision(body, root, fault);
+  return answer != nullptr ? std::optional(revision_of(*answer)) : std::nullopt;
 }
 
 std::optional<Listing> read_listing(std::string_view body, std::string& fault) {
   json::value root;
-  const json::object* const answer = opened(body, false, root, fault);
+  const json::object* const answer = opened_with_revision(body, root, fault);
   if (answer == nullptr) {
     return std::nullopt;
   }
   Listing listing{.revision = revision_of(*answer), .more = flag_at(*answer, "more")};
-  if (listing.revision == 0) {
-    fault = "there is no revision in it";
-    return std::nullopt;
-  }
   const json::array* const all = array_at(*answer, "kvs");
   if (all == nullptr) {
     return listing;

@@ -6,6 +6,8 @@
 #include <map>
 #include <string>
 
+#include "control/servant_tags.hpp"
+
 namespace mserve::cluster {
 
 namespace {
@@ -25,10 +27,6 @@ double rounded(double load) {
   return std::round(load * kHundred) / kHundred;
 }
 
-bool is_link(const std::string& tags) {
-  return tags.starts_with("peer=") || tags.find(" peer=") != std::string::npos;
-}
-
 }  // namespace
 
 void count_servants(const shm::MonitorSnapshot& seen, BrokerRecord& record) {
@@ -37,14 +35,11 @@ void count_servants(const shm::MonitorSnapshot& seen, BrokerRecord& record) {
   std::uint64_t credit = 0;
   for (const shm::MonitorSession& session : seen.sessions) {
     const std::string tags = whole_tags(session);
-    if (!session.is(shm::Role::servant) || (session.now.flags & shm::kMonitorClosed) != 0 ||
-        session.held != 0 || is_link(tags)) {
+    if (!session.is(shm::Role::servant) || !session.attached() || session.held != 0 ||
+        broker::is_link(tags)) {
       continue;
     }
-    std::string words;
-    for (const std::string& word : tag_words(tags)) {
-      words.append(words.empty() ? "" : " ").append(word);
-    }
+    const std::string words = servant_tags(tags);
     if (!groups.contains(words) && groups.size() >= kServantGroupsMax) {
       continue;
     }

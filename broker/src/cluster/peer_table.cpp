@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cluster/json_fields.hpp"
+#include "control/servant_tags.hpp"
 
 namespace mserve::cluster {
 
@@ -15,7 +16,7 @@ namespace {
 constexpr std::size_t kNotesMax = 256;
 
 LinkSpec spec_of(const Peer& peer) {
-  const std::string own = "peer=" + peer.record.id;
+  const std::string own = std::string(broker::kLinkTag) + peer.record.id;
   const std::string others = all_tags(peer.record, kTagsBytesMax - own.size() - 1);
   return {.address = peer.record.address,
           .tier = peer.nearness,

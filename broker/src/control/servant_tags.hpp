@@ -66,11 +66,10 @@ inline constexpr std::string_view kLinkTag = "peer=";
 /// the broker that the servant leads to; 0 when there is none. It is that of a route with the text
 /// ID, which is the same everywhere.
 [[nodiscard]] inline std::uint64_t home_of(std::string_view tags) {
-  constexpr std::string_view kKey = "peer=";
   std::string_view peer;
   while (!tags.empty()) {
     const std::string_view tag = take_tag(tags);
-    peer = tag.starts_with(kKey) ? tag.substr(kKey.size()) : peer;
+    peer = tag.starts_with(kLinkTag) ? tag.substr(kLinkTag.size()) : peer;
   }
   return kdb::route_of_text(peer).hash;
 }

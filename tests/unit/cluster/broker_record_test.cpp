@@ -99,8 +99,8 @@ TEST(BrokerRecord, WhatIsNoneIsRefusedWithAWord) {
 }
 
 TEST(BrokerRecord, TagsAreJoinedWithoutWeightAndPeer) {
-  EXPECT_EQ(tag_words("b, a  weight=3 peer=x a"), (std::vector<std::string>{"a", "b"}));
-  EXPECT_TRUE(tag_words("").empty());
+  EXPECT_EQ(servant_tags("b, a  weight=3 peer=x a"), "a b");
+  EXPECT_EQ(servant_tags(""), "");
   BrokerRecord record = some_record();
   record.servants = {{.tags = "group=rdb"}, {.tags = "group=hdb gpu"}, {.tags = "gpu"}};
   EXPECT_EQ(all_tags(record, 100), "gpu group=hdb group=rdb");

@@ -141,6 +141,17 @@ TEST_F(Peers, TagsAreFollowedOnceTheyStay) {
   EXPECT_EQ(actions(), Words{});
 }
 
+TEST_F(Peers, AListThatWasCutTakesNobodyAway) {
+  put(record("b"));
+  put(record("c"));
+  (void)actions();
+  table_.listed({.revision = revision_, .more = true, .all = {key(record("b"))}}, now());
+  EXPECT_EQ(actions(), Words{});
+  EXPECT_EQ(table_.peers().size(), 2U);
+  list({record("b")});
+  EXPECT_EQ(actions(), Words{"stop c"});
+}
+
 TEST_F(Peers, OneWithoutServantsHasNoLinkSinceItWouldRefuseAll) {
   BrokerRecord b = record("b");
   const std::vector<ServantGroup> some = std::exchange(b.servants, {});
