@@ -44,10 +44,6 @@ constexpr std::array<Place, 5> kPlaces = {{{"a", "north", 0},
 constexpr std::size_t kHosts = kPlaces.size();
 constexpr std::size_t kEtcdNodes = 3;
 
-bool run(const std::string& command) {
-  return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
-}
-
 std::string address_of(std::size_t host) {
   return "10.78.0." + std::to_string(host + 1);
 }
@@ -58,23 +54,23 @@ class Network {
   Network() {
     home_ = here();
     for (shm::UniqueFd& host : hosts_) {
-      made_ = ::unshare(CLONE_NEWNET) == 0 && run("ip link set lo up");
+      made_ = ::unshare(CLONE_NEWNET) == 0 && succeeds("ip link set lo up");
       if (!made_) {
         return;
       }
       host = here();
     }
-    made_ = ::unshare(CLONE_NEWNET) == 0 && run("ip link add switch type bridge") &&
-            run("ip link set switch up");
+    made_ = ::unshare(CLONE_NEWNET) == 0 && succeeds("ip link add switch type bridge") &&
+            succeeds("ip link set switch up");
     const shm::UniqueFd middle = here();
     for (std::size_t i = 0; made_ && i < kHosts; ++i) {
       const std::string port = port_of(i);
-      made_ = run("ip link add " + port + " type veth peer name eth0 netns /proc/" +
-                  std::to_string(::getpid()) + "/fd/" + std::to_string(hosts_[i].get())) &&
-              run("ip link set " + port + " master switch up");
+      made_ = succeeds("ip link add " + port + " type veth peer name eth0 netns /proc/" +
+                       std::to_string(::getpid()) + "/fd/" + std::to_string(hosts_[i].get())) &&
+              succeeds("ip link set " + port + " master switch up");
       enter(hosts_[i].get());
-      made_ = made_ && run("ip address add " + address_of(i) + "/24 dev eth0") &&
-              run("ip link set eth0 up");
+      made_ = made_ && succeeds("ip address add " + address_of(i) + "/24 dev eth0") &&
+              succeeds("ip link set eth0 up");
       enter(middle.get());
     }
   }
@@ -88,7 +84,7 @@ class Network {
     return [fd = hosts_[host].get()] { enter(fd); };
   }
   void plug(std::size_t host, bool in) const {
-    EXPECT_TRUE(run("ip link set " + port_of(host) + (in ? " up" : " down")));
+    EXPECT_TRUE(succeeds("ip link set " + port_of(host) + (in ? " up" : " down")));
   }
 
  private:

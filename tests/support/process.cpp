@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -168,6 +169,10 @@ Output run_to_end(std::vector<std::string> argv, std::map<std::string, std::stri
                         .stderr_path = dir.file("err")});
   const int code = process.wait();
   return {code, read_file(dir.file("out")), read_file(dir.file("err"))};
+}
+
+bool succeeds(const std::string& command) {
+  return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
 }
 
 std::vector<pid_t> children_of(pid_t pid) {

@@ -65,6 +65,9 @@ struct Output {
 };
 [[nodiscard]] Output run_to_end(std::vector<std::string> argv,
                                 std::map<std::string, std::string> env = {});
+/// Runs a command line of the shell, silently, in this thread's namespaces. @return whether it
+/// succeeded.
+[[nodiscard]] bool succeeds(const std::string& command);
 
 /// Processes whose parent is `pid`, by /proc.
 [[nodiscard]] std::vector<pid_t> children_of(pid_t pid);

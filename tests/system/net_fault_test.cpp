@@ -20,10 +20,6 @@ namespace {
 
 constexpr const char* kBrokersAddress = "10.77.0.1";
 
-bool run(const std::string& command) {
-  return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
-}
-
 /// A network of two hosts, each a namespace: this thread's, in which brokers are started, and that
 /// of the client's process, made after it. Gone with this.
 class TwoHosts : public ::testing::Test {
@@ -34,8 +30,8 @@ class TwoHosts : public ::testing::Test {
       home_.reset();
       GTEST_SKIP() << "this process may not make a network namespace";
     }
-    if (!run("ip link set lo up") || !run("ip link add here type veth peer name there") ||
-        !run("ip address add 10.77.0.1/24 dev here") || !run("ip link set here up")) {
+    if (!succeeds("ip link set lo up") || !succeeds("ip link add here type veth peer name there") ||
+        !succeeds("ip address add 10.77.0.1/24 dev here") || !succeeds("ip link set here up")) {
       GTEST_SKIP() << "no `ip`, or it may not make a pair of interfaces";
     }
   }
@@ -57,7 +53,7 @@ class TwoHosts : public ::testing::Test {
     }
     int signal = 0;
     (void)sigwait(&set, &signal);  // the interface is here
-    if (!run("ip address add 10.77.0.2/24 dev there") || !run("ip link set there up")) {
+    if (!succeeds("ip address add 10.77.0.2/24 dev there") || !succeeds("ip link set there up")) {
       return 2;
     }
     for (int i = 0; i < count; ++i) {
@@ -78,7 +74,7 @@ class TwoHosts : public ::testing::Test {
       return 4;
     }
     (void)sigwait(&set, &signal);
-    const bool down = run("ip link set there down");
+    const bool down = succeeds("ip link set there down");
     if (::write(told, down ? "d" : "x", 1) != 1) {
       return 5;
     }
@@ -96,7 +92,7 @@ class TwoHosts : public ::testing::Test {
       const shm::UniqueFd writing(ends[1]);
       process_ = Process([&] { return other_host(port, count, ask, ends[1]); });
       EXPECT_EQ(told(), 'n');
-      EXPECT_TRUE(run("ip link set there netns " + std::to_string(process_.pid())));
+      EXPECT_TRUE(succeeds("ip link set there netns " + std::to_string(process_.pid())));
       process_.signal(SIGUSR1);
       EXPECT_EQ(told(), 'c');
     }
@@ -138,9 +134,9 @@ TEST_F(TwoHosts, AClientWhoseHostIsGoneIsNoticedWhetherItIsIdleOrWaits) {
   ASSERT_TRUE(request);
   EXPECT_TRUE(answer(servant, request->header.id, kdb::encode(Value::long_atom(1))));
   EXPECT_EQ(here.receive()->value, Value::long_atom(1));
-  EXPECT_TRUE(run("ip link add here2 type veth peer name there") &&
-              run("ip link del here; ip address add 10.77.0.1/24 dev here2") &&
-              run("ip link set here2 up"));
+  EXPECT_TRUE(succeeds("ip link add here2 type veth peer name there") &&
+              succeeds("ip link del here; ip address add 10.77.0.1/24 dev here2") &&
+              succeeds("ip link set here2 up"));
   {
     const Bytes ask = kdb::encode_message(text("x"), MessageKind::sync);
     Other waits(broker.port(), 1, ask);
