@@ -17,7 +17,8 @@ Runs stages of CI one after the other, on any machine with Debian 12; missing pa
   page        the status page in headless Chromium, axe-core and promtool (after tests/run.sh)
   quickstart  broker/quickstart.sh leaves no process and no file behind, also when interrupted
   asan        clang, AddressSanitizer and UBSan: build and tests
-  fuzz        every fuzz target of the asan build, MSERVE_FUZZ_SECONDS (8) each; 3600 before a release
+  fuzz        every fuzz target of the asan build, MSERVE_FUZZ_SECONDS (8) each, from MSERVE_FUZZ_SEED (1);
+              before a release 3600 each, from 0: a seed of its own each time
   tsan        clang, ThreadSanitizer: build and tests
   clang       each public header compiles alone with clang as well
   model       spin checks the models of ring and parking, and that weakened ones fail
@@ -148,7 +149,8 @@ stage_asan() {
   build_and_test asan
 }
 
-# Catches: input that crashes, hangs or eats memory, close to what the tests know already.
+# Catches: input that crashes, hangs or eats memory, close to what the tests know already. Always from one seed, so that
+# a change is not refused for what another one brought: new paths are the long run's work.
 stage_fuzz() {
   configure asan
   cmake --build --preset asan
@@ -166,9 +168,9 @@ stage_one-fuzz-target() {
   corpus=("build/fuzz/$name")
   [[ ! -d $seeds ]] || corpus+=("$seeds")
   mkdir -p "${corpus[0]}"
-  if ASAN_OPTIONS=allow_addr2line=1 "$1" -max_total_time="${MSERVE_FUZZ_SECONDS:-8}" -timeout=10 -rss_limit_mb=2048 \
-    -malloc_limit_mb=512 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" "${corpus[@]}" \
-    >"build/fuzz/$name.log" 2>&1; then
+  if ASAN_OPTIONS=allow_addr2line=1 "$1" -max_total_time="${MSERVE_FUZZ_SECONDS:-8}" -seed="${MSERVE_FUZZ_SEED:-1}" \
+    -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=512 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" \
+    "${corpus[@]}" >"build/fuzz/$name.log" 2>&1; then
     echo "$name: $(grep -o 'Done .*' "build/fuzz/$name.log")"
   else
     tail -n 60 "build/fuzz/$name.log" >&2

@@ -278,6 +278,18 @@ TEST_F(RingTest, FrameThatWouldWrapOrFollowsTwoPaddingsPoisons) {
   EXPECT_EQ(consumer_.front(frame), Errc::bad_frame);
 }
 
+TEST_F(RingTest, APaddingWithNothingBehindItPoisonsForGood) {
+  FrameHeader padding;
+  padding.frame_bytes = 64;
+  padding.kind = Kind::padding;
+  bind(kCapacity - 64);
+  word_at(kCapacity - 64) = commit_word(padding);
+  FrameView frame;
+  EXPECT_EQ(consumer_.front(frame), Errc::bad_frame);
+  EXPECT_TRUE(consumer_.poisoned());
+  EXPECT_EQ(consumer_.front(frame), Errc::bad_frame) << "not empty: the lie is not forgotten";
+}
+
 TEST_F(RingTest, RandomWordsInTheRingNeverMakeTheConsumerReadOutside) {
   const std::uint64_t seed = test::seed();
   std::mt19937_64 random(seed);

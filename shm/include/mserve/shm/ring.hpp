@@ -297,7 +297,8 @@ class BasicRingConsumer {
       if (published_pos_ != consumer_pos_) {
         publish();
       }
-      return Errc::empty;
+      // Poisoned by a padding with nothing behind it: the ring stays so.
+      return poisoned_ ? Errc::bad_frame : Errc::empty;
     }
     if (from_commit_word(word).kind == Kind::padding) [[unlikely]] {
       if (!skip_padding(from_commit_word(word))) {
