@@ -282,7 +282,7 @@
     tile('Servants', `${serving} of ${totals.servants}`, serving === totals.servants ? 'serving' : `serve; ${totals.servants - serving} held`, serving === 0 ? 'bad' : serving < totals.servants ? 'warn' : '');
     tile('Affinity', shareText(dispatched > 0 ? totals.hits / dispatched : NaN), `of ${countText(dispatched)} routed`);
     tile('Refused', countText(totals.refused), totals.refused > 0 ? 'at once' : 'none');
-    tile('Errors', last ? `${rateText(last.errors_per_s)}/s` : dash, `${countText(totals.errors)} in all`, last && last.errors_per_s > 0 ? 'warn' : '');
+    tile('Broker errors', last ? `${rateText(last.errors_per_s)}/s` : dash, `${countText(totals.errors)} in all`, last && last.errors_per_s > 0 ? 'warn' : '');
     tile('Time-outs', countText(totals.queue_timeouts + totals.overruns), totals.queue_timeouts + totals.overruns > 0 ? `${countText(totals.queue_timeouts)} in the queue` : 'none');
     tile('Closed', countText(totals.poisoned + totals.slow + totals.stalled), totals.poisoned > 0 ? `${countText(totals.poisoned)} poisoned` : 'none poisoned', totals.poisoned > 0 ? 'warn' : '');
     tile('Data thread', state.asleep === null ? dash : shareText(1 - state.asleep), 'awake, last s');
