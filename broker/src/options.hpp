@@ -47,7 +47,7 @@ struct BrokerOptions {
   bool sticky = false;             ///< What one connection asks stays on one servant.
   Nanos match_wait = 0;
   Nanos route_expire = 12'000'000'000;
-  Nanos spill_after = 1'000'000'000;
+  Nanos spill_after = 100'000'000;
   std::uint32_t routes_per_servant = 1;
   std::uint32_t retries = 1;       ///< For requests that may be repeated.
   Nanos queue_timeout = kForever;  ///< The most; a request may ask for less.

@@ -133,7 +133,7 @@ void add_dispatch(CLI::App& app, BrokerOptions& o) {
   add_duration(app, "--spill-after", o.spill_after,
                "A request that waited for this long may go to a servant on another host; inf: only "
                "while none is here",
-               "1s");
+               "100ms");
   app.add_option("--retries", o.retries,
                  "How often a repeatable request is sent again when its servant dies")
       ->capture_default_str();

@@ -111,7 +111,7 @@ struct Options {
   /// How long a request waits for a servant of tier 0 before one of another tier may run it.
   /// kForever: only while no servant of tier 0 is there. Requests that were queued when the first
   /// servant of another tier joined count as submitted then, but with Limits::list_arrivals.
-  Nanos spill_after = 1'000'000'000;
+  Nanos spill_after = 100'000'000;
 };
 
 /// A servant attached. The caller chooses the index. Credit 0 counts as 1.
