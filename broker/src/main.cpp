@@ -4,9 +4,7 @@
 
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
-#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,7 +13,6 @@
 #include "control/launch_plan.hpp"
 #include "control/launcher.hpp"
 #include "control/log.hpp"
-#include "mserve/shm/directory.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
 #include "options_cli.hpp"
 
@@ -39,14 +36,7 @@ int run(int argc, char** argv) {
     return *exit_code;
   }
   BrokerOptions options = line.options;
-  // Servants get it as MSERVE_DIR, and may run elsewhere. A relative MSERVE_DIR means another place
-  // to each program, so it stays as it is and is refused.
-  const char* const from_environment = std::getenv("MSERVE_DIR");
-  if (options.directory.empty()) {
-    options.directory = mserve::shm::default_directory();
-  } else if (from_environment == nullptr || options.directory != from_environment) {
-    options.directory = std::filesystem::absolute(options.directory).string();
-  }
+  options.directory = mserve::broker::rendezvous_directory(options.directory);
   if (options.ready_fd >= 0) {
     (void)fcntl(options.ready_fd, F_SETFD, FD_CLOEXEC);  // it is ours to close, not a servant's
   }

@@ -65,6 +65,20 @@ void validate_cores(const BrokerOptions& o, std::vector<std::string>& faults) {
 
 }  // namespace
 
+void BrokerOptions::validate_changeable(std::vector<std::string>& faults) const {
+  const auto check = [&faults](bool ok, const char* fault) {
+    if (!ok) {
+      faults.emplace_back(fault);
+    }
+  };
+  check(placement.size() <= kRulesMax, "--rule: at most 64 rules");
+  if (std::string fault; !ClassTable(kClassesMax).apply(placement, fault)) {
+    faults.push_back("--rule: " + fault);
+  }
+  check(queue_timeout > 0 && timeout > 0, "--queue-timeout, --timeout: above 0; inf: no limit");
+  check(retries <= 255, "--retries: 0 to 255");
+}
+
 std::vector<std::string> BrokerOptions::validate() const {
   std::vector<std::string> faults;
   const auto check = [&faults](bool ok, const char* fault) {
@@ -74,10 +88,7 @@ std::vector<std::string> BrokerOptions::validate() const {
   };
   check(shm::valid_broker_name(name),
         "--name: 1 to 64 of A-Z a-z 0-9 . _ -, not starting with a dot");
-  check(placement.size() <= kRulesMax, "--rule: at most 64 rules");
-  if (std::string fault; !ClassTable(kClassesMax).apply(placement, fault)) {
-    faults.push_back("--rule: " + fault);
-  }
+  validate_changeable(faults);
   validate_cores(*this, faults);
   check(ring_size_ok(servant_ring, kServantRingMax),
         "--servant-ring: a power of two from 4096 to 4194304 bytes");
@@ -93,13 +104,11 @@ std::vector<std::string> BrokerOptions::validate() const {
         "--route-plugin: only with -p, whose clients' requests it routes");
   check(routes_per_servant >= 1 && routes_per_servant <= kRoutesPerServantMax,
         "--routes-per-servant: 1 to 64");
-  check(queue_timeout > 0 && timeout > 0, "--queue-timeout, --timeout: above 0; inf: no limit");
   check(max_queue_bytes >= 1U << 20 && max_queue_bytes <= 1ULL << 40,
         "--max-queue-bytes: 1 MiB to 1 TiB");
   check(max_pending_bytes >= 1U << 20 && max_pending_bytes <= 1ULL << 40,
         "--max-pending-bytes: 1 MiB to 1 TiB");
   check(max_message >= 1 && max_message <= 1ULL << 40, "--max-message: 1 byte to 1 TiB");
-  check(retries <= 255, "--retries: 0 to 255");
   check(servant_count == 0 || !servant_command.empty(),
         "a number of servants needs the command that starts one");
   check(reserve <= servant_count, "--reserve: at most N, the number of servants to launch");

@@ -113,11 +113,17 @@ struct BrokerOptions {
   [[nodiscard]] Options dispatch() const noexcept {
     return {policy, match_wait, route_expire, spill_after};
   }
+  /// As in Limits.
+  [[nodiscard]] std::uint32_t origin_requests_max() const noexcept {
+    return max_queue_client != 0 ? max_queue_client : kNone;
+  }
   [[nodiscard]] StampTerms stamps() const noexcept {
     return {slow, trace.empty() ? 0 : trace_every};
   }
   /// Every fault of these options, one line each; empty when there is none.
   [[nodiscard]] std::vector<std::string> validate() const;
+  /// The same of those that may change while the broker runs, and the others play no part in.
+  void validate_changeable(std::vector<std::string>& faults) const;
   /// Loads the plugins, of valid options. Adds every fault to `faults`. Before any thread.
   void load_plugins(std::vector<std::string>& faults);
 };

@@ -3,18 +3,24 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <iterator>
-#include <map>
+#include <memory>
+#include <utility>
 
 #include "control/log.hpp"
+#include "document.hpp"
+#include "mserve/shm/directory.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
 #include "nearest.hpp"
+#include "option_keys.hpp"
 #include "option_values.hpp"
 #include "options_cli_cluster.hpp"
 #include "options_cli_cores.hpp"
+#include "options_cli_dispatch.hpp"
 #include "options_cli_gateway.hpp"
 #include "options_cli_log.hpp"
 #include "options_file.hpp"
@@ -45,111 +51,16 @@ constexpr char kFooter[] =
     "stops, and, while the data thread makes progress, that it lives.\n"
     "Signals: TERM and INT drain and stop (one during --drain-delay ends that, one more waits for "
     "no\n"
-    "running request). HUP reads --config again\n"
-    "and applies rule, policy, match-wait, route-expire, spill-after, retries, queue-timeout, "
-    "timeout,\n"
-    "log-level and slow, and "
+    "running request). HUP, or mserve-stat ctl reload, reads --config again\n"
+    "and applies rule, policy, match-wait, route-expire, spill-after, retries, max-queue-client,\n"
+    "queue-timeout, timeout, log-level and slow, and "
     "reads the files of --users and --roles again; if anything else changed, or any file has a "
     "fault, nothing.\n"
+    "With --cluster it also reads DIR/NAME.cluster.toml, the document of all brokers of the "
+    "cluster, at the start and\n"
+    "then: these keys, users-table and roles-table; flags and environment go before it, and it "
+    "before --config.\n"
     "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong usage.";
-
-void add_route(CLI::App& app, kdb::RouteRule& value) {
-  app.add_option_function<std::string>(
-         "--route",
-         [&value](const std::string& given) {
-           const auto rule = kdb::parse_rule(given);
-           if (!rule) {
-             throw CLI::ValidationError(
-                 "--route", "'" + given + "' is not one of " + std::string(kdb::kRouteRules) +
-                                " (N from 1 to 255; a q function is not run here)");
-           }
-           value = *rule;
-         },
-         "What the route of a request is: an argument of the call, its function, both, the user, "
-         "the same for all, an entry of LBT's options")
-      ->envname("MSERVE_ROUTING")
-      ->default_str(kdb::to_text(value))
-      ->option_text(std::string(kdb::kRouteRules) + " [" + kdb::to_text(value) + "]");
-}
-
-void add_rules(CLI::App& app, BrokerOptions& o) {
-  app.add_option_function<std::vector<std::string>>(
-         "--rule",
-         [&o](const std::vector<std::string>& texts) {
-           o.placement.clear();
-           for (const std::string& text : texts) {
-             std::string fault;
-             std::optional<Rule> rule = parse_rule(text, fault);
-             if (!rule) {
-               throw CLI::ValidationError("--rule",
-                                          fault.append(" (in \"").append(text).append("\")"));
-             }
-             o.placement.push_back(std::move(*rule));
-           }
-         },
-         "Which servants a request may go to, the first that fits decides: "
-         "\"[fn=A,B] [user=U] [route=R] [share=10%] -> TAGS [else TAGS]\", where TAGS are tags "
-         "that "
-         "servants attached with (group=hdb), without which they attached (!gpu), or any. May be "
-         "given again")
-      ->allow_extra_args(false)
-      ->option_text("RULE");
-}
-
-void add_dispatch(CLI::App& app, BrokerOptions& o) {
-  add_choice<Policy>(
-      app, "--policy", o.policy,
-      "What chooses the servant: first free (orig), next free (even), the one that holds the "
-      "route (match), that runs least (least), by the servants' weights (weighted), what "
-      "--policy-plugin says (plugin, the default with one)",
-      {{"orig", Policy::orig},
-       {"even", Policy::even},
-       {"match", Policy::match},
-       {"least", Policy::least},
-       {"weighted", Policy::weighted},
-       {"plugin", Policy::plugin}})
-      ->envname("MSERVE_ALGO");
-  app.add_option(
-         "--policy-plugin", o.policy_plugin_file,
-         "Shared object with a policy (mserve/plugin.h), which runs in the broker; only its "
-         "user and root may be able to write the file")
-      ->option_text("FILE [none]");
-  add_route(app, o.route);
-  add_rules(app, o);
-  app.add_flag("--sticky", o.sticky,
-               "What one client or connection asks stays on one servant, in order; if that ends, "
-               "its requests fail, and the next one chooses anew");
-  app.add_option("--route-plugin", o.route_plugin_file,
-                 "Shared object that says what the route of a kdb+ client's request is, instead of "
-                 "--route")
-      ->option_text("FILE [none]");
-  add_duration(app, "--match-wait", o.match_wait,
-               "How long a request waits for the busy servant that holds its route", "0");
-  add_duration(app, "--route-expire", o.route_expire, "An unused route is given up after this long",
-               "12s");
-  app.add_option("--routes-per-servant", o.routes_per_servant,
-                 "How many routes stay warm in one servant, the least recently used give way")
-      ->capture_default_str();
-  add_duration(app, "--spill-after", o.spill_after,
-               "A request that waited for this long may go to a servant on another host; inf: only "
-               "while none is here",
-               "100ms");
-  app.add_option("--retries", o.retries,
-                 "How often a repeatable request is sent again when its servant dies")
-      ->capture_default_str();
-  add_duration(app, "--queue-timeout", o.queue_timeout,
-               "The longest that a request waits for a servant; then: error 'queue timeout'",
-               "inf");
-  add_duration(
-      app, "--timeout", o.timeout,
-      "The longest that a request runs until its answer begins; then: error 'timeout', and "
-      "its servant gets nothing new until it has answered",
-      "inf");
-  app.add_flag("--interrupt", o.interrupt,
-               "What runs for nobody any more (--timeout, cancelled, hung up) is stopped: "
-               "mserve-qshim sends SIGINT to its q. Not what streamed, what its servant has begun "
-               "to answer, or what is not alone at its q (--credit of the shim)");
-}
 
 void add_limits(CLI::App& app, BrokerOptions& o) {
   app.add_option("--max-sessions", o.max_sessions, "Clients and servants attached at once")
@@ -194,7 +105,8 @@ void add_group(CLI::App& app, const char* heading, Add add) {
   }
 }
 
-void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std::string& q_args) {
+void add_process(CLI::App& app, GivenOptions& given) {
+  BrokerOptions& o = given.options;
   app.add_option("--name", o.name, "Name that clients and servants use")
       ->envname("MSERVE_NAME")
       ->default_str(o.name)
@@ -234,9 +146,10 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std
   app.add_option("--socket-group", o.socket_group,
                  "Group whose members can reach the socket (0660) and read the counters")
       ->option_text("GROUP [nobody but the user]");
-  app.add_option("--servant-args", servant_args,
+  app.add_option("--servant-args", given.servant_args,
                  "Arguments of the launched servants, separated by spaces");
-  app.add_option("--q-args", q_args, "Arguments of launched q processes, separated by spaces");
+  app.add_option("--q-args", given.q_args,
+                 "Arguments of launched q processes, separated by spaces");
   app.add_option("--launch", o.launch,
                  "Command that starts q on another HOST; {host}, {port}, {script} and {command} "
                  "(all of q's command line) are filled in")
@@ -260,12 +173,12 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std
       ->envname("MSERVE_LOG_FORMAT");
   app.add_option_function<std::string>(
          "N",
-         [&o](const std::string& given) {
-           const char* const end = given.data() + given.size();
-           const auto [rest, error] = std::from_chars(given.data(), end, o.servant_count);
+         [&o](const std::string& number) {
+           const char* const end = number.data() + number.size();
+           const auto [rest, error] = std::from_chars(number.data(), end, o.servant_count);
            if (error != std::errc{} || rest != end) {
              throw CLI::ValidationError(
-                 "N", "'" + given + "' is no number of servants; it stands before COMMAND");
+                 "N", "'" + number + "' is no number of servants; it stands before COMMAND");
            }
          },
          "Servants to launch")
@@ -277,123 +190,45 @@ void add_process(CLI::App& app, BrokerOptions& o, std::string& servant_args, std
                  "serve when those here cannot, see --spill-after");
 }
 
-void add_configuration(CLI::App& app, std::string& file, bool& check) {
-  app.add_option("--config", file,
+void add_configuration(CLI::App& app, GivenOptions& given) {
+  app.add_option("--config", given.file,
                  "TOML file whose keys are these flags without --, and servants, command, hosts; "
                  "flags and environment go before it. HUP reads it again")
       ->envname("MSERVE_CONFIG")
       ->option_text("FILE [$MSERVE_CONFIG]");
-  app.add_flag("--check", check,
+  app.add_flag("--check", given.check,
                "Print the configuration that would hold, as such a file, and end");
 }
 
-/// The key of an option in a configuration file; "" where it has none.
-std::string key_of(const CLI::Option& option) {
-  static const std::map<std::string, std::string> kOthers{
-      {"N", "servants"}, {"COMMAND", "command"}, {"HOST", "hosts"}, {"--help", ""},
-      {"--version", ""}, {"--config", ""},       {"--check", ""},   {"--ready-fd", ""}};
-  const std::string name = option.get_name();
-  const auto other = kOthers.find(name);
-  return other != kOthers.end() ? other->second : name.substr(2);
-}
-
-std::string quoted(const std::string& value) {
-  std::string text = "\"";
-  for (const char c : value) {
-    if (static_cast<unsigned char>(c) < ' ') {
-      constexpr std::string_view kDigits = "0123456789abcdef";
-      text += "\\u00";
-      text += kDigits[static_cast<unsigned char>(c) >> 4];
-      text += kDigits[static_cast<unsigned char>(c) & 15];
-      continue;
-    }
-    text += c == '"' || c == '\\' ? std::string{'\\', c} : std::string(1, c);
-  }
-  return text + "\"";
-}
-
-std::string as_toml(const std::string& value) {
-  const bool number = !value.empty() && value.size() < 19 &&
-                      (value == "0" || value.front() != '0') &&
-                      value.find_first_not_of("0123456789") == std::string::npos;
-  return number || value == "true" || value == "false" ? value : quoted(value);
-}
-
-/// One spelling for each value, so that two readings can be compared.
-std::string spelling_of(const CLI::Option& option, const std::string& value) {
-  if (option.get_option_text().starts_with("SIZE")) {
-    std::uint64_t bytes = 0;
-    const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), bytes);
-    return error == std::errc{} && rest == value.data() + value.size() ? shown_size(bytes) : value;
-  }
-  Nanos ns = 0;
-  const auto parse = [&option](const std::string& text, Nanos& out) {
-    return option.check_lname("purge")  ? parse_minutes(text, out)
-           : option.check_lname("slow") ? parse_milliseconds(text, out)
-                                        : parse_duration(text, out);
-  };
-  if (option.get_option_text().starts_with("TIME") && parse(value, ns)) {
-    return shown_time(ns);
-  }
-  return value;
-}
-
-/// What holds for an option; nothing where it was not given and has no default.
-std::string value_of(const CLI::Option& option) {
-  std::vector<std::string> values = option.results();
-  if (values.empty() && !option.get_default_str().empty()) {
-    values.push_back(option.get_default_str());
-  }
-  if (values.empty()) {
-    return option.get_expected_max() == 0 ? "false" : "";
-  }
-  if (option.get_expected_max() <= 1) {
-    return as_toml(spelling_of(option, values.front()));
-  }
-  std::string list;
-  for (const std::string& value : values) {
-    list += (list.empty() ? "[" : ", ") + as_toml(value);
-  }
-  return list + "]";
-}
-
-/// One reading of command line, environment and file.
+/// One reading of command line, environment and files.
 class Reading {
  public:
   Reading() : app_(kDescription, "mserve-broker") {
     app_.footer(kFooter);
-    app_.set_version_flag("--version", std::string("mserve-broker ") + kVersion);
-    add_configuration(app_, file_, check_);
-    add_process(app_, line_.options, servant_args_, q_args_);
-    add_group(app_, "Cores", [&] { add_cores(app_, line_.options); });
-    add_group(app_, "Dispatch", [&] { add_dispatch(app_, line_.options); });
-    add_group(app_, "Limits", [&] { add_limits(app_, line_.options); });
-    add_group(app_, "Slow queries and traces", [&] { add_slow_and_trace(app_, line_.options); });
-    add_group(app_, "kdb+ clients", [&] { add_gateway(app_, line_.options); });
-    add_group(app_, "Several hosts", [&] { add_cluster(app_, line_.options.cluster); });
+    add_options(app_, given_);
   }
 
   /// Throws CLI::ParseError for the command line itself, help and version.
-  /// @param running  what holds now: its plugins stay; null: they are loaded.
-  void run(int argc, char** argv, std::vector<std::string>& faults,
-           const BrokerOptions* running = nullptr) {
+  /// @param running       what holds now: its plugins stay; null: they are loaded.
+  /// @param has_document  whether the cluster's document counts.
+  void run(int argc, char** argv, std::vector<std::string>& faults, const BrokerOptions* running,
+           bool has_document) {
     app_.parse(argc, argv);
-    if (!file_.empty()) {
-      apply_file(faults, /*again=*/running != nullptr);
+    BrokerOptions& o = given_.options;
+    const std::string& file = given_.file;
+    OptionKeys keys(app_);
+    std::vector<FileEntry> entries;
+    if (!file.empty()) {
+      entries = read_options_file(file, /*again=*/running != nullptr, faults);
     }
-    BrokerOptions& o = line_.options;
-    o.rules_may_come = !file_.empty();
-    // Defaults that follow from a smaller ring; what was asked for is judged as it is.
-    follow("--client-ring", o.client_ring, o.servant_ring);
-    follow("--gather-max", o.gather_max, o.servant_ring / 4);
-    follow("--retain-max", o.retain_max, o.servant_ring / 4);
-    std::ranges::move(CLI::detail::split_up(servant_args_), std::back_inserter(o.servant_args));
-    std::ranges::move(CLI::detail::split_up(q_args_), std::back_inserter(o.q_args));
-    if (!o.policy_plugin_file.empty() && app_.count("--policy") == 0) {
-      o.policy = Policy::plugin;
-      app_.get_option("--policy")->default_str("plugin");
+    const bool clustered = !o.cluster.endpoints.empty() || says(entries, "cluster");
+    if (clustered && has_document) {
+      apply_document(entries, keys, faults);
     }
-    complete_cluster(app_, o);
+    keys.apply(std::move(entries), file, OptionKeys::Scope::broker, faults);
+    o.rules_may_come = !file.empty() || clustered;
+    o.gateway.users_may_come = clustered;
+    follow_defaults();
     if (faults.empty()) {
       faults = o.validate();
       o.gateway.read_access(faults);
@@ -404,19 +239,72 @@ class Reading {
       o.load_plugins(faults);
     }
     for (std::string& fault : faults) {
-      fault.insert(0, place_of(fault));
+      fault.insert(0, keys.place_of(fault));
     }
     for (const CLI::Option* option : app_.get_options()) {
       if (const std::string key = key_of(*option); !key.empty()) {
-        line_.values.push_back({key, value_of(*option), option->get_description()});
+        values_.push_back({key, value_of(*option), option->get_description()});
       }
     }
   }
-  [[nodiscard]] bool check() const noexcept { return check_; }
-  [[nodiscard]] CommandLine take() && { return std::move(line_); }
+  /// The file of the document that counts, or that has faults; empty: there is none.
+  [[nodiscard]] const std::string& document() const noexcept { return document_; }
+  [[nodiscard]] bool check() const noexcept { return given_.check; }
+  [[nodiscard]] CommandLine take() && {
+    return {std::move(given_.options), std::move(values_), std::move(document_)};
+  }
   [[nodiscard]] CLI::App& app() noexcept { return app_; }
 
  private:
+  static bool says(const std::vector<FileEntry>& entries, std::string_view key) {
+    return !last_value(entries, key).empty();
+  }
+
+  static std::string last_value(const std::vector<FileEntry>& entries, std::string_view key) {
+    const auto found = std::find_if(entries.begin(), entries.end(),
+                                    [key](const FileEntry& one) { return one.key == key; });
+    return found != entries.end() && !found->values.empty() ? found->values.back() : "";
+  }
+
+  /// Before the file is: what goes before it has to come first. Where it lies the file may say.
+  void apply_document(const std::vector<FileEntry>& entries, OptionKeys& keys,
+                      std::vector<std::string>& faults) {
+    BrokerOptions& o = given_.options;
+    const auto told = [&](const char* flag, const std::string& value) {
+      const std::string from_file = last_value(entries, std::string_view(flag).substr(2));
+      return app_.count(flag) > 0 || from_file.empty() ? value : from_file;
+    };
+    const std::string path =
+        document_path(rendezvous_directory(told("--dir", o.directory)), told("--name", o.name));
+    const std::size_t before = faults.size();
+    std::optional<Document> document = read_document(path, faults);
+    if (!document && faults.size() == before) {
+      return;
+    }
+    document_ = path;
+    if (document) {
+      keys.apply(std::move(document->entries), path, OptionKeys::Scope::cluster, faults);
+      o.gateway.users_table = std::move(document->users);
+      o.gateway.roles_table = std::move(document->roles);
+    }
+  }
+
+  /// Defaults that follow from other options; what was asked for is judged as it is.
+  void follow_defaults() {
+    BrokerOptions& o = given_.options;
+    follow("--client-ring", o.client_ring, o.servant_ring);
+    follow("--gather-max", o.gather_max, o.servant_ring / 4);
+    follow("--retain-max", o.retain_max, o.servant_ring / 4);
+    std::ranges::move(CLI::detail::split_up(given_.servant_args),
+                      std::back_inserter(o.servant_args));
+    std::ranges::move(CLI::detail::split_up(given_.q_args), std::back_inserter(o.q_args));
+    if (!o.policy_plugin_file.empty() && app_.count("--policy") == 0) {
+      o.policy = Policy::plugin;
+      app_.get_option("--policy")->default_str("plugin");
+    }
+    complete_cluster(app_, o);
+  }
+
   void follow(const char* flag, std::uint32_t& value, std::uint32_t most) {
     if (app_.count(flag) == 0) {
       value = std::min(value, most);
@@ -424,74 +312,22 @@ class Reading {
     }
   }
 
-  /// Where in the file stands what is at fault; "" if it does not. A fault begins with its flags.
-  [[nodiscard]] std::string place_of(std::string_view fault) const {
-    while (fault.starts_with("--")) {
-      const std::size_t end = std::min(fault.find_first_of(":, "), fault.size());
-      const auto found = places_.find(std::string(fault.substr(2, end - 2)));
-      if (found != places_.end()) {
-        return found->second;
-      }
-      fault.remove_prefix(std::min(fault.find_first_not_of(", ", end), fault.size()));
-    }
-    return "";
-  }
-
-  void apply_file(std::vector<std::string>& faults, bool again) {
-    std::map<std::string, CLI::Option*> options;
-    std::vector<std::string> keys;
-    for (CLI::Option* option : app_.get_options()) {
-      if (std::string key = key_of(*option); !key.empty()) {
-        options.emplace(key, option);
-        keys.push_back(std::move(key));
-      }
-    }
-    for (FileEntry& entry : read_options_file(file_, again, faults)) {
-      const std::string where = file_ + ":" + std::to_string(entry.line) + ": ";
-      const auto found = options.find(entry.key);
-      if (found == options.end()) {
-        const std::string nearest = nearest_word(entry.key, keys);
-        faults.push_back(where + "there is no key '" + entry.key + "'" +
-                         (nearest.empty() ? "; --check prints all" : "; is it '" + nearest + "'?"));
-        continue;
-      }
-      apply(*found->second, entry, where, faults);
-    }
-  }
-
-  void apply(CLI::Option& option, FileEntry& entry, const std::string& where,
-             std::vector<std::string>& faults) {
-    if (option.count() > 0) {
-      return;  // the command line or the environment said it
-    }
-    if (entry.key == "servant-args" || entry.key == "q-args") {
-      entry.values = {CLI::detail::join(entry.values, " ")};
-    }
-    if (entry.values.size() != 1 && option.get_expected_max() <= 1) {
-      faults.push_back(where + entry.key + " takes one value");
-      return;
-    }
-    try {
-      if (!entry.values.empty()) {
-        option.add_result(entry.values);
-        option.run_callback();
-        places_.emplace(entry.key, where);
-      }
-    } catch (const CLI::Error& e) {
-      faults.push_back(where + e.what());
-    }
-  }
-
-  CommandLine line_;
-  std::string servant_args_;
-  std::string q_args_;
-  std::string file_;
-  std::map<std::string, std::string> places_;  // "FILE:LINE: " of each key that the file sets
-  bool check_ = false;
+  GivenOptions given_;
+  std::vector<Setting> values_;
+  std::string document_;
   CLI::App app_;
 };
 
 void print(const CommandLine& line) {
+  if (!line.document.empty()) {
+    (void)std::printf("# Of all brokers of the cluster: %s\n", line.document.c_str());
+  }
+  for (const auto& [key, table] : {std::pair("users", &line.options.gateway.users_table),
+                                   std::pair("roles", &line.options.gateway.roles_table)}) {
+    if (*table) {
+      (void)std::printf("# %s-table there takes the place of %s\n", key, key);
+    }
+  }
   for (const Setting& setting : line.values) {
     // A key without a value is shown too, so that the output is a file to start from.
     (void)std::printf("# %s\n%s%s = %s\n", setting.description.c_str(),
@@ -528,30 +364,62 @@ std::string unknown_flag(const CLI::App& app, int argc, char** argv) {
   return "";
 }
 
-/// What may change while the broker runs.
-bool changeable(const std::string& key) {
-  constexpr std::array<std::string_view, 10> kKeys{
-      "rule",    "policy",        "match-wait", "route-expire", "spill-after",
-      "retries", "queue-timeout", "timeout",    "log-level",    "slow"};
-  return std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end();
+/// What is told of a table is that there is another one: it may be long, and has hashes in it.
+void note_table(const char* key, const std::optional<TableText>& before,
+                const std::optional<TableText>& after, std::vector<Setting>& changed) {
+  const bool same =
+      before.has_value() == after.has_value() && (!after || before->text == after->text);
+  if (!same) {
+    changed.push_back({key, after ? "\"another\"" : "\"none\"", "A table of the document"});
+  }
 }
 
 }  // namespace
 
+void add_options(CLI::App& app, GivenOptions& given) {
+  BrokerOptions& o = given.options;
+  app.set_version_flag("--version", std::string("mserve-broker ") + kVersion);
+  add_configuration(app, given);
+  add_process(app, given);
+  add_group(app, "Cores", [&] { add_cores(app, o); });
+  add_group(app, "Dispatch", [&] { add_dispatch(app, o); });
+  add_group(app, "Limits", [&] { add_limits(app, o); });
+  add_group(app, "Slow queries and traces", [&] { add_slow_and_trace(app, o); });
+  add_group(app, "kdb+ clients", [&] { add_gateway(app, o); });
+  add_group(app, "Several hosts", [&] { add_cluster(app, o.cluster); });
+}
+
+std::string rendezvous_directory(const std::string& given) {
+  if (given.empty()) {
+    return shm::default_directory();
+  }
+  const char* const from_environment = std::getenv("MSERVE_DIR");
+  return from_environment != nullptr && given == from_environment
+             ? given
+             : std::filesystem::absolute(given).string();
+}
+
 std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
-  Reading reading;
+  auto reading = std::make_unique<Reading>();
   std::vector<std::string> faults;
+  std::vector<std::string> of_document;
   try {
-    reading.run(argc, argv, faults);
+    reading->run(argc, argv, faults, nullptr, /*has_document=*/true);
+    if (!faults.empty() && !reading->document().empty()) {
+      // What somebody else wrote keeps no broker from starting. Unless it is not at fault.
+      of_document.swap(faults);
+      reading = std::make_unique<Reading>();
+      reading->run(argc, argv, faults, nullptr, /*has_document=*/false);
+    }
   } catch (const CLI::ParseError& e) {
     const std::string unknown =
-        e.get_exit_code() != 0 ? unknown_flag(reading.app(), argc, argv) : "";
+        e.get_exit_code() != 0 ? unknown_flag(reading->app(), argc, argv) : "";
     if (!unknown.empty()) {
       (void)std::fprintf(stderr, "mserve-broker: %s\nRun with --help for more information.\n",
                          unknown.c_str());
       return 2;
     }
-    return reading.app().exit(e) == 0 ? 0 : 2;
+    return reading->app().exit(e) == 0 ? 0 : 2;
   }
   for (const std::string& fault : faults) {
     (void)std::fprintf(stderr, "mserve-broker: %s\n", fault.c_str());
@@ -559,14 +427,25 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
   if (!faults.empty()) {
     return 2;
   }
-  const bool check = reading.check();
-  line = std::move(reading).take();
+  const bool check = reading->check();
+  line = std::move(*reading).take();
   if (check) {
+    for (const std::string& fault : of_document) {
+      (void)std::fprintf(stderr, "mserve-broker: %s (so the document does not count)\n",
+                         fault.c_str());
+    }
     print(line);
     return 0;
   }
   (void)set_log_level(line.options.log_level);
   set_log_form({.json = line.options.log_json, .journal = shm::stderr_is_journal()});
+  for (const std::string& fault : of_document) {
+    log(LogLevel::error, "document_refused",
+        {{"reason", LogText{fault}}, {"note", LogText{"started without the document"}}});
+  }
+  if (!line.document.empty()) {
+    log(LogLevel::info, "document", {{"path", line.document}});
+  }
   return std::nullopt;
 }
 
@@ -574,7 +453,7 @@ Reloaded reload(int argc, char** argv, CommandLine& current) {
   Reloaded result;
   Reading reading;
   try {
-    reading.run(argc, argv, result.faults, &current.options);
+    reading.run(argc, argv, result.faults, &current.options, /*has_document=*/true);
   } catch (const CLI::ParseError& e) {
     result.faults.emplace_back(e.what());
   }
@@ -585,9 +464,13 @@ Reloaded reload(int argc, char** argv, CommandLine& current) {
   for (std::size_t i = 0; i < wanted.values.size(); ++i) {
     const Setting& setting = wanted.values[i];
     if (setting.value != current.values[i].value) {
-      (changeable(setting.key) ? result.changed : result.fixed).push_back(setting);
+      (is_changeable(setting.key) ? result.changed : result.fixed).push_back(setting);
     }
   }
+  const GatewayOptions& before = current.options.gateway;
+  const GatewayOptions& after = wanted.options.gateway;
+  note_table("users-table", before.users_table, after.users_table, result.changed);
+  note_table("roles-table", before.roles_table, after.roles_table, result.changed);
   if (result.fixed.empty()) {
     result.options = wanted.options;
     result.applied = [&current, wanted = std::move(wanted)] { current = wanted; };

@@ -11,6 +11,7 @@
 #include <optional>
 #include <sstream>
 
+#include "access/table_file.hpp"
 #include "toml.hpp"
 
 namespace mserve::broker {
@@ -38,8 +39,17 @@ std::optional<std::string> text_of(const toml::node& node) {
   return std::nullopt;
 }
 
-std::string at(const std::string& path, std::uint32_t line) {
-  return path + ":" + std::to_string(line) + ": ";
+/// Where the first line of a string's text stands; 0 of what is no string. A line break right
+/// behind the quotes that begin it is none of its own, which shows in how many lines it takes.
+std::uint32_t text_line_of(const toml::node& node) {
+  const auto* const text = node.as_string();
+  const std::uint32_t first = node.source().begin.line;
+  if (text == nullptr) {
+    return 0;
+  }
+  const auto breaks = std::count(text->get().begin(), text->get().end(), '\n');
+  return static_cast<std::int64_t>(node.source().end.line) - first == breaks + 1 ? first + 1
+                                                                                 : first;
 }
 
 /// Why it is not even opened; "" if it may be.
@@ -75,18 +85,23 @@ std::vector<FileEntry> read_options_file(const std::string& path, bool again,
     faults.push_back(path + ": larger than 1 MiB, which no configuration is");
     return {};
   }
+  return parse_options(text, path, faults);
+}
+
+std::vector<FileEntry> parse_options(std::string_view text, const std::string& path,
+                                     std::vector<std::string>& faults) {
   toml::table table;
   try {
     table = toml::parse(text, path);
   } catch (const toml::parse_error& e) {
-    faults.push_back(at(path, e.source().begin.line) + std::string(e.description()));
+    faults.push_back(place_in(path, e.source().begin.line) + std::string(e.description()));
     return {};
   }
   std::vector<FileEntry> entries;
   for (const auto& [key, node] : table) {
-    FileEntry entry{std::string(key.str()), {}, key.source().begin.line};
+    FileEntry entry{std::string(key.str()), {}, key.source().begin.line, text_line_of(node)};
     if (node.is_table()) {
-      faults.push_back(at(path, entry.line) + entry.key +
+      faults.push_back(place_in(path, entry.line) + entry.key +
                        ": there are no tables; write its keys by themselves, without that line");
       continue;
     }
@@ -103,7 +118,7 @@ std::vector<FileEntry> read_options_file(const std::string& path, bool again,
       entry.values.push_back(value.value_or(""));
     }
     if (!plain) {
-      faults.push_back(at(path, entry.line) + entry.key +
+      faults.push_back(place_in(path, entry.line) + entry.key +
                        ": a string, a number, true, false or a list of these");
       continue;
     }

@@ -26,7 +26,12 @@ struct Reloaded {
   /// To be called once all of it holds: what changes next is told by comparing with it. Empty if it
   /// cannot be applied.
   std::function<void()> applied;
+
+  [[nodiscard]] bool refused() const noexcept { return !faults.empty() || !fixed.empty(); }
 };
+
+/// What is wrong with each of Reloaded::fixed.
+inline constexpr char kNeedsRestart[] = "needs a restart; nothing was changed";
 
 /// Reads it again. Called on the control thread.
 using Reload = std::function<Reloaded()>;

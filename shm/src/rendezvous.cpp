@@ -332,8 +332,8 @@ Result<ControlReply> parse_control_reply(std::span<const std::byte> bytes) noexc
   if (reply.reserved != 0) {
     return malformed("control reply: reserved");
   }
-  if (reply.table_bytes > kControlTableBytesMax ||
-      (reply.status != Errc::ok && reply.table_bytes != 0)) {
+  const bool may_have_table = reply.status == Errc::ok || reply.status == Errc::invalid;
+  if (reply.table_bytes > kControlTableBytesMax || (!may_have_table && reply.table_bytes != 0)) {
     return malformed("control reply: table");
   }
   if (!text_ok(reply.text, is_printable)) {

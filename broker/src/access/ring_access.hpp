@@ -39,12 +39,6 @@ class RingAccess {
   /// @return nothing: he may attach; else why not, and what to do.
   [[nodiscard]] std::optional<std::string> refuse(int socket, const shm::Credentials& who) const;
 
-  /// Whether what this user sends may not say who asks: with --users, options have a `user` and a
-  /// `role` that servants believe.
-  [[nodiscard]] bool bars_options(uid_t uid) const noexcept {
-    return access_ != nullptr && !is_trusted(uid);
-  }
-
   /// For those who attach from now on.
   void set_access(std::shared_ptr<const AccessRules> access) { access_ = std::move(access); }
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "access/table_file.hpp"
 #include "mserve/kdb/parse.hpp"
 
 namespace mserve::broker {
@@ -36,13 +35,18 @@ bool Role::lists(std::string_view function) const noexcept {
   return std::binary_search(functions.begin(), functions.end(), function);
 }
 
-Roles Roles::read(const std::string& path, std::vector<std::string>& all_faults) {
-  AccessFaults faults(all_faults);
+Roles Roles::read(const std::string& path, std::vector<std::string>& faults) {
+  const std::optional<TableText> table = read_table(path, faults);
+  return table ? parse(*table, faults) : Roles();
+}
+
+Roles Roles::parse(const TableText& table, std::vector<std::string>& all_faults) {
+  AccessFaults faults(table, all_faults);
   Roles roles;
-  const std::vector<FileLine> lines = read_lines(path, faults);
+  const std::vector<FileLine> lines = lines_of(table, faults);
   if (lines.empty()) {
     if (faults.none()) {
-      faults.add(path, 0, std::string(kHeader));
+      faults.add(0, std::string(kHeader));
     }
     return roles;
   }
@@ -52,13 +56,13 @@ Roles Roles::read(const std::string& path, std::vector<std::string>& all_faults)
   const auto functions_at =
       header ? column_of(*header, {"fn", "function", "functions"}) : std::nullopt;
   if (!name_at || !functions_at) {
-    faults.add(path, lines.front().number, std::string(kHeader));
+    faults.add(lines.front().number, std::string(kHeader));
     return roles;
   }
   for (auto line = lines.begin() + 1; line != lines.end() && !faults.full(); ++line) {
     const auto fields = split_fields(line->text, separator);
     if (!fields || fields->size() != header->size() || (*fields)[*name_at].empty()) {
-      faults.add(path, line->number,
+      faults.add(line->number,
                  "expected " + std::to_string(header->size()) + " fields, with a role's name");
       continue;
     }
@@ -69,11 +73,10 @@ Roles Roles::read(const std::string& path, std::vector<std::string>& all_faults)
       role->name = name;
     }
     if (const std::string wrong = add_functions(*role, (*fields)[*functions_at]); !wrong.empty()) {
-      faults.add(path, line->number,
-                 "expected names of functions or *, not '" + shown_name(wrong) + "'");
+      faults.add(line->number, "expected names of functions or *, not '" + shown_name(wrong) + "'");
     }
     if (roles.size() > kRolesMax) {
-      faults.add(path, line->number, "expected at most " + std::to_string(kRolesMax) + " roles");
+      faults.add(line->number, "expected at most " + std::to_string(kRolesMax) + " roles");
       break;
     }
   }

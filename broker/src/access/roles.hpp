@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "access/table_file.hpp"
+
 namespace mserve::broker {
 
 /// What a user may call.
@@ -27,6 +29,8 @@ class Roles {
 
   /// Adds every fault to `faults`; then nothing of the result is good.
   [[nodiscard]] static Roles read(const std::string& path, std::vector<std::string>& faults);
+  /// The same of a text; no input or output.
+  [[nodiscard]] static Roles parse(const TableText& table, std::vector<std::string>& faults);
   /// @return null when there is no such role.
   [[nodiscard]] std::shared_ptr<const Role> find(std::string_view name) const;
   [[nodiscard]] std::size_t size() const noexcept { return roles_.size(); }

@@ -3,26 +3,34 @@
 
 namespace mserve::broker {
 
-std::shared_ptr<const AccessRules> AccessRules::read(const std::string& users_file,
-                                                     const std::string& roles_file,
+std::shared_ptr<const AccessRules> AccessRules::read(const AccessSources& from,
                                                      std::vector<std::string>& all_faults) {
   const std::size_t before = all_faults.size();
+  const std::optional<TableText> users =
+      from.users_table ? from.users_table : read_table(from.users_file, all_faults);
+  std::optional<TableText> roles = from.roles_table;
+  if (!roles && from.has_roles()) {
+    roles = read_table(from.roles_file, all_faults);
+  }
   auto rules = std::make_shared<AccessRules>();
-  rules->users_ = Users::read(users_file, all_faults);
-  rules->restricts_ = !roles_file.empty();
-  if (rules->restricts_) {
-    rules->roles_ = Roles::read(roles_file, all_faults);
+  rules->restricts_ = from.has_roles();
+  if (users) {
+    rules->users_ = Users::parse(*users, all_faults);
+  }
+  if (roles) {
+    rules->roles_ = Roles::parse(*roles, all_faults);
   }
   if (all_faults.size() == before && rules->restricts_) {
-    AccessFaults faults(all_faults);
+    AccessFaults faults(*users, all_faults);
     if (!rules->users_.has_roles()) {
-      faults.add(users_file, 0, "expected a column role, as there is --roles");
+      faults.add(0, "expected a column role, as there is " +
+                        std::string(from.roles_table ? roles->name : "--roles"));
       return nullptr;
     }
     for (const User& user : rules->users_.all()) {
       if (rules->roles_.find(user.role) == nullptr) {
-        faults.add(users_file, user.line,
-                   "expected a role of " + roles_file + ", not '" + shown_name(user.role) + "'");
+        faults.add(user.line,
+                   "expected a role of " + roles->name + ", not '" + shown_name(user.role) + "'");
       }
     }
   }

@@ -2,24 +2,42 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "access/roles.hpp"
+#include "access/table_file.hpp"
 #include "access/users.hpp"
 
 namespace mserve::broker {
 
-/// Who may connect and what they may call, as two files said at one moment; never changed.
+/// Where to find who may connect and what they may call.
+struct AccessSources {
+  std::string users_file{};
+  std::string roles_file{};                ///< Empty: whoever may connect may call everything.
+  std::optional<TableText> users_table{};  ///< Takes the place of the file; so does the other.
+  std::optional<TableText> roles_table{};
+
+  [[nodiscard]] bool has_users() const noexcept { return users_table || !users_file.empty(); }
+  [[nodiscard]] bool has_roles() const noexcept { return roles_table || !roles_file.empty(); }
+};
+
+/// Who may connect and what they may call, as two tables said at one moment; never changed.
 /// @thread any.
 class AccessRules {
  public:
-  /// @param roles_file  empty: whoever may connect may call everything.
-  /// @return null, with every fault in `faults`, unless both files are good and fit together.
+  /// Opens the files that no table takes the place of. Of sources that have users.
+  /// @return null, with every fault in `faults`, unless both are good and fit together.
+  [[nodiscard]] static std::shared_ptr<const AccessRules> read(const AccessSources& from,
+                                                               std::vector<std::string>& faults);
+  /// The same of two files. @param roles_file  may be empty.
   [[nodiscard]] static std::shared_ptr<const AccessRules> read(const std::string& users_file,
                                                                const std::string& roles_file,
-                                                               std::vector<std::string>& faults);
+                                                               std::vector<std::string>& faults) {
+    return read({.users_file = users_file, .roles_file = roles_file}, faults);
+  }
 
   /// @return the user's role; null when there is no such user or the password is another one, which
   /// takes equally long. Slow: see verify().
@@ -42,7 +60,7 @@ class AccessRules {
 
   Users users_;
   Roles roles_;
-  bool restricts_ = false;  ///< There is a file of roles.
+  bool restricts_ = false;  ///< There is a table of roles.
 };
 
 }  // namespace mserve::broker

@@ -31,42 +31,6 @@ bool has_control(std::string_view text) noexcept {
   });
 }
 
-/// @return what is wrong; empty: nothing.
-std::string read_all(const std::string& path, std::string& text) {
-  const shm::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  struct stat status {};
-  if (!file || ::fstat(file.get(), &status) != 0) {
-    return std::strerror(errno);
-  }
-  if (!S_ISREG(status.st_mode)) {
-    return "expected a regular file";
-  }
-  if ((status.st_mode & S_IWOTH) != 0) {
-    return "everybody can write to it: chmod o-w";
-  }
-  std::size_t size = 0;
-  for (;;) {
-    if (size > kAccessFileBytesMax) {
-      return "expected at most " + std::to_string(kAccessFileBytesMax >> 20) + " MiB";
-    }
-    constexpr std::size_t kStep = std::size_t{64} << 10;
-    // One byte more, so that a file which grows meanwhile is told from one that just fits.
-    text.resize(std::min(size + kStep, kAccessFileBytesMax + 1));
-    const ssize_t got = ::read(file.get(), text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got < 0) {
-      return std::strerror(errno);
-    }
-    if (got == 0) {
-      text.resize(size);
-      return {};
-    }
-    size += static_cast<std::size_t>(got);
-  }
-}
-
 /// Takes the quoted text that `line` starts with. @return false: it has no end.
 bool take_quoted(std::string_view& line, std::string& text) {
   for (std::size_t at = 1; at < line.size(); ++at) {
@@ -82,29 +46,78 @@ bool take_quoted(std::string_view& line, std::string& text) {
 
 }  // namespace
 
-void AccessFaults::add(const std::string& path, std::uint32_t line, const std::string& what) {
+std::string place_in(const std::string& path, std::uint32_t line) {
+  if (path.empty()) {
+    return "line " + std::to_string(std::max(line, std::uint32_t{1})) + ": ";
+  }
+  return path + ":" + (line != 0 ? std::to_string(line) + ":" : "") + " ";
+}
+
+void AccessFaults::add(std::uint32_t line, const std::string& what) {
   if (++count_ <= kMax) {
-    faults_.push_back(path + ":" + (line != 0 ? std::to_string(line) + ":" : "") + " " + what);
+    faults_.push_back(place_in(table_.path, line != 0 ? line : table_.lines_before) + what);
   }
 }
 
-std::vector<FileLine> read_lines(const std::string& path, AccessFaults& faults) {
-  std::string text;
-  if (const std::string fault = read_all(path, text); !fault.empty()) {
-    faults.add(path, 0, fault);
-    return {};
+std::string read_small_file(const std::string& path, std::size_t bytes_max, std::string& text) {
+  const shm::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat status {};
+  if (!file || ::fstat(file.get(), &status) != 0) {
+    return std::strerror(errno);
   }
+  if (!S_ISREG(status.st_mode)) {
+    return "expected a regular file";
+  }
+  if ((status.st_mode & S_IWOTH) != 0) {
+    return "everybody can write to it: chmod o-w";
+  }
+  std::size_t size = 0;
+  for (;;) {
+    if (size > bytes_max) {
+      constexpr std::size_t kMiB = std::size_t{1} << 20;
+      return "expected at most " + (bytes_max >= kMiB ? std::to_string(bytes_max / kMiB) + " MiB"
+                                                      : std::to_string(bytes_max >> 10) + " KiB");
+    }
+    constexpr std::size_t kStep = std::size_t{64} << 10;
+    // One byte more, so that a file which grows meanwhile is told from one that just fits.
+    text.resize(std::min(size + kStep, bytes_max + 1));
+    const ssize_t got = ::read(file.get(), text.data() + size, text.size() - size);
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got < 0) {
+      return std::strerror(errno);
+    }
+    if (got == 0) {
+      text.resize(size);
+      return {};
+    }
+    size += static_cast<std::size_t>(got);
+  }
+}
+
+std::optional<TableText> read_table(const std::string& path, std::vector<std::string>& faults) {
+  TableText table{.path = path, .name = path};
+  if (const std::string fault = read_small_file(path, kAccessFileBytesMax, table.text);
+      !fault.empty()) {
+    faults.push_back(place_in(path, 0) + fault);
+    return std::nullopt;
+  }
+  return table;
+}
+
+std::vector<FileLine> lines_of(const TableText& table, AccessFaults& faults) {
   std::vector<FileLine> lines;
-  std::string_view rest = text;
+  std::string_view rest = table.text;
   if (rest.starts_with(kByteOrderMark)) {
     rest.remove_prefix(kByteOrderMark.size());
   }
-  for (std::uint32_t number = 1; !rest.empty(); ++number) {
+  for (std::uint32_t number = table.lines_before + 1; !rest.empty(); ++number) {
     const std::size_t end = rest.find('\n');
     const std::string_view line = trimmed(rest.substr(0, end));
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
     if (line.size() > kAccessLineBytesMax || has_control(line)) {
-      faults.add(path, number, "expected a line of text, of at most 64 KiB");
+      faults.add(number, "expected a line of text, of at most 64 KiB");
       return {};
     }
     if (!line.empty()) {

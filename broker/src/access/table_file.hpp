@@ -13,29 +13,52 @@ namespace mserve::broker {
 inline constexpr std::size_t kAccessFileBytesMax = std::size_t{4} << 20;
 inline constexpr std::size_t kAccessLineBytesMax = std::size_t{64} << 10;
 
+/// A table, and where it is from.
+struct TableText {
+  std::string text{};
+  std::string path{};              ///< Of the file; empty: of a text that has no name.
+  std::string name{};              ///< What sentences call it: the path, or a key in that file.
+  std::uint32_t lines_before = 0;  ///< In the file, before its first.
+};
+
 struct FileLine {
-  std::uint32_t number = 0;  ///< From 1.
+  std::uint32_t number = 0;  ///< In the file, from 1.
   std::string text;          ///< Without its end; never empty.
 };
 
-/// What was found wrong, as `FILE:LINE: what`. Holds the first few: a wrong file has thousands.
+/// How faults begin: `FILE:LINE: `, `FILE: ` for line 0, and `line LINE: ` without a file.
+[[nodiscard]] std::string place_in(const std::string& path, std::uint32_t line);
+
+/// What was found wrong, as place_in() has it. Holds the first few: a wrong file has thousands.
 class AccessFaults {
  public:
   static constexpr std::size_t kMax = 20;
-  explicit AccessFaults(std::vector<std::string>& faults) noexcept : faults_(faults) {}
-  /// @param line  0: the file as a whole.
-  void add(const std::string& path, std::uint32_t line, const std::string& what);
+  /// @param table  outlives it, as `faults` does.
+  AccessFaults(const TableText& table, std::vector<std::string>& faults) noexcept
+      : table_(table), faults_(faults) {}
+  /// @param line  in the file; 0: the table as a whole.
+  void add(std::uint32_t line, const std::string& what);
   [[nodiscard]] bool none() const noexcept { return count_ == 0; }
   [[nodiscard]] bool full() const noexcept { return count_ >= kMax; }
 
  private:
+  const TableText& table_;
   std::vector<std::string>& faults_;
   std::size_t count_ = 0;
 };
 
-/// All lines that are not blank. A regular file of at most kAccessFileBytesMax, text without
-/// control characters; whatever else is a fault, and then there are no lines.
-[[nodiscard]] std::vector<FileLine> read_lines(const std::string& path, AccessFaults& faults);
+/// A small file as it is: a regular one that not everybody may write to.
+/// @param text  its bytes.   @return what is wrong, without the path; empty: nothing.
+[[nodiscard]] std::string read_small_file(const std::string& path, std::size_t bytes_max,
+                                          std::string& text);
+
+/// A file of at most kAccessFileBytesMax. @return nothing, and a fault, when it cannot be read.
+[[nodiscard]] std::optional<TableText> read_table(const std::string& path,
+                                                  std::vector<std::string>& faults);
+
+/// All lines that are not blank. Text without control characters; whatever else is a fault, and
+/// then there are no lines.
+[[nodiscard]] std::vector<FileLine> lines_of(const TableText& table, AccessFaults& faults);
 
 /// The fields of a line of a CSV file, without blanks around them. One in double quotes may hold
 /// the separator, and "" for a quote. @return nothing when a quote is not closed.

@@ -15,8 +15,8 @@ namespace mserve::broker {
 struct User {
   std::string name;
   StoredPassword password;
-  std::string role;  ///< Empty: the file has no roles.
-  std::uint32_t line = 0;
+  std::string role;        ///< Empty: the file has no roles.
+  std::uint32_t line = 0;  ///< In the file.
 };
 
 /// Who may connect, in one of two forms, told by the first line:
@@ -30,6 +30,8 @@ class Users {
 
   /// Adds every fault to `faults`; then nothing of the result is good.
   [[nodiscard]] static Users read(const std::string& path, std::vector<std::string>& faults);
+  /// The same of a text; no input or output.
+  [[nodiscard]] static Users parse(const TableText& table, std::vector<std::string>& faults);
 
   /// @return null when there is no such user.
   [[nodiscard]] const User* find(std::string_view name) const noexcept;
@@ -41,13 +43,12 @@ class Users {
   [[nodiscard]] bool has_roles() const noexcept { return has_roles_; }
 
  private:
-  void read_table(const std::string& path, const std::vector<FileLine>& lines,
-                  const std::vector<std::string>& header, AccessFaults& faults);
-  void read_pairs(const std::string& path, const std::vector<FileLine>& lines,
-                  AccessFaults& faults);
-  void add(const std::string& path, std::uint32_t line, std::string_view name,
-           std::optional<StoredPassword> password, std::string_view role, AccessFaults& faults);
-  void sort(const std::string& path, AccessFaults& faults);
+  void parse_table(const std::vector<FileLine>& lines, const std::vector<std::string>& header,
+                   AccessFaults& faults);
+  void parse_pairs(const std::vector<FileLine>& lines, AccessFaults& faults);
+  void add(std::uint32_t line, std::string_view name, std::optional<StoredPassword> password,
+           std::string_view role, AccessFaults& faults);
+  void sort(AccessFaults& faults);
 
   std::vector<User> users_;
   bool has_roles_ = false;

@@ -277,9 +277,10 @@ void ControlPlane::tell_classes(ClassTable::Change change) {
   tell(*links_.commands, links_.command_fd, hold);
 }
 
-/// All of what changed is applied, or nothing.
-void ControlPlane::read_configuration_again() {
-  const Reloaded read = reload_();
+/// All of what changed is applied, or nothing. @return what was read; Reloaded::refused() says
+/// which.
+Reloaded ControlPlane::read_configuration_again() {
+  Reloaded read = reload_();
   for (const std::string& fault : read.faults) {
     log(LogLevel::error, "reload_refused", {{"reason", LogText{fault}}});
   }
@@ -287,15 +288,22 @@ void ControlPlane::read_configuration_again() {
     log(LogLevel::error, "reload_refused",
         {{"key", setting.key},
          {"value", LogToml{setting.value}},
-         {"reason", LogText{"needs a restart; nothing was changed"}}});
+         {"reason", LogText{kNeedsRestart}}});
   }
-  if (!read.faults.empty() || !read.fixed.empty()) {
-    return;
+  if (read.refused()) {
+    return read;
   }
   if (std::string fault; !apply_rules(read.options.placement, fault)) {
     log(LogLevel::error, "reload_refused", {{"key", "rule"}, {"reason", LogText{fault}}});
-    return;
+    read.faults.push_back("rule: " + fault);
+    return read;
   }
+  apply(read);
+  return read;
+}
+
+/// What is left of it once its rules hold.
+void ControlPlane::apply(const Reloaded& read) {
   read.applied();
   std::vector<LogField> fields;
   for (const Setting& setting : read.changed) {
@@ -314,9 +322,10 @@ void ControlPlane::read_configuration_again() {
   options_now_ = options_command(read.options);
   options_now_.stamps.every = links_.requests->trace_every();
   tell(*links_.commands, links_.command_fd, options_now_);
-  if (links_.gateway != nullptr && read.options.gateway.access != nullptr) {
+  // None now, and none before, is no change.
+  ring_access_.set_access(read.options.gateway.access);
+  if (links_.gateway != nullptr) {
     links_.gateway->set_access(read.options.gateway.access);
-    ring_access_.set_access(read.options.gateway.access);
   }
 }
 
@@ -325,8 +334,10 @@ Command ControlPlane::options_command(const BrokerOptions& options) {
   change.kind = Command::Kind::options;
   change.dispatch = options.dispatch();
   change.number = options.retries;
+  change.origin_requests_max = options.origin_requests_max();
   change.deadline = {options.queue_timeout, options.timeout};
   change.stamps = options.stamps();
+  change.flag = options.gateway.access != nullptr;
   return change;
 }
 

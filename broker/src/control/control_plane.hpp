@@ -150,6 +150,7 @@ class ControlPlane {
   void operate(Handshake& handshake, const shm::Control& control);
   void set_policy(const Handshake& handshake, const std::string& name);
   void change_log_level(const Handshake& handshake, const std::string& level);
+  void reload_for(const Handshake& handshake);
   void tell_order(const Handshake& handshake, std::string_view verb, const std::string& target,
                   LogValue sessions);
   void begin_operation(Handshake& handshake, const shm::Control& control,
@@ -201,7 +202,8 @@ class ControlPlane {
   void find_reserve_sessions();
 
   void take_signals();
-  void read_configuration_again();
+  Reloaded read_configuration_again();
+  void apply(const Reloaded& read);
   [[nodiscard]] static Command options_command(const BrokerOptions& options);
   [[nodiscard]] bool apply_rules(std::span<const Rule> rules, std::string& fault);
   void tell_classes(ClassTable::Change change);

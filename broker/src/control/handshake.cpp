@@ -177,7 +177,7 @@ bool ControlPlane::take_hello(Handshake& handshake, std::span<const std::byte> b
     // `access`, because servants of older versions take no other word for the last one.
     refusal = {Errc::access, "an operator retired this servant; start its program anew"};
   } else if (welcome(hello.value(), handshake, refusal)) {
-    handshake.draft.session->bars_options = ring_access_.bars_options(handshake.who.uid);
+    handshake.draft.session->bars_options = !RingAccess::is_trusted(handshake.who.uid);
     if (handshake.draft.define) {
       Command define;
       define.kind = Command::Kind::pool_defined;

@@ -49,6 +49,8 @@ const char* name_of(shm::Verb verb) noexcept {
       return "policy";
     case shm::Verb::log_level:
       return "log-level";
+    case shm::Verb::reload:
+      return "reload";
   }
   return "unknown";
 }

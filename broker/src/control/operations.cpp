@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What operators ask for through the rendezvous socket: pause, resume, drain, retire, tables.
+// What operators ask for through the rendezvous socket: pause, resume, drain, retire, reload,
+// tables.
 #include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "control/control_plane.hpp"
 #include "control/operation_text.hpp"
 #include "control/operator_protocol.hpp"
+#include "control/reload_answer.hpp"
 #include "control/servant_target.hpp"
 #include "gateway/gateway.hpp"
 #include "mserve/shm/clock.hpp"
@@ -54,6 +56,9 @@ void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte>
       return;
     case shm::Verb::log_level:
       change_log_level(handshake, std::string(shm::text_of(control.value().target)));
+      return;
+    case shm::Verb::reload:
+      reload_for(handshake);
       return;
     case shm::Verb::servants:
       reply_with_table(socket, servant_states());
@@ -131,8 +136,9 @@ void ControlPlane::tell_order(const Handshake& handshake, std::string_view verb,
        {"sessions", sessions},
        {"uid", handshake.who.uid},
        {"pid", handshake.who.pid}});
-  links_.monitor->tell(shm::MonitorEventKind::order, std::string(verb) + " " + target + " by uid " +
-                                                         std::to_string(handshake.who.uid));
+  links_.monitor->tell(shm::MonitorEventKind::order,
+                       std::string(verb) + (target.empty() ? "" : " ") + target + " by uid " +
+                           std::to_string(handshake.who.uid));
 }
 
 /// Holds until the next order, or a HUP.
@@ -171,6 +177,17 @@ void ControlPlane::change_log_level(const Handshake& handshake, const std::strin
   }
   tell_order(handshake, "log-level", level, std::nullopt);
   reply_to_operator(handshake.fd(), Errc::ok, 0, "log level: " + level);
+}
+
+/// What HUP does, for somebody who waits for what comes of it.
+void ControlPlane::reload_for(const Handshake& handshake) {
+  if (!serves()) {
+    reply_to_operator(handshake.fd(), Errc::shutdown, 0, "the broker is shutting down");
+    return;
+  }
+  tell_order(handshake, name_of(shm::Verb::reload), "", std::nullopt);
+  const ReloadAnswer answer = answer_of(read_configuration_again());
+  reply_with_table(handshake.fd(), answer.table, answer.text, answer.status);
 }
 
 void ControlPlane::begin_operation(Handshake& handshake, const shm::Control& control,

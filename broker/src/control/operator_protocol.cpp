@@ -51,7 +51,7 @@ void reply_to_operator(int socket, Errc status, std::uint64_t count, const std::
   (void)shm::send_message(socket, shm::wire_bytes(reply), {}, 0);
 }
 
-void reply_with_table(int socket, const kdb::Value& table, const std::string& remark) {
+void reply_with_table(int socket, const kdb::Value& table, const std::string& remark, Errc status) {
   const std::vector<std::byte> bytes = kdb::encode(table);
   const shm::UniqueFd fd =
       bytes.size() <= shm::kControlTableBytesMax ? sealed_copy(bytes) : shm::UniqueFd{};
@@ -60,6 +60,7 @@ void reply_with_table(int socket, const kdb::Value& table, const std::string& re
     return;
   }
   shm::ControlReply reply;
+  reply.status = status;
   reply.table_bytes = bytes.size();
   reply.count = table.count();
   shm::set_reason(reply.text, remark);

@@ -24,6 +24,8 @@ void reply_to_operator(int socket, Errc status, std::uint64_t count, const std::
 /// Answers with a table, in a memfd of its own: any size is one message, which never waits for
 /// whoever reads it. Without memory for it the answer says so.
 /// @param remark  one sentence about the table, cut to fit; may be empty.
-void reply_with_table(int socket, const kdb::Value& table, const std::string& remark = {});
+/// @param status  `ok`, or `invalid`: the table says what is wrong.
+void reply_with_table(int socket, const kdb::Value& table, const std::string& remark = {},
+                      Errc status = Errc::ok);
 
 }  // namespace mserve::broker

@@ -237,7 +237,7 @@ bool DataPlane::pass_on(Session& servant, const RequestRecord& record, std::uint
                         std::uint64_t total, std::span<const std::byte> payload) {
   shm::FrameHeader head;
   head.kind = shm::Kind::request;
-  head.flags = record.flags;
+  head.flags = record.told_flags();
   head.id = record.id.packed();
   head.aux = record.route;
   constexpr std::size_t kFlowBytes = shm::ext_bytes_of(sizeof(shm::FlowExt));

@@ -28,7 +28,7 @@ Limits limits_of(const BrokerOptions& options, const PolicySource* plugin) {
   limits.servants_max = options.max_sessions;
   limits.origins_max = options.max_sessions + options.max_connections;
   limits.requests_max = options.max_queue;
-  limits.origin_requests_max = options.max_queue_client != 0 ? options.max_queue_client : kNone;
+  limits.origin_requests_max = options.origin_requests_max();
   limits.queued_bytes_max = options.max_queue_bytes;
   limits.routes_per_servant = options.routes_per_servant;
   limits.classes_max = options.classes_max();
@@ -59,6 +59,7 @@ DataCounters DataCounters::add_to(shm::CountersWriter& w) {
 DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Links& links,
                      const DataCounters& counters, shm::Idler idler)
     : options_(options),
+      judges_users_(options.gateway.access != nullptr),
       links_(links),
       counters_(counters),
       clock_(options.clock),
@@ -278,7 +279,9 @@ void DataPlane::take_commands() {
         options_.retries = command.number;
         options_.queue_timeout = command.deadline.queue_ns;
         options_.timeout = command.deadline.run_ns;
+        judges_users_ = command.flag;
         dispatcher_.set_options(command.dispatch, now());
+        dispatcher_.set_origin_requests_max(command.origin_requests_max);
         stamps_.set(command.stamps);
         (void)decide();
         break;

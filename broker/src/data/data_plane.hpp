@@ -195,6 +195,14 @@ class DataPlane {
   [[nodiscard]] bool meet_announced(const OriginState& origin);
   [[nodiscard]] bool submit_again(OriginState& origin, const Submit& submit,
                                   std::uint64_t client_id, Submitted& answer);
+  /// Whether what a request's options say of who asks is true: the gateway knows what it put there,
+  /// and where users are judged nobody else but our own user's programs may send any.
+  [[nodiscard]] std::uint8_t vouched_flags(const Session& from, std::uint8_t flags) const noexcept {
+    const bool said = (flags & shm::kFlagVouched) != 0;
+    const bool vouched = from.is_gateway() ? said : judges_users_;
+    return static_cast<std::uint8_t>((flags & ~unsigned{shm::kFlagVouched}) |
+                                     (vouched ? unsigned{shm::kFlagVouched} : 0U));
+  }
   /// How often a request may be sent again: what its client allows, if its payload can be kept.
   [[nodiscard]] std::uint8_t retries_of(std::uint8_t flags, std::uint64_t bytes) const noexcept {
     const bool repeatable = (flags & shm::kFlagRepeatable) != 0 && bytes <= options_.retain_max;
@@ -335,6 +343,7 @@ class DataPlane {
   [[nodiscard]] OriginState& largest_keeper(OriginState& candidate) noexcept;
 
   BrokerOptions options_;
+  bool judges_users_;  ///< There are users, of --users or of the cluster's document.
   Links links_;
   DataCounters counters_;
   shm::TscClock clock_;

@@ -172,7 +172,7 @@ void DataPlane::set_terms(Submit& submit, const shm::RequestTerms& wanted,
 
 bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t client_id,
                       std::uint8_t flags, RequestId& id) {
-  if ((flags & shm::kFlagPair) != 0 && origin.session->bars_options) [[unlikely]] {
+  if ((flags & shm::kFlagPair) != 0 && judges_users_ && origin.session->bars_options) [[unlikely]] {
     refuse(origin, client_id, Errc::access);
     return false;
   }
@@ -194,7 +194,7 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
             .origin = origin.number,
             .origin_life = origin.life,
             .next = origin.requests_first,
-            .flags = flags,
+            .flags = vouched_flags(*origin.session, flags),
             .repeatable = submit.retries > 0,
             .backlog = submitted.backlog,
             .submitted_at = now(),
@@ -348,7 +348,7 @@ bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
                             std::span<const std::byte> payload) {
   shm::FrameHeader head;
   head.kind = shm::Kind::request;
-  head.flags = record.flags;
+  head.flags = record.told_flags();
   head.id = record.id.packed();
   head.aux = record.route;
   const bool sent = servant.link ? send_to_link(servant, record, head, payload)
@@ -389,8 +389,8 @@ std::byte* DataPlane::put_terms(std::byte* to, const RequestRecord& record) {
       asked ? shm::DeadlineExt{left(terms.queue_timeout, record.submitted_at),
                                left(terms.run_timeout, record.dispatched_at)}
             : shm::DeadlineExt{};
-  // Of options with --users in force: the gateway, or one of our own user's programs, put it there.
-  const bool vouched = (record.flags & shm::kFlagPair) != 0 && options_.gateway.access != nullptr;
+  constexpr unsigned kBoth = shm::kFlagPair | shm::kFlagVouched;
+  const bool vouched = (record.flags & kBoth) == kBoth;
   const std::uint32_t small =
       (asked ? terms.priority + 1U : 0U) | (vouched ? shm::kDeadlineVouched : 0U);
   return shm::put_extension(to, shm::ExtType::deadline, small, deadline);

@@ -33,7 +33,9 @@ struct Command {
     servants_expected,  ///< `classes`: launched servants of these are on their way.
     drain,              ///< Refuse new requests; report `drained` when nothing is left.
     drain_expired,      ///< Fail what is left, report `drained`.
-    options,        ///< `dispatch`, `number` retries, `deadline` and `stamps` hold from here on.
+    /// `dispatch`, `number` retries, `origin_requests_max`, `deadline` and `stamps` hold from here
+    /// on. `flag`: there are users, so that not everybody may say who asks.
+    options,
     pool_defined,   ///< `pool`, to the Dispatcher.
     class_defined,  ///< `defined`, to the Dispatcher.
     placement,      ///< `placement` holds from here on; null: every request is of class 0.
@@ -47,9 +49,10 @@ struct Command {
   std::uint32_t number = 0;      ///< detach, suspend, resume, retire: which session (see others),
   std::uint32_t generation = 0;  ///< and which of its lives.
   Options dispatch;              ///< options only.
-  std::uint64_t classes = 0;     ///< servants_expected only; as ServantsExpected has it.
-  shm::DeadlineExt deadline;     ///< options only; kForever: none.
-  StampTerms stamps;             ///< options only.
+  std::uint32_t origin_requests_max = kNone;  ///< options only; as in Limits.
+  std::uint64_t classes = 0;  ///< servants_expected only; as ServantsExpected has it.
+  shm::DeadlineExt deadline;  ///< options only; kForever: none.
+  StampTerms stamps;          ///< options only.
   PoolDefined pool{};
   ClassDefined defined{};
   std::shared_ptr<const Placement> placement;

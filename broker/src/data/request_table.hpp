@@ -41,6 +41,11 @@ struct alignas(64) RequestRecord {
   std::uint64_t reply_bytes = 0;  ///< Fragment bytes taken from the servant so far.
   std::uint64_t reply_total = 0;
   Nanos reply_moved_at = 0;  ///< When its last fragment was taken.
+
+  /// Its flags as servants are told them.
+  [[nodiscard]] std::uint8_t told_flags() const noexcept {
+    return static_cast<std::uint8_t>(flags & ~unsigned{shm::kFlagVouched});
+  }
 };
 static_assert(sizeof(RequestRecord) == 128);
 

@@ -46,7 +46,9 @@ struct Session {
   shm::UniqueFd pidfd;
   pid_t pid = 0;
   uid_t uid = 0;
-  bool bars_options = false;  ///< Of a client: it may not send a pair, whose options name users.
+  /// Of a client that is not trusted: where users are judged it may not send a pair, whose options
+  /// name users.
+  bool bars_options = false;
   std::uint32_t credit = 1;
   std::uint32_t weight = 1;  ///< Of a servant.
   std::uint32_t tier = 0;    ///< Of a servant: 0 to shm::kTierMax.

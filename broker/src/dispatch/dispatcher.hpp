@@ -85,6 +85,10 @@ class Dispatcher {
   /// those that waited are let go, oldest first, a bounded number per next(). A policy that takes
   /// over starts from the free servants in the order of their indices: O(servants).
   void set_options(const Options& options, Nanos now) noexcept;
+  /// Limits::origin_requests_max from now on. What one with more has already stays.
+  void set_origin_requests_max(std::uint32_t count) noexcept {
+    limits_.origin_requests_max = count;
+  }
 
   // ---- Decisions.
 

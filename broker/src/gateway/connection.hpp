@@ -69,6 +69,10 @@ class Connection {
   void beat();
   /// Take no more requests, answer the rest, then close.
   void drain();
+  /// Whether it was let in without being asked who it is.
+  [[nodiscard]] bool unasked() const noexcept {
+    return mode_ != Mode::opening && role_ == nullptr && !closed_;
+  }
   /// The session with the data plane is lost: there will be no answers any more.
   void abandon();
   /// Close now: it only waits to be destroyed. @param reason  for the log; empty: not worth a line.
@@ -192,8 +196,8 @@ class Connection {
   [[nodiscard]] kdb::Route route_for(std::span<const std::byte> query,
                                      std::span<const std::byte> options, std::string_view user);
   [[nodiscard]] bool may_ask(Convention convention) noexcept;
-  [[nodiscard]] static std::uint8_t flags_of(Convention convention, bool pair,
-                                             bool repeatable) noexcept;
+  [[nodiscard]] std::uint8_t flags_of(Convention convention, bool pair,
+                                      bool repeatable) const noexcept;
   [[nodiscard]] RequestHead head_of(const Pending& pending, std::uint8_t flags) const noexcept;
   [[nodiscard]] Pending& new_pending(Convention convention);
   void count_request(Pending& pending) noexcept;

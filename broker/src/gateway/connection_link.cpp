@@ -31,7 +31,8 @@ bool Connection::believed() const noexcept {
 /// @return the text of the error that it is answered with; empty: `asker` is filled in.
 std::string Connection::find_asker(std::span<const std::byte> options, Asker& asker) const {
   asker = {user_, role_};
-  if (role_ == nullptr || !believed() || options.empty()) {
+  // Once nobody is asked any more there are no roles to judge by but the one it came in with.
+  if (role_ == nullptr || context_.access == nullptr || !believed() || options.empty()) {
     return {};
   }
   if (options.size() > kOptionsBytesMax) {

@@ -268,8 +268,12 @@ Connection::Step Connection::submit(const Classified& message, const Forwarded& 
   return send_held(forwarded.memory);
 }
 
-std::uint8_t Connection::flags_of(Convention convention, bool pair, bool repeatable) noexcept {
+std::uint8_t Connection::flags_of(Convention convention, bool pair,
+                                  bool repeatable) const noexcept {
   unsigned flags = pair ? shm::kFlagPair : 0U;
+  if (pair && role_ != nullptr) {
+    flags |= shm::kFlagVouched;
+  }
   if (convention != Convention::sync && repeatable) {
     flags |= shm::kFlagRepeatable;  // as the scripts do; a sync client is told and decides itself
   }

@@ -46,7 +46,8 @@ class Gateway {
   void take_leave() noexcept;
   void drain() noexcept;
   void stop() noexcept;
-  /// Any thread. Who may connect from now on; not null where --users was given.
+  /// Any thread. Who may connect from now on; null: everybody, where there was nobody at the start.
+  /// Connections that were not asked who they are take no more requests once somebody is.
   void set_access(std::shared_ptr<const AccessRules> access);
   /// Any thread. Answers an operator with the newest `count` queries, and closes the socket.
   void show_queries(shm::UniqueFd socket, std::size_t count);

@@ -310,6 +310,16 @@ void Gateway::Loop::begin_drain() {
   }
 }
 
+/// From now on people are asked who they are: those who were not get their answers, and come back.
+void Gateway::Loop::drain_unasked() {
+  for (std::uint32_t index = 0; index < clients_.size(); ++index) {
+    if (clients_[index] != nullptr && clients_[index]->connection.unasked()) {
+      clients_[index]->connection.drain();
+      settle(index);
+    }
+  }
+}
+
 void Gateway::Loop::drop(std::uint32_t index) {
   held_bytes_ -= clients_[index]->held_bytes;
   clients_[index].reset();

@@ -96,7 +96,7 @@ Gateway::Loop::~Loop() {
 }
 
 void Gateway::Loop::start() {
-  if (context_.access != nullptr) {
+  if (context_.access != nullptr || setup_.options.gateway.users_may_come) {
     checker_ = std::make_unique<PasswordChecker>(
         PasswordChecker::Setup{.threads = shm::usable_cores() > 2 ? 2U : 1U,
                                .avoid_core = setup_.options.core,
@@ -483,11 +483,16 @@ void Gateway::Loop::take_access() {
   if (checker_ == nullptr) {
     return;
   }
+  std::optional<std::shared_ptr<const AccessRules>> next;
   {
     const std::lock_guard lock(access_mutex_);
-    if (next_access_ != nullptr) {
-      context_.access = std::move(next_access_);
-      next_access_ = nullptr;
+    next.swap(next_access_);
+  }
+  if (next) {
+    const bool asks_now = context_.access == nullptr && *next != nullptr;
+    context_.access = *std::move(next);
+    if (asks_now) {
+      drain_unasked();
     }
   }
   for (LoginAnswer answer; checker_->next(answer);) {

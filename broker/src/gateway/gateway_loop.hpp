@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -123,6 +124,7 @@ class Gateway::Loop final : public GatewayDesk {
   void out_of_memory(std::uint32_t index);
   void settle(std::uint32_t index);
   void begin_drain();
+  void drain_unasked();
   void drop(std::uint32_t index);
   void drop_all();
   void expire_openings();
@@ -148,8 +150,9 @@ class Gateway::Loop final : public GatewayDesk {
   std::mutex question_mutex_;
   std::vector<Question> questions_;  ///< Under question_mutex_.
   std::mutex access_mutex_;
-  std::shared_ptr<const AccessRules> next_access_;  ///< Under access_mutex_; null: none to come.
-  std::unique_ptr<PasswordChecker> checker_;        ///< Null without --users.
+  /// Under access_mutex_; nothing: none to come; null: nobody is asked from then on.
+  std::optional<std::shared_ptr<const AccessRules>> next_access_;
+  std::unique_ptr<PasswordChecker> checker_;  ///< Null where there never are users.
 
   std::unique_ptr<GatewayLink> link_;
   Readiness::Handle session_watch_;

@@ -26,11 +26,18 @@ bool is_address(const std::string& text) {
 }  // namespace
 
 void GatewayOptions::read_access(std::vector<std::string>& faults) {
-  if (!users_file.empty()) {
-    access = AccessRules::read(users_file, roles_file, faults);
-    if (access != nullptr && !peer_user.empty() && access->role_named(peer_user) == nullptr) {
-      faults.push_back("--peer-user: there is no user called " + peer_user + " in " + users_file);
+  const AccessSources from{users_file, roles_file, users_table, roles_table};
+  if (!from.has_users()) {
+    if (roles_table) {
+      AccessFaults(*roles_table, faults)
+          .add(0, "roles-table: there is neither a users-table nor --users, who have them");
     }
+    return;
+  }
+  access = AccessRules::read(from, faults);
+  if (access != nullptr && !peer_user.empty() && access->role_named(peer_user) == nullptr) {
+    const std::string where = users_table ? "the users-table of " + users_table->path : users_file;
+    faults.push_back("--peer-user: there is no user called " + peer_user + " in " + where);
   }
 }
 
@@ -55,8 +62,9 @@ void GatewayOptions::validate(std::vector<std::string>& faults) const {
   check(max_gathered >= 1U << 20 && max_gathered <= 1ULL << 40, "--max-gathered: 1 MiB to 1 TiB");
   check(users_file.empty() || enabled, "--users: only with -p, whose clients it lets in");
   check(roles_file.empty() || !users_file.empty(), "--roles: only with --users, who have them");
-  check(peer_user.empty() || !users_file.empty(),
-        "--peer-user: only with --users, of whom it is one");
+  check(peer_user.empty() || !users_file.empty() || users_may_come,
+        "--peer-user: only with --users, of whom it is one, or --cluster, whose document may bring "
+        "them");
   check(wrap.empty() || enabled, "--wrap: only with -p, whose clients' queries it wraps");
   check(wrap.empty() || is_q_name(wrap),
         "--wrap: '" + wrap +

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "access/rules.hpp"
+#include "access/table_file.hpp"
 #include "dispatch/types.hpp"
 #include "gateway/conventions.hpp"
 
@@ -46,10 +48,13 @@ struct GatewayOptions {
   std::string peer_user;                 ///< Of users_file: the user of other brokers' links.
   std::string wrap;  ///< Function of the user and the query that servants are asked for; empty: the
                      ///< query itself.
-  /// What the two files said when these options were read; null without users_file.
+  std::optional<TableText> users_table;  ///< Of the cluster's document; in the file's place.
+  std::optional<TableText> roles_table;
+  bool users_may_come = false;  ///< There is a cluster, whose document may bring some later.
+  /// What the two said when these options were read; null without users.
   std::shared_ptr<const AccessRules> access;
 
-  /// Reads the two files. Adds every fault to `faults`.
+  /// Reads users and roles. Adds every fault to `faults`.
   void read_access(std::vector<std::string>& faults);
 
   /// Adds every fault of these options to `faults`.

@@ -417,6 +417,25 @@ ExitCode follow_queries(const Settings& settings) {
   }
 }
 
+/// What changed, or why nothing did: a line for each.
+ExitCode show_reload(const ControlAnswer& answer, bool json) {
+  const std::vector<std::string> faults = reload_faults(answer);
+  if (json) {
+    print("{\"status\":" + kdb::to_json(Value::chars(to_string(answer.status))) + ",\"count\":" +
+          std::to_string(answer.count) + ",\"text\":" + kdb::to_json(Value::chars(answer.text)) +
+          ",\"rows\":" + (answer.table ? kdb::to_json(*answer.table) : "[]") + "}\n");
+  } else if (faults.empty()) {
+    print(answer.text + "\n");
+    for (const auto& [key, value, fault] : reload_rows(answer)) {
+      print("  " + key + " = " + value + "\n");
+    }
+  }
+  for (const std::string& fault : faults) {
+    (void)std::fprintf(stderr, "mserve-stat: %s\n", fault.c_str());
+  }
+  return exit_code_of(answer.status);
+}
+
 }  // namespace
 
 ExitCode run(const Settings& settings) {
@@ -445,6 +464,9 @@ ExitCode run(const Settings& settings) {
   }
   if (settings.request.verb == Verb::servants && answer.value().table) {
     return show_servants(settings, answer.value());
+  }
+  if (settings.request.verb == Verb::reload) {
+    return show_reload(answer.value(), settings.json);
   }
   show(answer.value(), settings.json);
   return exit_code_of(answer.value().status);

@@ -100,6 +100,15 @@ Result<ControlAnswer> answer_of(const shm::ControlReply& reply,
   return Error{Errc::protocol, 0, "control"};
 }
 
+/// What may go to a terminal.
+std::string printable(std::string_view text) {
+  std::string shown(text);
+  for (char& c : shown) {
+    c = c >= ' ' && c <= '~' ? c : '?';
+  }
+  return shown;
+}
+
 }  // namespace
 
 Result<ControlAnswer> call_control(const BrokerName& broker, const shm::Control& request,
@@ -130,6 +139,35 @@ Result<ControlAnswer> call_control(const BrokerName& broker, const shm::Control&
   auto reply = reply_in(std::span(buffer).first(received.value().bytes), reason);
   return reply ? answer_of(reply.value(), received.value(), reason)
                : Result<ControlAnswer>(reply.error());
+}
+
+std::vector<ReloadRow> reload_rows(const ControlAnswer& answer) {
+  std::vector<ReloadRow> rows;
+  for (std::size_t i = 0; answer.table && i < answer.table->count(); ++i) {
+    const kdb::Value row = answer.table->at(i);
+    const auto text_in = [&row](std::string_view column) {
+      const auto value = row.find(column);
+      return value ? printable(value->text_view().value_or("")) : std::string();
+    };
+    rows.push_back({text_in("key"), text_in("value"), text_in("fault")});
+  }
+  return rows;
+}
+
+std::vector<std::string> reload_faults(const ControlAnswer& answer) {
+  std::vector<std::string> faults;
+  if (answer.status == Errc::ok) {
+    return faults;
+  }
+  for (const auto& [key, value, fault] : reload_rows(answer)) {
+    if (!fault.empty()) {
+      faults.push_back(key.empty() ? fault : key + ": " + fault);
+    }
+  }
+  if (faults.empty()) {
+    faults.push_back(answer.text.empty() ? to_string(answer.status) : answer.text);
+  }
+  return faults;
 }
 
 }  // namespace mserve::stat

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "mserve/kdb/value.hpp"
 #include "mserve/shm/errc.hpp"
@@ -34,5 +35,19 @@ struct ControlAnswer {
 [[nodiscard]] Result<ControlAnswer> call_control(const BrokerName& broker,
                                                  const shm::Control& request, std::string& reason,
                                                  std::uint64_t patience_ns = 10'000'000'000);
+
+/// A row of the answer to Verb::reload, see there; printable ASCII.
+struct ReloadRow {
+  std::string key;
+  std::string value;
+  std::string fault;
+};
+
+/// Those of an answer; none where it has no table, or another one.
+[[nodiscard]] std::vector<ReloadRow> reload_rows(const ControlAnswer& answer);
+
+/// What a broker found wrong with what Verb::reload had it read, one line each, printable ASCII,
+/// none of them empty; empty: it holds now.
+[[nodiscard]] std::vector<std::string> reload_faults(const ControlAnswer& answer);
 
 }  // namespace mserve::stat

@@ -40,7 +40,8 @@ constexpr const char* kAbout =
     "  mserve-stat ctl drain 3               servant 3 gets nothing new; returns when it runs dry\n"
     "  mserve-stat ctl resume 3              and serves again\n"
     "  mserve-stat ctl retire group:old      the whole group ends when it has run dry, for good\n"
-    "  mserve-stat ctl policy even           another way to choose servants, from now on\n\n"
+    "  mserve-stat ctl policy even           another way to choose servants, from now on\n"
+    "  mserve-stat ctl reload                the broker reads its configuration again\n\n"
     "Looking costs the broker nothing: it is read from memory that the broker writes anyway.";
 
 constexpr const char* kFooter =
@@ -71,8 +72,12 @@ constexpr const char* kCtlAbout =
     "--tags\n"
     "(group:NAME is tag:group=NAME). The answer names those that were meant.\n\n"
     "  policy     chooses servants by another --policy from now on: ctl policy even\n"
-    "  log-level  shows more or less in the broker's log: ctl log-level warning\n\n"
-    "Both hold until the next one, a HUP that changes it, or the end of the broker.";
+    "  log-level  shows more or less in the broker's log: ctl log-level warning\n"
+    "  reload     has the broker read its configuration again, as a HUP does: ctl reload. Prints "
+    "what\n"
+    "             changed, or each fault, and then nothing did\n\n"
+    "Policy and log level hold until the next one, a reload that changes it, or the end of the "
+    "broker.";
 
 constexpr const char* kCtlFooter =
     "A pause belongs to the session: a servant that attaches later, or again, serves. It does not\n"
@@ -89,10 +94,10 @@ void describe_ctl(CLI::App& app, Settings& s) {
   ctl->footer(kCtlFooter);
   ctl->add_option("verb", s.verb, "What to do")
       ->required()
-      ->check(CLI::IsMember({"pause", "resume", "drain", "retire", "policy", "log-level"}))
-      ->option_text("pause|resume|drain|retire|policy|log-level");
-  ctl->add_option("target", s.target, "To which servants, or which policy or level")
-      ->required()
+      ->check(
+          CLI::IsMember({"pause", "resume", "drain", "retire", "policy", "log-level", "reload"}))
+      ->option_text("pause|resume|drain|retire|policy|log-level|reload");
+  ctl->add_option("target", s.target, "To which servants, or which policy or level; not of reload")
       ->option_text(
           "all|NUMBER|name:NAME|group:NAME|tag:NAME=VALUE; of policy "
           "orig|even|match|least|weighted|plugin; of log-level info|warning|error");
@@ -238,8 +243,13 @@ void describe(CLI::App& app, Settings& s) {
 std::string complete(Settings& s, const CLI::App& ctl) {
   const std::map<std::string, Verb> verbs{{"pause", Verb::pause},   {"resume", Verb::resume},
                                           {"drain", Verb::drain},   {"retire", Verb::retire},
-                                          {"policy", Verb::policy}, {"log-level", Verb::log_level}};
+                                          {"policy", Verb::policy}, {"log-level", Verb::log_level},
+                                          {"reload", Verb::reload}};
   s.request.verb = verbs.at(s.verb);
+  if (s.target.empty() != (s.request.verb == Verb::reload)) {
+    return s.target.empty() ? "what " + s.verb + " is to be done with is missing: a target"
+                            : "reload takes no target";
+  }
   if (ctl.get_option("--timeout")->count() > 0 && s.request.verb != Verb::drain &&
       s.request.verb != Verb::retire) {
     return "--timeout is for drain and retire; " + s.verb + " does not wait for servants";
@@ -247,7 +257,8 @@ std::string complete(Settings& s, const CLI::App& ctl) {
   if (!mserve::shm::set_text(s.request.target, s.target)) {
     return "the target is too long";
   }
-  const bool of_servants = s.request.verb != Verb::policy && s.request.verb != Verb::log_level;
+  const bool of_servants = s.request.verb != Verb::policy && s.request.verb != Verb::log_level &&
+                           s.request.verb != Verb::reload;
   if (of_servants && !mserve::broker::ServantTarget::parse(s.target)) {
     return "'" + s.target + "' is none of " + std::string(mserve::broker::kTargetForms);
   }

@@ -106,6 +106,7 @@ TEST(GatewayRole, EncodesWhatIsAllowedAnew) {
   EXPECT_TRUE(line.plane.answer(sync.head.id, kdb::encode(Value::long_atom(1))));
   EXPECT_EQ(line.read_one().value, Value::long_atom(1));
   EXPECT_NE(sync.head.flags & shm::kFlagPair, 0);
+  EXPECT_NE(sync.head.flags & shm::kFlagVouched, 0) << "it was asked who it is";
   const Value options = Value::dict(Value::symbols({"role", "timeout"}), Value::longs({1, 5}));
   line.async(list({Value::long_atom(1), text("proc1 `IBM"), options}));
   const auto lbt = line.plane.take();

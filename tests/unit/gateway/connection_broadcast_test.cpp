@@ -335,7 +335,7 @@ TEST(GatewayBroadcast, IsForAdministratorsOrUnrestrictedUsers) {
       wanted.insert(wanted.end(), part.begin(), part.end());
     }
     EXPECT_EQ(line.plane.requests[2].payload, wanted);
-    EXPECT_EQ(line.plane.requests[2].head.flags, shm::kFlagPair);
+    EXPECT_EQ(line.plane.requests[2].head.flags, shm::kFlagPair | shm::kFlagVouched);
   }
 }
 

@@ -88,6 +88,20 @@ TEST(GatewayPeer, WithPasswordsOnlyThePeerUserIsBelieved) {
   EXPECT_EQ(options_of(line.plane.take()).find("user"), Value::symbol("bob"));
 }
 
+/// The table of users that the cluster's document brought is gone, and the connection still there.
+TEST(GatewayPeer, WithoutRulesAnyMoreItIsJudgedAsWhomItCameIn) {
+  const Roles roles;
+  Line line(roles.setup("all", "bob"));
+  EXPECT_FALSE(line.connection->unasked());
+  line.context->access = nullptr;
+  ask(line, text("proc2 1"),
+      options({"user", "role"}, {Value::symbol("ken"), Value::symbol("user")}));
+  const auto request = line.plane.take();
+  EXPECT_EQ(options_of(request).find("user"), Value::symbol("bob"));
+  EXPECT_EQ(options_of(request).find("role"), Value::symbol("all"));
+  EXPECT_TRUE(Line().connection->unasked());
+}
+
 TEST(GatewayPeer, WhatIsToldWrongIsAnErrorAndReachesNobody) {
   const Roles roles;
   Line line(roles.setup("all", "bob"));

@@ -319,8 +319,10 @@ TEST(Rendezvous, ControlRepliesAreHeldToTheirBounds) {
   reply.table_bytes = kControlTableBytesMax;
   const auto parse_it = [&] { return code(parse_control_reply(wire_bytes(reply))); };
   EXPECT_EQ(parse_it(), Errc::ok);
+  reply.status = Errc::invalid;
+  EXPECT_EQ(parse_it(), Errc::ok) << "it says all that is wrong";
   reply.status = Errc::busy;
-  EXPECT_EQ(parse_it(), Errc::protocol) << "a refusal has no table";
+  EXPECT_EQ(parse_it(), Errc::protocol) << "another refusal has no table";
   reply.status = Errc::ok;
   reply.table_bytes += 1;
   EXPECT_EQ(parse_it(), Errc::protocol);

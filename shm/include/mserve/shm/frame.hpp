@@ -36,6 +36,9 @@ inline constexpr std::uint8_t kFlagRepeatable =
 /// Payload is two kdb+ objects, one behind the other. Request: the query and the client's options
 /// dictionary. Reply: the result and the servant's own info dictionary.
 inline constexpr std::uint8_t kFlagPair = 1U << 3;
+/// Request of a broker's own gateway, with kFlagPair: `user` and `role` in the options are what the
+/// gateway knows of who asks. Of anybody else it means nothing, and servants are not told.
+inline constexpr std::uint8_t kFlagVouched = 1U << 4;
 
 /// The header as it lies in memory. frame_bytes counts header, extensions and payload exactly; the
 /// next frame starts at the next cache line.

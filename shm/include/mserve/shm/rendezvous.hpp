@@ -65,6 +65,10 @@ enum class Verb : std::uint32_t {
   queries = 6,    ///< A table of the newest queries that kdb+ clients had answered.
   policy = 7,     ///< Servants are chosen by the policy that Control::target names from now on.
   log_level = 8,  ///< The log shows what is of the level that Control::target names, and above.
+  /// The configuration is read again, as at SIGHUP. The answer is a table with a row for each key
+  /// that changed, or, with the status `invalid`, for each fault, and then nothing was changed:
+  /// `key` (a symbol; empty: the fault names its place), `value` (TOML) and `fault` (both strings).
+  reload = 9,
 };
 
 enum class Role : std::uint32_t {
@@ -209,7 +213,8 @@ static_assert(offsetof(Control, timeout_ns) == 16 && offsetof(Control, count) ==
 static_assert(offsetof(Control, reserved) == 28 && offsetof(Control, target) == 32);
 
 /// Broker to operator, once. A table is a whole kdb+ object, encoded little endian, in a memfd that
-/// nobody can write to any more; its descriptor rides on the message.
+/// nobody can write to any more; its descriptor rides on the message. It comes with the status
+/// `ok`, or with `invalid`, to say all that is wrong.
 struct ControlReply {
   WireHeader header{kWireMagic, WireType::control_reply, 288};
   std::uint16_t protocol_major = kProtocolMajor;

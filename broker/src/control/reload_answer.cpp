@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/reload_answer.hpp"
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+namespace mserve::broker {
+
+namespace {
+
+/// The rows of the table, as columns.
+class Rows {
+ public:
+  void add(const std::string& key, const std::string& value, const std::string& fault) {
+    keys_.push_back(key);
+    values_.push_back(kdb::Value::chars(value));
+    faults_.push_back(kdb::Value::chars(fault));
+  }
+  [[nodiscard]] kdb::Value table() && {
+    using kdb::Value;
+    return Value::table({"key", "value", "fault"},
+                        {Value::symbols(std::move(keys_)), Value::list(std::move(values_)),
+                         Value::list(std::move(faults_))});
+  }
+
+ private:
+  std::vector<std::string> keys_;
+  std::vector<kdb::Value> values_;
+  std::vector<kdb::Value> faults_;
+};
+
+std::string refused_text(const Reloaded& read) {
+  const std::size_t count = read.faults.size() + read.fixed.size();
+  return "refused, and nothing was changed: " + std::to_string(count) +
+         (count == 1 ? " fault" : " faults");
+}
+
+std::string done_text(const Reloaded& read) {
+  std::string text;
+  for (const Setting& setting : read.changed) {
+    text += (text.empty() ? "changed: " : ", ") + setting.key;
+  }
+  if (text.empty()) {
+    text = "no key changed";
+  }
+  if (const auto& access = read.options.gateway.access) {
+    text += "; " + std::to_string(access->user_count()) + " users, " +
+            std::to_string(access->role_count()) + " roles";
+  }
+  return text;
+}
+
+}  // namespace
+
+ReloadAnswer answer_of(const Reloaded& read) {
+  Rows rows;
+  if (read.refused()) {
+    for (const std::string& fault : read.faults) {
+      rows.add("", "", fault);
+    }
+    for (const Setting& setting : read.fixed) {
+      rows.add(setting.key, setting.value, kNeedsRestart);
+    }
+    return {Errc::invalid, std::move(rows).table(), refused_text(read)};
+  }
+  for (const Setting& setting : read.changed) {
+    rows.add(setting.key, setting.value, "");
+  }
+  return {Errc::ok, std::move(rows).table(), done_text(read)};
+}
+
+}  // namespace mserve::broker
