@@ -258,6 +258,111 @@ TEST(Link, TimesAndPriorityTravel) {
   EXPECT_EQ(client.query("echo 2"), Value::long_atom(2));
 }
 
+// Goal: a request that nobody waits for any more costs a link no other one. Method: the broker sees
+// a link with four places, made by hand; one request runs over its time, the client of another one
+// hangs up. Without --interrupt.
+TEST(Link, OneThatOverrunsOrIsAbandonedIsCancelledAndTheOthersGoOn) {
+  const Broker broker(BrokerSetup{});
+  RawPeer link(broker,
+               {.role = shm::Role::servant, .name = "peer-B", .credit = 4, .tags = "peer=B"});
+  broker.wait_for_counter("servants", 1);
+  Client client = broker.client();
+  const std::uint64_t late = send_opaque(client, pattern(10), {.run_ns_max = 20'000'000});
+  const auto overran = link.take();
+  ASSERT_TRUE(overran);
+  EXPECT_EQ(await(client, late).status, Errc::timed_out);
+  const auto told = link.take();
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->header.kind, shm::Kind::cancel);
+  EXPECT_EQ(told->header.id, overran->header.id);
+  std::optional<Frame> left;
+  {
+    Client other = broker.client();
+    (void)send_opaque(other, pattern(20));
+    left = link.take();
+    ASSERT_TRUE(left) << "it got nothing new";
+    EXPECT_EQ(left->payload, pattern(20));
+  }
+  const auto told_again = link.take();
+  ASSERT_TRUE(told_again);
+  EXPECT_EQ(told_again->header.kind, shm::Kind::cancel);
+  EXPECT_EQ(told_again->header.id, left->header.id);
+  // Two places are left, until these are answered.
+  std::vector<std::uint64_t> sent;
+  std::vector<Frame> running;
+  for (int n = 0; n < 3; ++n) {
+    sent.push_back(send_opaque(client, pattern(30)));
+  }
+  for (int n = 0; n < 2; ++n) {
+    running.push_back(link.take().value());
+  }
+  broker.wait_for_counter("queued", 1);
+  EXPECT_TRUE(link.reply(overran->header.id, pattern(1), 1));
+  running.push_back(link.take().value());
+  EXPECT_TRUE(link.reply(left->header.id, pattern(1), 1));
+  for (const Frame& frame : running) {
+    EXPECT_TRUE(link.reply(frame.header.id, pattern(3)));
+  }
+  for (const std::uint64_t id : sent) {
+    EXPECT_EQ(await(client, id).status, Errc::ok);
+  }
+  broker.wait_for_counter("interrupts", 2);
+  broker.wait_for_counter("stale_replies", 1);
+  broker.wait_for_counter("discarded", 1);
+}
+
+// Goal: the same of a real link, which has one place. Method: B's first servant never answers; who
+// asked hangs up.
+TEST(Link, WhoHangsUpLeavesItsPlaceToTheNext) {
+  const Broker b(with_gateway({"--policy", "orig"}, 0));
+  RawPeer silent = raw_servant(b, "silent");
+  b.wait_for_counter("servants", 1);
+  const Broker a(with_gateway({}, 0));
+  std::vector<std::string> args = to_peer(b, "B");
+  args.insert(args.end(), {"--credit", "1"});
+  const ShimProcess link(a, args);
+  a.wait_for_counter("servants", 1);
+  std::optional<Frame> held;
+  {
+    RawClient client = connect(a);
+    ASSERT_TRUE(client.send(text("echo 1"), MessageKind::sync));
+    held = silent.take();
+    ASSERT_TRUE(held);
+    client.reset();
+  }
+  a.wait_for_counter("discarded", 1);
+  const StandinProcess q;
+  const ShimProcess served(b, q.port());
+  b.wait_for_counter("servants", 2);
+  RawClient next = connect(a);
+  EXPECT_EQ(next.query("echo 42"), Value::long_atom(42));
+  EXPECT_TRUE(answer(silent, held->header.id, kdb::encode(Value::long_atom(1))));
+  b.wait_for_counter("replies", 2);
+  ASSERT_TRUE(next.send(text("echo 43"), MessageKind::sync));
+  const auto later = silent.take();
+  ASSERT_TRUE(later);
+  EXPECT_TRUE(answer(silent, later->header.id, kdb::encode(Value::long_atom(43))));
+  EXPECT_EQ(next.receive()->value, Value::long_atom(43)) << "the late answer went to nobody";
+}
+
+// Goal: what another broker has given up is over here as well, also what still waits. Method: it
+// says how long it lets it run, and nothing of waiting; the servant is busy.
+TEST(Link, WhatItMayRunForIncludesItsTimeInThePeersQueue) {
+  const Broker b(with_gateway({}, 0));
+  RawPeer servant = raw_servant(b, "busy");
+  b.wait_for_counter("servants", 1);
+  RawClient holder = connect(b);
+  ASSERT_TRUE(holder.send(text("echo 1"), MessageKind::sync));
+  const auto held = servant.take();
+  ASSERT_TRUE(held);
+  RawClient link = connect(b);
+  const Value terms = options({"hop", "timeout"}, {Value::long_atom(1), Value::long_atom(50)});
+  EXPECT_EQ(ask(link, text("echo 2"), terms).at(1), text("Error: queue timeout"));
+  EXPECT_TRUE(answer(servant, held->header.id, kdb::encode(Value::long_atom(1))));
+  EXPECT_EQ(holder.receive()->value, Value::long_atom(1));
+  EXPECT_FALSE(servant.poll()) << "it was never sent";
+}
+
 class LinkAccess : public ::testing::Test {
  protected:
   LinkAccess() {

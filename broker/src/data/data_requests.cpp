@@ -155,6 +155,8 @@ void DataPlane::set_terms(Submit& submit, const shm::RequestTerms& wanted,
   submit.queue_timeout = within(wanted.deadline.queue_ns, options_.queue_timeout);
   submit.run_timeout = within(wanted.deadline.run_ns, options_.timeout);
   submit.priority = wanted.priority;
+  // Another broker says what is left until it gives it up, wherever it is here then.
+  submit.whole_timeout = wanted.here ? within(wanted.deadline.run_ns, kForever) : kForever;
   if (wanted.broadcast.count != 0 && from.is_gateway()) [[unlikely]] {
     submit.broadcast =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(wanted.broadcast.count, kNone));
@@ -454,14 +456,17 @@ void DataPlane::overrun(const Decision& decision) {
   tell_end(ended, Errc::timed_out);
 }
 
-/// Nobody waits for this request any more: its servant may stop it, if that is wished. One that
-/// knows no `cancel` passes it over.
+/// Nobody waits for this request any more: its servant may stop it, if that is wished, and a link
+/// gives its place back at once. One that knows no `cancel` passes it over.
 void DataPlane::interrupt(RequestRecord& record) {
-  if (!options_.interrupt || record.servant_session == kNone || record.interrupted ||
-      record.reply_begun || record.flow != kNone || record.id == current_) {
+  if (record.servant_session == kNone || record.interrupted || record.reply_begun ||
+      record.flow != kNone || record.id == current_) {
     return;
   }
   Session& servant = *sessions_[record.servant_session];
+  if (!options_.interrupt && !servant.link) {
+    return;
+  }
   const auto& undelivered = servant.undelivered;
   if (std::find(undelivered.begin(), undelivered.end(), record.id.slot) != undelivered.end()) {
     return;  // deliver_waiting() comes back to it

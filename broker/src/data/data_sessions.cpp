@@ -33,7 +33,8 @@ bool DataPlane::join(Session& session) {
                                           .tier = session.tier,
                                           .weight = session.weight,
                                           .pool = session.pool,
-                                          .home = session.home},
+                                          .home = session.home,
+                                          .ends_overruns = session.link},
                             now());
   } else if (!session.is_gateway()) {
     joined = begin_origin(origins_[session.number], session);

@@ -136,7 +136,9 @@ Submitted Dispatcher::accept(const Submit& event, Nanos now) noexcept {
   request.retries = event.flow ? std::uint8_t{0} : event.retries;
   if (event.queue_timeout != kForever || event.run_timeout != kForever) {
     request.flags = Request::kTimed;
-    terms_[slot] = {event.queue_timeout, event.run_timeout};
+    const bool ends = event.whole_timeout < kForever / 2;
+    terms_[slot] = {event.queue_timeout, event.run_timeout,
+                    ends ? now + event.whole_timeout : kForever};
     set_timer(slot, event.queue_timeout, now);
   }
   ++origin.live;
@@ -225,6 +227,7 @@ bool Dispatcher::on(const ServantJoined& event, Nanos now) noexcept {
       static_cast<std::uint16_t>(std::clamp(event.weight, std::uint32_t{1}, kWeightMax));
   servant.state = Servant::State::attached;
   servant.tier = static_cast<std::uint8_t>(std::min(event.tier, kTiers - 1));
+  servant.ends_overruns = event.ends_overruns;
   homes_[event.servant] = event.home;
   ++attached_;
   for_classes_of(event.servant, [&](Class& in, std::uint32_t) {

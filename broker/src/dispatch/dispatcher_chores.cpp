@@ -85,21 +85,28 @@ Decision Dispatcher::time_out(Nanos now) noexcept {
   if (servant.state != Servant::State::attached) {
     return {};  // Cleared away below.
   }
-  if (!servant.barred()) {
-    bar(request.servant);
+  if (!servant.ends_overruns) {
+    if (!servant.barred()) {
+      bar(request.servant);
+    }
+    ++servant.overruns;
+    request.flags |= Request::kOverran;
   }
-  ++servant.overruns;
   ++counters_.overruns;
   Decision decision;
   decision.kind = Decision::Kind::overrun;
   decision.deliver = !unwanted(request);
   decision.request = {slot, request.generation};
   decision.servant = request.servant;
-  request.flags |= Request::kOverran | Request::kCancelled;
+  request.flags |= Request::kCancelled;
   return decision;
 }
 
+// Of a request that has a Term.
 void Dispatcher::set_timer(std::uint32_t slot, Nanos timeout, Nanos now) noexcept {
+  if (const Nanos end = terms_[slot].end; end != kForever) {
+    timeout = std::min(timeout, end - std::min(now, end));
+  }
   if (timeout >= kForever / 2) {  // 292 years, and no sum below overflows
     timers_.stop(slot);
     return;

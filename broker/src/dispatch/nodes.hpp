@@ -35,7 +35,7 @@ struct alignas(64) Request {
   static constexpr std::uint8_t kAgain = 16;     ///< It was sent before.
   static constexpr std::uint8_t kArrived = 32;   ///< In the list by arrival.
   static constexpr std::uint8_t kTimed = 64;     ///< It has a Term, and perhaps a timer.
-  static constexpr std::uint8_t kOverran = 128;  ///< Runs longer than it may; its origin knows.
+  static constexpr std::uint8_t kOverran = 128;  ///< Runs longer than it may, and bars its servant.
 
   /// Desk's open or waiting list, origin's bound list, retry, doomed, servant's running list,
   /// vacant.
@@ -80,6 +80,7 @@ struct Arrival {
 struct Term {
   Nanos queue_timeout;
   Nanos run_timeout;
+  Nanos end;  ///< When it has to be over, wherever it is.
 };
 
 /// The queued requests of one desk that have one route, first come first served. Exists while it
@@ -205,15 +206,16 @@ struct alignas(64) Servant {
   std::uint32_t routes;  ///< How many routes it holds.
   std::uint32_t credit;
   std::uint32_t outstanding;
-  std::uint32_t overruns;  ///< How many of these run longer than they may.
+  std::uint32_t overruns;  ///< How many of these have Request::kOverran.
   std::uint16_t weight;
   State state;
   bool suspended;
-  bool held;          ///< By the present broadcast: in Dispatcher::held_.
-  std::uint8_t tier;  ///< Not 0: when free, in Class::spares and unknown to the policy.
-  bool free;          ///< attached, not barred, outstanding < credit: the policy may choose it.
-  bool bound_ready;   ///< In Dispatcher::bound_ready_.
-  bool bound_turn;    ///< What is bound to it goes next.
+  bool held;           ///< By the present broadcast: in Dispatcher::held_.
+  std::uint8_t tier;   ///< Not 0: when free, in Class::spares and unknown to the policy.
+  bool free;           ///< attached, not barred, outstanding < credit: the policy may choose it.
+  bool bound_ready;    ///< In Dispatcher::bound_ready_.
+  bool bound_turn;     ///< What is bound to it goes next.
+  bool ends_overruns;  ///< An overrun does not bar it, and is not counted here.
   std::uint8_t pool;
 
   /// Gets nothing new, and nobody waits for it.

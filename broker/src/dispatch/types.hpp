@@ -127,6 +127,9 @@ struct ServantJoined {
   /// Above tier 0: a hash of whatever it stands for that keeps routes warm, the same at each broker
   /// that knows it. 0: it stands for itself.
   std::uint64_t home = 0;
+  /// It ends a request that overran as soon as it is told, and the others that it runs are nothing
+  /// to that one: an overrun does not keep it out of dispatch.
+  bool ends_overruns = false;
 };
 /// Says which classes a pool belongs to: its servants may run their requests. Only while it has no
 /// servant, so before the first of them joins. Pool 0 belongs to class 0 from the start, all others
@@ -196,6 +199,9 @@ struct Submit {
   Nanos queue_timeout = kForever;
   /// How long it may run until its answer begins; after that an `overrun` decision says so.
   Nanos run_timeout = kForever;
+  /// How long it may wait and run together, however often it is sent: cuts the other two short, and
+  /// counts only beside one of them.
+  Nanos whole_timeout = kForever;
   /// Above 0: it is one of so many requests that make a broadcast, for the servant `target`, which
   /// is sent it once it runs nothing. From then on until all of them are over (answered, failed,
   /// discarded or refused) none of their servants is sent anything else. There is one broadcast at
@@ -276,8 +282,8 @@ struct Decision {
     fail,      ///< Tell its origin that it failed, for `reason`; free what it holds.
     discard,   ///< Free what it holds; nobody is told.
     /// Tell its origin that it ran too long, unless `deliver` is false. It is still with `servant`,
-    /// which gets nothing new until it answers; then Done says deliver = false (if it leaves
-    /// instead, a `discard` follows).
+    /// which gets nothing new until it answers, unless it is one that ends_overruns; then Done says
+    /// deliver = false (if it leaves instead, a `discard` follows).
     overrun,
     more,  ///< A bounded piece of bookkeeping was done; call next() again.
   };

@@ -6,7 +6,10 @@
 namespace mserve::shim {
 
 Exchange::Exchange(WarnFunction warn, bool peer)
-    : warn_(std::move(warn)), reader_(questions_, warn_, peer), writer_(questions_, peer) {}
+    : warn_(std::move(warn)),
+      peer_(peer),
+      reader_(questions_, warn_, peer),
+      writer_(questions_, peer) {}
 
 void Exchange::connect(Form form, std::uint8_t capability) {
   questions_.clear();
@@ -18,7 +21,7 @@ void Exchange::connect(Form form, std::uint8_t capability) {
 }
 
 void Exchange::attach(const Bounds& bounds) {
-  questions_.reserve(bounds.credit + 2);
+  questions_.reserve(std::size_t{2} * bounds.credit + 2);
   reader_.attach({.servant = bounds.servant,
                   .ring_capacity = bounds.out_ring_bytes,
                   .max_gathered = bounds.max_gathered,
@@ -110,7 +113,7 @@ Progress Exchange::write(QLink& q, Rings* rings) {
       break;
   }
   // q waits for bytes that will not come. What it was asked before, it still answers.
-  if (awaiting()) {
+  if (questions_.requests() > 0 || questions_.has_probe() || reader_.busy()) {
     return Progress::idle;
   }
   return ended(Progress::q_cut, "a large request ended in the middle of its message");

@@ -77,9 +77,12 @@ class Exchange {
   }
   /// q has begun a message and not ended it.
   [[nodiscard]] bool in_message() const noexcept { return reader_.busy(); }
-  /// Nothing is under way and q owes nothing.
+  /// Nothing is under way and q owes nothing. A peer may owe answers that nobody waits for, as many
+  /// as there are places: it runs other requests meanwhile.
   [[nodiscard]] bool idle() const noexcept {
-    return questions_.empty() && !reader_.busy() && writer_.idle();
+    const bool owes = peer_ ? questions_.requests() > 0 || questions_.orphans() > writer_.credit()
+                            : !questions_.empty();
+    return !owes && !reader_.busy() && writer_.idle();
   }
   /// Bytes received from q so far, whatever they mean.
   [[nodiscard]] std::uint64_t received_bytes() const noexcept { return reader_.received_bytes(); }
@@ -115,6 +118,7 @@ class Exchange {
   Progress broken(Errc fault) noexcept;
 
   WarnFunction warn_;
+  const bool peer_;
   Questions questions_;
   ReplyReader reader_;
   RequestWriter writer_;

@@ -13,13 +13,14 @@ struct Question {
   std::uint64_t id = 0;   ///< The broker's, for its reply.
   std::uint64_t qid = 0;  ///< Ours: what LBT's servants send back. 0: a probe.
   bool probe = false;     ///< Our own health probe: nobody waits for the answer.
-  bool orphan = false;    ///< Its session ended: q will answer, and nobody wants to know.
+  bool orphan = false;    ///< Its session ended, or it was cancelled: nobody waits for its answer.
   bool unwanted = false;  ///< The broker wants no answer; q may be interrupted for that, once.
   bool sent = false;      ///< All of it went to q; an answer before that is no answer.
 };
 
 /// What q was asked, oldest first. A plain q answers in that order, LBT's servants by qid. At most
-/// credit + 1 entries, and usually one, so a search from the oldest beats any index.
+/// credit + 1 entries, of a peer twice as many, and usually one, so a search from the oldest beats
+/// any index.
 class Questions {
  public:
   /// Makes room, so that add() does not allocate.
@@ -64,6 +65,18 @@ class Questions {
   [[nodiscard]] Question* oldest() noexcept { return entries_.empty() ? nullptr : &entries_[0]; }
   [[nodiscard]] const Question* oldest() const noexcept {
     return entries_.empty() ? nullptr : &entries_[0];
+  }
+  /// The broker's request `id`, if q was sent all of it and it is no orphan; nullptr: there is
+  /// none.
+  [[nodiscard]] Question* find_sent(std::uint64_t id) noexcept {
+    const auto found = std::find_if(entries_.begin(), entries_.end(), [id](const Question& q) {
+      return q.id == id && q.sent && !q.probe && !q.orphan;
+    });
+    return found != entries_.end() ? &*found : nullptr;
+  }
+  [[nodiscard]] std::size_t orphans() const noexcept {
+    return static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(),
+                                                  [](const Question& q) { return q.orphan; }));
   }
   void orphan_all() noexcept {
     for (Question& question : entries_) {

@@ -221,7 +221,10 @@ RequestWriter::Step RequestWriter::take_abort(Rings& rings, std::uint64_t id) {
   return Step::worked;
 }
 
-/// Nobody wants this request any more. It stays in the books, since it is to be answered.
+/// Nobody wants this request any more. It stays in the books, since it is to be answered. A peer is
+/// asked many at once, of which one shall not keep a place: it is answered here, and what the peer
+/// answers is dropped. Beyond as many such orphans as there are places it keeps its place after
+/// all, so that a peer is never asked more than twice the credit.
 RequestWriter::Step RequestWriter::take_cancel(Rings& rings, std::uint64_t id) {
   const auto held = std::find_if(held_.begin(), held_.end(), [id](const Held& h) {
     return h.id == id && h.bytes.size() == h.total_bytes;
@@ -232,6 +235,12 @@ RequestWriter::Step RequestWriter::take_cancel(Rings& rings, std::uint64_t id) {
       held_bytes_ -= held->total_bytes;
       held_.erase(held);
     }
+    return refused;
+  }
+  Question* const asked = peer_ ? questions_.find_sent(id) : nullptr;
+  if (asked != nullptr && questions_.orphans() < credit_) {
+    const Step refused = refuse_frame(rings, id, kRefusedUnwanted);
+    asked->orphan = refused == Step::worked;
     return refused;
   }
   questions_.mark_unwanted(id);

@@ -73,6 +73,8 @@ class RequestWriter {
   /// Only another connection to q ends this.
   [[nodiscard]] bool is_cut() const noexcept { return cut_; }
   [[nodiscard]] Errc fault() const noexcept { return fault_; }
+  /// Of the present session, or of the last one.
+  [[nodiscard]] std::uint32_t credit() const noexcept { return credit_; }
 
  private:
   /// Where the bytes of the message under way lie.

@@ -156,6 +156,65 @@ TEST(DispatcherRunTimeout, TellsTheOriginAndKeepsTheServantOutUntilItAnswers) {
   EXPECT_EQ(desk.it.counters().orphaned, 1U);
 }
 
+// One of a hundred that run there is over; the others and whatever is new know nothing of it.
+TEST(DispatcherRunTimeout, KeepsNoServantOutThatEndsWhatOverran) {
+  Desk desk({.policy = Policy::orig}, exact());
+  ASSERT_TRUE(desk.it.on(
+      ServantJoined{.servant = 0, .credit = 2, .tier = 1, .home = 7, .ends_overruns = true},
+      desk.now));
+  const RequestId id = submit(desk, kForever, 100);
+  EXPECT_EQ(desk.sent(), id);
+  desk.now += 100;
+  expect_overrun(desk, id, true);
+  const RequestId next = desk.submit();
+  EXPECT_EQ(desk.sent(), next);
+  desk.submit();
+  desk.expect_none();  // it keeps its place until it is answered
+  EXPECT_FALSE(desk.it.on(Done{id, 0}, desk.now).deliver);
+  desk.sent();
+  EXPECT_EQ(desk.it.counters().overruns, 1U);
+  desk.now += 1000;
+  desk.expect_none();  // it is told once
+}
+
+TEST(DispatcherWholeTimeout, EndsARequestWhereverItIs) {
+  Desk desk({}, exact());
+  const auto ask = [&](Nanos queue_timeout, Nanos run_timeout, std::uint8_t retries = 0) {
+    return desk.it
+        .on(Submit{.origin = 0,
+                   .bytes = 10,
+                   .retries = retries,
+                   .queue_timeout = queue_timeout,
+                   .run_timeout = run_timeout,
+                   .whole_timeout = 100},
+            desk.now)
+        .id;
+  };
+  const RequestId waits = ask(kForever, 500);
+  desk.expect_none();
+  desk.now += 100;
+  expect_queue_timeout(desk, waits);
+  const RequestId runs = ask(90, 100);
+  desk.expect_none();
+  desk.now += 60;
+  desk.join(1);
+  EXPECT_EQ(desk.sent(), runs);
+  desk.now += 39;
+  desk.expect_none();
+  desk.now += 1;
+  expect_overrun(desk, runs, true);
+  EXPECT_TRUE(desk.it.on(Done{runs, 0}, desk.now).valid);
+  const RequestId again = ask(kForever, 500, 1);
+  EXPECT_EQ(desk.sent(), again);
+  desk.now += 99;
+  desk.it.on(ServantLeft{0}, desk.now);
+  desk.expect_none();
+  desk.now += 1;
+  const Decision decision = desk.next();
+  EXPECT_EQ(decision.request, again);
+  EXPECT_EQ(decision.reason, FailReason::servant_died);
+}
+
 TEST(DispatcherRunTimeout, NobodyWaitsForAHolderThatOverran) {
   Desk desk({.match_wait = kForever}, exact());
   desk.join(2);

@@ -138,8 +138,9 @@ class Schedule {
   void join(std::uint32_t servant) {
     const bool far = remotes_ != 0 && below(4) < remotes_;
     const ServantJoined event{
-        servant,  below(credit_max_ + 1), far ? 1 + below(tiers_) : 0,
-        below(4), below(pools_),          below(4) < homes_ ? 1 + below(5) : 0};
+        servant,      below(credit_max_ + 1), far ? 1 + below(tiers_) : 0,
+        below(4),     below(pools_),          below(4) < homes_ ? 1 + below(5) : 0,
+        below(3) == 0};
     model_.joined(event, dispatcher_.on(event, now_), now_);
   }
 
@@ -159,7 +160,8 @@ class Schedule {
                        .class_number = below(classes_ + (below(20) == 0)),
                        .flow = below(8) == 0,
                        .queue_timeout = random_timeout(),
-                       .run_timeout = barring() ? random_timeout() : kForever};
+                       .run_timeout = barring() ? random_timeout() : kForever,
+                       .whole_timeout = barring() ? random_timeout() : kForever};
     model_.submit(event, dispatcher_.on(event, now_), now_);
   }
 

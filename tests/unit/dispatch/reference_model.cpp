@@ -126,8 +126,12 @@ void ReferenceModel::submit(const Submit& event, const Submitted& answer, Nanos 
   asked.classes = std::uint64_t{1} << number;
   asked.origin = origin_of_[event.origin];
   asked.submitted = now;
+  const bool limited = event.queue_timeout != kForever || event.run_timeout != kForever;
+  if (limited && event.whole_timeout != kForever) {
+    asked.end = now + event.whole_timeout;
+  }
   limit(asked, event.queue_timeout, now);
-  timed_ = timed_ || event.queue_timeout != kForever || event.run_timeout != kForever;
+  timed_ = timed_ || limited;
   asked.listed = limits_.list_arrivals || anybody(number, [](const Server& server) {
                    return server.attached && server.tier != 0;
                  });
@@ -215,7 +219,7 @@ void ReferenceModel::reply_began(const ReplyBegan& event, bool answer) {
   check(answer == valid, "reply began: belief");
   if (valid) {
     asked->began = true;
-    limit(*asked, kForever, 0);
+    asked->due = asked->late = kForever;
   }
 }
 
@@ -252,6 +256,7 @@ void ReferenceModel::joined(const ServantJoined& event, bool answer, Nanos now) 
     servants_[event.servant].pool = event.pool;
     servants_[event.servant].tier = event.tier;
     servants_[event.servant].home = event.home;
+    servants_[event.servant].ends_overruns = event.ends_overruns;
     servants_[event.servant].attached = true;
     servants_[event.servant].credit = std::max(event.credit, 1U);
     servants_[event.servant].weight = std::clamp(event.weight, 1U, kWeightMax);

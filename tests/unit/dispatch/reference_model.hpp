@@ -85,7 +85,8 @@ class ReferenceModel {
     std::uint32_t overtaken = 0;
     bool began = false;
     bool cancelled = false;
-    bool overran = false;  // Its origin was told so; it still runs.
+    bool overran = false;  // Its origin was told so; it still runs, and bars its servant.
+    Nanos end = kForever;  // When it is over, whatever it does.
     // When its waiting or running ends: not before `due`, at `late` at the latest.
     Nanos due = kForever;
     Nanos late = kForever;
@@ -102,6 +103,7 @@ class ReferenceModel {
     std::uint32_t overruns = 0;
     std::uint32_t weight = 1;
     std::uint32_t pool = 0;
+    bool ends_overruns = false;
     std::map<std::uint64_t, Nanos> routes;  // What it holds, and when it was used last.
     std::uint64_t used = 0;                 // Stamp of the last change of its being free or busy.
   };
@@ -220,7 +222,8 @@ class ReferenceModel {
   void check_least(const Asked& asked, std::uint32_t chosen);
   void check_overrun(Asked& asked, const Decision& decision, Nanos now);
   static void limit(Asked& asked, Nanos timeout, Nanos now) {
-    asked.due = asked.late = timeout == kForever ? kForever : now + timeout;
+    asked.due = asked.late =
+        std::min(timeout == kForever ? kForever : now + timeout, std::max(asked.end, now));
   }
   void take_route(Server& server, std::uint64_t route, Nanos now);
   void count_overtaking(const Asked& sent);

@@ -202,9 +202,11 @@ void ReferenceModel::check_overrun(Asked& asked, const Decision& decision, Nanos
   check(!asked.began, "overrun: its answer has begun");
   check(now >= asked.due, "overrun: too early");
   check(decision.servant == asked.servant, "overrun: wrong servant");
-  asked.overran = asked.cancelled = true;
-  limit(asked, kForever, 0);
-  ++servants_[asked.servant].overruns;
+  asked.cancelled = true;
+  asked.due = asked.late = kForever;
+  Server& server = servants_[asked.servant];
+  asked.overran = !server.ends_overruns;
+  server.overruns += asked.overran ? 1 : 0;
 }
 
 Nanos ReferenceModel::remote_due(std::uint32_t number) const {
@@ -474,7 +476,9 @@ void ReferenceModel::quiet(const Dispatcher& dispatcher, Nanos now) {
   Nanos timer = kForever;
   for (Asked& asked : live_) {
     if (asked.limbo) {  // Nothing was said about it, so it must be queued again.
-      asked.late = asked.due != kForever ? now + asked.submit.queue_timeout : kForever;
+      const Nanos earliest = asked.due;
+      limit(asked, asked.submit.queue_timeout, now);
+      asked.due = earliest;
       check(!asked.began && !asked.submit.flow && asked.sent <= asked.submit.retries,
             "quiet: a dead servant's request was forgotten");
       asked.limbo = asked.running = false;

@@ -216,5 +216,90 @@ TEST(ExchangePeer, WhatWaitsKeepsItsTerms) {
             0);
 }
 
+bool cancel(Desk& d, std::uint64_t id) {
+  return shm::try_send_whole(d.to, Desk::header(id, 0, shm::Kind::cancel), {}, {});
+}
+
+// Goal: what nobody wants any more keeps no place at a link. Method: credit 2, both places taken,
+// one of the two requests is cancelled while the peer runs it.
+TEST(ExchangePeer, WhatIsCancelledIsAnsweredAtOnceAndItsLateAnswerDropped) {
+  Desk::Shape two = shape();
+  two.credit = 2;
+  Desk d(two);
+  ASSERT_TRUE(d.send(5, text("f 1")));
+  ASSERT_TRUE(d.send(6, text("f 2")));
+  d.run();
+  const std::int64_t first = expect_request(d, text("f 1"), kHopOnce);
+  const std::int64_t second = expect_request(d, text("f 2"), kHopOnce);
+  ASSERT_TRUE(cancel(d, 5));
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(d.reply(5).value(), Value::error("stop"));
+  EXPECT_FALSE(d.exchange.unwanted()) << "a broker is not interrupted";
+  ASSERT_TRUE(d.send(7, text("f 3")));
+  EXPECT_EQ(d.run(), Progress::idle) << "its place is free";
+  const std::int64_t third = expect_request(d, text("f 3"), kHopOnce);
+  ASSERT_TRUE(cancel(d, 5));  // once more, and of what is unknown: nothing happens
+  ASSERT_TRUE(cancel(d, 99));
+  d.run();
+  for (const std::int64_t qid : {third, first, second}) {
+    d.q.answer(qid, Value::long_atom(qid), info(Errc::ok));
+  }
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(Desk::status(d.reply(6)), Errc::ok);
+  EXPECT_EQ(Desk::status(d.reply(7)), Errc::ok);
+  EXPECT_EQ(d.replies.size(), 3U);
+  EXPECT_EQ(d.warnings.size(), 0U);
+  EXPECT_FALSE(d.exchange.awaiting()) << "nothing is left in the books";
+}
+
+TEST(ExchangePeer, AsManyAnswersAsThereArePlacesMayBeOwedToNobody) {
+  Desk::Shape two = shape();
+  two.credit = 2;
+  Desk d(two);
+  for (std::uint64_t id = 1; id <= 3; ++id) {
+    ASSERT_TRUE(d.send(id, text("f 1")));
+    d.run();
+    ASSERT_TRUE(cancel(d, id));
+    d.run();
+  }
+  EXPECT_EQ(d.replies.size(), 2U) << "the third one keeps its place";
+  EXPECT_FALSE(d.exchange.idle());
+  d.q.answer(3, text("Error: timeout"), info(Errc::timed_out));
+  d.run();
+  EXPECT_EQ(d.reply(3).value(), Value::error("timeout"));
+  EXPECT_TRUE(d.exchange.idle()) << "two more would be too many";
+  // One that was answered makes room for another.
+  d.q.answer(1, Value::long_atom(1), info(Errc::ok));
+  ASSERT_TRUE(d.send(4, text("f 1")));
+  d.run();
+  ASSERT_TRUE(cancel(d, 4));
+  d.run();
+  EXPECT_EQ(d.reply(4).value(), Value::error("stop"));
+  // What is owed to nobody keeps no session waiting, unless it is more than that.
+  ASSERT_TRUE(d.send(5, text("f 1")));
+  d.run();
+  ASSERT_TRUE(d.exchange.detach());
+  EXPECT_FALSE(d.exchange.idle());
+  d.q.answer(2, Value::long_atom(1), info(Errc::ok));
+  for (int n = 0; n < 10 && !d.exchange.idle(); ++n) {
+    (void)d.exchange.step(d.q, nullptr, /*look_at_q=*/true);
+  }
+  EXPECT_TRUE(d.exchange.idle());
+}
+
+TEST(ExchangePeer, ARefusalThatFindsNoRoomIsToldLater) {
+  Desk::Shape small = shape();
+  small.ring_bytes = 4096;
+  Desk d(small);
+  ASSERT_TRUE(d.send(5, text("f 1")));
+  d.run();
+  while (shm::try_send_whole(d.shim_out, Desk::header(1, 0, shm::Kind::abort), {}, {})) {
+  }
+  ASSERT_TRUE(cancel(d, 5));
+  EXPECT_EQ(d.step(), Progress::waits_for_ring);
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(d.reply(5).value(), Value::error("stop"));
+}
+
 }  // namespace
 }  // namespace mserve::shim
