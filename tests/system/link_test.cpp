@@ -345,6 +345,31 @@ TEST(Link, WhoHangsUpLeavesItsPlaceToTheNext) {
   EXPECT_EQ(next.receive()->value, Value::long_atom(43)) << "the late answer went to nobody";
 }
 
+// Goal: a client that stops half-way through a large request keeps nobody waiting, and nothing
+// happens to the link when it goes. Method: both, while another one asks.
+TEST(Link, AClientThatGivesUpHalfWayCostsNobodyAnything) {
+  constexpr std::size_t kHalf = 1U << 20;
+  const Site b({"--stall-timeout", "60s"});
+  const Broker a(with_gateway({"--stall-timeout", "60s"}, 0));
+  const ShimProcess link(a, to_peer(b.broker, "B"));
+  a.wait_for_counter("servants", 1);
+  RawClient other = connect(a);
+  {
+    RawClient client = connect(a);
+    const Value large = Value::bytes(std::vector<std::uint8_t>(2 * kHalf, 7));
+    const std::vector<std::byte> message =
+        kdb::encode_message(call("echo", large), MessageKind::sync);
+    ASSERT_TRUE(client.send_bytes(std::span(message).first(kHalf)));
+    ASSERT_TRUE(wait_until([&] { return a.counter("fragments_in").value_or(0) > 0; },
+                           "no part of it came to the link"));
+    EXPECT_EQ(other.query("echo 42"), Value::long_atom(42));
+    client.reset();
+  }
+  a.wait_for_counter("discarded", 1);
+  EXPECT_EQ(other.query("echo 43"), Value::long_atom(43));
+  EXPECT_EQ(link.count("connected"), 1U) << link.log();
+}
+
 // Goal: what another broker has given up is over here as well, also what still waits. Method: it
 // says how long it lets it run, and nothing of waiting; the servant is busy.
 TEST(Link, WhatItMayRunForIncludesItsTimeInThePeersQueue) {

@@ -244,7 +244,9 @@ bool DataPlane::pass_on(Session& servant, const RequestRecord& record, std::uint
   std::array<std::byte, kFlowBytes + shm::ext_bytes_of(sizeof(shm::DeadlineExt))> extensions;
   std::byte* end =
       shm::put_extension(extensions.data(), shm::ExtType::flow, 0, shm::FlowExt{offset, total});
-  if (offset == 0 && servant.term_bytes(kFlowBytes + payload.size()) != 0) [[unlikely]] {
+  // Once more at its end, since time went by: a link may have gathered it.
+  const bool tells = offset == 0 || offset + payload.size() == total;
+  if (tells && servant.term_bytes(kFlowBytes + payload.size()) != 0) [[unlikely]] {
     end = put_terms(end, record);
   }
   if (!shm::try_send_whole(servant.out, head, {extensions.data(), end}, payload)) {

@@ -76,7 +76,7 @@ RequestWriter::Step RequestWriter::take_fragment(Rings& rings, const shm::FrameV
   const auto held =
       std::find_if(held_.begin(), held_.end(), [id](const Held& h) { return h.id == id; });
   if (held != held_.end()) {
-    return gather_fragment(rings, *held, frame, flow);
+    return gather_fragment(rings, *held, frame, flow, terms);
   }
   if (flow.offset != 0) {
     rings.in.release();  // what the broker sent of a request before it saw our refusal
@@ -97,7 +97,10 @@ RequestWriter::Step RequestWriter::take_fragment(Rings& rings, const shm::FrameV
   }
   // Where its options begin, which have to be others or none at all, shows at its end only.
   const bool taken_apart = pair && (peer_ || form_ == Form::plain);
-  if (flow_ || taken_apart) {
+  // Half a message would block everybody's way to a peer until its client sends the rest, or cost
+  // the connection if that gives up: it goes once it is whole, unless it is too large for that.
+  const bool gathered = peer_ && flow.total_bytes <= held_bytes_max_ - held_bytes_;
+  if (flow_ || taken_apart || gathered) {
     return hold(rings, frame, flow.total_bytes, terms);
   }
   if (peer_ && !make_options({}, frame.header.flags, terms)) {
@@ -196,12 +199,16 @@ RequestWriter::Step RequestWriter::hold(Rings& rings, const shm::FrameView& fram
 
 RequestWriter::Step RequestWriter::gather_fragment(Rings& rings, Held& held,
                                                    const shm::FrameView& frame,
-                                                   const shm::FlowExt& flow) {
+                                                   const shm::FlowExt& flow,
+                                                   const PeerTerms& terms) {
   if (flow.offset != held.bytes.size() || flow.total_bytes != held.total_bytes ||
       frame.payload.empty() || frame.payload.size() > held.total_bytes - held.bytes.size()) {
     return broken(Errc::bad_frame);
   }
   held.bytes.insert(held.bytes.end(), frame.payload.begin(), frame.payload.end());
+  if (!terms.deadline.empty()) {
+    held.terms.deadline = terms.deadline;  // what is left now
+  }
   rings.in.release();
   return Step::worked;
 }

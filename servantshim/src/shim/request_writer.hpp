@@ -4,8 +4,10 @@
 //             taken the last byte: a q that does not read holds up the ring, and nothing grows
 //   Flows     a request in fragments becomes one message of q's, its length in front, bytes as they
 //             come. What else arrives meanwhile (only with a credit above 1) is held in memory up
-//             to a bound, and so is what cannot stream: a pair in plain form, whose query's length
-//             is known at its end only
+//             to a bound, and so is what cannot stream: a pair in plain form or for a peer, whose
+//             query's length is known at its end only. For a peer all of them are held until they
+//             are whole, so that others pass and one that is given up costs nothing; one for which
+//             there is no room then streams
 //   Trust     every request is validated before q sees it; of a flow every piece. A flow that turns
 //             out malformed, or is aborted, leaves q in the middle of a message: only another
 //             connection ends that (`cut`)
@@ -108,7 +110,7 @@ class RequestWriter {
   Step begin_flow(Rings& rings, const shm::FrameView& frame, std::uint64_t total_bytes);
   Step pass_fragment(Rings& rings, const shm::FrameView& frame, const shm::FlowExt& flow);
   Step gather_fragment(Rings& rings, Held& held, const shm::FrameView& frame,
-                       const shm::FlowExt& flow);
+                       const shm::FlowExt& flow, const PeerTerms& terms);
   Step hold(Rings& rings, const shm::FrameView& frame, std::uint64_t total_bytes,
             const PeerTerms& terms);
   Step take_abort(Rings& rings, std::uint64_t id);

@@ -23,6 +23,13 @@ Desk::Shape shape() {
   return shape;
 }
 
+/// The same, where a large request cannot be gathered.
+Desk::Shape streaming() {
+  Desk::Shape streaming = shape();
+  streaming.max_gathered = 8'000;
+  return streaming;
+}
+
 /// The next request that the peer gets. @return its qid.
 std::int64_t expect_request(Desk& d, const Value& query, const Value& with) {
   const auto message = d.q.next();
@@ -141,18 +148,18 @@ TEST(ExchangePeer, SignsOfLifeAreNoAnswers) {
   EXPECT_EQ(Desk::status(d.reply(5)), Errc::ok);
 }
 
-TEST(ExchangePeer, ALargeRequestStreamsUnlessItHasOptions) {
+TEST(ExchangePeer, LargeRequestsGoOnceTheyAreWhole) {
   Desk d(shape());
   const Value large = blob(300'000);
   d.send_flow(5, kdb::encode(large), 7000);
   d.run();
   const std::int64_t qid = expect_request(d, large, kHopOnce);
-  // A part of what comes back streams, too.
+  // What comes back streams.
   d.q.answer(qid, large);
   EXPECT_EQ(d.run(), Progress::idle);
   EXPECT_EQ(d.reply(5).value(), large);
   EXPECT_GT(d.fragments, 1);
-  // With options it is held, since they are not the last bytes that go out.
+  // Options of its own are exchanged for those of a link.
   d.send_flow(
       6, Desk::pair(large, options({"user", "x"}, {Value::symbol("root"), Value::long_atom(1)})),
       7000, shm::kFlagPair);
@@ -162,17 +169,62 @@ TEST(ExchangePeer, ALargeRequestStreamsUnlessItHasOptions) {
                      options({"x", "hop", "repeatable"},
                              {Value::long_atom(1), Value::long_atom(1), Value::boolean(false)})),
       qid);
-  // Above --max-gathered that is refused.
+  // Above --max-gathered that cannot be.
   d.send_flow(7, Desk::pair(blob(2 << 20), options({}, {})), 7000, shm::kFlagPair);
   d.run();
   EXPECT_EQ(d.reply(7).value(), Value::error("limit"));
   EXPECT_FALSE(d.q.next());
 }
 
-// Goal: what a peer refuses before it has all of it costs nobody the connection. Method: the answer
-// comes after the first part; the rest goes there, and only then the broker hears of it.
-TEST(ExchangePeer, AnEarlyAnswerIsToldOnceTheRequestIsSent) {
+// Goal: a client that dawdles over a large request, or gives up in its middle, costs nobody else
+// anything. Method: half of a request comes, then another one, then the first one is aborted.
+TEST(ExchangePeer, HalfARequestBlocksNobodyAndItsEndCostsNothing) {
   Desk d(shape());
+  const std::vector<std::byte> large = kdb::encode(blob(15'000));
+  const auto first = std::span(large).first(5'000);
+  ASSERT_TRUE(d.send_fragment(5, 0, large.size(), first));
+  ASSERT_TRUE(d.send(6, text("f 1")));
+  EXPECT_EQ(d.run(), Progress::idle);
+  const std::int64_t qid = expect_request(d, text("f 1"), kHopOnce);
+  ASSERT_TRUE(d.send_abort(5));
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_TRUE(d.q.received.empty()) << "the peer never heard of it";
+  d.q.answer(qid, Value::long_atom(1), info(Errc::ok));
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(Desk::status(d.reply(6)), Errc::ok);
+  EXPECT_TRUE(d.exchange.idle());
+  // Its room is free again: all of the bound is there for the next one.
+  d.send_flow(7, kdb::encode(blob((1 << 20) - 6)), 7000);
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_GT(expect_request(d, blob((1 << 20) - 6), kHopOnce), qid);
+}
+
+TEST(ExchangePeer, OneForWhichThereIsNoRoomStreams) {
+  Desk::Shape tight = shape();
+  tight.max_gathered = 20'000;
+  Desk d(tight);
+  const std::vector<std::byte> large = kdb::encode(blob(15'000));
+  const auto first = std::span(large).first(5'000);
+  const auto rest = std::span(large).subspan(first.size());
+  ASSERT_TRUE(d.send_fragment(5, 0, large.size(), first));
+  d.run();
+  EXPECT_TRUE(d.q.received.empty());
+  ASSERT_TRUE(d.send_fragment(6, 0, large.size(), first));
+  d.run();
+  EXPECT_GT(d.q.received.size(), first.size()) << "both at once are too much";
+  ASSERT_TRUE(d.send_fragment(5, first.size(), large.size(), rest));
+  ASSERT_TRUE(d.send_fragment(6, first.size(), large.size(), rest));
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(expect_request(d, blob(15'000), kHopOnce), 1);
+  EXPECT_EQ(expect_request(d, blob(15'000), kHopOnce), 2);
+  EXPECT_EQ(d.replies.size(), 0U);
+}
+
+// Goal: what a peer refuses before it has all of it costs nobody the connection. Method: the answer
+// comes after the first part of one that streams; the rest goes there, and only then the broker
+// hears of it.
+TEST(ExchangePeer, AnEarlyAnswerIsToldOnceTheRequestIsSent) {
+  Desk d(streaming());
   const std::vector<std::byte> large = kdb::encode(blob(15'000));
   const auto first = std::span(large).first(5'000);
   ASSERT_TRUE(d.send_fragment(5, 0, large.size(), first));
@@ -194,9 +246,9 @@ TEST(ExchangePeer, AnEarlyAnswerIsToldOnceTheRequestIsSent) {
   EXPECT_EQ(Desk::status(d.reply(6)), Errc::ok);
 }
 
-// What waits behind a large request goes with the terms that it came with.
+// What waits behind a large request that streams goes with the terms that it came with.
 TEST(ExchangePeer, WhatWaitsKeepsItsTerms) {
-  Desk d(shape());
+  Desk d(streaming());
   const std::vector<std::byte> large = kdb::encode(blob(15'000));
   const auto first = std::span(large).first(5'000);
   ASSERT_TRUE(d.send_fragment(5, 0, large.size(), first));
@@ -212,6 +264,32 @@ TEST(ExchangePeer, WhatWaitsKeepsItsTerms) {
   EXPECT_GT(expect_request(d, text("f 1"),
                            options({"hop", "timeout", "queue_timeout", "repeatable"},
                                    {Value::long_atom(1), Value::timespan(700), Value::timespan(700),
+                                    Value::boolean(false)})),
+            0);
+}
+
+TEST(ExchangePeer, WhatWasGatheredIsToldWhatIsLeftAtItsEnd) {
+  Desk d(shape());
+  const std::vector<std::byte> large = kdb::encode(blob(15'000));
+  const auto send = [&](std::uint64_t offset, std::size_t bytes, std::uint64_t run_ns) {
+    std::byte extensions[shm::ext_bytes_of(sizeof(shm::FlowExt)) +
+                         shm::ext_bytes_of(sizeof(shm::DeadlineExt))];
+    std::byte* end =
+        shm::put_extension(extensions, shm::ExtType::flow, 0, shm::FlowExt{offset, large.size()});
+    if (run_ns != 0) {
+      end = shm::put_extension(end, shm::ExtType::deadline, 0,
+                               shm::DeadlineExt{.queue_ns = 0, .run_ns = run_ns});
+    }
+    return shm::try_send_whole(d.to, Desk::header(5), {extensions, end},
+                               std::span(large).subspan(offset, bytes));
+  };
+  ASSERT_TRUE(send(0, 5'000, 900));
+  ASSERT_TRUE(send(5'000, 5'000, 0));
+  ASSERT_TRUE(send(10'000, large.size() - 10'000, 300));
+  d.run();
+  EXPECT_GT(expect_request(d, blob(15'000),
+                           options({"hop", "timeout", "queue_timeout", "repeatable"},
+                                   {Value::long_atom(1), Value::timespan(300), Value::timespan(300),
                                     Value::boolean(false)})),
             0);
 }
