@@ -345,6 +345,45 @@ TEST(Link, WhoHangsUpLeavesItsPlaceToTheNext) {
   EXPECT_EQ(next.receive()->value, Value::long_atom(43)) << "the late answer went to nobody";
 }
 
+// Goal: a servant of the peer that pauses in the middle of a large answer does not cost the link,
+// although no sign of life can come then. Method: the answer goes on once another peer, which began
+// to keep quiet later, was given up.
+TEST(Link, AnAnswerMayPauseForLongerThanSignsOfLifeMay) {
+  const Broker b(with_gateway({"--stall-timeout", "60s"}, 0));
+  RawPeer servant = raw_servant(b, "one");
+  b.wait_for_counter("servants", 1);
+  const Broker c(with_gateway({}, 0));
+  const Broker a(with_gateway({"--stall-timeout", "60s"}, 0));
+  const ShimProcess to_b(a, to_peer(b, "B", "", kSoon));
+  a.wait_for_counter("servants", 1);
+  RawClient client = connect(a);
+  ASSERT_TRUE(client.send(text("echo 1"), MessageKind::sync));
+  const auto asked = servant.take();
+  ASSERT_TRUE(asked);
+  const Value large = Value::bytes(std::vector<std::uint8_t>(600'000, 7));
+  const std::vector<std::byte> answer = kdb::encode(large);
+  shm::FrameHeader head;
+  head.kind = shm::Kind::reply;
+  head.id = asked->header.id;
+  const auto send = [&](std::size_t from, std::size_t bytes) {
+    return servant.fragment(head, from, answer.size(), std::span(answer).subspan(from, bytes));
+  };
+  constexpr std::size_t kPiece = 50'000;
+  ASSERT_TRUE(send(0, kPiece));
+  ASSERT_TRUE(
+      wait_until([&] { return a.counter("fragments_out").value_or(0) > 0; }, "nothing of it came"));
+  const ShimProcess to_c(a, to_peer(c, "C", "", kSoon));
+  a.wait_for_counter("servants", 2);
+  ASSERT_EQ(kill(c.pid(), SIGSTOP), 0);
+  a.wait_for_counter("servants", 1);
+  for (std::size_t at = kPiece; at < answer.size(); at += kPiece) {
+    ASSERT_TRUE(send(at, std::min(kPiece, answer.size() - at)));
+  }
+  EXPECT_EQ(client.receive()->value, large);
+  EXPECT_EQ(to_b.count("connected"), 1U) << to_b.log();
+  ASSERT_EQ(kill(c.pid(), SIGCONT), 0);
+}
+
 // Goal: a client that stops half-way through a large request keeps nobody waiting, and nothing
 // happens to the link when it goes. Method: both, while another one asks.
 TEST(Link, AClientThatGivesUpHalfWayCostsNobodyAnything) {

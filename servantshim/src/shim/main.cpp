@@ -107,7 +107,8 @@ void describe_q(CLI::App& app, ShimOptions& o, Given& given) {
   auto* const peer = app.add_flag(
       "--peer", o.peer, "This q is another mserve broker's gateway; needs the tag peer=ID");
   add_seconds(app, "--heartbeat", o.heartbeat_ns,
-              "How often a peer says that it lives; missing three times it is given up")
+              "How often a peer says that it lives; missing three times it is given up, in the "
+              "middle of an answer 25 times")
       ->needs(peer);
   app.add_option("--user", given.user, "What to say to q")
       ->envname("MSERVE_Q_USER")

@@ -19,7 +19,8 @@ struct ShimOptions {
   /// q is another broker's gateway: requests go there with `hop`, it sends signs of life, and the
   /// protocol is lbt.
   bool peer = false;
-  /// How often a peer sends one. After three that did not come, nor anything else, it is given up.
+  /// How often a peer sends one. After three that did not come, nor anything else, it is given up;
+  /// in the middle of a message after 25.
   std::uint64_t heartbeat_ns = 200'000'000;
   std::string credentials;  ///< `user:password` for q.
 

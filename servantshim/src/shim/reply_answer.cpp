@@ -139,8 +139,8 @@ ReplyReader::Turn ReplyReader::use_gathered() {
     if (!claim(opening.qid)) {
       return skip_rest();
     }
-    if (!target_.sent) {
-      return malformed("an answer to a request that was not sent whole");
+    if (too_early()) {
+      return malformed(kTooEarly);
     }
   }
   return answer(body);

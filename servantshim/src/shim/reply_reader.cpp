@@ -33,9 +33,16 @@ void ReplyReader::attach(const Bounds& bounds) {
 }
 
 void ReplyReader::detach() {
-  early_.reset();
+  // What was answered early is not answered again, once all of it was sent.
+  if (early_) {
+    questions_.remove(early_->qid);
+    early_.reset();
+  }
   if (!claimed_) {
     return;
+  }
+  if (!target_.sent) {
+    questions_.remove(target_.qid);
   }
   claimed_ = begun_ = false;
   answer_flow_.reset();
@@ -187,8 +194,13 @@ bool ReplyReader::claim(std::uint64_t qid) {
           ", which nobody waits for; the answer is dropped");
     return false;
   }
+  return take_on();
+}
+
+/// target_ is whom this message answers. @return false when nobody waits for it.
+bool ReplyReader::take_on() {
   claimed_ = !target_.probe && !target_.orphan;
-  if (peer_ && !target_.sent) {
+  if (claimed_ && peer_ && !target_.sent) {
     questions_.add(target_);  // until it is sent, and this answer told
   }
   return claimed_;
@@ -203,7 +215,9 @@ ReplyReader::Turn ReplyReader::answer_unread() {
   if (!questions_.take_only(target_)) {
     return malformed("a compressed message above --max-gathered, and several requests wait");
   }
-  claimed_ = !target_.probe && !target_.orphan;
+  if (take_on() && too_early()) {
+    return malformed(kTooEarly);
+  }
   return answer_error("limit");
 }
 
@@ -226,8 +240,8 @@ ReplyReader::Turn ReplyReader::read_opening(QLink& q) {
 
 /// What to do with a reply in LBT's form whose request is known.
 ReplyReader::Turn ReplyReader::plan_lbt(const LbtOpening& opening) {
-  if (!target_.sent && (!peer_ || early_ || left_ > buffer_.size())) {
-    return malformed("an answer to a request that was not sent whole");
+  if (too_early()) {
+    return malformed(kTooEarly);
   }
   if (header_.order == kdb::ByteOrder::big) {
     return header_.message_bytes <= bounds_.max_gathered ? begin_gather() : answer_error("limit");
@@ -236,7 +250,7 @@ ReplyReader::Turn ReplyReader::plan_lbt(const LbtOpening& opening) {
     return answer_error("limit");
   }
   const std::uint64_t result_bytes = left_ - opening.result_offset;
-  if (opening.items == 2 && !opening.joined && result_bytes > whole_max_) {
+  if (opening.items == 2 && !opening.joined && result_bytes > whole_max_ && target_.sent) {
     return begin_stream(result_bytes, buffer_front().first(opening.result_offset));
   }
   if (left_ <= buffer_.size()) {
@@ -282,7 +296,9 @@ ReplyReader::Turn ReplyReader::malformed(std::string_view what) {
 }
 
 bool ReplyReader::give_up(Rings& rings, std::string_view text) {
-  if (!claimed_) {
+  // One that is answered early is in the books still, and may have been cancelled there.
+  const Question* const asked = target_.sent ? nullptr : questions_.find(target_.qid);
+  if (!claimed_ || (asked != nullptr && asked->orphan)) {
     return true;
   }
   if (!begun_) {

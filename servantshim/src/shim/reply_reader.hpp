@@ -93,6 +93,7 @@ class ReplyReader {
 
   static constexpr int kTurnsPerStep = 64;
   static constexpr std::size_t kBufferBytesMin = std::size_t{64} << 10;
+  static constexpr std::string_view kTooEarly = "an answer to a request that was not sent whole";
 
   Turn turn(QLink& q, Rings* rings);
   Turn read_header(QLink& q);
@@ -114,6 +115,11 @@ class ReplyReader {
   Turn skip(QLink& q);
 
   bool claim(std::uint64_t qid);
+  bool take_on();
+  /// Only a peer answers what was not sent whole, and once.
+  [[nodiscard]] bool too_early() const noexcept {
+    return !target_.sent && (!peer_ || early_.has_value());
+  }
   Turn skip_rest() noexcept;
   Turn begin_gather();
   Turn begin_stream(std::uint64_t result_bytes, std::span<const std::byte> front);

@@ -57,7 +57,8 @@ Shim::Shim(ShimOptions options, LogFunction log)
       q_backoff_(options_.retry_ns_min, options_.retry_ns_max),
       broker_backoff_(options_.retry_ns_min, options_.retry_ns_max),
       idler_(options_.idle),
-      room_idler_(options_.idle) {}
+      room_idler_(options_.idle),
+      patience_(options_.heartbeat_ns) {}
 
 Error Shim::run() {
   while (!stopping()) {
@@ -137,7 +138,7 @@ bool Shim::try_connect(std::uint64_t patience_ns, std::string& why) {
                               std::to_string(identity.capability) + ", servant protocol " +
                               name_of(identity.form));
   connected_ns_ = active_ns_ = shm::steady_now();
-  silence_ns_ = 0;
+  patience_.begin();
   look_at_q_ = true;
   return true;
 }

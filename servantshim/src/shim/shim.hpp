@@ -13,6 +13,7 @@
 #include "shim/exchange.hpp"
 #include "shim/interrupt_timer.hpp"
 #include "shim/options.hpp"
+#include "shim/peer_patience.hpp"
 #include "shim/q_process.hpp"
 #include "shim/q_socket.hpp"
 #include "shim/shim_log.hpp"
@@ -97,8 +98,7 @@ class Shim {
   std::uint64_t active_ns_ = 0;  ///< About when something last went through.
   std::uint64_t probed_ns_ = 0;  ///< When the probe went out, or q last had a reason to keep quiet.
   InterruptTimer interrupt_timer_;
-  std::uint64_t heard_bytes_ = 0;  ///< Of a peer: what it had sent when it was last listened to.
-  std::uint64_t silence_ns_ = 0;   ///< For how long it was listened to since then, in vain.
+  PeerPatience patience_;
 };
 
 }  // namespace mserve::shim

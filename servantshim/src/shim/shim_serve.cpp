@@ -70,7 +70,7 @@ void Shim::after(Progress progress) {
   }
   if (progress == Progress::waits_for_ring) {
     worked_ = true;  // whoever reads slowly, it is not q that is silent
-    silence_ns_ = 0;
+    patience_.begin();
     if (room_idler_.idle() == shm::Idler::Step::park) {
       std::this_thread::sleep_for(std::chrono::nanoseconds(kRoomNapNs));
     }
@@ -104,20 +104,14 @@ void Shim::look_after(std::uint64_t now_ns) {
   probe_if_due(now_ns);
 }
 
-/// A peer says every so often that it lives, whatever else it does. Only time in which somebody
-/// listened counts: when this process was held up itself, what the peer said may lie in the socket.
 void Shim::note_silence(std::uint64_t spent_ns) {
-  constexpr std::uint64_t kMissedMax = 3;
-  const std::uint64_t heard = exchange_.received_bytes();
-  if (heard != heard_bytes_) {
-    heard_bytes_ = heard;
-    silence_ns_ = 0;
+  const bool in_message = exchange_.in_message();
+  if (!patience_.ends(spent_ns, exchange_.received_bytes(), in_message)) {
     return;
   }
-  silence_ns_ += std::min(spent_ns, options_.heartbeat_ns / 2);
-  if (silence_ns_ >= kMissedMax * options_.heartbeat_ns) {
-    q_gone("the peer sent no sign of life " + std::to_string(kMissedMax) + " times");
-  }
+  q_gone(in_message ? "the peer fell silent in the middle of a message"
+                    : "the peer sent no sign of life " + std::to_string(PeerPatience::kMissedMax) +
+                          " times");
 }
 
 /// Asks an idle q for a sign of life. One that works for us is never suspected, unless it has begun

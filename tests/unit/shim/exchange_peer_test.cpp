@@ -2,6 +2,11 @@
 // --peer: what goes to another broker's gateway, and what comes back.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "mserve/kdb/compress.hpp"
 #include "unit/shim/desk.hpp"
 
 namespace mserve::shim {
@@ -246,6 +251,92 @@ TEST(ExchangePeer, AnEarlyAnswerIsToldOnceTheRequestIsSent) {
   EXPECT_EQ(Desk::status(d.reply(6)), Errc::ok);
 }
 
+/// A message that answers `qid`, compressed.
+std::vector<std::byte> compressed(std::int64_t qid, const Value& result, const Value& with) {
+  const auto plain =
+      kdb::encode_message(Value::list({Value::long_atom(qid), result, with}), MessageKind::async);
+  const auto packed = kdb::compress(plain);
+  EXPECT_TRUE(packed);
+  return packed.value_or(plain);
+}
+
+// Goal: in whatever form an early answer comes, it is told once, after the request.
+TEST(ExchangePeer, AnEarlyAnswerMayBeLargeOrCompressed) {
+  Desk::Shape small = streaming();
+  small.ring_bytes = 32 << 10;
+  const std::vector<std::byte> large = kdb::encode(blob(15'000));
+  const auto first = std::span(large).first(5'000);
+  const std::string long_text(5'000, 'e');
+  for (const bool packed : {false, true}) {
+    Desk d(small);
+    ASSERT_TRUE(d.send_fragment(5, 0, large.size(), first));
+    d.run();
+    if (packed) {
+      d.q.say(compressed(1, text("Error: " + long_text), info(Errc::no_servant)));
+    } else {
+      d.q.answer(1, text(std::string(20'000, 'r')));  // more than a frame holds
+    }
+    EXPECT_EQ(d.run(), Progress::idle);
+    EXPECT_EQ(d.replies.size(), 0U);
+    for (std::size_t at = first.size(); at < large.size(); at += 5'000) {
+      const auto piece =
+          std::span(large).subspan(at, std::min<std::size_t>(5'000, large.size() - at));
+      ASSERT_TRUE(d.send_fragment(5, at, large.size(), piece));
+      EXPECT_EQ(d.run(), Progress::idle);
+    }
+    EXPECT_EQ(d.reply(5).value(),
+              packed ? Value::error(long_text) : text(std::string(20'000, 'r')));
+    EXPECT_FALSE(d.exchange.awaiting());
+  }
+}
+
+TEST(ExchangePeer, AnEarlyAnswerThatIsTooLargeToBeLookedIntoIsALimit) {
+  Desk d(streaming());
+  const std::vector<std::byte> large = kdb::encode(blob(15'000));
+  const auto first = std::span(large).first(5'000);
+  ASSERT_TRUE(d.send_fragment(5, 0, large.size(), first));
+  d.run();
+  d.q.say(compressed(1, text("Error: " + std::string(100'000, 'e')), info(Errc::failed)));
+  EXPECT_EQ(d.run(), Progress::idle);
+  ASSERT_TRUE(
+      d.send_fragment(5, first.size(), large.size(), std::span(large).subspan(first.size())));
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(d.reply(5).value(), Value::error("limit"));
+  EXPECT_FALSE(d.exchange.awaiting());
+}
+
+// Goal: of a request whose session ends while it is being sent nothing is left in the books,
+// whenever its answer comes. Method: the answer comes before the end, after it, or half of it
+// before.
+TEST(ExchangePeer, AnEarlyAnswerThatNobodyWaitsForLeavesNothingBehind) {
+  const auto answer =
+      kdb::encode_message(Value::list({Value::long_atom(1), text("Error: busy"), info(Errc::busy)}),
+                          MessageKind::async);
+  for (const std::size_t before : {std::size_t{0}, answer.size() / 2, answer.size()}) {
+    Desk d(shape());
+    d.q.room = 5'000;
+    d.send_flow(5, kdb::encode(blob(15'000)), 7000);
+    EXPECT_EQ(d.run(), Progress::waits_for_q);
+    d.q.say(std::span(answer).first(before));
+    EXPECT_EQ(d.run(), Progress::waits_for_q);
+    ASSERT_TRUE(d.exchange.detach()) << "what is held is sent to its end";
+    d.q.say(std::span(answer).subspan(before));
+    d.q.room = 100'000;
+    while (d.step_detached() == Progress::worked) {
+    }
+    EXPECT_EQ(expect_request(d, blob(15'000), kHopOnce), 1);
+    EXPECT_FALSE(d.exchange.awaiting()) << before;
+    EXPECT_TRUE(d.exchange.idle());
+    d.attach();
+    ASSERT_TRUE(d.send(6, text("f 1")));
+    d.run();
+    d.q.answer(expect_request(d, text("f 1"), kHopOnce), Value::long_atom(1), info(Errc::ok));
+    EXPECT_EQ(d.run(), Progress::idle);
+    EXPECT_EQ(d.replies.size(), 1U);
+    EXPECT_FALSE(d.exchange.awaiting());
+  }
+}
+
 // What waits behind a large request that streams goes with the terms that it came with.
 TEST(ExchangePeer, WhatWaitsKeepsItsTerms) {
   Desk d(streaming());
@@ -377,6 +468,31 @@ TEST(ExchangePeer, ARefusalThatFindsNoRoomIsToldLater) {
   EXPECT_EQ(d.step(), Progress::waits_for_ring);
   EXPECT_EQ(d.run(), Progress::idle);
   EXPECT_EQ(d.reply(5).value(), Value::error("stop"));
+}
+
+// Goal: one answer and no second one. Method: half of an early answer is there when its request is
+// sent and cancelled; its other half makes no sense.
+TEST(ExchangePeer, ACancelledRequestIsNotAnsweredAgainWhenItsAnswerMakesNoSense) {
+  Desk d(shape());
+  auto answer =
+      kdb::encode_message(Value::list({Value::long_atom(1), text("Error: busy"), info(Errc::busy)}),
+                          MessageKind::async);
+  const std::size_t half = answer.size() / 2;
+  std::fill(answer.begin() + static_cast<std::ptrdiff_t>(half), answer.end(), std::byte{0x33});
+  d.q.room = 5'000;
+  d.send_flow(5, kdb::encode(blob(15'000)), 7000);
+  EXPECT_EQ(d.run(), Progress::waits_for_q);
+  d.q.say(std::span(answer).first(half));
+  EXPECT_EQ(d.run(), Progress::waits_for_q);
+  d.q.room = 100'000;
+  EXPECT_EQ(d.run(), Progress::idle);
+  ASSERT_TRUE(cancel(d, 5));
+  EXPECT_EQ(d.run(), Progress::idle);
+  EXPECT_EQ(d.reply(5).value(), Value::error("stop"));
+  d.q.say(std::span(answer).subspan(half));
+  EXPECT_EQ(d.run(), Progress::q_lost);
+  d.read();
+  EXPECT_EQ(d.replies.size(), 1U);
 }
 
 }  // namespace
