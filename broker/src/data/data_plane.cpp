@@ -41,19 +41,19 @@ Limits limits_of(const BrokerOptions& options, const PolicySource* plugin) {
 }  // namespace
 
 DataCounters DataCounters::add_to(shm::CountersWriter& w) {
-  return {&w.add("requests"),      &w.add("refused"),
-          &w.add("replies"),       &w.add("errors"),
-          &w.add("discarded"),     &w.add("stale_replies"),
-          &w.add("retried"),       &w.add("queue_timeouts"),
-          &w.add("overruns"),      &w.add("interrupts"),
-          &w.add("fragments_in"),  &w.add("fragments_out"),
-          &w.add("kept_replies"),  &w.add("sessions"),
-          &w.add("servants"),      &w.add("attached_total"),
-          &w.add("closed_total"),  &w.add("queued"),
-          &w.add("running"),       &w.add("affinity_hits"),
-          &w.add("remote"),        &w.add("policy_plugin_faults"),
-          &w.add("wakes"),         &w.add("sleeps"),
-          &w.add("stamps_dropped")};
+  return {&w.add("requests"),       &w.add("refused"),
+          &w.add("replies"),        &w.add("errors"),
+          &w.add("discarded"),      &w.add("stale_replies"),
+          &w.add("retried"),        &w.add("queue_timeouts"),
+          &w.add("overruns"),       &w.add("interrupts"),
+          &w.add("fragments_in"),   &w.add("fragments_out"),
+          &w.add("kept_replies"),   &w.add("sessions"),
+          &w.add("servants"),       &w.add("attached_total"),
+          &w.add("closed_total"),   &w.add("queued"),
+          &w.add("running"),        &w.add("affinity_hits"),
+          &w.add("remote"),         &w.add("policy_plugin_faults"),
+          &w.add("wakes"),          &w.add("sleeps"),
+          &w.add("stamps_dropped"), &w.add("not_repeatable")};
 }
 
 DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Links& links,

@@ -225,8 +225,10 @@ class DataPlane {
   void deliver(const Decision& decision);
   void fail_lost(Session& servant, RequestRecord& record);
   bool try_deliver(Session& servant, RequestRecord& record, std::span<const std::byte> payload);
-  [[nodiscard]] bool send_to_link(Session& link, const RequestRecord& record,
-                                  const shm::FrameHeader& head, std::span<const std::byte> payload);
+  [[nodiscard]] bool try_deliver_to_link(Session& link, RequestRecord& record,
+                                         const shm::FrameHeader& head,
+                                         std::span<const std::byte> payload);
+  void keep_copy(RequestRecord& record, std::span<const std::byte> payload);
   std::byte* put_terms(std::byte* to, const RequestRecord& record);
   void deliver_waiting(Session& servant);
   void enter_running(Session& servant, RequestRecord& record) {

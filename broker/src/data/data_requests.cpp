@@ -333,7 +333,6 @@ void DataPlane::deliver(const Decision& decision) {
       current_ = RequestId{};
       monitor_.end_in(clock_);
     }
-    store_.give_back(record.block);
     return;
   }
   servant.undelivered.push_back(decision.request.slot);
@@ -346,6 +345,7 @@ void DataPlane::deliver(const Decision& decision) {
   tell_end(ended, Errc::servant_died);
 }
 
+/// @param payload  in the client's ring or in the record's block, which is given back after it.
 bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
                             std::span<const std::byte> payload) {
   shm::FrameHeader head;
@@ -353,11 +353,13 @@ bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
   head.flags = record.told_flags();
   head.id = record.id.packed();
   head.aux = record.route;
-  const bool sent = servant.link ? send_to_link(servant, record, head, payload)
-                                 : shm::try_send_whole(servant.out, head, {}, payload);
-  if (!sent) [[unlikely]] {
+  if (servant.link) [[unlikely]] {
+    return try_deliver_to_link(servant, record, head, payload);
+  }
+  if (!shm::try_send_whole(servant.out, head, {}, payload)) [[unlikely]] {
     return false;
   }
+  store_.give_back(record.block);
   if (record.repeatable) {
     record.kept = true;
     record.kept_pos = servant.out.claimed_position();
@@ -367,14 +369,43 @@ bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
   return true;
 }
 
-bool DataPlane::send_to_link(Session& link, const RequestRecord& record,
-                             const shm::FrameHeader& head, std::span<const std::byte> payload) {
+[[gnu::noinline]] bool DataPlane::try_deliver_to_link(Session& link, RequestRecord& record,
+                                                      const shm::FrameHeader& head,
+                                                      std::span<const std::byte> payload) {
   std::array<std::byte, shm::ext_bytes_of(sizeof(shm::DeadlineExt))> terms;
   const std::size_t bytes = link.term_bytes(payload.size());
   if (bytes != 0) {
     (void)put_terms(terms.data(), record);
   }
-  return shm::try_send_whole(link.out, head, std::span(terms).first(bytes), payload);
+  if (!shm::try_send_whole(link.out, head, std::span(terms).first(bytes), payload)) {
+    return false;
+  }
+  if (record.repeatable) {
+    keep_copy(record, payload);
+  } else {
+    store_.give_back(record.block);
+  }
+  note_wake(link);
+  return true;
+}
+
+/// A link's answers come in any order, and much later than its ring is full: what is to be sent
+/// again if the link is lost is kept here, not there. Copies share the first half of the store, so
+/// that there is always room for what waits; beyond that a request cannot be sent again.
+void DataPlane::keep_copy(RequestRecord& record, std::span<const std::byte> payload) {
+  const std::uint64_t more = record.block.empty() ? payload.size() : 0;
+  if (store_.used_bytes() + more > store_.capacity() / 2) {
+    store_.give_back(record.block);
+  } else if (record.block.empty()) {
+    record.block = store_.take(payload.size());
+    if (!record.block.empty()) {
+      std::copy(payload.begin(), payload.end(), store_.bytes_of(record.block).begin());
+    }
+  }
+  if (record.block.empty()) {
+    record.repeatable = false;
+    counters_.not_repeatable->add();
+  }
 }
 
 /// What a link is told of a request that it is sent now: the rest of its time, its priority, and
@@ -404,7 +435,6 @@ void DataPlane::deliver_waiting(Session& servant) {
     if (!try_deliver(servant, record, store_.bytes_of(record.block))) {
       return;
     }
-    store_.give_back(record.block);
     servant.undelivered.erase(servant.undelivered.begin());
     if (record.abandoned) {
       interrupt(record);

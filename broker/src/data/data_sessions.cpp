@@ -163,8 +163,7 @@ void DataPlane::keep_for_repeat(Session& servant) {
     record.kept = false;
     record.block = store_.take(record.bytes);
     if (!record.block.empty()) {
-      const std::byte* from = servant.out.peek_at(record.kept_pos) + shm::kFrameHeaderBytes +
-                              servant.term_bytes(record.bytes);
+      const std::byte* from = servant.out.peek_at(record.kept_pos) + shm::kFrameHeaderBytes;
       std::copy_n(from, record.bytes, store_.bytes_of(record.block).data());
     }
   }

@@ -16,7 +16,8 @@ struct alignas(64) RequestRecord {
   RequestId id = {};  ///< Zero: this record is not in use.
   std::uint64_t client_id = 0;
   std::uint64_t route = 0;
-  PayloadStore::Block block = {};  ///< Payload while it waits in the broker.
+  PayloadStore::Block block = {};  ///< Payload while it waits in the broker, or a copy of what is
+                                   ///< repeatable while a link has it.
   std::uint32_t origin = 0;        ///< Number of who asked, and which of its lives.
   std::uint32_t origin_life = 0;
   std::uint32_t servant_session = kNone;  ///< Where it runs.
@@ -25,7 +26,7 @@ struct alignas(64) RequestRecord {
   std::uint32_t previous = kNone;
   std::uint8_t flags = 0;    ///< Frame flags of the request.
   bool repeatable = false;   ///< May be sent again; its payload is kept until it is answered.
-  bool kept = false;         ///< Payload is still readable at kept_pos.
+  bool kept = false;         ///< Payload is still readable at kept_pos; never of a link.
   bool abandoned = false;    ///< The client needs no answer any more.
   bool interrupted = false;  ///< Its servant was, or is to be, told that nobody wants it.
   bool warm = false;         ///< The servant that it was sent to held its route.

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the broker keeps of requests that a link has, in case the link is lost.
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "support/raw_peer.hpp"
+#include "support/requests.hpp"
+
+namespace mserve::test {
+namespace {
+
+RawPeer raw_link(const Broker& broker, std::uint32_t credit) {
+  RawPeer link(broker,
+               {.role = shm::Role::servant, .name = "peer-B", .credit = credit, .tags = "peer=B"});
+  broker.wait_for_counter("servants", 1);
+  return link;
+}
+
+/// The request that comes next at a servant made by hand.
+Frame next_request(RawPeer& servant) {
+  return servant.take().value_or(Frame{});
+}
+
+// Goal: a link's slow answer does not keep others waiting, and is still to be had elsewhere when
+// the link is lost. Method: many times what its ring holds goes through while the first request
+// stays unanswered; then the link vanishes.
+TEST(LinkCopy, OneUnansweredRequestDoesNotFillTheRing) {
+  BrokerSetup setup;
+  setup.args = {"--servant-ring", "64k"};
+  const Broker broker(setup);
+  RawPeer link = raw_link(broker, 4);
+  Client client = broker.client();
+  const SendOptions repeatable{.repeatable = true};
+  const std::uint64_t slow = send_opaque(client, pattern(2'000, 7), repeatable);
+  ASSERT_EQ(next_request(link).payload, pattern(2'000, 7));
+  for (std::uint32_t n = 0; n < 100; ++n) {
+    const std::uint64_t id = send_opaque(client, pattern(2'000, n), repeatable);
+    const Frame frame = next_request(link);
+    ASSERT_EQ(frame.payload, pattern(2'000, n)) << n;
+    ASSERT_TRUE(link.reply(frame.header.id, pattern(10)));
+    ASSERT_EQ(await(client, id).status, Errc::ok);
+  }
+  RawPeer other = raw_servant(broker, "other");
+  broker.wait_for_counter("servants", 2);
+  link.vanish();
+  const Frame again = next_request(other);
+  EXPECT_EQ(again.payload, pattern(2'000, 7));
+  EXPECT_TRUE(other.reply(again.header.id, pattern(10)));
+  EXPECT_EQ(await(client, slow).status, Errc::ok);
+  broker.wait_for_counter("retried", 1);
+  EXPECT_EQ(broker.counter("not_repeatable"), 0U);
+}
+
+// Goal: copies leave room for what waits; what there was no room for is told so, and nothing is
+// lost twice. Method: more than half of a store of 5 MiB is with a link; a copy takes 256 KiB.
+TEST(LinkCopy, WhatFindsNoRoomIsNotRepeated) {
+  constexpr std::uint32_t kRequests = 14;
+  constexpr std::uint32_t kLost = kRequests - 10;
+  constexpr std::size_t kBytes = 200'000;
+  BrokerSetup setup;
+  setup.args = {"--max-queue-bytes", "1m", "--max-pending-bytes", "1m"};
+  const Broker broker(setup);
+  RawPeer link = raw_link(broker, kRequests);
+  Client client = broker.client();
+  std::vector<std::uint64_t> ids;
+  for (std::uint32_t n = 0; n < kRequests; ++n) {
+    ids.push_back(send_opaque(client, pattern(kBytes, n), {.repeatable = true}));
+    ASSERT_EQ(next_request(link).payload.size(), kBytes);
+  }
+  broker.wait_for_counter("not_repeatable", kLost);
+  RawPeer other = raw_servant(broker, "other", kRequests);
+  broker.wait_for_counter("servants", 2);
+  link.vanish();
+  broker.wait_for_counter("retried", kRequests);
+  for (std::uint32_t n = 0; n < kRequests - kLost; ++n) {
+    const Frame frame = next_request(other);
+    EXPECT_EQ(frame.payload.size(), kBytes);
+    EXPECT_TRUE(other.reply(frame.header.id, pattern(10)));
+  }
+  std::uint32_t died = 0;
+  for (const std::uint64_t id : ids) {
+    const Errc status = await(client, id).status;
+    EXPECT_TRUE(status == Errc::ok || status == Errc::servant_died) << to_string(status);
+    died += status == Errc::servant_died ? 1 : 0;
+  }
+  EXPECT_EQ(died, kLost);
+  EXPECT_FALSE(other.poll()) << "one was sent twice";
+}
+
+}  // namespace
+}  // namespace mserve::test
