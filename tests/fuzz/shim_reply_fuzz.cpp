@@ -2,13 +2,15 @@
 // Any bytes from q, in any pieces, while requests wait: whatever the shim hands to the broker is a
 // whole object of a request that was waiting, once each, and flows are in order. The input is a
 // script: a byte that chooses form, ring and whether q is a broker, then messages, each with a byte
-// that says how it is framed.
+// that says how it is framed. If q is a broker, the last byte says which requests are cancelled
+// meanwhile, and others take the places of those that were answered.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -23,7 +25,8 @@ using namespace mserve;
 using namespace mserve::shim;
 using Bytes = std::vector<std::byte>;
 
-constexpr std::uint64_t kRequests = 3;
+constexpr std::uint64_t kRequests = 3;      ///< At once.
+constexpr std::uint64_t kRequestsMax = 12;  ///< One after the other.
 constexpr std::uint64_t kGathered = 1 << 16;
 
 void require(bool good) {
@@ -117,6 +120,11 @@ struct Ring {
 /// Judges what reaches the broker.
 class Judge {
  public:
+  /// A request went out. @return its id.
+  std::uint64_t ask() { return ++asked_; }
+  [[nodiscard]] std::uint64_t asked() const { return asked_; }
+  [[nodiscard]] bool waits_for(std::uint64_t id) const { return !ended_.contains(id); }
+  [[nodiscard]] std::uint64_t waiting() const { return asked_ - ended_.size(); }
   void read(shm::RingConsumer& in) {
     shm::FrameView frame;
     while (in.front(frame) == Errc::ok) {
@@ -128,10 +136,10 @@ class Judge {
  private:
   void take(const shm::FrameView& frame) {
     const std::uint64_t id = frame.header.id;
-    require(id >= 1 && id <= kRequests && !ended_[id]);
+    require(id >= 1 && id <= asked_ && waits_for(id));
     if (frame.header.kind == shm::Kind::abort) {
       require(!flows_[id].empty());
-      ended_[id] = true;
+      ended_.insert(id);
       return;
     }
     shm::Extensions extensions;
@@ -142,7 +150,7 @@ class Judge {
     require(extensions.has_flow || bytes.empty());
     bytes.insert(bytes.end(), frame.payload.begin(), frame.payload.end());
     if (!extensions.has_flow || bytes.size() == extensions.flow.total_bytes) {
-      ended_[id] = true;
+      ended_.insert(id);
       judge(frame.header, bytes);
     }
   }
@@ -159,7 +167,44 @@ class Judge {
     }
   }
   std::map<std::uint64_t, Bytes> flows_;
-  std::map<std::uint64_t, bool> ended_;
+  std::set<std::uint64_t> ended_;
+  std::uint64_t asked_ = 0;
+};
+
+/// What the broker sends.
+class Asker {
+ public:
+  Asker(shm::RingProducer& out, Judge& judge) : out_(out), judge_(judge) {}
+
+  void ask() {
+    const Bytes query = {std::byte{0xff}, std::byte{1}};  // 1b
+    shm::FrameHeader header;
+    header.kind = shm::Kind::request;
+    header.id = judge_.ask();
+    require(shm::try_send_whole(out_, header, {}, query));
+  }
+  /// Bits 0 to 4 of `plan`: which requests; bits 5 to 7: how late.
+  void go_on(std::size_t plan) {
+    ++turns_;
+    for (std::uint64_t id = 1; id <= judge_.asked(); ++id) {
+      const bool chosen = (plan >> (id % 5) & 1) != 0 && turns_ >= (plan >> 5) * id;
+      if (chosen && judge_.waits_for(id) && cancelled_.insert(id).second) {
+        shm::FrameHeader header;
+        header.kind = shm::Kind::cancel;
+        header.id = id;
+        require(shm::try_send_whole(out_, header, {}, {}));
+      }
+    }
+    while (judge_.waiting() < kRequests && judge_.asked() < kRequestsMax) {
+      ask();
+    }
+  }
+
+ private:
+  shm::RingProducer& out_;
+  Judge& judge_;
+  std::set<std::uint64_t> cancelled_;
+  std::uint64_t turns_ = 0;
 };
 
 }  // namespace
@@ -182,12 +227,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                    .out_ring_bytes = from.capacity,
                    .message_bytes_max = 1 << 20,
                    .max_gathered = kGathered});
-  const Bytes query = {std::byte{0xff}, std::byte{1}};  // 1b
-  for (std::uint64_t id = 1; id <= kRequests; ++id) {
-    shm::FrameHeader header;
-    header.kind = shm::Kind::request;
-    header.id = id;
-    require(shm::try_send_whole(broker_out, header, {}, query));
+  Judge judge;
+  Asker asker(broker_out, judge);
+  for (std::uint64_t n = 0; n < kRequests; ++n) {
+    asker.ask();
   }
   Stream q;
   q.chunk = 1 + (choice >> 3) * 100;
@@ -196,11 +239,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   while (!script.empty()) {
     add_message(script, form, q.bytes);
   }
-  Judge judge;
   for (Progress last = Progress::worked; last != Progress::q_lost && last != Progress::q_cut;) {
     last = exchange.step(q, &rings, /*look_at_q=*/true);
     require(last != Progress::broker_broken);
     judge.read(broker_in);
+    if (peer) {
+      asker.go_on(data[size - 1]);
+    }
   }
   return 0;
 }
