@@ -207,7 +207,8 @@ bool SessionMaker::take_pool(const shm::Hello& hello, Draft& draft, std::string&
   }
   const auto entered = classes_.enter(tags);
   if (!entered) {
-    fault = "servants of 64 different sets of tags are attached; no more fit";
+    fault = "servants of " + std::to_string(kPoolsMax) +
+            " different sets of tags are attached, each link to another broker one; no more fit";
     return false;
   }
   draft.session->pool = entered->pool;

@@ -43,13 +43,13 @@ bool Dispatcher::on(const ClassDefined& event, Nanos now) noexcept {
   }
   defined.defined = true;
   for (std::uint32_t pool = 0; pool < kPoolsMax; ++pool) {
-    if ((event.pools >> pool & 1) != 0) {
+    if (event.pools[pool]) {
       pools_[pool] |= std::uint64_t{1} << event.number;
     }
   }
   // Those that are here already join it.
   const auto joins = [&](const Servant& servant) {
-    return servant.state == Servant::State::attached && (event.pools >> servant.pool & 1) != 0;
+    return servant.state == Servant::State::attached && event.pools[servant.pool];
   };
   for (std::uint32_t at = 0; at < servants_.size(); ++at) {
     const Servant& servant = servants_[at];

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "dispatch/far_policy.hpp"
@@ -222,6 +223,7 @@ struct alignas(64) Servant {
   [[nodiscard]] bool barred() const noexcept { return suspended || held || overruns != 0; }
 };
 static_assert(sizeof(Servant) == 64);
+static_assert(kPoolsMax - 1 <= std::numeric_limits<decltype(Servant::pool)>::max());
 
 /// A place for a route that a servant holds: its data is warm there. Each servant has
 /// Limits::routes_per_servant of them, side by side.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <limits>
 
@@ -28,7 +29,9 @@ inline constexpr std::uint32_t kRoutesPerServantMax = 64;
 /// Tiers are 0 to kTiers - 1, the nearest first: this host, its zone, its region, elsewhere.
 inline constexpr std::uint32_t kTiers = 4;
 /// Servants alike in group and tags form a pool; most pools at a time.
-inline constexpr std::uint32_t kPoolsMax = 64;
+inline constexpr std::uint32_t kPoolsMax = 256;
+/// A bit per pool.
+using PoolSet = std::bitset<kPoolsMax>;
 /// Most classes of requests; see ClassDefined.
 inline constexpr std::uint32_t kClassesMax = 64;
 /// Priorities are 0 to kPriorities - 1, the highest goes first most often.
@@ -141,8 +144,8 @@ struct PoolDefined {
 /// A class of requests: those that the same servants may run. Once it is defined its pools change
 /// by PoolDefined only; `fallback` may be told again at any time.
 struct ClassDefined {
-  std::uint32_t number;     ///< Below Limits::classes_max.
-  std::uint64_t pools = 0;  ///< A bit per pool; ignored if the class is defined already.
+  std::uint32_t number;  ///< Below Limits::classes_max.
+  PoolSet pools{};       ///< Ignored if the class is defined already.
   /// While no servant of this class can run anything (none attached, or all of them barred), its
   /// requests belong to that class. kNone: they wait, or fail with `no_servant`.
   std::uint32_t fallback = kNone;

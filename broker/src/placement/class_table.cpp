@@ -122,10 +122,9 @@ std::optional<ClassTable::Change> ClassTable::adopt(std::vector<Class> wanted, s
   }
   Change change;
   for (std::size_t number = classes_.size(); number < wanted.size(); ++number) {
-    std::uint64_t pools = 0;
+    PoolSet pools;
     for (std::size_t pool = 0; pool < pools_.size(); ++pool) {
-      const bool in = pools_[pool].servants != 0 && wanted[number].has(pools_[pool].tags);
-      pools |= std::uint64_t{in} << pool;
+      pools[pool] = pools_[pool].servants != 0 && wanted[number].has(pools_[pool].tags);
     }
     change.classes.push_back({static_cast<std::uint32_t>(number), pools, wanted[number].fallback});
   }

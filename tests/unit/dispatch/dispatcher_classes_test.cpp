@@ -156,6 +156,24 @@ TEST_F(DispatcherClasses, AClassDefinedLaterTakesInWhoIsThere) {
   desk.expect_none();
 }
 
+// A pool for each link to another broker: there used to be room for 64.
+TEST_F(DispatcherClasses, TheLastPoolIsLikeTheFirst) {
+  constexpr std::uint32_t kLast = kPoolsMax - 1;
+  static_assert(kLast >= 200);
+  ASSERT_TRUE(desk.it.on(ServantLeft{0}, desk.now));
+  ASSERT_TRUE(desk.it.on(ServantLeft{1}, desk.now));
+  ASSERT_TRUE(desk.it.on(PoolDefined{kLast, 1 << kAny | 1 << kHdb}, desk.now));
+  ASSERT_TRUE(desk.it.on(ServantJoined{.servant = 0, .pool = kLast}, desk.now));
+  ASSERT_TRUE(desk.it.on(ClassDefined{.number = 2, .pools = PoolSet().set(kLast)}, desk.now));
+  EXPECT_EQ(run(2), 0U);
+  const RequestId waits = submit(2);
+  EXPECT_EQ(run(kHdb), 2U);
+  desk.expect_none();
+  desk.done(0);
+  EXPECT_EQ(desk.sent(), waits);
+  EXPECT_EQ(desk.last.servant, 0U);
+}
+
 TEST_F(DispatcherClasses, DefinitionsThatMakeNoSenseAreRefused) {
   EXPECT_FALSE(desk.it.on(PoolDefined{1, 1}, desk.now));  // It has servants.
   EXPECT_FALSE(desk.it.on(PoolDefined{kPoolsMax, 1}, desk.now));

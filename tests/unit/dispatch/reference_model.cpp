@@ -25,7 +25,7 @@ void ReferenceModel::defined(const ClassDefined& event) {
   if (event.number == class_fallback_.size()) {
     class_fallback_.push_back(event.fallback);
     for (std::uint32_t pool = 0; pool < kPoolsMax; ++pool) {
-      pools_[pool] |= (event.pools >> pool & 1) << event.number;
+      pools_[pool] |= std::uint64_t{event.pools[pool]} << event.number;
     }
   }
   class_fallback_[event.number] = event.fallback;

@@ -122,6 +122,22 @@ TEST(ClassTable, FromTheFirstLinkOnEachClassHasATwinWithoutLinks) {
   EXPECT_NE(apply(table, {}).placement, nullptr);
 }
 
+TEST(ClassTable, ThereIsRoomForALinkToEachOf200Hosts) {
+  ClassTable table(kClassesMax);
+  std::string fault;
+  ASSERT_TRUE(table.meet("peer=h0", fault)) << fault;
+  std::uint32_t last = 0;
+  for (int host = 0; host < 200; ++host) {
+    const auto entry = table.enter("group=hdb peer=h" + std::to_string(host));
+    ASSERT_TRUE(entry) << host;
+    last = entry->pool;
+  }
+  const auto change = apply(table, {"-> peer=h199"});
+  ASSERT_EQ(change.classes.size(), 2U) << "and its twin";
+  EXPECT_EQ(change.classes[0].pools, PoolSet().set(last));
+  EXPECT_TRUE(change.classes[1].pools.none());
+}
+
 TEST(ClassTable, WithoutRoomForTwinsALinkIsRefused) {
   ClassTable table(3);
   std::string fault;
