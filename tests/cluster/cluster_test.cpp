@@ -203,6 +203,7 @@ TEST_F(Cluster, AWatchIsResumedAndWhatWasCompactedIsListedAnew) {
   etcd.remove(key_of("ghost-1"));
   etcd.put(key_of("ghost-3"), record_of("ghost-3"));
   etcd.put(key_of("broken"), "{");
+  etcd.put(key_of(std::string(600, 'x')), record_of("odd"));
   const boost::json::value now =
       boost::json::parse(etcd.ctl({"get", "-w", "json", key_of("ghost-3")}));
   (void)etcd.ctl({"compact", std::to_string(now.at("header").at("revision").as_int64())});
@@ -214,6 +215,12 @@ TEST_F(Cluster, AWatchIsResumedAndWhatWasCompactedIsListedAnew) {
   EXPECT_EQ(of_a.count("peer_refused peer=broken"), 1U);
   EXPECT_EQ(of_a.count("etcd_lost"), 0U) << "calls went on all the time";
   of_a.wait_for_peer("ghost-2", "link.state", "running");
+  EXPECT_TRUE(wait_until(
+      [&] {
+        const boost::json::value skipped = inside(of_a.state(), "etcd.skipped");
+        return skipped.is_int64() && skipped.as_int64() >= 1;
+      },
+      "the odd key to be counted"));
 }
 
 TEST_F(Cluster, TheBrokerStartsItAndTakesItAlong) {

@@ -109,6 +109,11 @@ class Cluster {
       log(LogLevel::warning, "etcd_compacted",
           {{"note", LogText{"what changed meanwhile is compacted; all brokers are listed anew"}}});
     }
+    if (now.skipped != told_.skipped) {
+      refusals_.log(LogLevel::warning, shm::steady_now(), "peer_refused",
+                    {{"reason", LogText{"a key below the prefix is longer than any broker's"}},
+                     {"so_far", now.skipped}});
+    }
     if (now.reached && !told_.reached) {
       log(LogLevel::info, "etcd_reached", {{"endpoint", now.endpoint}, {"revision", now.revision}});
     } else if (!now.reached && (told_.reached || now.fault != told_.fault)) {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cluster/etcd_messages.hpp"
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <utility>
 
 #include "cluster/base64.hpp"
 #include "cluster/json_fields.hpp"
@@ -63,31 +65,46 @@ const json::object* opened_with_revision(std::string_view body, json::value& roo
   return answer;
 }
 
-bool read_key_value(const json::object& in, KeyValue& out) {
-  // Base64 is four thirds as long.
-  const auto key = text_at(in, "key", kKeyBytesMax * 2);
-  auto bytes = key ? from_base64(*key, kKeyBytesMax) : std::nullopt;
-  if (!bytes || bytes->empty()) {
-    return false;
+enum class Read : std::uint8_t {
+  done,
+  skipped,  // Fit for etcd and not for us: its writer's fault. Only mod_revision is read.
+  failed,   // No answer of etcd's is like that.
+};
+
+Read read_key_value(const json::object& in, KeyValue& out) {
+  out.mod_revision = count_at(in, "mod_revision").value_or(0);
+  const auto key = text_at(in, "key", kAnswerBytesMax);
+  if (!key || key->empty() || out.mod_revision == 0) {
+    return Read::failed;
+  }
+  // Base64: three bytes are four characters.
+  if (key->size() > (kKeyBytesMax + 2) / 3 * 4) {
+    return Read::skipped;
+  }
+  auto bytes = from_base64(*key, kKeyBytesMax + 2);
+  if (!bytes) {
+    return Read::failed;
+  }
+  if (bytes->size() > kKeyBytesMax) {
+    return Read::skipped;
   }
   out.key = std::move(*bytes);
   // One bad value is its writer's fault, and not that of the whole answer.
   const auto value = text_at(in, "value", kValueBytesMax * 2);
   out.value = value ? from_base64(*value, kValueBytesMax).value_or("") : "";
-  out.mod_revision = count_at(in, "mod_revision").value_or(0);
   out.lease = count_at(in, "lease").value_or(0);
-  return out.mod_revision > 0;
+  return Read::done;
 }
 
-bool read_event(const json::value& in, WatchEvent& out) {
+Read read_event(const json::value& in, WatchEvent& out) {
   const json::object* const event = in.if_object();
   const json::object* const kv = event != nullptr ? object_at(*event, "kv") : nullptr;
-  if (kv == nullptr || !read_key_value(*kv, out.kv)) {
-    return false;
+  if (kv == nullptr) {
+    return Read::failed;
   }
   const std::string_view type = text_at(*event, "type", 16).value_or("PUT");
   out.removed = type == "DELETE";
-  return out.removed || type == "PUT";
+  return out.removed || type == "PUT" ? read_key_value(*kv, out.kv) : Read::failed;
 }
 
 }  // namespace
@@ -191,9 +208,16 @@ std::optional<Listing> read_listing(std::string_view body, std::string& fault) {
   }
   for (const json::value& one : *all) {
     const json::object* const kv = one.if_object();
-    if (kv == nullptr || !read_key_value(*kv, listing.all.emplace_back())) {
+    KeyValue read;
+    const Read how = kv != nullptr ? read_key_value(*kv, read) : Read::failed;
+    if (how == Read::failed) {
       fault = "a key is none";
       return std::nullopt;
+    }
+    if (how == Read::skipped) {
+      ++listing.skipped;
+    } else {
+      listing.all.push_back(std::move(read));
     }
   }
   return listing;
@@ -212,9 +236,17 @@ std::optional<WatchAnswer> read_watch_line(std::string_view line, std::string& f
   answer.reason = shown(text_at(*result, "cancel_reason", kReasonBytesMax).value_or(""));
   const json::array* const events = array_at(*result, "events");
   for (std::size_t i = 0; events != nullptr && i < events->size(); ++i) {
-    if (!read_event((*events)[i], answer.events.emplace_back())) {
+    WatchEvent read;
+    const Read how = read_event((*events)[i], read);
+    if (how == Read::failed) {
       fault = "an event is none";
       return std::nullopt;
+    }
+    answer.newest = std::max(answer.newest, read.kv.mod_revision);
+    if (how == Read::skipped) {
+      ++answer.skipped;
+    } else {
+      answer.events.push_back(std::move(read));
     }
   }
   return answer;

@@ -36,6 +36,7 @@ struct KeyValue {
 struct Listing {
   std::int64_t revision = 0;  ///< Of the store: a watch goes on behind it.
   bool more = false;          ///< There are keys behind these.
+  std::size_t skipped = 0;    ///< Keys longer than kKeyBytesMax, which are not among them.
   std::vector<KeyValue> all{};
 };
 
@@ -51,6 +52,8 @@ struct WatchAnswer {
   std::int64_t compact_revision = 0;  ///< Not 0: the wanted revision is gone; list anew.
   std::int64_t revision = 0;          ///< Of the store.
   std::string reason{};               ///< Of a cancel; printable.
+  std::int64_t newest = 0;            ///< Revision of the last event, skipped ones included.
+  std::size_t skipped = 0;            ///< Events of keys longer than kKeyBytesMax.
   std::vector<WatchEvent> events{};
 };
 

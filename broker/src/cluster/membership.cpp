@@ -311,7 +311,8 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   }
 
   void take_listing(const Listing& all) {
-    const bool news = !status.reached;
+    const bool news = !status.reached || all.skipped != 0;
+    status.skipped += all.skipped;
     status.revision = all.revision;
     status.reached = true;
     status.stale_since = 0;
@@ -360,9 +361,15 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       return list();
     }
     const std::string key = broker_key(options.name, options.id);
-    for (const WatchEvent& event : answer->events) {
+    if (answer->newest != 0) {
       broken_in_row = 0;
-      status.revision = std::max(status.revision, event.kv.mod_revision);
+      status.revision = std::max(status.revision, answer->newest);
+    }
+    if (answer->skipped != 0) {
+      status.skipped += answer->skipped;
+      events.status();
+    }
+    for (const WatchEvent& event : answer->events) {
       if (event.kv.key != key) {
         events.changed(event);
       } else if (event.removed) {

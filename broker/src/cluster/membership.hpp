@@ -28,6 +28,7 @@ struct EtcdStatus {
   std::string fault{};           ///< Why it is not.
   std::uint64_t relists = 0;     ///< Because the wanted revision was compacted.
   std::uint64_t resumes = 0;     ///< Of a watch that broke off.
+  std::uint64_t skipped = 0;     ///< Keys, or events of them, that are too long for a broker's.
   bool operator==(const EtcdStatus&) const = default;
 };
 

@@ -55,7 +55,8 @@ json::object etcd_of(const StateParts& parts) {
           {"stale_since", parts.etcd.stale_since},
           {"fault", parts.etcd.fault},
           {"relists", parts.etcd.relists},
-          {"resumes", parts.etcd.resumes}};
+          {"resumes", parts.etcd.resumes},
+          {"skipped", parts.etcd.skipped}};
 }
 
 }  // namespace
