@@ -4,17 +4,20 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <atomic>
 #include <csignal>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "cluster/cluster_options.hpp"
 #include "cluster/etcd_process.hpp"
 #include "cluster/member_setup.hpp"
 #include "cluster/watch_proxy.hpp"
 #include "support/requests.hpp"
 #include "support/test_gateway.hpp"
 #include "system/ctl_setup.hpp"
+#include "unit/cluster/fake_etcd.hpp"
 
 namespace mserve::test {
 namespace {
@@ -299,6 +302,23 @@ TEST_F(Cluster, WithTlsBothSidesShowWhoTheyAre) {
   EXPECT_TRUE(wait_until([&] { return !etcd.get(key_of("a")).empty(); }, "the key"));
   etcd.put(key_of("ghost"), record_of("ghost"));
   of_a.wait_for_peer("ghost", "link.state", "running");
+}
+
+TEST(ClusterAlone, AFloodOfFaultsIsAFewLines) {
+  std::atomic<int> asked{0};
+  FakeEtcd etcd([&](const EtcdPost& post) {
+    const std::string body = R"({"message":")" + post.path + " " + std::to_string(++asked) + "\"}";
+    return FakeEtcd::Answer{"HTTP/1.1 500 No\r\nConnection: close\r\nContent-Length: " +
+                            std::to_string(body.size()) + "\r\n\r\n" + body};
+  });
+  // One round through all of them has no pause.
+  std::string urls = etcd.url();
+  for (std::size_t i = 1; i < cluster::kEndpointsMax; ++i) {
+    urls += "," + etcd.url();
+  }
+  Broker a(BrokerSetup{});
+  Member of_a(a, "a", urls);
+  of_a.wait_for_log("swallowed");
 }
 
 TEST(ClusterAlone, TheBrokersOptionsAreItsConfiguration) {

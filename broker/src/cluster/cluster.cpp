@@ -105,22 +105,25 @@ class Cluster {
   void tell_status() {
     const EtcdStatus& now = membership_.status();
     urgent_ = true;
+    const std::uint64_t at = shm::steady_now();
     if (now.relists != told_.relists) {
-      log(LogLevel::warning, "etcd_compacted",
+      reconnects_.log(
+          "etcd_compacted", LogLevel::warning, at, "etcd_compacted",
           {{"note", LogText{"what changed meanwhile is compacted; all brokers are listed anew"}}});
     }
     if (now.skipped != told_.skipped) {
-      refusals_.log(LogLevel::warning, shm::steady_now(), "peer_refused",
+      refusals_.log(LogLevel::warning, at, "peer_refused",
                     {{"reason", LogText{"a key below the prefix is longer than any broker's"}},
                      {"so_far", now.skipped}});
     }
     if (now.reached && !told_.reached) {
-      log(LogLevel::info, "etcd_reached", {{"endpoint", now.endpoint}, {"revision", now.revision}});
+      reconnects_.log("etcd_reached", LogLevel::info, at, "etcd_reached",
+                      {{"endpoint", now.endpoint}, {"revision", now.revision}});
     } else if (!now.reached && (told_.reached || now.fault != told_.fault)) {
-      log(LogLevel::warning, "etcd_lost",
-          {{"reason", LogText{now.fault}},
-           {"peers", table_.peers().size()},
-           {"note", LogText{"peers and links stay as they are"}}});
+      reconnects_.log("etcd_lost", LogLevel::warning, at, "etcd_lost",
+                      {{"reason", LogText{now.fault}},
+                       {"peers", table_.peers().size()},
+                       {"note", LogText{"peers and links stay as they are"}}});
     }
     told_ = now;
   }
@@ -214,6 +217,7 @@ class Cluster {
     }
     refusals_.tell_swallowed(now, "peer_refused");
     contests_.tell_swallowed(now, "cluster_id_taken");
+    reconnects_.tell_swallowed(now);
     show(now);
     timer_.expires_after(kLook);
     timer_.async_wait([this](const auto& canceled) {
@@ -304,6 +308,7 @@ class Cluster {
   EtcdStatus shown_{};
   broker::LogLimiter refusals_{};
   broker::LogLimiter contests_{};
+  broker::KindLimiter reconnects_{};
   std::uint64_t event_ = 0;  // the last one of the broker that was looked at
   std::uint64_t seen_at_ = 0;
   std::uint64_t written_at_ = 0;

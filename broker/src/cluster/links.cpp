@@ -14,8 +14,6 @@
 #include <string_view>
 #include <utility>
 
-#include "control/log.hpp"
-
 extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX has no header for it
 
 namespace mserve::cluster {
@@ -148,22 +146,29 @@ Links::~Links() {
 }
 
 void Links::start(const std::string& id, Link& link, std::uint64_t now) {
+  const bool again = link.backoff_ns > kBackoffMin;
   link.started_at = now;
   link.retired = false;
   const pid_t pid = started(link_command(setup_, id, link.spec), environment_);
   if (pid < 0) {
     link.backoff_ns = std::min(link.backoff_ns * 2, kBackoffMax);
     link.start_at = now + link.backoff_ns;
-    log(LogLevel::error, "link_not_started",
-        {{"peer", id}, {"error", LogText{std::strerror(errno)}}});
+    restarts_.log("link_not_started", LogLevel::error, now, "link_not_started",
+                  {{"peer", id}, {"error", LogText{std::strerror(errno)}}});
   } else {
     link.pid = pid;
-    log(LogLevel::info, "link_started",
-        {{"peer", id},
-         {"pid", pid},
-         {"address", link.spec.address},
-         {"tier", static_cast<int>(link.spec.tier)},
-         {"tags", LogText{link.spec.tags}}});
+    const auto tell = [&](std::initializer_list<broker::LogField> fields) {
+      if (again) {
+        restarts_.log("link_started", LogLevel::info, now, "link_started", fields);
+      } else {
+        log(LogLevel::info, "link_started", fields);
+      }
+    };
+    tell({{"peer", id},
+          {"pid", pid},
+          {"address", link.spec.address},
+          {"tier", static_cast<int>(link.spec.tier)},
+          {"tags", LogText{link.spec.tags}}});
   }
   changed_();
 }
@@ -225,7 +230,8 @@ void Links::ended(const std::string& id, Link& link, int status, std::uint64_t n
   }
   link.start_at = now + link.backoff_ns;
   const LogValue nothing = std::nullopt;
-  log(link.retired ? LogLevel::info : LogLevel::warning, "link_ended",
+  restarts_.log(
+      "link_ended", link.retired ? LogLevel::info : LogLevel::warning, now, "link_ended",
       {{"peer", id},
        {"pid", link.pid},
        {"signal", killed ? LogValue(WTERMSIG(status)) : nothing},
@@ -262,6 +268,7 @@ void Links::reap(std::uint64_t now) {
 }
 
 void Links::tick(std::uint64_t now) {
+  restarts_.tell_swallowed(now);
   for (auto& [id, link] : links_) {
     if (link.pid == 0 && !link.retired && now >= link.start_at) {
       start(id, link, now);

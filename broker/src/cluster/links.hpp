@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cluster/peer_table.hpp"
+#include "control/log.hpp"
 
 namespace mserve::cluster {
 
@@ -35,7 +36,8 @@ struct LinkView {
 
 /// The processes that are links: one mserve-qshim for each peer. One that ends by itself is started
 /// again after 100 ms, 200 ms ... 10 s; one that ends with 0 was retired by an operator, and comes
-/// back when its broker is started anew, or it is ordered otherwise. One that is not wanted any
+/// back when its broker is started anew, or it is ordered otherwise. The log has some lines of such
+/// restarts at once, of all links, and then one a second. One that is not wanted any
 /// more is retired as by an operator (`mserve-stat ctl retire`): the broker sends it nothing new,
 /// and it ends once it has answered what it runs, so that nothing is lost. Where that fails it gets
 /// SIGTERM, and as long as it likes. All of them end with this process. Threads: one, which must
@@ -85,6 +87,7 @@ class Links {
   const std::function<void()> changed_;
   const NumberOf number_of_;
   std::vector<std::string> environment_;
+  broker::KindLimiter restarts_{};
   std::map<std::string, Link> links_;
   std::map<pid_t, std::string> ending_;  // and whose links they were
   std::map<pid_t, pid_t> retiring_;      // processes that ask for it, and the link that each is for

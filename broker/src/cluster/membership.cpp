@@ -141,6 +141,11 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     queue.push_back({path, std::move(body), std::move(handler)});
     next_call();
   }
+  /// Before all that waits: what the lease hangs on.
+  void enqueue_first(const char* path, std::string body, Handler handler) {
+    queue.push_front({path, std::move(body), std::move(handler)});
+    next_call();
+  }
 
   void next_call() {
     if (calling || queue.empty() || !calls) {
@@ -233,7 +238,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
 
   void keep_alive() {
     beating = true;
-    enqueue(kKeepAlivePath, lease_request(lease_id), [this](const std::string& body) {
+    enqueue_first(kKeepAlivePath, lease_request(lease_id), [this](const std::string& body) {
       beating = false;
       std::string fault;
       const auto ttl = body.empty() ? std::optional<std::int64_t>(0) : read_keep_alive(body, fault);

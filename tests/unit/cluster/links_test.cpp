@@ -135,6 +135,39 @@ TEST_F(LinkProcesses, TheyGetTheLoginAndNoOtherSecret) {
   wait_for_end(links);
 }
 
+// Goal: many links that end at the same time, as when a switch is gone, do not flood the log.
+TEST_F(LinkProcesses, RestartsOfManyAreAFewLines) {
+  Links links({.shim = script("exit 3")}, [] {});
+  const std::uint64_t now = shm::steady_now();
+  constexpr int kLinks = 30;
+  for (int i = 0; i < kLinks; ++i) {
+    LinkAction action = order(LinkAction::Kind::start);
+    action.id = "b" + std::to_string(i);
+    links.carry_out(action, now);
+  }
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(test::wait_until(
+      [&] {
+        links.reap(now);
+        return !links.any();
+      },
+      "the links to end"));
+  constexpr std::uint64_t kSecond = 1'000'000'000;
+  links.tick(now + kSecond);
+  wait_for_end(links);
+  const std::string log = testing::internal::GetCapturedStderr();
+  const auto count = [&log](const std::string& text) {
+    std::size_t found = 0;
+    for (std::size_t at = log.find(text); at != std::string::npos; at = log.find(text, at + 1)) {
+      ++found;
+    }
+    return found;
+  };
+  EXPECT_EQ(count("link_ended"), 10U + 1U) << "the last one says how many there were: " << log;
+  EXPECT_NE(log.find(R"(kind="link_ended" lines=20)"), std::string::npos) << log;
+  EXPECT_EQ(count("link_started"), 10U) << log;
+}
+
 TEST_F(LinkProcesses, AProgramThatIsNotThereIsTriedAgain) {
   Links links({.shim = dir_.file("none")}, [] {});
   links.carry_out(order(LinkAction::Kind::start), shm::steady_now());

@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -38,6 +41,9 @@ std::string listing_of(const std::string& kvs, int revision) {
 }
 const std::string kCreated = R"({"result":{"header":{"revision":"7"},"created":true}})"
                              "\n";
+const std::string kCompacted = R"({"result":{"header":{"revision":"30"},"canceled":true,)"
+                               R"("compact_revision":"20"}})"
+                               "\n";
 std::string event_line(const std::string& kv) {
   return R"({"result":{"header":{"revision":"9"},"events":[{"kv":)" + kv + "}]}}\n";
 }
@@ -57,11 +63,12 @@ Answer honest(const EtcdPost& post) {
 
 class Member : public ::testing::Test {
  protected:
-  void join(std::vector<std::string> urls, const std::string& user = "") {
+  void join(std::vector<std::string> urls, const std::string& user = "",
+            std::uint64_t ttl_ns = 1'000'000'000) {
     const ClusterOptions options{.endpoints = std::move(urls),
                                  .id = "me",
                                  .advertise = "h:1",
-                                 .ttl_ns = 1'000'000'000,
+                                 .ttl_ns = ttl_ns,
                                  .user = user};
     member_ = std::make_unique<Membership>(
         context_, options, "s3cret", nullptr,
@@ -74,7 +81,7 @@ class Member : public ::testing::Test {
                                  }
                                },
                            .contested = [this](const KeyValue&) { ++contests_; }},
-        Membership::Patience{.backoff_min_ns = 1'000'000, .backoff_max_ns = 5'000'000});
+        patience_);
     member_->start();
   }
   void run_until(const std::function<bool()>& condition, const std::string& what) {
@@ -104,6 +111,7 @@ class Member : public ::testing::Test {
   }
 
   boost::asio::io_context context_{1};
+  Membership::Patience patience_{.backoff_min_ns = 1'000'000, .backoff_max_ns = 5'000'000};
   std::unique_ptr<Membership> member_;
   std::vector<Listing> listings_;
   std::vector<WatchEvent> events_;
@@ -188,9 +196,7 @@ TEST_F(Member, ACompactedRevisionIsListedAnew) {
   int lists = 0;
   FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
     if (post.path == kWatchPath && watches++ == 0) {
-      return {http_lines(R"({"result":{"header":{"revision":"30"},"canceled":true,)"
-                         R"("compact_revision":"20"}})"
-                         "\n")};
+      return {http_lines(kCompacted)};
     }
     if (post.path == kWatchPath) {
       note(post);
@@ -233,6 +239,47 @@ TEST_F(Member, ALeaseThatIsLostIsAskedForAgainAndTheKeyWritten) {
   member_->leave([&left] { left = true; });
   run_until([&] { return left; }, "the end");
   EXPECT_EQ(count(kRevokePath), 2U);
+  EXPECT_TRUE(faults_.empty());
+}
+
+// Goal: the lease does not hang on how much else there is to say. One call is held back while a
+// put waits behind it, until the time of a keep-alive has come.
+TEST_F(Member, KeepingTheLeaseAliveGoesBeforeWhatWaits) {
+  std::atomic<bool> held{false};
+  std::atomic<bool> go_on{false};
+  int watches = 0;
+  int lists = 0;
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    if (post.path == kWatchPath) {
+      return {http_lines(watches++ == 0 ? kCreated + kCompacted : kCreated), true};
+    }
+    note(post);
+    if (post.path == kRangePath && ++lists == 2) {
+      held = true;
+      EXPECT_TRUE(test::wait_until([&] { return go_on.load(std::memory_order_acquire); },
+                                   "the test to go on"));
+    }
+    return honest(post);
+  });
+  patience_.call_ns = 60'000'000'000;
+  join({etcd.url()}, "", 120'000'000'000);
+  member_->publish("first");
+  run_until([&] { return held.load(std::memory_order_acquire); }, "the second listing");
+  member_->publish("second");
+  // Timers of one context end in their order: once this one has, that of the keep-alive has, too.
+  bool due = false;
+  boost::asio::steady_timer later(context_, std::chrono::milliseconds(700));  // of a lease of 1 s
+  later.async_wait([&due](const auto&) { due = true; });
+  run_until([&] { return due; }, "a third of the lease to pass");
+  go_on = true;
+  const auto behind = [this] {
+    const auto all = posts();
+    const auto list = std::find_if(all.rbegin(), all.rend(),
+                                   [](const EtcdPost& post) { return post.path == kRangePath; });
+    return list != all.rbegin() ? std::prev(list)->path : "";
+  };
+  run_until([&] { return !behind().empty(); }, "what waited");
+  EXPECT_EQ(behind(), kKeepAlivePath);
   EXPECT_TRUE(faults_.empty());
 }
 
