@@ -150,7 +150,8 @@ class Cluster {
       urgent_ = urgent_ || note.kind != PeerNote::Kind::refused;
     }
     if (!leaving_) {
-      for (const LinkAction& action : table_.take_actions(now)) {
+      facts_.ending_in_all = links_.ending();
+      for (const LinkAction& action : table_.take_actions(now, facts_)) {
         links_.carry_out(action, now);
       }
     }
@@ -302,6 +303,8 @@ class Cluster {
   stat::LiveBroker live_;
   PeerTable table_;
   Links links_;
+  LinkFacts facts_{.down = [this](const std::string& id) { return links_.down(id); },
+                   .ending = [this](const std::string& id) { return links_.ending(id); }};
   BrokerRecord own_{};
   PublishPacer pacer_{};
   EtcdStatus told_{};

@@ -282,9 +282,23 @@ LinkView Links::view(const std::string& id) const {
     view.pid = found->second.pid;
     view.state = view.pid != 0 ? "running" : found->second.retired ? "retired" : "waiting";
   }
-  view.ending = static_cast<std::uint32_t>(std::count_if(
-      ending_.begin(), ending_.end(), [&id](const auto& one) { return one.second == id; }));
+  view.ending = ending(id);
   return view;
+}
+
+bool Links::down(const std::string& id) const {
+  const auto found = links_.find(id);
+  return found == links_.end() || found->second.pid == 0 ||
+         (number_of_ && number_of_(found->second.pid) == 0);
+}
+
+std::uint32_t Links::ending(const std::string& id) const {
+  return static_cast<std::uint32_t>(std::count_if(
+      ending_.begin(), ending_.end(), [&id](const auto& one) { return one.second == id; }));
+}
+
+std::uint32_t Links::ending() const noexcept {
+  return static_cast<std::uint32_t>(ending_.size());
 }
 
 void Links::stop_all() {

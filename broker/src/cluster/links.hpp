@@ -61,6 +61,11 @@ class Links {
   /// Starts those whose time has come.
   void tick(std::uint64_t now);
   [[nodiscard]] LinkView view(const std::string& id) const;
+  /// Whether it does not run, or the local broker does not know it: it has no peer then.
+  [[nodiscard]] bool down(const std::string& id) const;
+  /// Former links of a peer, and of all of them.
+  [[nodiscard]] std::uint32_t ending(const std::string& id) const;
+  [[nodiscard]] std::uint32_t ending() const noexcept;
   void stop_all();
   /// Whether any process is left.
   [[nodiscard]] bool any() const noexcept;

@@ -14,6 +14,7 @@ namespace {
 
 /// A flood of bad keys is not a flood of notes.
 constexpr std::size_t kNotesMax = 256;
+constexpr std::size_t kEpochsMax = 4;
 
 LinkSpec spec_of(const Peer& peer) {
   const std::string own = std::string(broker::kLinkTag) + peer.record.id;
@@ -21,6 +22,21 @@ LinkSpec spec_of(const Peer& peer) {
   return {.address = peer.record.address,
           .tier = peer.nearness,
           .tags = others.empty() ? own : own + " " + others};
+}
+
+bool contested(const Peer& peer, std::uint64_t steady_ns) {
+  return peer.contested_at != 0 && steady_ns < peer.contested_at + kContestSettleNs;
+}
+
+/// Whether it is time for another link instead of the one that it has.
+bool to_be_replaced(const Peer& peer, std::uint64_t steady_ns, const LinkFacts& facts) {
+  if (*peer.link == peer.wanted) {
+    return false;
+  }
+  const bool moved =
+      peer.link->address != peer.wanted.address || peer.link->tier != peer.wanted.tier;
+  return steady_ns >= peer.wanted_since + kTagsSettleNs ||
+         (moved && (peer.anew || (facts.down && facts.down(peer.record.id))));
 }
 
 }  // namespace
@@ -119,6 +135,7 @@ void PeerTable::put(std::string_view id, const KeyValue& kv, Moment now) {
     notes_.push_back({PeerNote::Kind::joined, record->id, record->address});
   }
   Peer& peer = known->second;
+  look_at_epoch(peer, record->epoch, now);
   if (record->draining != (joins ? false : peer.record.draining)) {
     notes_.push_back({PeerNote::Kind::state, record->id, record->state()});
   }
@@ -138,6 +155,22 @@ void PeerTable::put(std::string_view id, const KeyValue& kv, Moment now) {
   changed_ = true;
 }
 
+/// A broker that is started has an epoch that was never seen. One that was comes back only if two
+/// brokers write.
+void PeerTable::look_at_epoch(Peer& peer, std::uint64_t epoch, Moment now) {
+  if (std::find(peer.epochs.begin(), peer.epochs.end(), epoch) == peer.epochs.end()) {
+    if (peer.epochs.size() >= kEpochsMax) {
+      peer.epochs.erase(peer.epochs.begin());
+    }
+    peer.epochs.push_back(epoch);
+    peer.anew = true;
+  } else if (epoch != peer.record.epoch) {
+    peer.contested_at = now.steady_ns;
+    refuse(peer.record.id,
+           "two brokers with this --cluster-id write in turn; give one of them another");
+  }
+}
+
 void PeerTable::remove(std::map<std::string, Peer, std::less<>>::iterator peer) {
   if (peer->second.link) {
     actions_.push_back({.kind = LinkAction::Kind::stop, .id = peer->first});
@@ -147,8 +180,9 @@ void PeerTable::remove(std::map<std::string, Peer, std::less<>>::iterator peer) 
   changed_ = true;
 }
 
-std::vector<LinkAction> PeerTable::take_actions(std::uint64_t steady_ns) {
+std::vector<LinkAction> PeerTable::take_actions(std::uint64_t steady_ns, const LinkFacts& facts) {
   std::vector<LinkAction> actions = std::exchange(actions_, {});
+  std::uint32_t ending = facts.ending_in_all;
   for (auto& [id, peer] : peers_) {
     const bool bare = peer.bare_since != 0;
     if (peer.record.draining || bare) {
@@ -158,22 +192,24 @@ std::vector<LinkAction> PeerTable::take_actions(std::uint64_t steady_ns) {
       }
       continue;
     }
-    LinkAction::Kind kind = LinkAction::Kind::start;
-    if (peer.link) {
-      const bool moved =
-          peer.link->address != peer.wanted.address || peer.link->tier != peer.wanted.tier;
-      const bool retagged =
-          peer.link->tags != peer.wanted.tags && steady_ns >= peer.wanted_since + kTagsSettleNs;
-      if (!moved && !retagged && peer.link_epoch == peer.record.epoch) {
+    if (contested(peer, steady_ns)) {
+      continue;
+    }
+    const bool replace = peer.link && to_be_replaced(peer, steady_ns, facts);
+    // Of a broker that was started anew only the number is told: its link finds it by itself.
+    if (peer.link && !replace && !peer.anew) {
+      continue;
+    }
+    if (replace || !peer.link) {
+      if ((facts.ending && facts.ending(id) >= kFormerLinksMax) ||
+          (replace && ending >= kEndingLinksMax)) {
         continue;
       }
-      // Of a broker that was started anew only the number is told: its link finds it by itself.
-      kind = moved || retagged ? LinkAction::Kind::replace : LinkAction::Kind::start;
-    }
-    if (kind != LinkAction::Kind::start || !peer.link) {
+      ending += replace ? 1 : 0;
       peer.link = peer.wanted;
     }
-    peer.link_epoch = peer.record.epoch;
+    peer.anew = false;
+    const LinkAction::Kind kind = replace ? LinkAction::Kind::replace : LinkAction::Kind::start;
     actions.push_back({.kind = kind, .id = id, .spec = *peer.link, .epoch = peer.record.epoch});
   }
   return actions;

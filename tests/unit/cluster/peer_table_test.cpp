@@ -46,7 +46,7 @@ class Peers : public ::testing::Test {
   /// "start b host-b:5000 1 peer=b" and the like.
   Words actions() {
     Words words;
-    for (const LinkAction& action : table_.take_actions(now_)) {
+    for (const LinkAction& action : table_.take_actions(now_, facts_)) {
       constexpr const char* kKinds[] = {"start ", "replace ", "stop "};
       std::string text = kKinds[static_cast<int>(action.kind)] + action.id;
       if (action.kind != LinkAction::Kind::stop) {
@@ -66,6 +66,7 @@ class Peers : public ::testing::Test {
   }
 
   PeerTable table_{brokers_prefix("desk"), "me", "a", "eu"};
+  LinkFacts facts_{};
   std::uint64_t now_ = 10 * kSecond;
   std::int64_t revision_ = 0;
 };
@@ -107,20 +108,81 @@ TEST_F(Peers, OneThatDrainsOrGoesLosesItsLink) {
   EXPECT_EQ(actions(), Words{}) << "it had none any more";
 }
 
-TEST_F(Peers, AnotherAddressOrZoneReplacesTheLinkAtOnce) {
+TEST_F(Peers, AnotherAddressOrZoneReplacesTheLinkOnceItStays) {
   put(record("b"));
   (void)actions();
   BrokerRecord b = record("b");
   b.address = "elsewhere:6000";
   put(b);
+  EXPECT_EQ(actions(), Words{}) << "its broker and its link are as they were";
+  now_ += kTagsSettleNs;
   EXPECT_EQ(actions(), Words{"replace b elsewhere:6000 1 peer=b"});
   b.zone = "c";
+  b.epoch = 2;
   put(b);
-  EXPECT_EQ(actions(), Words{"replace b elsewhere:6000 2 peer=b"});
+  EXPECT_EQ(actions(), Words{"replace b elsewhere:6000 2 peer=b"}) << "its broker is another";
+  b.address = "third:7000";
+  put(b);
+  facts_.down = [](const std::string& id) { return id == "b"; };
+  EXPECT_EQ(actions(), Words{"replace b third:7000 2 peer=b"}) << "nothing is lost by it";
   b.load = 0.5;
   b.queued = 3;
   put(b);
+  now_ += kTagsSettleNs;
   EXPECT_EQ(actions(), Words{}) << "numbers change no link";
+}
+
+// Two brokers of one --cluster-id used to make every other one replace its link each second.
+TEST_F(Peers, TwoBrokersThatWriteInTurnReplaceTheLinkOnce) {
+  BrokerRecord first = record("b");
+  BrokerRecord second = record("b");
+  second.address = "second:6000";
+  second.epoch = 2;
+  put(first);
+  EXPECT_EQ(actions(), Words{"start b host-b:5000 1 peer=b"});
+  put(second);
+  EXPECT_EQ(actions(), Words{"replace b second:6000 1 peer=b"}) << "as if it had been started anew";
+  (void)table_.take_notes();
+  for (int i = 0; i < 100; ++i) {
+    now_ += 3 * kTagsSettleNs;
+    first.queued = second.queued = static_cast<std::uint64_t>(i);
+    put(i % 2 == 0 ? first : second);
+    EXPECT_EQ(actions(), Words{});
+  }
+  EXPECT_EQ(notes(PeerNote::Kind::refused), 100U) << "the log says so, as often as it may";
+  put(first);
+  now_ += kContestSettleNs;
+  EXPECT_EQ(actions(), Words{"replace b host-b:5000 1 peer=b"}) << "the second one is gone";
+  first.draining = true;
+  put(first);
+  EXPECT_EQ(actions(), Words{"stop b"});
+}
+
+TEST_F(Peers, FewLinksEndAtTheSameTime) {
+  constexpr std::uint32_t kPeers = 40;
+  for (std::uint32_t i = 0; i < kPeers; ++i) {
+    put(record("p" + std::to_string(i)));
+  }
+  EXPECT_EQ(actions().size(), kPeers);
+  for (std::uint32_t i = 0; i < kPeers; ++i) {
+    BrokerRecord moved = record("p" + std::to_string(i));
+    moved.zone = "other";
+    put(moved);
+  }
+  now_ += kTagsSettleNs;
+  facts_.ending_in_all = 2;
+  EXPECT_EQ(actions().size(), kEndingLinksMax - 2);
+  facts_.ending_in_all = kEndingLinksMax;
+  EXPECT_EQ(actions(), Words{}) << "the others wait";
+  facts_.ending_in_all = 0;
+  std::uint32_t of_each = kFormerLinksMax;
+  facts_.ending = [&of_each](const std::string&) { return of_each; };
+  EXPECT_EQ(actions(), Words{}) << "each has enough of its own";
+  put(record("late"));
+  EXPECT_EQ(actions(), Words{});
+  of_each = kFormerLinksMax - 1;
+  EXPECT_EQ(actions().size(), kPeers - (kEndingLinksMax - 2) + 1);
+  EXPECT_EQ(actions(), Words{});
 }
 
 TEST_F(Peers, TagsAreFollowedOnceTheyStay) {
@@ -190,7 +252,9 @@ TEST_F(Peers, AListingTakesAwayWhatIsNotInIt) {
   BrokerRecord c = record("c");
   c.address = "other:1";
   list({c});
-  EXPECT_EQ(actions(), (Words{"stop d", "replace c other:1 1 peer=c"}));
+  EXPECT_EQ(actions(), Words{"stop d"});
+  now_ += kTagsSettleNs;
+  EXPECT_EQ(actions(), Words{"replace c other:1 1 peer=c"});
 }
 
 TEST_F(Peers, OldEventsChangeNothing) {
