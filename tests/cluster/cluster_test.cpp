@@ -226,6 +226,37 @@ TEST_F(Cluster, AWatchIsResumedAndWhatWasCompactedIsListedAnew) {
       "the odd key to be counted"));
 }
 
+TEST_F(Cluster, OfTwoBrokersWithOneIdOneIsSeenUntilItGoes) {
+  Etcd etcd;
+  Broker first(with_servant());
+  Broker second(with_servant());
+  Broker b(with_servant());
+  Member of_first(first, "a", etcd.url());
+  Member of_b(b, "b", etcd.url());
+  of_b.wait_for_peer("a", "link.state", "running");
+  // At the same address it might be the first one, started again: it takes the key.
+  Member of_second(second, "a", etcd.url());
+  of_first.wait_for_log("cluster_id_taken id=a by=\"host-a:5000\"");
+  EXPECT_TRUE(wait_until([&] { return inside(of_first.state(), "own.published") == false; },
+                         "the state to say so"));
+  EXPECT_EQ(inside(of_first.state(), "own.contested_by"), "host-a:5000");
+  const Output shown = stat(first, {"cluster"});
+  EXPECT_NE(shown.out.find("not shown to others: another broker has its --cluster-id"),
+            std::string::npos)
+      << shown.out;
+  EXPECT_NE(shown.err.find("give one of them another"), std::string::npos) << shown.err;
+  of_first.wait_for_peer("b", "link.state", "running");
+  // Nobody writes over the other, so nobody replaces a link.
+  const std::int64_t at = written(etcd, key_of("a"));
+  EXPECT_EQ(of_b.count("link_started peer=a"), 1U);
+  EXPECT_EQ(of_second.count("cluster_id_taken"), 0U);
+  of_second.process().signal(SIGTERM);
+  EXPECT_EQ(of_second.process().wait(), 0);
+  of_first.wait_for_log("cluster_id_free id=a");
+  EXPECT_TRUE(wait_until([&] { return written(etcd, key_of("a")) > at; }, "the key"));
+  of_b.wait_for_peer("a", "link.state", "running");
+}
+
 TEST_F(Cluster, TheBrokerStartsItAndTakesItAlong) {
   Etcd etcd;
   const std::string port = std::to_string(unused_port());

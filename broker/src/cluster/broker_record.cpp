@@ -188,6 +188,13 @@ std::optional<BrokerRecord> read_record(std::string_view text, std::string_view 
   return record;
 }
 
+bool same_broker(std::string_view one, std::string_view other, std::string_view id) {
+  std::string fault;
+  const auto a = read_record(one, id, fault);
+  const auto b = read_record(other, id, fault);
+  return a && b && (a->address == b->address || a->epoch == b->epoch);
+}
+
 std::string servant_tags(std::string_view tags) {
   std::set<std::string> words;
   add_words(tags, words);

@@ -52,6 +52,10 @@ struct BrokerRecord {
 [[nodiscard]] std::optional<BrokerRecord> read_record(std::string_view text, std::string_view id,
                                                       std::string& fault);
 
+/// Whether two values of the key of broker `id` are those of one broker: it has the same address or
+/// was not started anew. What cannot be read is nobody's.
+[[nodiscard]] bool same_broker(std::string_view one, std::string_view other, std::string_view id);
+
 /// The words of tags, in order and each once, without `weight=` and `peer=`; blanks between.
 [[nodiscard]] std::string servant_tags(std::string_view tags);
 /// Those of all servants of a record, with blanks between; whole words up to `bytes_max`.

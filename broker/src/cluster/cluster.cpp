@@ -94,11 +94,14 @@ class Cluster {
             .contested =
                 [this](const KeyValue& kv) {
                   const std::string theirs = shown(kv.value);
-                  contests_.log(LogLevel::error, shm::steady_now(), "cluster_id_taken",
-                                {{"id", own_.id},
-                                 {"reason", LogText{"another broker writes to the key of this one; "
-                                                    "give one of them another --cluster-id"}},
-                                 {"value", LogText{theirs}}});
+                  contests_.log(
+                      LogLevel::error, shm::steady_now(), "cluster_id_taken",
+                      {{"id", own_.id},
+                       {"by", LogText{membership_.status().contested_by}},
+                       {"reason", LogText{"another broker has the key of this one, which others "
+                                          "cannot see now; give one of them another "
+                                          "--cluster-id"}},
+                       {"value", LogText{theirs}}});
                 }};
   }
 
@@ -115,6 +118,10 @@ class Cluster {
       refusals_.log(LogLevel::warning, at, "peer_refused",
                     {{"reason", LogText{"a key below the prefix is longer than any broker's"}},
                      {"so_far", now.skipped}});
+    }
+    if (now.contested_by.empty() && !told_.contested_by.empty() && published_) {
+      contests_.log(LogLevel::info, at, "cluster_id_free",
+                    {{"id", own_.id}, {"note", LogText{"its key is written again"}}});
     }
     if (now.reached && !told_.reached) {
       reconnects_.log("etcd_reached", LogLevel::info, at, "etcd_reached",

@@ -12,6 +12,7 @@
 
 #include "cluster/broker_record.hpp"
 #include "cluster/etcd_connection.hpp"
+#include "cluster/key_holder.hpp"
 #include "wall_clock.hpp"
 
 namespace mserve::cluster {
@@ -182,13 +183,44 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   // ---- Lease and own key.
 
   void drop_lease() {
+    holder.lost(lease_id);
     lease_id = status.lease = 0;
     putting = false;
   }
 
-  /// Writes the own key if there is something to write, with a lease first if there is none.
+  /// The own key as etcd has it last. @param kv  null: there is none.
+  void take_own(const KeyValue* kv) {
+    holder.seen(kv, lease_id);
+    tell_contest();
+  }
+
+  void tell_contest() {
+    const KeyValue* const other = value ? holder.other(*value) : nullptr;
+    const std::string by = other != nullptr ? holder.whose(*other) : "";
+    if (by == status.contested_by) {
+      return;
+    }
+    status.contested_by = by;
+    if (other != nullptr) {
+      if (std::erase_if(queue, [](const Call& call) {
+            return std::string_view(call.path) == kPutPath;
+          }) != 0) {
+        putting = false;
+      }
+      written.clear();
+      events.contested(*other);
+    }
+    events.status();
+  }
+
+  /// Writes the own key if there is something to write and nobody else holds it, with a lease first
+  /// if there is none.
   void put() {
     if (!value || putting || !calls) {
+      return;
+    }
+    tell_contest();
+    if (!status.contested_by.empty()) {
       return;
     }
     putting = true;
@@ -231,6 +263,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       written.clear();
       return lose("writing the own key: " + fault);
     }
+    holder.wrote();
     if (value && *value != written) {
       put();
     }
@@ -336,7 +369,9 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     const std::string key = broker_key(options.name, options.id);
     const auto own = std::find_if(all.all.begin(), all.all.end(),
                                   [&key](const KeyValue& kv) { return kv.key == key; });
-    if (own == all.all.end() || own->lease != lease_id) {
+    const bool there = own != all.all.end();
+    take_own(there ? &*own : nullptr);
+    if (!there || own->lease != lease_id) {
       put();
     }
   }
@@ -377,10 +412,11 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     for (const WatchEvent& event : answer->events) {
       if (event.kv.key != key) {
         events.changed(event);
-      } else if (event.removed) {
+        continue;
+      }
+      take_own(event.removed ? nullptr : &event.kv);
+      if (event.removed || event.kv.lease == 0) {
         put();
-      } else if (value && !putting && event.kv.lease != lease_id) {
-        events.contested(event.kv);  // not to be written over, or both would do so for ever
       }
     }
   }
@@ -451,6 +487,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   std::int64_t lease_id = 0;
   std::optional<std::string> value{};  // of the own key; none: there is to be none
   std::string written{};               // what was put last
+  KeyHolder holder{options.id};
   asio::steady_timer again;
   asio::steady_timer beat;
   asio::steady_timer resume;

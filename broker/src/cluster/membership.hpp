@@ -26,9 +26,11 @@ struct EtcdStatus {
   std::int64_t lease_ttl_s = 0;  ///< As granted.
   std::int64_t stale_since = 0;  ///< ns since 1970; 0: it is reached.
   std::string fault{};           ///< Why it is not.
-  std::uint64_t relists = 0;     ///< Because the wanted revision was compacted.
-  std::uint64_t resumes = 0;     ///< Of a watch that broke off.
-  std::uint64_t skipped = 0;     ///< Keys, or events of them, that are too long for a broker's.
+  /// Not empty: another broker holds the own key, at this address or with this lease.
+  std::string contested_by{};
+  std::uint64_t relists = 0;  ///< Because the wanted revision was compacted.
+  std::uint64_t resumes = 0;  ///< Of a watch that broke off.
+  std::uint64_t skipped = 0;  ///< Keys, or events of them, that are too long for a broker's.
   bool operator==(const EtcdStatus&) const = default;
 };
 
@@ -39,14 +41,18 @@ struct EtcdStatus {
 /// watch that breaks off is resumed; one whose revision is compacted, and each fault, lists anew. A
 /// fault goes on to the next endpoint, after a back-off (from 100 ms to 5 s, or to a third of the
 /// lease if that is less: it may be as alive as etcd is) once all were tried. What was told before
-/// stays true until `listed` says otherwise. Threads: that of its io_context.
+/// stays true until `listed` says otherwise.
+///
+/// A key that another broker holds (with a lease that is not ours, and not for a former life of
+/// this one) is not written over, or both would do so for ever: it is written again once it is
+/// free. Of two that write at the same time the last one has it. Threads: that of its io_context.
 class Membership {
  public:
   struct Events {
     std::function<void(const Listing&)> listed{};
     std::function<void(const WatchEvent&)> changed{};  ///< In the order of revisions.
     std::function<void()> status{};                    ///< status() is another.
-    /// Another broker writes to our key.
+    /// Another broker holds our key from here on; status() says when it does not any more.
     std::function<void(const KeyValue&)> contested{};
   };
   /// How long things take; tests bring their own.
@@ -68,7 +74,8 @@ class Membership {
   Membership& operator=(const Membership&) = delete;
 
   void start();
-  /// Writes the own key, now or as soon as etcd is reached, and keeps it alive.
+  /// Writes the own key, now or as soon as etcd is reached and nobody else holds it, and keeps it
+  /// alive.
   void publish(std::string value);
   /// Takes it away until the next publish().
   void withdraw();

@@ -73,7 +73,8 @@ std::string state_json(const StateParts& parts) {
     peers.push_back(std::move(one));
   }
   json::object own = broker_of(parts.own);
-  own["published"] = parts.published;
+  own["published"] = parts.published && parts.etcd.contested_by.empty();
+  own["contested_by"] = parts.etcd.contested_by;
   return json::serialize(json::object{{"format", kFormat},
                                       {"written_at", parts.written_at},
                                       {"pid", getpid()},

@@ -19,7 +19,7 @@ struct StateParts {
   const ClusterOptions& options;
   const std::string& broker;  ///< Its --name.
   const BrokerRecord& own;
-  bool published = false;  ///< The own key stands in etcd, or is about to.
+  bool published = false;  ///< The own key stands in etcd, or is about to, unless it is contested.
   const EtcdStatus& etcd;
   const PeerTable& table;
   std::function<LinkView(const std::string& id)> link{};

@@ -100,9 +100,12 @@ std::string own_line(const json::object& root, const json::object& own) {
       line += std::string(", ") + key + " " + value;
     }
   }
-  return line + ", " +
-         (flag_at(own, "published") ? word(own, "state")
-                                    : "not shown to others: its broker is not there");
+  if (flag_at(own, "published")) {
+    return line + ", " + word(own, "state");
+  }
+  const std::string by = word(own, "contested_by");
+  return line + ", not shown to others: " +
+         (by.empty() ? "its broker is not there" : "another broker has its --cluster-id");
 }
 
 std::string etcd_line(const json::object& etcd, std::int64_t now) {
@@ -160,6 +163,9 @@ Result<ClusterView> view_cluster(const std::string& text, std::int64_t now, std:
                    ": it hangs or was killed, and this is old; its log is that of the broker";
   } else if (!flag_at(*etcd, "reached")) {
     view.warning = "etcd is not reached, so this may be stale; brokers and links go on as they are";
+  } else if (const std::string by = word(*own, "contested_by"); !by.empty()) {
+    view.warning = "another broker (" + by + ") has the --cluster-id of this one: give one of " +
+                   "them another; nobody has a link to this one until then";
   }
   return view;
 }

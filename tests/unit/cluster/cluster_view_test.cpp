@@ -77,6 +77,22 @@ TEST(ClusterView, WarnsOfWhatIsOldOrStale) {
       << old.value().warning;
 }
 
+TEST(ClusterView, SaysWhoHasTheIdOfThisBroker) {
+  std::string reason;
+  const auto view = stat::view_cluster(
+      some_state({.endpoint = "http://e:1", .reached = true, .contested_by = "other:2"}), kNow,
+      reason);
+  ASSERT_TRUE(view) << reason;
+  EXPECT_EQ(view.value().lines[0],
+            "cluster default: this is a at ha:1, region eu, not shown to others: another broker "
+            "has its --cluster-id");
+  EXPECT_NE(view.value().warning.find("another broker (other:2) has the --cluster-id of this one"),
+            std::string::npos)
+      << view.value().warning;
+  EXPECT_NE(view.value().json.find(R"("published":false,"contested_by":"other:2")"),
+            std::string::npos);
+}
+
 TEST(ClusterView, WhatIsNoneIsRefused) {
   for (const std::string& text : {std::string(), std::string("[]"), std::string("{}"),
                                   std::string(R"({"format":2,"own":{},"etcd":{},"peers":[]})"),

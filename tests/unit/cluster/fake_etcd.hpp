@@ -11,12 +11,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "mserve/shm/unique_fd.hpp"
+#include "support/wait.hpp"
 
 namespace mserve::test {
 
@@ -68,6 +70,18 @@ class FakeEtcd {
   FakeEtcd& operator=(const FakeEtcd&) = delete;
 
   [[nodiscard]] const std::string& url() const noexcept { return url_; }
+  /// The answer that is held goes on with these bytes; waits until there is one.
+  void go_on(const std::string& bytes) {
+    EXPECT_TRUE(wait_until(
+        [&] {
+          const std::lock_guard lock(mutex_);
+          for (const shm::UniqueFd& fd : held_) {
+            (void)send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+          }
+          return !held_.empty();
+        },
+        "an answer to be held"));
+  }
 
  private:
   [[nodiscard]] bool readable(int fd) const {
@@ -85,6 +99,7 @@ class FakeEtcd {
       const Answer answer = script_(post);
       (void)send(fd.get(), answer.bytes.data(), answer.bytes.size(), MSG_NOSIGNAL);
       if (answer.held) {
+        const std::lock_guard lock(mutex_);
         held_.push_back(std::move(fd));
       }
     }
@@ -118,6 +133,7 @@ class FakeEtcd {
   shm::UniqueFd listener_;
   shm::UniqueFd stop_;
   std::string url_;
+  std::mutex mutex_;
   std::vector<shm::UniqueFd> held_;
   std::thread thread_;
 };

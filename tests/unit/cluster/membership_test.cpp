@@ -305,20 +305,76 @@ TEST_F(Member, WhoeverHasToLogInShowsHisTokenAndGetsAnother) {
       << faults_[0];
 }
 
-TEST_F(Member, AnotherBrokerOfTheSameNameIsTold) {
-  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+/// The own key as another broker, or a former life of this one, has it.
+std::string own_key(const std::string& address, int revision, int lease, std::uint64_t epoch = 7) {
+  const BrokerRecord record{.id = "me", .address = address, .epoch = epoch};
+  return R"({"key":")" + to_base64(broker_key("default", "me")) + R"(","value":")" +
+         to_base64(to_json(record)) + R"(","mod_revision":")" + std::to_string(revision) +
+         R"(","lease":")" + std::to_string(lease) + R"("})";
+}
+std::string mine(std::uint64_t queued) {
+  return to_json({.id = "me", .address = "h:1", .epoch = 1, .queued = queued});
+}
+
+TEST_F(Member, AKeyThatAnotherBrokerTakesIsLeftToItUntilItIsFree) {
+  FakeEtcd etcd([&](const EtcdPost& post) {
     note(post);
-    if (post.path == kWatchPath) {
-      std::string theirs = key_value(broker_key("default", "me"), 12);
-      theirs.insert(1, R"("lease":"77",)");
-      return {http_lines(kCreated + event_line(theirs))};  // again and again, also after our put
-    }
     return honest(post);
   });
   join({etcd.url()});
-  member_->publish("mine");
+  member_->publish(mine(1));
+  run_until([&] { return count(kPutPath) == 1 && count(kWatchPath) == 1; }, "put and watch");
+  etcd.go_on(event_line(own_key("h:1", 8, 5)));
+  etcd.go_on(event_line(own_key("other:2", 12, 77)));
   run_until([&] { return contests_ > 0; }, "the other one to be seen");
+  EXPECT_EQ(member_->status().contested_by, "other:2");
+  etcd.go_on(event_line(own_key("other:2", 14, 77)));
+  member_->publish(mine(2));
+  const std::size_t beats = count(kKeepAlivePath);
+  run_until([&] { return count(kKeepAlivePath) >= beats + 2; }, "some time to pass");
+  EXPECT_EQ(count(kPutPath), 1U);
+  EXPECT_EQ(contests_, 1) << "once";
+  EXPECT_EQ(member_->status().revision, 14);
+  std::string gone = own_key("", 15, 0);
+  gone = R"({"result":{"events":[{"type":"DELETE","kv":)" + gone + "}]}}\n";
+  etcd.go_on(gone);
+  run_until([&] { return count(kPutPath) == 2; }, "the key to be written again");
+  EXPECT_EQ(member_->status().contested_by, "");
+  const auto all = posts();
+  const auto put = std::find_if(all.rbegin(), all.rend(),
+                                [](const EtcdPost& post) { return post.path == kPutPath; });
+  EXPECT_NE(put->body.find(to_base64(mine(2))), std::string::npos) << put->body;
   EXPECT_TRUE(events_.empty()) << "it is no peer";
+  EXPECT_TRUE(faults_.empty());
+}
+
+TEST_F(Member, AKeyThatAnotherBrokerHasIsNotTakenAndThatOfAFormerLifeIs) {
+  std::string there;
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    note(post);
+    return post.path == kRangePath ? Answer{http_ok(listing_of(there, 7))} : honest(post);
+  });
+  const auto set = [&](const std::string& key) {
+    const std::lock_guard lock(mutex_);
+    there = key;
+  };
+  set(own_key("other:2", 6, 77));
+  join({etcd.url()});
+  member_->publish(mine(1));
+  run_until([&] { return contests_ > 0; }, "the other one to be seen");
+  run_until([&] { return count(kKeepAlivePath) >= 1; }, "some time to pass");
+  EXPECT_EQ(count(kPutPath), 0U);
+  member_.reset();
+  set(own_key("h:1", 6, 77));  // it was killed, and its lease lives
+  join({etcd.url()});
+  member_->publish(mine(1));
+  run_until([&] { return count(kPutPath) == 1; }, "the same address to be taken");
+  member_.reset();
+  set(own_key("old:1", 6, 77, 1));
+  join({etcd.url()});
+  member_->publish(mine(1));
+  run_until([&] { return count(kPutPath) == 2; }, "the same epoch to be taken");
+  EXPECT_EQ(contests_, 1);
 }
 
 }  // namespace
