@@ -37,6 +37,7 @@ void fuzz_answers(const std::string& text) {
   (void)read_with(read_grant, text);
   (void)read_with(read_keep_alive, text);
   (void)read_with(read_revision, text);
+  (void)read_with(read_newest, text);
   if (const auto listing = read_with(read_listing, text)) {
     require(listing->all.size() <= kKeysMax && listing->revision > 0);
     PeerTable table("/", "me", "", "");

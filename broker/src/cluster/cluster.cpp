@@ -114,6 +114,12 @@ class Cluster {
           "etcd_compacted", LogLevel::warning, at, "etcd_compacted",
           {{"note", LogText{"what changed meanwhile is compacted; all brokers are listed anew"}}});
     }
+    if (now.silences != told_.silences) {
+      reconnects_.log("etcd_silent", LogLevel::warning, at, "etcd_silent",
+                      {{"endpoint", now.endpoint},
+                       {"note", LogText{"the watch told nothing of what changed; all brokers are "
+                                        "listed anew"}}});
+    }
     if (now.skipped != told_.skipped) {
       refusals_.log(LogLevel::warning, at, "peer_refused",
                     {{"reason", LogText{"a key below the prefix is longer than any broker's"}},

@@ -137,6 +137,15 @@ std::string count_request(std::string_view prefix) {
       {{"key", to_base64(prefix)}, {"range_end", to_base64(end_of(prefix))}, {"count_only", true}});
 }
 
+std::string newest_request(std::string_view prefix) {
+  return written({{"key", to_base64(prefix)},
+                  {"range_end", to_base64(end_of(prefix))},
+                  {"limit", "1"},
+                  {"sort_order", "DESCEND"},
+                  {"sort_target", "MOD"},
+                  {"keys_only", true}});
+}
+
 std::string watch_request(std::string_view prefix, std::int64_t from_revision) {
   return written(
       {{"create_request", json::object{{"key", to_base64(prefix)},
@@ -197,7 +206,9 @@ std::optional<Listing> read_listing(std::string_view body, std::string& fault) {
   if (answer == nullptr) {
     return std::nullopt;
   }
-  Listing listing{.revision = revision_of(*answer), .more = flag_at(*answer, "more")};
+  Listing listing{.revision = revision_of(*answer),
+                  .more = flag_at(*answer, "more"),
+                  .count = count_at(*answer, "count").value_or(0)};
   const json::array* const all = array_at(*answer, "kvs");
   if (all == nullptr) {
     return listing;
@@ -221,6 +232,25 @@ std::optional<Listing> read_listing(std::string_view body, std::string& fault) {
     }
   }
   return listing;
+}
+
+std::optional<Newest> read_newest(std::string_view body, std::string& fault) {
+  json::value root;
+  const json::object* const answer = opened_with_revision(body, root, fault);
+  if (answer == nullptr) {
+    return std::nullopt;
+  }
+  Newest newest{.count = count_at(*answer, "count").value_or(0)};
+  const json::array* const all = array_at(*answer, "kvs");
+  if (all != nullptr && !all->empty()) {
+    const json::object* const kv = all->front().if_object();
+    newest.revision = kv != nullptr ? count_at(*kv, "mod_revision").value_or(0) : 0;
+    if (newest.revision == 0) {
+      fault = "a key is none";
+      return std::nullopt;
+    }
+  }
+  return newest;
 }
 
 std::optional<WatchAnswer> read_watch_line(std::string_view line, std::string& fault) {

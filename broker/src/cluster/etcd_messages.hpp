@@ -36,8 +36,16 @@ struct KeyValue {
 struct Listing {
   std::int64_t revision = 0;  ///< Of the store: a watch goes on behind it.
   bool more = false;          ///< There are keys behind these.
+  std::int64_t count = 0;     ///< How many there are, those and skipped ones included.
   std::size_t skipped = 0;    ///< Keys longer than kKeyBytesMax, which are not among them.
   std::vector<KeyValue> all{};
+};
+
+/// What tells whether anything below a prefix has changed.
+struct Newest {
+  std::int64_t count = 0;     ///< Keys there are.
+  std::int64_t revision = 0;  ///< Of the one that was written last; 0: there is none.
+  bool operator==(const Newest&) const = default;
 };
 
 struct WatchEvent {
@@ -74,6 +82,8 @@ struct Lease {
 [[nodiscard]] std::string range_request(std::string_view prefix);
 /// Nothing but the number of them.
 [[nodiscard]] std::string count_request(std::string_view prefix);
+/// The number of them, and the one that was written last, without its value.
+[[nodiscard]] std::string newest_request(std::string_view prefix);
 [[nodiscard]] std::string watch_request(std::string_view prefix, std::int64_t from_revision);
 
 // Bodies of answers with status 200. Nothing: `fault` says in a few words what is wrong.
@@ -85,6 +95,7 @@ struct Lease {
 /// @return the revision of the store that the answer tells: of put, revoke, count.
 [[nodiscard]] std::optional<std::int64_t> read_revision(std::string_view body, std::string& fault);
 [[nodiscard]] std::optional<Listing> read_listing(std::string_view body, std::string& fault);
+[[nodiscard]] std::optional<Newest> read_newest(std::string_view body, std::string& fault);
 /// @param line  without its end.
 [[nodiscard]] std::optional<WatchAnswer> read_watch_line(std::string_view line, std::string& fault);
 

@@ -7,12 +7,14 @@
 #include <chrono>
 #include <deque>
 #include <optional>
+#include <random>
 #include <utility>
 #include <vector>
 
 #include "cluster/broker_record.hpp"
 #include "cluster/etcd_connection.hpp"
 #include "cluster/key_holder.hpp"
+#include "cluster/watch_check.hpp"
 #include "wall_clock.hpp"
 
 namespace mserve::cluster {
@@ -51,7 +53,8 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
         backoff_ns(how_long.backoff_min_ns),
         again(io),
         beat(io),
-        resume(io) {
+        resume(io),
+        check(io) {
     for (const std::string& url : options.endpoints) {
       endpoints.push_back(parse_etcd_url(url).value_or(EtcdEndpoint{}));
     }
@@ -134,6 +137,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     listing = false;
     (void)beat.cancel();
     (void)resume.cancel();
+    (void)check.cancel();
   }
 
   // ---- Calls, one after the other.
@@ -355,6 +359,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     status.reached = true;
     status.stale_since = 0;
     status.fault.clear();
+    watched.listed(all);
     look_at_own(all);
     events.listed(all);
     if (news) {
@@ -362,6 +367,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     }
     open_watch();
     schedule_beat();
+    schedule_check(patience.check_ns);
   }
 
   /// Somebody may have deleted our key, or it is that of a former life.
@@ -401,6 +407,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       return list();
     }
     const std::string key = broker_key(options.name, options.id);
+    watched.told(*answer);
     if (answer->newest != 0) {
       broken_in_row = 0;
       status.revision = std::max(status.revision, answer->newest);
@@ -435,6 +442,52 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
         self->open_watch();
       }
     });
+  }
+
+  // ---- Whether the watch tells what changes.
+
+  /// In so long, a fifth more or less: not all brokers shall look at once.
+  void schedule_check(std::uint64_t ns) {
+    const double scattered =
+        static_cast<double>(ns) * std::uniform_real_distribution(0.8, 1.2)(random);
+    check.expires_after(std::chrono::nanoseconds(static_cast<std::int64_t>(scattered)));
+    check.async_wait([self = shared_from_this()](const auto& canceled) {
+      if (!canceled && !self->over && self->calls) {
+        self->ask_for_newest();
+      }
+    });
+  }
+
+  void ask_for_newest() {
+    enqueue(kRangePath, newest_request(brokers_prefix(options.name)),
+            [this](const std::string& body) {
+              std::string fault;
+              const auto newest = read_newest(body, fault);
+              if (!newest) {
+                return lose("looking for what is new: " + fault);
+              }
+              if (listing || !watch) {  // it is about to be another
+                watched.forget();
+                return schedule_check(patience.check_ns);
+              }
+              take_newest(*newest);
+            });
+  }
+
+  void take_newest(const Newest& newest) {
+    switch (watched.judge(newest, status.revision)) {
+      case WatchCheck::Verdict::fine:
+        return schedule_check(patience.check_ns);
+      case WatchCheck::Verdict::late:
+        return schedule_check(patience.late_ns);
+      case WatchCheck::Verdict::silent:
+        break;
+    }
+    watch->close();
+    watch.reset();
+    ++status.silences;
+    events.status();
+    list();
   }
 
   void leave(std::function<void()> done) {
@@ -491,6 +544,9 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   asio::steady_timer again;
   asio::steady_timer beat;
   asio::steady_timer resume;
+  asio::steady_timer check;
+  WatchCheck watched{brokers_prefix(options.name)};
+  std::minstd_rand random{std::random_device{}()};
 };
 
 Membership::Membership(asio::io_context& context, const ClusterOptions& options,

@@ -28,9 +28,10 @@ struct EtcdStatus {
   std::string fault{};           ///< Why it is not.
   /// Not empty: another broker holds the own key, at this address or with this lease.
   std::string contested_by{};
-  std::uint64_t relists = 0;  ///< Because the wanted revision was compacted.
-  std::uint64_t resumes = 0;  ///< Of a watch that broke off.
-  std::uint64_t skipped = 0;  ///< Keys, or events of them, that are too long for a broker's.
+  std::uint64_t relists = 0;   ///< Because the wanted revision was compacted.
+  std::uint64_t resumes = 0;   ///< Of a watch that broke off.
+  std::uint64_t silences = 0;  ///< Of a watch that told nothing of what changed, without a fault.
+  std::uint64_t skipped = 0;   ///< Keys, or events of them, that are too long for a broker's.
   bool operator==(const EtcdStatus&) const = default;
 };
 
@@ -38,10 +39,10 @@ struct EtcdStatus {
 /// there, tied to a lease.
 ///
 /// One endpoint at a time. There: log in, lease, own key, list, watch from the next revision. A
-/// watch that breaks off is resumed; one whose revision is compacted, and each fault, lists anew. A
-/// fault goes on to the next endpoint, after a back-off (from 100 ms to 5 s, or to a third of the
-/// lease if that is less: it may be as alive as etcd is) once all were tried. What was told before
-/// stays true until `listed` says otherwise.
+/// watch that breaks off is resumed; one whose revision is compacted, one that is silent while keys
+/// change (see WatchCheck), and each fault, lists anew. A fault goes on to the next endpoint, after
+/// a back-off (from 100 ms to 5 s, or to a third of the lease if that is less: it may be as alive
+/// as etcd is) once all were tried. What was told before stays true until `listed` says otherwise.
 ///
 /// A key that another broker holds (with a lease that is not ours, and not for a former life of
 /// this one) is not written over, or both would do so for ever: it is written again once it is
@@ -60,6 +61,9 @@ class Membership {
     std::uint64_t call_ns = 2'000'000'000;
     std::uint64_t backoff_min_ns = 100'000'000;
     std::uint64_t backoff_max_ns = 5'000'000'000;
+    std::uint64_t check_ns = 10'000'000'000;  ///< Between two looks at the watch; up to a fifth
+                                              ///< more or less, so that not all look at once.
+    std::uint64_t late_ns = 1'000'000'000;    ///< A watch may be behind by this.
   };
 
   /// @param options  valid ones.

@@ -56,6 +56,7 @@ json::object etcd_of(const StateParts& parts) {
           {"fault", parts.etcd.fault},
           {"relists", parts.etcd.relists},
           {"resumes", parts.etcd.resumes},
+          {"silences", parts.etcd.silences},
           {"skipped", parts.etcd.skipped}};
 }
 

@@ -29,6 +29,9 @@ TEST(EtcdRequest, IsWhatTheGatewayTakes) {
   EXPECT_EQ(range_request("a/"),
             R"({"key":"YS8=","range_end":"YTA=","limit":"1024"})");  // '0' is behind '/'
   EXPECT_EQ(count_request("a/"), R"({"key":"YS8=","range_end":"YTA=","count_only":true})");
+  EXPECT_EQ(
+      newest_request("a/"),
+      R"({"key":"YS8=","range_end":"YTA=","limit":"1","sort_order":"DESCEND","sort_target":"MOD","keys_only":true})");
   EXPECT_EQ(watch_request("a/", 8),
             R"({"create_request":{"key":"YS8=","range_end":"YTA=","start_revision":"8"}})");
   EXPECT_EQ(authenticate_request("a\"", "b\n"), R"({"name":"a\"","password":"b\n"})");
@@ -57,6 +60,14 @@ TEST(EtcdAnswer, AListingHasKeysAndRevision) {
                                 fault);
   ASSERT_TRUE(two) << fault;
   EXPECT_EQ(two->revision, 7);
+  EXPECT_EQ(two->count, 2);
+  EXPECT_EQ(read_newest("{" + kHeader + "}", fault), Newest{});
+  EXPECT_EQ(
+      read_newest("{" + kHeader + R"(,"more":true,"kvs":[)" +
+                      pair_of(std::string(kKeyBytesMax + 1, 'k'), "", 6) + R"(],"count":"9"})",
+                  fault),
+      (Newest{.count = 9, .revision = 6}));
+  EXPECT_FALSE(read_newest("{" + kHeader + R"(,"kvs":[7]})", fault));
   ASSERT_EQ(two->all.size(), 2U);
   EXPECT_EQ(two->all[1].key, "b");
   EXPECT_EQ(two->all[1].value, std::string("\0\n\xff", 3));
@@ -151,6 +162,7 @@ TEST(EtcdAnswer, WhatIsNoneIsRefusedWithAWord) {
         [&](std::string& fault) { return read_keep_alive(body, fault).has_value(); },
         [&](std::string& fault) { return read_revision(body, fault).has_value(); },
         [&](std::string& fault) { return read_listing(body, fault).has_value(); },
+        [&](std::string& fault) { return read_newest(body, fault).has_value(); },
         [&](std::string& fault) { return read_watch_line(body, fault).has_value(); },
         [&](std::string& fault) { return read_token(body, fault).has_value(); }};
     for (std::size_t i = 0; i < readers.size(); ++i) {

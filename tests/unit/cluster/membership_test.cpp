@@ -48,6 +48,16 @@ std::string event_line(const std::string& kv) {
   return R"({"result":{"header":{"revision":"9"},"events":[{"kv":)" + kv + "}]}}\n";
 }
 
+std::string counted(const std::string& kvs, int revision, int count) {
+  std::string listing = listing_of(kvs, revision);
+  listing.insert(1, R"("count":")" + std::to_string(count) + R"(",)");
+  return listing;
+}
+/// Whether it asks for the newest key alone.
+bool is_newest(const EtcdPost& post) {
+  return post.body.find("DESCEND") != std::string::npos;
+}
+
 /// What an honest etcd says, with one key at revision 7.
 Answer honest(const EtcdPost& post) {
   static const std::map<std::string, Answer> kAnswers{
@@ -111,7 +121,8 @@ class Member : public ::testing::Test {
   }
 
   boost::asio::io_context context_{1};
-  Membership::Patience patience_{.backoff_min_ns = 1'000'000, .backoff_max_ns = 5'000'000};
+  Membership::Patience patience_{
+      .backoff_min_ns = 1'000'000, .backoff_max_ns = 5'000'000, .check_ns = 3'600'000'000'000};
   std::unique_ptr<Membership> member_;
   std::vector<Listing> listings_;
   std::vector<WatchEvent> events_;
@@ -211,6 +222,71 @@ TEST_F(Member, ACompactedRevisionIsListedAnew) {
   EXPECT_TRUE(listings_[1].all.empty());
   EXPECT_NE(posts()[0].body.find(R"("start_revision":"31")"), std::string::npos);
   EXPECT_TRUE(faults_.empty());
+}
+
+// What a watch without a fault did not tell used to stay unknown for ever.
+TEST_F(Member, AWatchThatIsSilentIsNoticedAndAllListedAnew) {
+  int step = 0;  // 0: nothing has changed, 1: a key was written, 2: one was deleted
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    note(post);
+    if (post.path != kRangePath) {
+      return honest(post);
+    }
+    const bool newest = is_newest(post);
+    const std::lock_guard lock(mutex_);
+    const std::string one = key_value(kKey, 7);
+    const std::string other = key_value(broker_key("default", "c"), 20);
+    if (newest) {
+      return {http_ok(counted(step == 1 ? other : one, 25, step == 1 ? 2 : 1))};
+    }
+    return {http_ok(counted(step == 1 ? one + "," + other : one, 21 + step, step == 1 ? 2 : 1))};
+  });
+  const auto set = [&](int to) {
+    const std::lock_guard lock(mutex_);
+    step = to;
+  };
+  patience_.check_ns = patience_.late_ns = 1'000'000;
+  join({etcd.url()});
+  const auto looks = [this] {
+    const auto all = posts();
+    return std::count_if(all.begin(), all.end(), is_newest);
+  };
+  run_until([&] { return looks() >= 5; }, "some looks");
+  EXPECT_EQ(listings_.size(), 1U) << "nothing was missed";
+  set(1);
+  run_until([&] { return listings_.size() == 2; }, "the count to be seen");
+  EXPECT_EQ(listings_[1].all.size(), 2U);
+  set(2);
+  run_until([&] { return listings_.size() == 3; }, "the one that is gone to be seen");
+  EXPECT_EQ(listings_[2].all.size(), 1U);
+  EXPECT_EQ(member_->status().silences, 2U);
+  EXPECT_TRUE(faults_.empty());
+}
+
+// Goal: what the watch tells a little later is no silence, and what it does not is.
+TEST_F(Member, AWatchMayBeBehindForAWhile) {
+  std::atomic<bool> told{false};
+  int looks = 0;
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    note(post);
+    if (post.path != kRangePath || !is_newest(post)) {
+      return honest(post);
+    }
+    if (++looks == 2) {
+      etcd.go_on(event_line(key_value(kKey, 9)));
+      EXPECT_TRUE(test::wait_until([&] { return told.load(std::memory_order_acquire); },
+                                   "the event to be told"));
+    }
+    return {http_ok(listing_of(key_value(kKey, looks < 4 ? 9 : 12), 12))};
+  });
+  patience_.check_ns = patience_.late_ns = 1'000'000;
+  join({etcd.url()});
+  run_until([&] { return events_.size() == 1; }, "the event");
+  EXPECT_EQ(member_->status().silences, 0U);
+  told = true;
+  run_until([&] { return listings_.size() == 2; }, "what is not told to be listed");
+  EXPECT_EQ(member_->status().silences, 1U);
+  EXPECT_GE(count(kRangePath), 2U + 5U);
 }
 
 TEST_F(Member, ALeaseThatIsLostIsAskedForAgainAndTheKeyWritten) {
