@@ -78,7 +78,7 @@ class Connection final : public EtcdConnection,
         patience_(patience_ns),
         resolver_(context),
         patience_timer_(context),
-        stream_(make_stream(context, tls_)) {}
+        context_(context) {}
 
   void call(const std::string& path, std::string body, const std::string& token,
             Answered answered) override {
@@ -107,16 +107,20 @@ class Connection final : public EtcdConnection,
     error_code ignored;
     resolver_.cancel();
     (void)patience_timer_.cancel();
-    (void)beast::get_lowest_layer(stream_).socket().close(ignored);
+    if (stream_) {
+      (void)beast::get_lowest_layer(*stream_).socket().close(ignored);
+    }
   }
 
  private:
-  static Stream make_stream(asio::io_context& context, const std::shared_ptr<TlsContext>& tls) {
+  /// One for each connection: TLS that was said good-bye to does not begin again.
+  void make_stream() {
     if constexpr (kTls) {
-      return Stream(context, tls->parts().context);
+      stream_.emplace(context_, tls_->parts().context);
     } else {
-      return Stream(context);
+      stream_.emplace(context_);
     }
+    buffer_.clear();
   }
 
   /// What an operation calls when it is over, unless this was closed meanwhile.
@@ -147,6 +151,7 @@ class Connection final : public EtcdConnection,
       write();
       return;
     }
+    make_stream();
     resolver_.async_resolve(endpoint_.host, endpoint_.port, then(&Connection::resolved));
   }
 
@@ -170,27 +175,27 @@ class Connection final : public EtcdConnection,
     if (fault) {
       return fail("the host is not found: " + fault.message());
     }
-    beast::get_lowest_layer(stream_).async_connect(found, then(&Connection::connected));
+    beast::get_lowest_layer(*stream_).async_connect(found, then(&Connection::connected));
   }
 
   void connected(error_code fault, const tcp::endpoint& /*which*/) {
     if (fault) {
       return fail("cannot connect: " + fault.message());
     }
-    shm::set_tcp_options(beast::get_lowest_layer(stream_).socket().native_handle(),
+    shm::set_tcp_options(beast::get_lowest_layer(*stream_).socket().native_handle(),
                          {.idle_s = 5, .every_s = 1, .probes = 3, .user_timeout_ms = 5000});
     if constexpr (kTls) {
       error_code failed;
       (void)asio::ip::make_address(endpoint_.host, failed);
       if (failed) {  // a name, by which a server may choose what it shows
-        (void)SSL_set_tlsext_host_name(stream_.native_handle(), endpoint_.host.c_str());
+        (void)SSL_set_tlsext_host_name(stream_->native_handle(), endpoint_.host.c_str());
         failed = {};
       }
-      (void)stream_.set_verify_callback(ssl::host_name_verification(endpoint_.host), failed);
+      (void)stream_->set_verify_callback(ssl::host_name_verification(endpoint_.host), failed);
       if (failed) {
         return fail("TLS: " + failed.message());
       }
-      stream_.async_handshake(ssl::stream_base::client, then(&Connection::shaken));
+      stream_->async_handshake(ssl::stream_base::client, then(&Connection::shaken));
     } else {
       shaken({});
     }
@@ -204,7 +209,7 @@ class Connection final : public EtcdConnection,
     write();
   }
 
-  void write() { http::async_write(stream_, request_, then(&Connection::written)); }
+  void write() { http::async_write(*stream_, request_, then(&Connection::written)); }
 
   void written(error_code fault, std::size_t /*bytes*/) {
     if (fault) {
@@ -214,13 +219,13 @@ class Connection final : public EtcdConnection,
       lines_.emplace();
       lines_->header_limit(kHeaderBytesMax);
       lines_->body_limit(std::numeric_limits<std::uint64_t>::max());
-      http::async_read_header(stream_, buffer_, *lines_, then(&Connection::read_header));
+      http::async_read_header(*stream_, buffer_, *lines_, then(&Connection::read_header));
       return;
     }
     whole_.emplace();
     whole_->header_limit(kHeaderBytesMax);
     whole_->body_limit(kAnswerBytesMax);
-    http::async_read(stream_, buffer_, *whole_, then(&Connection::read_whole));
+    http::async_read(*stream_, buffer_, *whole_, then(&Connection::read_whole));
   }
 
   void read_whole(error_code fault, std::size_t /*bytes*/) {
@@ -233,7 +238,7 @@ class Connection final : public EtcdConnection,
     connected_ = whole_->get().keep_alive();
     if (!connected_) {  // the next call connects again
       error_code ignored;
-      (void)beast::get_lowest_layer(stream_).socket().close(ignored);
+      (void)beast::get_lowest_layer(*stream_).socket().close(ignored);
     }
     std::exchange(answered_, nullptr)(std::move(answer));
   }
@@ -251,7 +256,7 @@ class Connection final : public EtcdConnection,
   void read_some() {
     lines_->get().body().data = bytes_.data();
     lines_->get().body().size = bytes_.size();
-    http::async_read_some(stream_, buffer_, *lines_, then(&Connection::read_part));
+    http::async_read_some(*stream_, buffer_, *lines_, then(&Connection::read_part));
   }
 
   void read_part(error_code fault, std::size_t /*bytes*/) {
@@ -306,7 +311,8 @@ class Connection final : public EtcdConnection,
   const std::chrono::nanoseconds patience_;
   tcp::resolver resolver_;
   asio::steady_timer patience_timer_;
-  Stream stream_;
+  asio::io_context& context_;
+  std::optional<Stream> stream_{};
   beast::flat_buffer buffer_{std::size_t{2} * kHeaderBytesMax + 65536};
   http::request<http::string_body> request_{};
   std::optional<http::response_parser<http::string_body>> whole_{};

@@ -4,13 +4,16 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -40,6 +43,45 @@ inline std::string http_lines(const std::string& lines) {
   return "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + lines;
 }
 
+/// What one side says and hears, by TLS or without.
+class EtcdWire {
+ public:
+  EtcdWire() = default;
+  /// @param tls  may be null. @return false: there is no such connection.
+  [[nodiscard]] bool begin(shm::UniqueFd fd, SSL_CTX* tls) {
+    fd_ = std::move(fd);
+    if (tls == nullptr || !fd_) {
+      return static_cast<bool>(fd_);
+    }
+    tls_.reset(SSL_new(tls));
+    return SSL_set_fd(tls_.get(), fd_.get()) == 1 && SSL_accept(tls_.get()) == 1;
+  }
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  ssize_t hear(char* to, std::size_t bytes) {
+    return tls_ ? SSL_read(tls_.get(), to, static_cast<int>(bytes)) : recv(fd_.get(), to, bytes, 0);
+  }
+  void say(const std::string& bytes) {
+    if (tls_) {
+      (void)SSL_write(tls_.get(), bytes.data(), static_cast<int>(bytes.size()));
+    } else {
+      (void)send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    }
+  }
+  /// As a server does that means it.
+  void say_good_bye() {
+    if (tls_) {
+      (void)SSL_shutdown(tls_.get());
+    }
+  }
+
+ private:
+  struct Free {
+    void operator()(SSL* ssl) const noexcept { SSL_free(ssl); }
+  };
+  shm::UniqueFd fd_;
+  std::unique_ptr<SSL, Free> tls_;
+};
+
 /// One thread; one connection after the other, one request each.
 class FakeEtcd {
  public:
@@ -48,7 +90,9 @@ class FakeEtcd {
     bool held = false;  ///< The connection stays open, for as long as this lives.
   };
   /// @param script  called on the thread of this, for each request.
-  explicit FakeEtcd(std::function<Answer(const EtcdPost&)> script) : script_(std::move(script)) {
+  /// @param tls  given: it speaks TLS; outlives this.
+  explicit FakeEtcd(std::function<Answer(const EtcdPost&)> script, SSL_CTX* tls = nullptr)
+      : script_(std::move(script)), tls_(tls) {
     listener_.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -57,7 +101,8 @@ class FakeEtcd {
     EXPECT_EQ(bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), bytes), 0);
     EXPECT_EQ(listen(listener_.get(), 64), 0);
     EXPECT_EQ(getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &bytes), 0);
-    url_ = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    url_ = (tls_ != nullptr ? "https://127.0.0.1:" : "http://127.0.0.1:") +
+           std::to_string(ntohs(address.sin_port));
     stop_.reset(eventfd(0, EFD_CLOEXEC));
     thread_ = std::thread([this] { run(); });
   }
@@ -75,8 +120,8 @@ class FakeEtcd {
     EXPECT_TRUE(wait_until(
         [&] {
           const std::lock_guard lock(mutex_);
-          for (const shm::UniqueFd& fd : held_) {
-            (void)send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+          for (EtcdWire& wire : held_) {
+            wire.say(bytes);
           }
           return !held_.empty();
         },
@@ -90,22 +135,30 @@ class FakeEtcd {
   }
 
   void run() {
+    sigset_t pipe;  // TLS writes as if nobody ever hung up
+    (void)sigemptyset(&pipe);
+    (void)sigaddset(&pipe, SIGPIPE);
+    (void)pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
     while (readable(listener_.get())) {
-      shm::UniqueFd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      EtcdWire wire;
       EtcdPost post;
-      if (!fd || !read_post(fd.get(), post)) {
+      if (!wire.begin(shm::UniqueFd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC)),
+                      tls_) ||
+          !read_post(wire, post)) {
         continue;
       }
       const Answer answer = script_(post);
-      (void)send(fd.get(), answer.bytes.data(), answer.bytes.size(), MSG_NOSIGNAL);
+      wire.say(answer.bytes);
       if (answer.held) {
         const std::lock_guard lock(mutex_);
-        held_.push_back(std::move(fd));
+        held_.push_back(std::move(wire));
+      } else {
+        wire.say_good_bye();
       }
     }
   }
 
-  [[nodiscard]] bool read_post(int fd, EtcdPost& post) const {
+  [[nodiscard]] bool read_post(EtcdWire& wire, EtcdPost& post) const {
     std::string text;
     for (;;) {
       const std::size_t end = text.find("\r\n\r\n");
@@ -118,10 +171,10 @@ class FakeEtcd {
         return true;
       }
       char buffer[4096];
-      if (!readable(fd)) {
+      if (!readable(wire.fd())) {
         return false;
       }
-      const ssize_t got = recv(fd, buffer, sizeof(buffer), 0);
+      const ssize_t got = wire.hear(buffer, sizeof(buffer));
       if (got <= 0) {
         return false;
       }
@@ -130,11 +183,12 @@ class FakeEtcd {
   }
 
   std::function<Answer(const EtcdPost&)> script_;
+  SSL_CTX* tls_;
   shm::UniqueFd listener_;
   shm::UniqueFd stop_;
   std::string url_;
   std::mutex mutex_;
-  std::vector<shm::UniqueFd> held_;
+  std::vector<EtcdWire> held_;
   std::thread thread_;
 };
 

@@ -18,8 +18,10 @@
 #include "cluster/base64.hpp"
 #include "cluster/broker_record.hpp"
 #include "cluster/etcd_connection.hpp"
+#include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 #include "unit/cluster/fake_etcd.hpp"
+#include "unit/cluster/tls_identity.hpp"
 
 namespace mserve::cluster {
 namespace {
@@ -79,9 +81,13 @@ class Member : public ::testing::Test {
                                  .id = "me",
                                  .advertise = "h:1",
                                  .ttl_ns = ttl_ns,
+                                 .ca_file = ca_file_,
                                  .user = user};
+    std::string fault;
+    const auto tls = ca_file_.empty() ? nullptr : TlsContext::load(options, fault);
+    ASSERT_EQ(fault, "");
     member_ = std::make_unique<Membership>(
-        context_, options, "s3cret", nullptr,
+        context_, options, "s3cret", tls,
         Membership::Events{.listed = [this](const Listing& all) { listings_.push_back(all); },
                            .changed = [this](const WatchEvent& event) { events_.push_back(event); },
                            .status =
@@ -123,6 +129,7 @@ class Member : public ::testing::Test {
   boost::asio::io_context context_{1};
   Membership::Patience patience_{
       .backoff_min_ns = 1'000'000, .backoff_max_ns = 5'000'000, .check_ns = 3'600'000'000'000};
+  std::string ca_file_;  // given: what a https:// endpoint shows
   std::unique_ptr<Membership> member_;
   std::vector<Listing> listings_;
   std::vector<WatchEvent> events_;
@@ -175,6 +182,23 @@ TEST_F(Member, AnEndpointThatIsGoneIsPassedOver) {
   run_until([&] { return member_->status().reached; }, "the second endpoint");
   EXPECT_EQ(member_->status().endpoint, etcd.url());
   EXPECT_EQ(faults_.size(), 1U);
+}
+
+// The second call used to begin TLS anew on what was shut down, which fails.
+TEST_F(Member, WithTlsACallAfterOneThatClosedTheConnectionHasAnother) {
+  const test::TempDir dir;
+  ca_file_ = dir.file("cert.pem");
+  const test::TlsIdentity identity(ca_file_);
+  FakeEtcd etcd(
+      [&](const EtcdPost& post) {
+        note(post);
+        return honest(post);
+      },
+      identity.context());
+  ASSERT_NO_FATAL_FAILURE(join({etcd.url()}));
+  member_->publish("mine");
+  run_until([&] { return count(kPutPath) == 1 && count(kKeepAlivePath) >= 1; }, "four calls");
+  EXPECT_TRUE(faults_.empty()) << faults_[0];
 }
 
 TEST_F(Member, AWatchThatBreaksOffGoesOnWithTheNextRevision) {
