@@ -10,11 +10,13 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl/ssl_stream.hpp>
+#include <charconv>
 #include <chrono>
 #include <limits>
 #include <optional>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "cluster/etcd_messages.hpp"
 #include "mserve/shm/tcp.hpp"
@@ -72,11 +74,11 @@ class Connection final : public EtcdConnection,
 
  public:
   Connection(asio::io_context& context, EtcdEndpoint endpoint, std::shared_ptr<TlsContext> tls,
-             std::uint64_t patience_ns)
+             std::uint64_t patience_ns, Resolver resolver)
       : endpoint_(std::move(endpoint)),
         tls_(std::move(tls)),
         patience_(patience_ns),
-        resolver_(context),
+        resolver_(std::move(resolver)),
         patience_timer_(context),
         context_(context) {}
 
@@ -105,7 +107,7 @@ class Connection final : public EtcdConnection,
     line_ = nullptr;
     ended_ = nullptr;
     error_code ignored;
-    resolver_.cancel();
+    lookup_.reset();
     (void)patience_timer_.cancel();
     if (stream_) {
       (void)beast::get_lowest_layer(*stream_).socket().close(ignored);
@@ -152,7 +154,28 @@ class Connection final : public EtcdConnection,
       return;
     }
     make_stream();
-    resolver_.async_resolve(endpoint_.host, endpoint_.port, then(&Connection::resolved));
+    error_code no_address;
+    (void)asio::ip::make_address(endpoint_.host, no_address);
+    if (!no_address) {
+      connect({.addresses = {endpoint_.host}});
+      return;
+    }
+    lookup_ = HostLookup::begin(
+        endpoint_.host, resolver_,
+        [self = this->weak_from_this(), context = &context_](const HostAnswer& answer) {
+          asio::post(*context, [self, answer] {
+            if (const auto here = self.lock(); here && !here->closed_) {
+              here->connect(answer);
+            }
+          });
+        });
+    if (!lookup_) {
+      asio::post(context_, [self = this->shared_from_this()] {
+        if (!self->closed_) {
+          self->fail("the host is still being looked up");
+        }
+      });
+    }
   }
 
   /// Bounds what has begun, as a whole.
@@ -171,11 +194,22 @@ class Connection final : public EtcdConnection,
     (void)patience_timer_.cancel();
   }
 
-  void resolved(error_code fault, const tcp::resolver::results_type& found) {
-    if (fault) {
-      return fail("the host is not found: " + fault.message());
+  void connect(const HostAnswer& found) {
+    lookup_.reset();
+    std::uint16_t port = 0;
+    (void)std::from_chars(endpoint_.port.data(), endpoint_.port.data() + endpoint_.port.size(),
+                          port);
+    std::vector<tcp::endpoint> endpoints;
+    for (const std::string& text : found.addresses) {
+      error_code fault;
+      if (const auto address = asio::ip::make_address(text, fault); !fault) {
+        endpoints.emplace_back(address, port);
+      }
     }
-    beast::get_lowest_layer(*stream_).async_connect(found, then(&Connection::connected));
+    if (endpoints.empty()) {
+      return fail("the host is not found: " + found.fault);
+    }
+    beast::get_lowest_layer(*stream_).async_connect(endpoints, then(&Connection::connected));
   }
 
   void connected(error_code fault, const tcp::endpoint& /*which*/) {
@@ -309,7 +343,8 @@ class Connection final : public EtcdConnection,
   const EtcdEndpoint endpoint_;
   const std::shared_ptr<TlsContext> tls_;
   const std::chrono::nanoseconds patience_;
-  tcp::resolver resolver_;
+  const Resolver resolver_;
+  std::unique_ptr<HostLookup> lookup_{};
   asio::steady_timer patience_timer_;
   asio::io_context& context_;
   std::optional<Stream> stream_{};
@@ -332,12 +367,13 @@ class Connection final : public EtcdConnection,
 std::shared_ptr<EtcdConnection> connection_to(asio::io_context& context,
                                               const EtcdEndpoint& endpoint,
                                               std::shared_ptr<TlsContext> tls,
-                                              std::uint64_t patience_ns) {
+                                              std::uint64_t patience_ns, Resolver resolver) {
   if (endpoint.tls) {
     return std::make_shared<Connection<beast::ssl_stream<beast::tcp_stream>>>(
-        context, endpoint, std::move(tls), patience_ns);
+        context, endpoint, std::move(tls), patience_ns, std::move(resolver));
   }
-  return std::make_shared<Connection<beast::tcp_stream>>(context, endpoint, nullptr, patience_ns);
+  return std::make_shared<Connection<beast::tcp_stream>>(context, endpoint, nullptr, patience_ns,
+                                                         std::move(resolver));
 }
 
 }  // namespace mserve::cluster

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "cluster/cluster_options.hpp"
+#include "cluster/host_lookup.hpp"
 
 namespace boost::asio {  // NOLINT(readability-identifier-naming): not ours
 class io_context;
@@ -57,17 +58,20 @@ class EtcdConnection {
   /// comes within `patience`; later ones come when they come.
   virtual void stream(const std::string& path, std::string body, const std::string& token,
                       Line line, Ended ended) = 0;
-  /// Nothing is called any more. To be called before the last owner lets go of it.
+  /// Nothing is called any more. To be called before the last owner lets go of it, and before the
+  /// io_context ends.
   virtual void close() = 0;
 
  protected:
   EtcdConnection() = default;
 };
 
-/// @param tls  of an https:// endpoint, else null.
+/// @param tls  of an https:// endpoint, else null. @param resolver  of a host that is a name; it is
+/// called on other threads.
 [[nodiscard]] std::shared_ptr<EtcdConnection> connection_to(boost::asio::io_context& context,
                                                             const EtcdEndpoint& endpoint,
                                                             std::shared_ptr<TlsContext> tls,
-                                                            std::uint64_t patience_ns);
+                                                            std::uint64_t patience_ns,
+                                                            Resolver resolver = resolve_by_system);
 
 }  // namespace mserve::cluster

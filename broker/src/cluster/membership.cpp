@@ -41,7 +41,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   };
 
   Parts(asio::io_context& io, const ClusterOptions& given, std::string secret,
-        std::shared_ptr<TlsContext> tls_context, Events to_tell, Patience how_long)
+        std::shared_ptr<TlsContext> tls_context, Events to_tell, const Patience& how_long)
       : context(io),
         options(given),
         password(std::move(secret)),
@@ -72,7 +72,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   void begin() {
     const EtcdEndpoint& endpoint = endpoints[at];
     status.endpoint = endpoint.text();
-    calls = connection_to(context, endpoint, tls, call_ns());
+    calls = connection_to(context, endpoint, tls, call_ns(), patience.resolver);
     token.clear();
     if (!options.user.empty()) {
       enqueue(kAuthenticatePath, authenticate_request(options.user, password),
@@ -383,7 +383,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   }
 
   void open_watch() {
-    watch = connection_to(context, endpoints[at], tls, patience.call_ns);
+    watch = connection_to(context, endpoints[at], tls, patience.call_ns, patience.resolver);
     watch->stream(
         kWatchPath, watch_request(brokers_prefix(options.name), status.revision + 1), token,
         [this, self = shared_from_this()](std::string_view line) { take_line(line); },
@@ -556,7 +556,7 @@ Membership::Membership(asio::io_context& context, const ClusterOptions& options,
 
 Membership::Membership(asio::io_context& context, const ClusterOptions& options,
                        std::string password, std::shared_ptr<TlsContext> tls, Events events,
-                       Patience patience)
+                       const Patience& patience)
     : parts_(std::make_shared<Parts>(context, options, std::move(password), std::move(tls),
                                      std::move(events), patience)) {}
 

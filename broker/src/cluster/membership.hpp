@@ -8,6 +8,7 @@
 
 #include "cluster/cluster_options.hpp"
 #include "cluster/etcd_messages.hpp"
+#include "cluster/host_lookup.hpp"
 
 namespace boost::asio {  // NOLINT(readability-identifier-naming): not ours
 class io_context;
@@ -56,7 +57,7 @@ class Membership {
     /// Another broker holds our key from here on; status() says when it does not any more.
     std::function<void(const KeyValue&)> contested{};
   };
-  /// How long things take; tests bring their own.
+  /// How long things take, and who knows hosts; tests bring their own.
   struct Patience {
     std::uint64_t call_ns = 2'000'000'000;
     std::uint64_t backoff_min_ns = 100'000'000;
@@ -64,6 +65,7 @@ class Membership {
     std::uint64_t check_ns = 10'000'000'000;  ///< Between two looks at the watch; up to a fifth
                                               ///< more or less, so that not all look at once.
     std::uint64_t late_ns = 1'000'000'000;    ///< A watch may be behind by this.
+    Resolver resolver = resolve_by_system;
   };
 
   /// @param options  valid ones.
@@ -72,7 +74,7 @@ class Membership {
   Membership(boost::asio::io_context& context, const ClusterOptions& options, std::string password,
              std::shared_ptr<TlsContext> tls, Events events);
   Membership(boost::asio::io_context& context, const ClusterOptions& options, std::string password,
-             std::shared_ptr<TlsContext> tls, Events events, Patience patience);
+             std::shared_ptr<TlsContext> tls, Events events, const Patience& patience);
   ~Membership();
   Membership(const Membership&) = delete;
   Membership& operator=(const Membership&) = delete;

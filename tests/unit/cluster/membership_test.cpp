@@ -21,6 +21,7 @@
 #include "support/temp_dir.hpp"
 #include "support/wait.hpp"
 #include "unit/cluster/fake_etcd.hpp"
+#include "unit/cluster/silent_names.hpp"
 #include "unit/cluster/tls_identity.hpp"
 
 namespace mserve::cluster {
@@ -199,6 +200,48 @@ TEST_F(Member, WithTlsACallAfterOneThatClosedTheConnectionHasAnother) {
   member_->publish("mine");
   run_until([&] { return count(kPutPath) == 1 && count(kKeepAlivePath) >= 1; }, "four calls");
   EXPECT_TRUE(faults_.empty()) << faults_[0];
+}
+
+// Asio's resolver has one thread, behind which the name of the next endpoint waited, and which the
+// end of the context joined.
+TEST_F(Member, ANameThatIsNotAnsweredHoldsUpNeitherTheNextEndpointNorTheEnd) {
+  test::SilentNames names;
+  FakeEtcd etcd(honest);
+  std::string by_name = etcd.url();
+  by_name.replace(by_name.find("127.0.0.1"), 9, "answered");
+  patience_.call_ns = 300'000'000;
+  patience_.resolver = names.resolver();
+  {
+    boost::asio::io_context context{1};
+    const ClusterOptions options{
+        .endpoints = {"http://silent:1", by_name}, .id = "me", .advertise = "h:1"};
+    std::vector<std::string> faults;
+    Membership* self = nullptr;
+    bool reached = false;
+    Membership member(context, options, "", nullptr,
+                      {.listed = [&](const Listing&) { reached = true; },
+                       .changed = [](const WatchEvent&) {},
+                       .status =
+                           [&] {
+                             if (!self->status().fault.empty()) {
+                               faults.push_back(self->status().fault);
+                             }
+                           },
+                       .contested = [](const KeyValue&) {}},
+                      patience_);
+    self = &member;
+    member.start();
+    EXPECT_TRUE(test::wait_until(
+        [&] {
+          (void)context.run_one_for(std::chrono::milliseconds(10));
+          return reached;
+        },
+        "the second endpoint"));
+    ASSERT_FALSE(faults.empty());
+    EXPECT_EQ(faults[0], "no answer within its time");
+    EXPECT_EQ(member.status().endpoint, by_name);
+  }
+  EXPECT_GE(names.asked(), 1) << "and none has been answered yet";
 }
 
 TEST_F(Member, AWatchThatBreaksOffGoesOnWithTheNextRevision) {
