@@ -29,8 +29,6 @@ constexpr std::uint64_t kMs = 1'000'000;
 constexpr std::uint64_t kBackoffMin = 100 * kMs;
 constexpr std::uint64_t kBackoffMax = 10'000 * kMs;
 constexpr std::uint64_t kLivedLong = 10'000 * kMs;
-/// As many requests as a broker grants a servant.
-constexpr const char* kCredit = "64";
 /// Longer than what runs may take; what has nobody to answer to any more ends by itself.
 constexpr const char* kStopSeconds = "3600";
 constexpr std::size_t kServantNameMax = 31;
@@ -124,7 +122,7 @@ std::vector<std::string> link_command(const LinkSetup& setup, const std::string&
           "--servant-protocol",
           "lbt",
           "--credit",
-          kCredit,
+          std::to_string(spec.credit),
           "--tier",
           std::to_string(static_cast<int>(spec.tier)),
           "--name",

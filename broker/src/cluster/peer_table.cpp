@@ -2,6 +2,7 @@
 #include "cluster/peer_table.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <set>
 #include <utility>
 
@@ -16,12 +17,25 @@ namespace {
 constexpr std::size_t kNotesMax = 256;
 constexpr std::size_t kEpochsMax = 4;
 
+/// Stays while it is right within a factor: one servant more or less is no reason for another link.
+std::uint32_t credit_for(const BrokerRecord& record, std::uint32_t before) {
+  std::uint64_t servants = 0;
+  for (const ServantGroup& group : record.servants) {
+    servants += std::uint64_t{group.free} + group.busy;
+  }
+  const std::uint64_t wanted =
+      std::bit_ceil(std::clamp<std::uint64_t>(servants, kLinkCreditMin, kLinkCreditMax));
+  const bool fits = wanted <= before && wanted * 4 > before;
+  return fits ? before : static_cast<std::uint32_t>(wanted);
+}
+
 LinkSpec spec_of(const Peer& peer) {
   const std::string own = std::string(broker::kLinkTag) + peer.record.id;
   const std::string others = all_tags(peer.record, kTagsBytesMax - own.size() - 1);
   return {.address = peer.record.address,
           .tier = peer.nearness,
-          .tags = others.empty() ? own : own + " " + others};
+          .tags = others.empty() ? own : own + " " + others,
+          .credit = credit_for(peer.record, peer.wanted.credit)};
 }
 
 bool contested(const Peer& peer, std::uint64_t steady_ns) {

@@ -26,6 +26,10 @@ inline constexpr std::uint32_t kFormerLinksMax = 2;
 /// The same of all peers; then none is replaced.
 inline constexpr std::uint32_t kEndingLinksMax = 32;
 
+/// A link's credit: the servants of its peer, rounded up to a power of two, between these.
+inline constexpr std::uint32_t kLinkCreditMin = 8;
+inline constexpr std::uint32_t kLinkCreditMax = 64;
+
 /// How near a peer is; also the tier of its link.
 enum class Nearness : std::uint8_t { zone = 1, region = 2, elsewhere = 3 };
 
@@ -34,6 +38,9 @@ struct LinkSpec {
   std::string address{};
   Nearness tier = Nearness::elsewhere;
   std::string tags{};  ///< With peer=ID.
+  /// Requests that it may have under way. More than the peer has servants would wait there while
+  /// another peer has some that are free; so few that the way there and back costs nothing, too.
+  std::uint32_t credit = kLinkCreditMin;
   bool operator==(const LinkSpec&) const = default;
 };
 

@@ -203,6 +203,24 @@ TEST_F(Peers, TagsAreFollowedOnceTheyStay) {
   EXPECT_EQ(actions(), Words{});
 }
 
+TEST_F(Peers, ALinkHasAboutAsMuchCreditAsItsPeerHasServants) {
+  const auto credit_with = [this](std::uint32_t free, std::uint32_t busy) {
+    BrokerRecord b = record("b");
+    b.servants = {{.tags = "group=hdb", .free = free}, {.tags = "group=hdb", .busy = busy}};
+    put(b);
+    now_ += kTagsSettleNs;
+    const std::vector<LinkAction> due = table_.take_actions(now_, facts_);
+    return due.empty() ? 0U : due.front().spec.credit;
+  };
+  EXPECT_EQ(credit_with(1, 0), 8U) << "what waits for the way there and back";
+  EXPECT_EQ(credit_with(3, 5), 0U) << "no other link for that";
+  EXPECT_EQ(credit_with(9, 0), 16U);
+  EXPECT_EQ(credit_with(1, 4), 0U) << "some are started again: it stays";
+  EXPECT_EQ(credit_with(60, 0), 64U);
+  EXPECT_EQ(credit_with(4'000'000'000, 4'000'000'000), 0U) << "no more than a broker grants";
+  EXPECT_EQ(credit_with(10, 6), 16U) << "a quarter";
+}
+
 TEST_F(Peers, AListThatWasCutTakesNobodyAway) {
   put(record("b"));
   put(record("c"));
