@@ -247,8 +247,7 @@ std::string complete(Settings& s, const CLI::App& ctl) {
                                           {"reload", Verb::reload}};
   s.request.verb = verbs.at(s.verb);
   if (s.target.empty() != (s.request.verb == Verb::reload)) {
-    return s.target.empty() ? "what " + s.verb + " is to be done with is missing: a target"
-                            : "reload takes no target";
+    return s.target.empty() ? s.verb + " needs a target" : "reload takes no target";
   }
   if (ctl.get_option("--timeout")->count() > 0 && s.request.verb != Verb::drain &&
       s.request.verb != Verb::retire) {
