@@ -27,9 +27,11 @@ constexpr std::size_t at(HostsPhase phase) noexcept {
   return static_cast<std::size_t>(phase);
 }
 
+/// A line of a table with a column for each `Of`.
+template <class Of>
 struct Line {
   const char* name;
-  std::function<std::string(const HostsResult&)> text;
+  std::function<std::string(const Of&)> text;
 };
 
 std::string percent(const Share& share) {
@@ -44,7 +46,7 @@ std::string megabytes(double bytes) {
   return fmt::format("{:.3g} MB/s", bytes / 1e6);
 }
 
-std::vector<Line> lines() {
+std::vector<Line<HostsResult>> lines() {
   using Result = HostsResult;
   return {
       {"zones, regions", [](const Result& r) { return fmt::format("{}, {}", r.zones, r.regions); }},
@@ -90,16 +92,59 @@ std::vector<Line> lines() {
   };
 }
 
+std::string name_of(const HostsChange& change) {
+  return change.after > change.before ? "a host joins" : "a host leaves";
+}
+
+std::vector<Line<HostsChange>> change_lines() {
+  using Change = HostsChange;
+  return {
+      {"hosts with servants",
+       [](const Change& c) { return fmt::format("{} to {}", c.before, c.after); }},
+      {"requests/s of clients",
+       [](const Change& c) { return fmt::format("{:.0f}", c.per_second); }},
+      {"route warm, before", [](const Change& c) { return percent(c.warm_before); }},
+      {"  in the first second after", [](const Change& c) { return percent(c.warm_first_second); }},
+      {"    where the home moved", [](const Change& c) { return percent(c.warm_moved); }},
+      {"  ten seconds later", [](const Change& c) { return percent(c.warm_settled); }},
+      {"routes whose home moved", [](const Change& c) { return percent(c.moved); }},
+      {"  to and from other hosts",
+       [](const Change& c) { return fmt::format("{}", c.moved_elsewhere); }},
+  };
+}
+
+/// @param heads  of the columns, one for each of `all`.
+template <class Of>
+void print_lines(std::FILE* out, const std::string& title, const std::vector<std::string>& heads,
+                 const std::vector<Line<Of>>& lines, std::span<const Of> all) {
+  fmt::print(out, "\n{:<34}", title);
+  for (const std::string& head : heads) {
+    fmt::print(out, "{:>14}", head);
+  }
+  fmt::print(out, "\n");
+  for (const Line<Of>& line : lines) {
+    fmt::print(out, "{:<34}", line.name);
+    for (const Of& one : all) {
+      fmt::print(out, "{:>14}", line.text(one));
+    }
+    fmt::print(out, "\n");
+  }
+  (void)std::fflush(out);
+}
+
 json::object object_of(const Share& share) {
   return {{"of", share.of}, {"percent", share.percent()}};
 }
+json::object object_of(const HostsResult& r);
+json::object object_of(const HostsChange& c);
 
-json::array array_of(std::span<const Share> shares) {
-  json::array all;
-  for (const Share& share : shares) {
-    all.push_back(object_of(share));
+template <class Of>
+json::array array_of(std::span<const Of> all) {
+  json::array array;
+  for (const Of& one : all) {
+    array.push_back(object_of(one));
   }
-  return all;
+  return array;
 }
 
 json::object object_of(const HostsResult& r) {
@@ -112,10 +157,10 @@ json::object object_of(const HostsResult& r) {
           {"waiting_p50_ns", r.waiting.ns[kP50]},
           {"waiting_p99_ns", r.waiting.ns[kP99]},
           {"forwarded", object_of(r.forwarded)},
-          {"of_tier", array_of(r.of_tier)},
-          {"at_home", array_of(r.at_home)},
-          {"warm", array_of(r.warm)},
-          {"warm_here", array_of(r.warm_here)},
+          {"of_tier", array_of(std::span<const Share>(r.of_tier))},
+          {"at_home", array_of(std::span<const Share>(r.at_home))},
+          {"warm", array_of(std::span<const Share>(r.warm))},
+          {"warm_here", array_of(std::span<const Share>(r.warm_here))},
           {"moved", object_of(r.moved)},
           {"moved_elsewhere", r.moved_elsewhere},
           {"links", costs.links},
@@ -124,6 +169,19 @@ json::object object_of(const HostsResult& r) {
           {"etcd_writes_per_s", costs.writes_per_s},
           {"etcd_events_per_s", costs.events_per_s},
           {"etcd_event_bytes", costs.event_bytes}};
+}
+
+json::object object_of(const HostsChange& c) {
+  return {{"before", c.before},
+          {"after", c.after},
+          {"requests_per_s", c.per_second},
+          {"refused", c.refused},
+          {"warm_before", object_of(c.warm_before)},
+          {"warm_first_second", object_of(c.warm_first_second)},
+          {"warm_moved", object_of(c.warm_moved)},
+          {"warm_settled", object_of(c.warm_settled)},
+          {"moved", object_of(c.moved)},
+          {"moved_elsewhere", c.moved_elsewhere}};
 }
 
 }  // namespace
@@ -167,26 +225,23 @@ void print_heading(std::FILE* out, const HostsSettings& s) {
 }
 
 void print_table(std::FILE* out, std::span<const HostsResult> results) {
-  fmt::print(out, "\n{:<34}", "hosts");
+  std::vector<std::string> heads;
   for (const HostsResult& result : results) {
-    fmt::print(out, "{:>14}", result.hosts);
+    heads.push_back(std::to_string(result.hosts));
   }
-  fmt::print(out, "\n");
-  for (const Line& line : lines()) {
-    fmt::print(out, "{:<34}", line.name);
-    for (const HostsResult& result : results) {
-      fmt::print(out, "{:>14}", line.text(result));
-    }
-    fmt::print(out, "\n");
-  }
-  (void)std::fflush(out);
+  print_lines(out, "hosts", heads, lines(), results);
 }
 
-std::string to_json(const HostsSettings& s, std::span<const HostsResult> results) {
-  json::array clusters;
-  for (const HostsResult& result : results) {
-    clusters.push_back(object_of(result));
+void print_changes(std::FILE* out, std::span<const HostsChange> changes) {
+  std::vector<std::string> heads;
+  for (const HostsChange& change : changes) {
+    heads.push_back(name_of(change));
   }
+  print_lines(out, "all clients ask where nobody serves", heads, change_lines(), changes);
+}
+
+std::string to_json(const HostsSettings& s, std::span<const HostsResult> results,
+                    std::span<const HostsChange> changes) {
   return json::serialize(json::object{{"format", 1},
                                       {"command", "hosts"},
                                       {"seed", s.seed},
@@ -196,11 +251,13 @@ std::string to_json(const HostsSettings& s, std::span<const HostsResult> results
                                       {"credit", s.credit},
                                       {"requests", s.requests},
                                       {"spill_ns", s.spill_ns},
-                                      {"clusters", std::move(clusters)}}) +
+                                      {"clusters", array_of(results)},
+                                      {"changes", array_of(changes)}}) +
          "\n";
 }
 
-std::vector<Section> sections_of(std::span<const HostsResult> results) {
+std::vector<Section> sections_of(std::span<const HostsResult> results,
+                                 std::span<const HostsChange> changes) {
   Section waiting{"how it grows: waiting for a servant",
                   "from a client's request to its start at a servant; virtual time", Unit::ns};
   Section shares{"how it grows: forwarded requests", "of all requests of clients; virtual time",
@@ -212,9 +269,21 @@ std::vector<Section> sections_of(std::span<const HostsResult> results) {
     shares.rows.push_back({name, ""});
     shares.rows.back().add(result.forwarded.percent());
   }
-  waiting.repetitions.resize(1);
-  shares.repetitions.resize(1);
-  return {std::move(waiting), std::move(shares)};
+  Section warm{"a host joins, or leaves: requests that found their route warm",
+               "of all requests that came in that time; virtual time", Unit::percent};
+  for (const HostsChange& change : changes) {
+    const auto add = [&](const char* when, const Share& share) {
+      warm.rows.push_back({name_of(change) + ", " + when, ""});
+      warm.rows.back().add(share.percent());
+    };
+    add("before", change.warm_before);
+    add("first second", change.warm_first_second);
+    add("settled", change.warm_settled);
+  }
+  for (Section* const section : {&waiting, &shares, &warm}) {
+    section->repetitions.resize(1);
+  }
+  return {std::move(waiting), std::move(shares), std::move(warm)};
 }
 
 }  // namespace mserve::bench

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "figures.hpp"
+#include "hosts_change.hpp"
 #include "hosts_sim.hpp"
 
 namespace mserve::bench {
@@ -31,10 +32,15 @@ struct HostsCosts {
 void print_heading(std::FILE* out, const HostsSettings& settings);
 /// One column for each cluster.
 void print_table(std::FILE* out, std::span<const HostsResult> results);
+/// One column for each change: how many requests found their route at hand, and homes that moved.
+void print_changes(std::FILE* out, std::span<const HostsChange> changes);
 /// Everything as one JSON document.
 [[nodiscard]] std::string to_json(const HostsSettings& settings,
-                                  std::span<const HostsResult> results);
-/// How long requests waited, and the shares, with a row for each cluster.
-[[nodiscard]] std::vector<Section> sections_of(std::span<const HostsResult> results);
+                                  std::span<const HostsResult> results,
+                                  std::span<const HostsChange> changes);
+/// How long requests waited, and the shares, with a row for each cluster; then the requests that
+/// found their route at hand, with three rows for each change.
+[[nodiscard]] std::vector<Section> sections_of(std::span<const HostsResult> results,
+                                               std::span<const HostsChange> changes);
 
 }  // namespace mserve::bench

@@ -28,8 +28,9 @@ struct HostsSettings {
   std::uint32_t zone_hosts = 10;   ///< So many hosts make a zone,
   std::uint32_t region_zones = 4;  ///< and so many zones a region.
   std::array<std::uint64_t, kLinkTiers> latency_ns = {100'000, 500'000, 20'000'000};  ///< One way.
-  std::uint32_t routes = 256;          ///< The same everywhere,
-  double route_exponent = 1;           ///< route k in proportion to 1 / k^exponent.
+  std::uint32_t routes = 256;          ///< The same everywhere.
+  std::uint32_t first_route = 0;       ///< Number of the first of them: others have other homes.
+  double route_exponent = 1;           ///< Route k in proportion to 1 / k^exponent.
   std::uint32_t warm_routes = 8;       ///< That a servant keeps at hand.
   std::uint64_t warm_ns = 5'000'000;   ///< What a request of such a route takes on average,
   std::uint64_t cold_ns = 20'000'000;  ///< and what any other one.
@@ -70,6 +71,10 @@ struct HostsResult {
   Share moved{};  ///< Homes, at all hosts of its zone and of 10,000 routes, that the new one took.
   std::uint64_t moved_elsewhere = 0;  ///< Homes that changed to another host than that.
 };
+
+/// What all servants of so many hosts do when each request is cold, in requests per nanosecond.
+[[nodiscard]] double cold_capacity_per_ns(const HostsSettings& settings,
+                                          std::uint32_t hosts) noexcept;
 
 /// Runs one cluster of `hosts` hosts. Returns early, with less, when interrupted().
 /// @throws std::bad_alloc  each host takes about a megabyte.

@@ -206,6 +206,7 @@ TEST(BenchHosts, SaysTheSameEachTimeInTableAndJson) {
   const Output output = run_to_end(argv);
   ASSERT_EQ(output.exit_code, 0) << output.err;
   EXPECT_NE(output.out.find("watch events/s"), std::string::npos) << output.out;
+  EXPECT_NE(output.out.find("a host joins"), std::string::npos) << output.out;
   EXPECT_NE(read_file(dir.file("html")).find("5 hosts"), std::string::npos);
   boost::system::error_code error;
   const boost::json::value json = boost::json::parse(read_file(dir.file("json")), error);
@@ -214,6 +215,9 @@ TEST(BenchHosts, SaysTheSameEachTimeInTableAndJson) {
   EXPECT_EQ(five.at("links").to_number<int>(), 20);
   EXPECT_EQ(five.at("etcd_events_per_s").to_number<int>(), 25);
   EXPECT_GT(five.at("forwarded").at("percent").to_number<double>(), 0);
+  const boost::json::value& leaves = json.at("changes").at(1);
+  EXPECT_EQ(leaves.at("after").to_number<int>(), 4);
+  EXPECT_GT(leaves.at("warm_settled").at("percent").to_number<double>(), 0);
   argv[9] = dir.file("again");
   ASSERT_EQ(run_to_end(argv).exit_code, 0);
   EXPECT_EQ(read_file(dir.file("json")), read_file(dir.file("again")));

@@ -54,21 +54,30 @@ class HostsCommand final : public Subcommand {
       }
     }
     print_table(stdout, results_);
-    const auto refused = [](const HostsResult& result) { return result.refused != 0; };
-    if (std::any_of(results_.begin(), results_.end(), refused)) {
+    changes_ = {simulate_joining(s_), simulate_leaving(s_)};
+    if (interrupted()) {
+      return;
+    }
+    print_changes(stdout, changes_);
+    const auto refused = [](const auto& result) { return result.refused != 0; };
+    if (std::any_of(results_.begin(), results_.end(), refused) ||
+        std::any_of(changes_.begin(), changes_.end(), refused)) {
       run.add_warning("requests were refused, so more is asked than can be done: less --load");
     }
-    for (Section& section : sections_of(results_)) {
+    for (Section& section : sections_of(results_, changes_)) {
       run.document().sections.push_back(std::move(section));
     }
   }
 
-  [[nodiscard]] std::string json(const Document&) const override { return to_json(s_, results_); }
+  [[nodiscard]] std::string json(const Document&) const override {
+    return to_json(s_, results_, changes_);
+  }
 
  private:
   HostsSettings s_;
   double spill_ms_ = 20;
   std::vector<HostsResult> results_;
+  std::vector<HostsChange> changes_;
 };
 
 }  // namespace

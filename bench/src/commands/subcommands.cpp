@@ -94,9 +94,9 @@ constexpr const char* kHostsHelp =
     "How a cluster grows, on paper: the Dispatchers of as many brokers, with links between all of\n"
     "them, on virtual time. Some hosts are asked for more than others; what waits for long is\n"
     "forwarded. How many requests are, how long all of them wait, whether a route stays with its\n"
-    "home when a host is added; and what links, heartbeats and etcd have to carry at most. The "
-    "same\n"
-    "options give the same figures on every machine.";
+    "home when a host is added; and what links, heartbeats and etcd have to carry at most. Then a\n"
+    "host that joins four others, and one that leaves: how many requests find their route warm.\n"
+    "The same options give the same figures on every machine.";
 
 constexpr std::array<SubcommandEntry, 14> kTable = {{
     {"floor", "the fastest relay that this machine allows", kFloorHelp, make_floor, 1},

@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 
+#include "hosts_change.hpp"
 #include "hosts_report.hpp"
 #include "hosts_sim.hpp"
 
@@ -57,6 +58,44 @@ TEST(HostsSim, AHostThatIsAddedTakesItsShareOfHomesAndMovesNoOther) {
   EXPECT_NEAR(result.moved.percent(), 20, 3);
 }
 
+/// What holds of both: one host of five takes or leaves its share of homes, and what has another
+/// home is cold there at first.
+void expect_change(const HostsChange& change) {
+  EXPECT_EQ(change.refused, 0U);
+  EXPECT_DOUBLE_EQ(change.per_second, 800);
+  EXPECT_EQ(change.moved.of, 4U * kRoutesThatStay);
+  EXPECT_NEAR(change.moved.percent(), 20, 6);
+  EXPECT_EQ(change.moved_elsewhere, 0U);
+  EXPECT_NEAR(static_cast<double>(change.warm_before.of), 32'000, 1000);
+  EXPECT_NEAR(static_cast<double>(change.warm_first_second.of), 3200, 300);
+  EXPECT_NEAR(static_cast<double>(change.warm_settled.of), 32'000, 1000);
+  EXPECT_LT(change.warm_moved.of, change.warm_first_second.of / 2);
+  EXPECT_LT(change.warm_moved.percent(), change.warm_first_second.percent());
+  EXPECT_GT(change.warm_first_second.percent(), 50) << "most are where they were";
+}
+
+HostsSettings four_trials() {
+  HostsSettings settings;
+  settings.requests = 20'000;
+  return settings;
+}
+
+TEST(HostsChange, AHostThatJoinsTakesAFifthOfTheHomes) {
+  const HostsChange change = simulate_joining(four_trials());
+  EXPECT_EQ(change.before, 4U);
+  EXPECT_EQ(change.after, 5U);
+  expect_change(change);
+  EXPECT_GT(change.warm_settled.percent(), change.warm_before.percent());
+}
+
+TEST(HostsChange, AHostThatLeavesInGoodOrderLosesNothing) {
+  const HostsChange change = simulate_leaving(four_trials());
+  EXPECT_EQ(change.before, 5U);
+  EXPECT_EQ(change.after, 4U);
+  expect_change(change);
+  EXPECT_LT(change.warm_first_second.percent(), change.warm_before.percent());
+}
+
 TEST(HostsSim, ZonesAndRegionsAreUsedOneAfterTheOther) {
   HostsSettings settings = small();
   settings.zone_hosts = 1;
@@ -75,7 +114,8 @@ TEST(HostsSim, TheSeedDecidesAll) {
   HostsSettings settings = small();
   const auto of = [&settings] {
     const std::vector<HostsResult> results = {simulate_hosts(settings, 3)};
-    return to_json(settings, results);
+    const std::vector<HostsChange> changes = {simulate_joining(settings)};
+    return to_json(settings, results, changes);
   };
   const std::string first = of();
   EXPECT_EQ(of(), first);
