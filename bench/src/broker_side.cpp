@@ -4,13 +4,19 @@
 #include <optional>
 #include <stdexcept>
 
+#include "cluster_side.hpp"
 #include "interrupt.hpp"
+#include "kdb_peer.hpp"
 #include "watchers.hpp"
 
 namespace mserve::bench {
 shm::IdleStrategy idle_of(const RttSettings& settings) noexcept {
   return settings.idle.value_or(settings.mode == Mode::pair ? shm::IdleStrategy::spin
                                                             : shm::IdleStrategy::automatic);
+}
+
+shm::IdleStrategy idle_of_gateway(const RttSettings& settings) noexcept {
+  return settings.idle.value_or(shm::IdleStrategy::automatic);
 }
 
 BrokerSide::BrokerSide(const RttSettings& settings) : settings_(settings) {
@@ -34,8 +40,25 @@ void BrokerSide::with_trips(Extra extra, const std::function<void(Trips&)>& use)
 
 void BrokerSide::with_own_broker(Extra extra, const std::function<void(Trips&)>& use) {
   const bool pinned_broker = settings_.mode == Mode::pair || settings_.pin;
-  OwnBroker broker(settings_.broker_path, idle_of(settings_),
-                   pinned_broker ? std::optional(settings_.cores.relaying) : std::nullopt);
+  // It shares our core, not that of the broker's data thread, as watchers do.
+  std::optional<ClusterSide> cluster;
+  if (extra == Extra::cluster) {
+    cluster.emplace(settings_.etcd_path, settings_.broker_path, settings_.cores.measuring);
+  }
+  if (interrupted()) {
+    return;
+  }
+  const bool gateway = extra == Extra::gateway || extra == Extra::cluster;
+  const shm::IdleStrategy idle = gateway ? idle_of_gateway(settings_) : idle_of(settings_);
+  const std::vector<std::string> further =
+      cluster   ? cluster->options_of_measured()
+      : gateway ? gateway_options(free_port(), settings_.cores.measuring)
+                : std::vector<std::string>{};
+  OwnBroker broker(settings_.broker_path, idle,
+                   pinned_broker ? std::optional(settings_.cores.relaying) : std::nullopt, further);
+  if (cluster) {
+    ClusterSide::wait_for_link(broker);
+  }
   if (interrupted()) {
     return;
   }
@@ -50,6 +73,9 @@ void BrokerSide::with_own_broker(Extra extra, const std::function<void(Trips&)>&
     }
     const Pinned pinned(settings_.cores.measuring);
     const std::unique_ptr<Trips> trips = attach_pair(options);
+    if (cluster) {
+      cluster->wait_for_link_back();
+    }
     use(*trips);
     if (watchers && watchers->fetched() == 0 && !interrupted()) {
       throw std::runtime_error("nobody could look at the broker while it was measured");

@@ -13,6 +13,9 @@ namespace mserve::bench {
 
 /// What `--idle` means where it was not given.
 [[nodiscard]] shm::IdleStrategy idle_of(const RttSettings& settings) noexcept;
+/// The same of a broker with a gateway: its thread would never sleep where the data thread spins,
+/// and takes the core on which we measure where there are but two.
+[[nodiscard]] shm::IdleStrategy idle_of_gateway(const RttSettings& settings) noexcept;
 
 /// The broker of a run. One of ours is started for each repetition and stopped after it, so that no
 /// spinning thread is there while floor and probe are measured, and each repetition gets its own
@@ -27,6 +30,8 @@ class BrokerSide {
     none,
     stamps,   ///< Each request asks for the broker's stamps.
     watched,  ///< Others look at the broker meanwhile; mode pair only.
+    gateway,  ///< The broker has a gateway that nobody uses, see idle_of_gateway(); mode pair only.
+    cluster,  ///< As gateway, and it is in a cluster, with links both ways.
   };
   /// Starts what is needed, calls `use` on a thread pinned as the mode says, stops what it started.
   void with_trips(Extra extra, const std::function<void(Trips&)>& use);

@@ -8,18 +8,18 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
+#include "broker_counters.hpp"
 #include "ends.hpp"
 #include "interrupt.hpp"
 #include "mserve/shm/clock.hpp"
-#include "mserve/shm/counters.hpp"
 #include "own_broker.hpp"
+#include "processes.hpp"
 
 namespace mserve::bench {
 namespace {
@@ -34,53 +34,13 @@ constexpr std::uint64_t kAllBackNsMax = 120'000'000'000;
 constexpr std::uint64_t kLookNsMax = 1'000'000'000;
 constexpr int kTripsPerLook = 100;
 
-std::string text_of(const std::string& path) {
-  const std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-/// A process, and not a later one of the same number.
-struct Process {
-  pid_t pid = 0;
-  std::uint64_t started = 0;  ///< Ticks since boot.
-
-  friend bool operator==(const Process&, const Process&) = default;
-};
-
-/// 0: there is none.
-std::uint64_t start_of(pid_t pid) {
-  const std::string stat = text_of("/proc/" + std::to_string(pid) + "/stat");
-  // The name, in parentheses, may hold anything; the start is the 20th word behind it.
-  std::istringstream words(stat.substr(std::min(stat.size(), stat.rfind(')') + 1)));
-  std::string word;
-  for (int i = 0; i < 19 && words >> word; ++i) {
-  }
-  std::uint64_t started = 0;
-  words >> started;
-  return started;
-}
-
-std::vector<Process> children_of(pid_t pid) {
-  const std::string name = std::to_string(pid);
-  std::istringstream pids(text_of("/proc/" + name + "/task/" + name + "/children"));
-  std::vector<Process> children;
-  for (pid_t child = 0; pids >> child;) {
-    if (const std::uint64_t started = start_of(child); started != 0) {
-      children.push_back({child, started});
-    }
-  }
-  return children;
-}
-
 /// How long the broker's data thread was ready to run and did not, since its start.
 std::uint64_t data_thread_waited_ns(pid_t broker) {
   std::error_code error;
   const std::string tasks = "/proc/" + std::to_string(broker) + "/task";
   for (const auto& task : std::filesystem::directory_iterator(tasks, error)) {
-    if (text_of(task.path().string() + "/comm") == "mserve-data\n") {
-      std::istringstream stat(text_of(task.path().string() + "/schedstat"));
+    if (contents_of(task.path().string() + "/comm") == "mserve-data\n") {
+      std::istringstream stat(contents_of(task.path().string() + "/schedstat"));
       std::uint64_t ran = 0;
       std::uint64_t waited = 0;
       stat >> ran >> waited;
@@ -104,7 +64,7 @@ class Watch {
       : timer_(timer),
         servant_(attach(options, shm::Role::servant)),
         client_(opaque_side(options)),
-        counters_(shm::CountersReader::open(client_.attachment.info().counters_name, geteuid())) {}
+        counters_(options) {}
 
   void trip() {
     const std::uint64_t begin = timer_.read();
@@ -128,16 +88,7 @@ class Watch {
     samples_.record(ns);
   }
 
-  [[nodiscard]] std::uint64_t attached_servants() const {
-    if (counters_) {
-      for (const auto& counter : counters_.value().snapshot()) {
-        if (counter.name == "servants") {
-          return counter.value;
-        }
-      }
-    }
-    throw std::runtime_error("the broker's counters cannot be read");
-  }
+  [[nodiscard]] std::uint64_t attached_servants() const { return counters_.value("servants"); }
 
   void begin() {
     samples_.reset();
@@ -151,7 +102,7 @@ class Watch {
   const Timer& timer_;
   shm::Attachment servant_;
   ClientSide client_;
-  Result<shm::CountersReader> counters_;
+  BrokerCounters counters_;
   shm::Histogram samples_;
   std::uint64_t end_ = 0;
   long switches_ = 0;

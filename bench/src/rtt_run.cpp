@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "broker_side.hpp"
 #include "floor_relay.hpp"
@@ -16,7 +18,7 @@ namespace {
 /// How a repetition's time is shared out, behind the line probes.
 constexpr double kFloorShare = 0.17;  // twice
 constexpr double kRttShare = 0.66;
-// Taken from the round trips', for what is measured beside them.
+// Taken from the round trips', for each that is measured beside them; less where there are many.
 constexpr double kBesideShare = 0.17;
 /// Floors of one repetition that differ by more than this were disturbed, whatever the probe says.
 constexpr double kFloorRatioMax = 1.3;
@@ -25,7 +27,6 @@ constexpr double kBusyShareMax = 0.5;
 constexpr std::size_t kFloorRow = 0;
 constexpr std::size_t kRttRow = 1;
 constexpr std::size_t kBesideRow = 2;  // pair mode: with stamps; else: the relay
-constexpr std::size_t kWatchedRow = 3;
 
 bool with_relay(const RttSettings& settings) {
   return settings.mode != Mode::pair;
@@ -115,8 +116,30 @@ void add_rows(const RttSettings& settings, Section& s) {
   if (settings.watched) {
     s.rows.push_back(
         {"watched", "mserve-stat top and GET /metrics look ten times a second; " + payload});
-    s.comparisons.push_back({kWatchedRow, kRttRow});
+    s.comparisons.push_back({s.rows.size() - 1, kRttRow});
   }
+  if (!settings.etcd_path.empty()) {
+    const std::string idle = fmt::format("idle {}", to_string(idle_of_gateway(settings)));
+    s.rows.push_back({"with -p", "the broker has a gateway, which nobody uses; " + idle});
+    s.rows.push_back({"in a cluster",
+                      "and has --cluster: etcd, mserve-cluster, a peer with a servant, and a link "
+                      "to and from it, which nothing takes; " +
+                          idle});
+    s.comparisons.push_back({s.rows.size() - 1, s.rows.size() - 2});
+  }
+}
+
+/// What is measured on demand, behind the rows that are always there and in this order.
+std::vector<std::pair<const char*, BrokerSide::Extra>> extras_of(const RttSettings& settings) {
+  std::vector<std::pair<const char*, BrokerSide::Extra>> extras;
+  if (settings.watched) {
+    extras.emplace_back("watched", BrokerSide::Extra::watched);
+  }
+  if (!settings.etcd_path.empty()) {
+    extras.emplace_back("with -p", BrokerSide::Extra::gateway);
+    extras.emplace_back("in a cluster", BrokerSide::Extra::cluster);
+  }
+  return extras;
 }
 
 /// Threads that hold a core each while they wait.
@@ -158,9 +181,11 @@ void repeat(Run& run, const RttSettings& settings, BrokerSide& side, Section& s,
   };
   const auto before = floor();
   run.say("round trips");
-  const double watched_share = settings.watched ? kBesideShare : 0;
-  const std::uint64_t trips_ns = share_of(ns, kRttShare - kBesideShare - watched_share);
-  const std::uint64_t beside_ns = share_of(ns, kBesideShare);
+  const auto extras = extras_of(settings);
+  const auto besides = static_cast<double>(1 + extras.size());
+  const double beside_share = std::min(kBesideShare, kRttShare / (besides + 1));
+  const std::uint64_t trips_ns = share_of(ns, kRttShare - beside_share * besides);
+  const std::uint64_t beside_ns = share_of(ns, beside_share);
   s.rows[kRttRow].add(measure_trips(run.timer(), side, BrokerSide::Extra::none, trips_ns));
   if (with_relay(settings)) {
     run.say("relay");
@@ -169,10 +194,9 @@ void repeat(Run& run, const RttSettings& settings, BrokerSide& side, Section& s,
     run.say("with stamps");
     s.rows[kBesideRow].add(measure_trips(run.timer(), side, BrokerSide::Extra::stamps, beside_ns));
   }
-  if (settings.watched) {
-    run.say("watched");
-    s.rows[kWatchedRow].add(
-        measure_trips(run.timer(), side, BrokerSide::Extra::watched, beside_ns));
+  for (std::size_t i = 0; i < extras.size(); ++i) {
+    run.say(extras[i].first);
+    s.rows[kBesideRow + 1 + i].add(measure_trips(run.timer(), side, extras[i].second, beside_ns));
   }
   const auto after = floor();
   if (disturbed(*before, *after)) {

@@ -25,8 +25,9 @@ struct RttSettings {
   std::size_t payload_bytes = 40;
   std::optional<shm::IdleStrategy> idle;  ///< Nothing: what suits the mode.
   CorePair cores;
-  bool pin = false;      ///< Mode processes: client and servant on one core, broker on the other.
-  bool watched = false;  ///< Mode pair: a row with mserve-stat looking at the broker.
+  bool pin = false;       ///< Mode processes: client and servant on one core, broker on the other.
+  bool watched = false;   ///< Mode pair: a row with mserve-stat looking at the broker.
+  std::string etcd_path;  ///< Mode pair: a row of a broker in a cluster; empty: none.
   std::string broker_name;  ///< Mode running.
   std::string directory;    ///< Mode running; empty: the usual rule.
   std::string broker_path;  ///< Modes pair and processes: the executable.

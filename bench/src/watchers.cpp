@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "watchers.hpp"
 
-#include <boost/asio/ip/tcp.hpp>
 #include <chrono>
-#include <functional>
-#include <iterator>
-#include <stdexcept>
+#include <string_view>
 #include <vector>
 
 #include "cores.hpp"
-#include "interrupt.hpp"
+#include "waiting.hpp"
 
 namespace mserve::bench {
 namespace {
@@ -17,23 +14,13 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kEvery = 100ms;
+constexpr auto kServesWithin = 10s;
 
 std::vector<std::string> stat_command(const TripOptions& broker, std::vector<std::string> what) {
   std::vector<std::string> command = {find_tool("mserve-stat"), "--name", broker.broker, "--dir",
                                       broker.directory};
   command.insert(command.end(), what.begin(), what.end());
   return command;
-}
-
-/// Tries until it is so, or Ctrl-C. Throws with `log` when it takes longer than ten seconds.
-void wait_for(const std::string& log, const std::function<bool()>& is_so) {
-  const auto until = std::chrono::steady_clock::now() + 10s;
-  while (!is_so() && !interrupted()) {
-    if (std::chrono::steady_clock::now() > until) {
-      throw std::runtime_error("mserve-stat serve does not serve: " + contents_of(log));
-    }
-    std::this_thread::sleep_for(1ms);
-  }
 }
 
 /// The port behind "http://127.0.0.1:" in what `serve` said; empty while it has said nothing.
@@ -50,11 +37,7 @@ std::string port_in(const std::string& said) {
 
 /// @return false: no answer, or another than a page of counters.
 bool fetch(const std::string& port) {
-  boost::asio::ip::tcp::iostream stream;
-  stream.expires_after(5s);
-  stream.connect("127.0.0.1", port);
-  stream << "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" << std::flush;
-  const std::string answer{std::istreambuf_iterator<char>(stream), {}};
+  const std::string answer = http_get(port, "/metrics");
   return answer.starts_with("HTTP/1.1 200") && answer.find("\nmserve_") != std::string::npos;
 }
 
@@ -72,8 +55,11 @@ Watchers::Watchers(const TripOptions& broker, int core)
       serve_(started_on(core, stat_command(broker, {"serve", "--port", "0"}),
                         dir_.path() + "/serve")) {
   const std::string log = dir_.path() + "/serve";
-  wait_for(log, [&] { return !(port_ = port_in(contents_of(log))).empty(); });
-  wait_for(log, [&] { return fetch(port_); });
+  const auto fault = [&log] { return "mserve-stat serve does not serve: " + contents_of(log); };
+  wait_for(
+      kServesWithin, [&] { return !(port_ = port_in(contents_of(log))).empty(); }, fault);
+  wait_for(
+      kServesWithin, [&] { return fetch(port_); }, fault);
   fetching_ = std::thread([this, core] { fetch_again_and_again(core); });
 }
 

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "commands/commands.hpp"
+#include "own_etcd.hpp"
 #include "rtt_run.hpp"
 #include "trips.hpp"
 
@@ -28,6 +29,12 @@ class RttCommand final : public Subcommand {
     app.add_flag("--watched", s_.watched,
                  "Pair mode: also while mserve-stat top and a fetch of /metrics look ten times a "
                  "second");
+    app.add_option("--cluster", etcd_,
+                   "Pair mode: also with the broker in a cluster, with an etcd of its own; ETCD, "
+                   "if given, is what to start")
+        ->expected(0, 1)
+        ->default_str("etcd")
+        ->option_text("ETCD [etcd]");
     app.add_option("--idle", idle_,
                    "Without work: in pair mode the broker, else whatever we start [pair: spin, "
                    "else auto]")
@@ -49,6 +56,12 @@ class RttCommand final : public Subcommand {
     if (s_.watched && s_.mode != Mode::pair) {
       throw UsageError("--watched goes with pair mode, where cores are pinned");
     }
+    if (!etcd_.empty() && s_.mode != Mode::pair) {
+      throw UsageError("--cluster goes with pair mode, where cores are pinned");
+    }
+    if (!etcd_.empty()) {
+      s_.etcd_path = etcd_path_of(etcd_);
+    }
     if (s_.mode == Mode::running && common.payload_bytes < kEchoCallBytesMin) {
       throw UsageError("with --name the payload is a call of echo: --payload " +
                        std::to_string(kEchoCallBytesMin) + " at least");
@@ -65,6 +78,7 @@ class RttCommand final : public Subcommand {
   RttSettings s_;
   std::string mode_ = "pair";
   std::string idle_;
+  std::string etcd_;  ///< Empty: no row in a cluster.
 };
 
 }  // namespace
