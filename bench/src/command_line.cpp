@@ -24,6 +24,7 @@ constexpr const char* kFooter =
     "another\n"
     "  mserve-bench rtt --name prices           against the broker 'prices' and its servants\n"
     "  mserve-bench rtt --payload 4096 --json rtt.json --html rtt.html\n"
+    "  mserve-bench failover                    how long requests wait when a host is lost\n"
     "  mserve-bench kdb                         a q process directly, through us, through HAProxy\n"
     "  mserve-bench affinity --svg routes.svg   what a routing string gains with each policy\n"
     "\n"

@@ -50,6 +50,10 @@ std::string_view to_string(Unit unit) noexcept {
   switch (unit) {
     case Unit::ns:
       return "ns";
+    case Unit::ms:
+      return "ms";
+    case Unit::requests:
+      return "requests";
     case Unit::requests_per_s:
       return "requests/s";
     case Unit::bytes_per_s:
@@ -60,10 +64,19 @@ std::string_view to_string(Unit unit) noexcept {
   return "percent";
 }
 
+bool counts_from_zero(Unit unit) noexcept {
+  return unit == Unit::ms || unit == Unit::requests || unit == Unit::percent;
+}
+
 std::string humane(Unit unit, double value) {
+  constexpr double kNsPerMs = 1e6;
   switch (unit) {
     case Unit::ns:
       return with_prefix(value, kTimes);
+    case Unit::ms:
+      return value == 0 ? "0 ms" : with_prefix(value * kNsPerMs, kTimes);
+    case Unit::requests:
+      return fmt::format("{:g}", value);
     case Unit::requests_per_s:
       return with_prefix(value, kRates);
     case Unit::bytes_per_s:
@@ -123,7 +136,7 @@ Kept kept_of(const Section& section) {
 bool measured(const Section& section, const Row& row, std::size_t repetition) {
   const Figure& f = row.figures.at(repetition);
   return section.unit == Unit::ns ? f.quantiles.count > 0
-                                  : section.unit == Unit::percent || f.value > 0;
+                                  : counts_from_zero(section.unit) || f.value > 0;
 }
 
 Spread spread_of(const Section& section, const Row& row, const Kept& kept, std::size_t index) {

@@ -16,9 +16,11 @@ namespace mserve::bench {
 
 /// What the figures of a section are. Of `ns` percentiles are kept; of the others one value for
 /// each repetition.
-enum class Unit : std::uint8_t { ns, requests_per_s, bytes_per_s, percent };
+enum class Unit : std::uint8_t { ns, ms, requests, requests_per_s, bytes_per_s, percent };
 [[nodiscard]] std::string_view to_string(Unit unit) noexcept;
-/// A value for people, with its unit: "552 ns", "3.34 us", "10.8 M/s", "12.3 GB/s", "0.4 %".
+/// Whether 0 is a figure as any other, and not the sign of one that failed.
+[[nodiscard]] bool counts_from_zero(Unit unit) noexcept;
+/// A value for people, with its unit: "552 ns", "3.34 us", "10.8 M/s", "12.3 GB/s", "0.4 %", "17".
 [[nodiscard]] std::string humane(Unit unit, double value);
 
 /// A ratio with as many digits as are worth reading: "0.013", "1.24", "217".

@@ -73,7 +73,7 @@ class Bars {
         high = std::max(high, s.median);
       }
     }
-    if (section_.unit == Unit::percent || high <= 0 ||
+    if (counts_from_zero(section_.unit) || high <= 0 ||
         (section_.unit != Unit::ns && high < kLinearRatioMax * low)) {
       return linear_axis(std::max(high, 1e-3));
     }

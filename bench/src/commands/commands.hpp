@@ -15,6 +15,7 @@ std::unique_ptr<Subcommand> make_wake();
 std::unique_ptr<Subcommand> make_idle_clients();
 std::unique_ptr<Subcommand> make_many();
 std::unique_ptr<Subcommand> make_restarts();
+std::unique_ptr<Subcommand> make_failover();
 std::unique_ptr<Subcommand> make_large();
 std::unique_ptr<Subcommand> make_kdb();
 std::unique_ptr<Subcommand> make_affinity();

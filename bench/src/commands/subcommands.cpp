@@ -54,16 +54,22 @@ constexpr const char* kRestartsHelp =
     "as long afterwards. The longest sample is the longest that the data thread stood still.\n"
     "A repetition takes as long as it takes, whatever --seconds says.";
 
+constexpr const char* kFailoverHelp =
+    "What the loss of a host costs, on loopback: brokers A, B and C are a cluster with an etcd of\n"
+    "its own, and a client asks A, which has no servants. Then B is killed, and in turn stopped:\n"
+    "silent, while its connections stand. The longest time that a request waited which was there,\n"
+    "and the longest without any answer. Exit code 1 when a request is lost or answered twice.\n"
+    "B is brought back each time, which comes on top of --seconds.";
+
 constexpr const char* kLargeHelp =
     "Large requests and large answers, in fragments: bytes per second for each of the three "
     "copies\n"
     "that are made, beside one memcpy of as many bytes in the same repetition.";
 
 constexpr const char* kAllHelp =
-    "Every subcommand but affinity, restarts and hosts, as one document. --seconds is shared out\n"
-    "among them; starting and stopping processes comes on top. What fails or cannot be measured "
-    "here is\n"
-    "a warning.";
+    "Every subcommand but affinity, failover, hosts and restarts, as one document. --seconds is\n"
+    "shared out among them; starting and stopping processes comes on top. What fails or cannot be\n"
+    "measured here is a warning.";
 
 constexpr const char* kKdbHelp =
     "Sync queries over kdb+ IPC on loopback: to a stand-in for q directly, through gateway, rings\n"
@@ -98,7 +104,7 @@ constexpr const char* kHostsHelp =
     "host that joins four others, and one that leaves: how many requests find their route warm.\n"
     "The same options give the same figures on every machine.";
 
-constexpr std::array<SubcommandEntry, 14> kTable = {{
+constexpr std::array<SubcommandEntry, 15> kTable = {{
     {"floor", "the fastest relay that this machine allows", kFloorHelp, make_floor, 1},
     {"rtt", "a small request through the broker, beside the floor", kRttHelp, make_rtt, 2},
     {"throughput", "requests per second with many under way", kThroughputHelp, make_throughput, 1},
@@ -110,6 +116,7 @@ constexpr std::array<SubcommandEntry, 14> kTable = {{
     {"many", "N clients x M servants", kManyHelp, make_many, 2},
     {"restarts", "what servants cost others that are killed and restarted", kRestartsHelp,
      make_restarts, 0},
+    {"failover", "what the loss of a host costs those who ask", kFailoverHelp, make_failover, 0},
     {"large", "large messages, beside memcpy", kLargeHelp, make_large, 2},
     {"kdb", "a sync query over kdb+ IPC: directly, through us, through HAProxy", kKdbHelp, make_kdb,
      2},

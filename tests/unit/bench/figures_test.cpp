@@ -73,6 +73,11 @@ TEST(FailedFigure, CountsNowhere) {
   }
   EXPECT_DOUBLE_EQ(spread_of(rates, rates.rows[1], kept_of(rates), 0).low, 3);
   EXPECT_DOUBLE_EQ(ratio_of(rates, rates.comparisons[0], kept_of(rates), 0).median, 3);
+  for (const Unit unit : {Unit::ms, Unit::requests, Unit::percent}) {
+    rates.unit = unit;
+    EXPECT_TRUE(measured(rates, rates.rows[1], 1)) << "0 is a figure as any other";
+    EXPECT_DOUBLE_EQ(spread_of(rates, rates.rows[1], kept_of(rates), 0).low, 0);
+  }
 }
 
 TEST(Ratio, IsTakenRepetitionByRepetition) {
@@ -172,6 +177,9 @@ TEST(Humane, GivesThreeFiguresAndTheUnit) {
   EXPECT_EQ(humane(Unit::bytes_per_s, 12.34e9), "12.3 GB/s");
   EXPECT_EQ(humane(Unit::percent, 0.4), "0.40 %");
   EXPECT_EQ(humane(Unit::ns, 0), "0 ns");
+  EXPECT_EQ(humane(Unit::ms, 612.3), "612 ms");
+  EXPECT_EQ(humane(Unit::ms, 0), "0 ms");
+  EXPECT_EQ(humane(Unit::requests, 12'345), "12345");
 }
 
 Document document() {
