@@ -20,7 +20,7 @@ struct HostsSettings {
   double load_percent = 100;         ///< Of what all servants do when each request is cold.
   double skew = 0.5;                 ///< Host k of n gets requests in proportion to 1 / k^skew.
   std::uint32_t servants = 4;        ///< Of each host.
-  std::uint32_t credit = 64;         ///< Of a link: requests that it may have under way.
+  std::uint32_t credit = 8;          ///< Of a link: requests that it may have under way.
   std::uint32_t requests = 100'000;  ///< Of clients, before and again after a host is added.
   std::uint64_t spill_ns = 20'000'000;
   std::uint64_t seed = 1;
