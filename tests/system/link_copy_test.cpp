@@ -88,5 +88,26 @@ TEST(LinkCopy, WhatFindsNoRoomIsNotRepeated) {
   EXPECT_FALSE(other.poll()) << "one was sent twice";
 }
 
+// Goal: nobody's request runs at a peer as that of the link's user. Method: one that fills a frame
+// leaves no room to say whose it is; the next smaller ones do.
+TEST(LinkCopy, WhatLeavesNoRoomForItsTermsDoesNotGoThere) {
+  constexpr std::uint64_t kRing = 64U << 10;
+  constexpr std::size_t kMost = shm::frame_bytes_max(kRing) - shm::kFrameHeaderBytes;
+  constexpr std::size_t kTerms = shm::ext_bytes_of(sizeof(shm::DeadlineExt));
+  BrokerSetup setup;
+  setup.args = {"--servant-ring", "64k", "--client-ring", "64k"};
+  const Broker broker(setup);
+  RawPeer link = raw_link(broker, 4);
+  Client client = broker.client();
+  EXPECT_EQ(await(client, send_opaque(client, pattern(kMost), {})).status, Errc::too_large);
+  EXPECT_EQ(await(client, send_opaque(client, pattern(kMost - kTerms + 1), {})).status,
+            Errc::too_large);
+  const std::uint64_t id = send_opaque(client, pattern(kMost - kTerms), {});
+  const Frame frame = next_request(link);
+  EXPECT_EQ(frame.payload.size(), kMost - kTerms) << "neither of the others came before it";
+  EXPECT_TRUE(link.reply(frame.header.id, pattern(10)));
+  EXPECT_EQ(await(client, id).status, Errc::ok);
+}
+
 }  // namespace
 }  // namespace mserve::test

@@ -223,7 +223,7 @@ class DataPlane {
   void carry_out_all(Decision decision);
   void carry_out(const Decision& decision);
   void deliver(const Decision& decision);
-  void fail_lost(Session& servant, RequestRecord& record);
+  void fail_undelivered(Session& servant, RequestRecord& record, Errc reason);
   bool try_deliver(Session& servant, RequestRecord& record, std::span<const std::byte> payload);
   [[nodiscard]] bool try_deliver_to_link(Session& link, RequestRecord& record,
                                          const shm::FrameHeader& head,

@@ -323,7 +323,8 @@ void DataPlane::deliver(const Decision& decision) {
   }
   const bool in_ring = current_ == decision.request;
   if (!in_ring && record.block.empty()) [[unlikely]] {
-    fail_lost(servant, record);
+    // Its copy could not be kept when its servant died: it cannot be repeated after all.
+    fail_undelivered(servant, record, Errc::servant_died);
     return;
   }
   const std::span<const std::byte> payload =
@@ -338,11 +339,11 @@ void DataPlane::deliver(const Decision& decision) {
   servant.undelivered.push_back(decision.request.slot);
 }
 
-// Its copy could not be kept when its servant died: it cannot be repeated after all.
-[[gnu::cold]] void DataPlane::fail_lost(Session& servant, RequestRecord& record) {
+[[gnu::cold]] void DataPlane::fail_undelivered(Session& servant, RequestRecord& record,
+                                               Errc reason) {
   const RequestRecord ended = record;
   finish(servant, record);
-  tell_end(ended, Errc::servant_died);
+  tell_end(ended, reason);
 }
 
 /// @param payload  in the client's ring or in the record's block, which is given back after it.
@@ -373,11 +374,13 @@ bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
                                                       const shm::FrameHeader& head,
                                                       std::span<const std::byte> payload) {
   std::array<std::byte, shm::ext_bytes_of(sizeof(shm::DeadlineExt))> terms;
-  const std::size_t bytes = link.term_bytes(payload.size());
-  if (bytes != 0) {
-    (void)put_terms(terms.data(), record);
+  if (link.term_bytes(payload.size()) == 0) {
+    // Without them the peer would take the link's user for the one who asks, and never give up.
+    fail_undelivered(link, record, Errc::too_large);
+    return true;
   }
-  if (!shm::try_send_whole(link.out, head, std::span(terms).first(bytes), payload)) {
+  (void)put_terms(terms.data(), record);
+  if (!shm::try_send_whole(link.out, head, terms, payload)) {
     return false;
   }
   if (record.repeatable) {

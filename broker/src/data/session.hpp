@@ -108,7 +108,7 @@ struct Session {
 
   /// Bytes of the extension that tells a link what is left of a request's time, in a frame with
   /// `other_bytes` of payload and further extensions. 0: it is no link; or, from a client whose
-  /// ring is as large as a servant's, it does not fit, and the link is told nothing.
+  /// ring is as large as a servant's, it does not fit, and the request cannot go there.
   [[nodiscard]] std::size_t term_bytes(std::uint64_t other_bytes) const noexcept {
     constexpr std::size_t kBytes = shm::ext_bytes_of(sizeof(shm::DeadlineExt));
     const bool fits =
