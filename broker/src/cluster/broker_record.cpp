@@ -8,7 +8,6 @@
 #include <set>
 
 #include "cluster/cluster_options.hpp"
-#include "cluster/etcd_messages.hpp"
 #include "cluster/json_fields.hpp"
 #include "control/servant_tags.hpp"
 #include "mserve/shm/names.hpp"
@@ -97,6 +96,19 @@ bool read_groups(const json::object& in, std::vector<ServantGroup>& out) {
   });
 }
 
+std::optional<DocumentStanding> standing_of(const json::object& in, bool& good) {
+  const json::object* const document = object_at(in, "document");
+  if (document == nullptr) {
+    return std::nullopt;
+  }
+  const auto fault = text_at(*document, "fault", kFaultBytesMax);
+  const auto version = count_at(*document, "version");
+  good = version.has_value() && fault && printable(*fault);
+  return DocumentStanding{.version = version.value_or(0),
+                          .refused = count_at(*document, "refused").value_or(0),
+                          .fault = std::string(fault.value_or(""))};
+}
+
 }  // namespace
 
 std::string brokers_prefix(const std::string& cluster) {
@@ -107,6 +119,19 @@ std::string broker_key(const std::string& cluster, const std::string& id) {
   return brokers_prefix(cluster) + id;
 }
 
+std::string document_key(const std::string& cluster) {
+  return "/mserve/" + cluster + "/document";
+}
+
+KeyRange watched_keys(const std::string& cluster) {
+  // Nothing else of ours is between them; the former versions of the document are behind it.
+  return {.from = brokers_prefix(cluster), .end = only_key(document_key(cluster)).end};
+}
+
+json::object standing_json(const DocumentStanding& standing) {
+  return {{"version", standing.version}, {"refused", standing.refused}, {"fault", standing.fault}};
+}
+
 std::string to_json(const BrokerRecord& record) {
   json::array servants;
   for (const ServantGroup& group : record.servants) {
@@ -114,18 +139,22 @@ std::string to_json(const BrokerRecord& record) {
         json::object{{"tags", group.tags}, {"free", group.free}, {"busy", group.busy}});
   }
   // The epoch as text: not every reader of JSON keeps 64 bits of a number.
-  return json::serialize(json::object{{"format", kFormat},
-                                      {"id", record.id},
-                                      {"address", record.address},
-                                      {"zone", record.zone},
-                                      {"region", record.region},
-                                      {"version", record.version},
-                                      {"state", record.state()},
-                                      {"epoch", std::to_string(record.epoch)},
-                                      {"servants", std::move(servants)},
-                                      {"queued", record.queued},
-                                      {"queue_age_ms", record.queue_age_ms},
-                                      {"load", record.load}});
+  json::object all{{"format", kFormat},
+                   {"id", record.id},
+                   {"address", record.address},
+                   {"zone", record.zone},
+                   {"region", record.region},
+                   {"version", record.version},
+                   {"state", record.state()},
+                   {"epoch", std::to_string(record.epoch)},
+                   {"servants", std::move(servants)},
+                   {"queued", record.queued},
+                   {"queue_age_ms", record.queue_age_ms},
+                   {"load", record.load}};
+  if (record.document) {
+    all["document"] = standing_json(*record.document);
+  }
+  return json::serialize(all);
 }
 
 std::optional<BrokerRecord> read_record(std::string_view text, std::string_view id,
@@ -184,6 +213,11 @@ std::optional<BrokerRecord> read_record(std::string_view text, std::string_view 
                       .load = *load};
   if (!read_groups(in, record.servants)) {
     return refuse("servants is no list of at most 48 tags with numbers");
+  }
+  bool good = true;
+  record.document = standing_of(in, good);
+  if (!good) {
+    return refuse("document has no version, or no printable fault of at most 600 bytes");
   }
   return record;
 }

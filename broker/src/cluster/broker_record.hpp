@@ -9,10 +9,17 @@
 #include <string_view>
 #include <vector>
 
+#include "cluster/etcd_messages.hpp"
+
+namespace boost::json {  // NOLINT(readability-identifier-naming): not ours
+class object;
+}  // namespace boost::json
+
 namespace mserve::cluster {
 
 inline constexpr std::size_t kServantGroupsMax = 48;  ///< All of them fit a value.
 inline constexpr std::size_t kTagsBytesMax = 255;
+inline constexpr std::size_t kFaultBytesMax = 600;  ///< It fits beside those.
 
 /// Servants with the same tags.
 struct ServantGroup {
@@ -20,6 +27,14 @@ struct ServantGroup {
   std::uint32_t free = 0;  ///< How many could take a request now,
   std::uint32_t busy = 0;  ///< and how many run as many as they may.
   bool operator==(const ServantGroup&) const = default;
+};
+
+/// How a broker stands to the document of its cluster.
+struct DocumentStanding {
+  std::int64_t version = 0;  ///< What holds there; 0: none.
+  std::int64_t refused = 0;  ///< A version that it refused since; 0: none.
+  std::string fault{};       ///< Why; at most kFaultBytesMax, printable.
+  bool operator==(const DocumentStanding&) const = default;
 };
 
 struct BrokerRecord {
@@ -34,6 +49,7 @@ struct BrokerRecord {
   std::uint64_t queued = 0;
   std::uint64_t queue_age_ms = 0;
   double load = 0;  ///< 0 to 1: of what its servants may run, how much they do.
+  std::optional<DocumentStanding> document{};  ///< None: that broker knows no documents.
   bool operator==(const BrokerRecord&) const = default;
 
   [[nodiscard]] const char* state() const noexcept { return draining ? "draining" : "serving"; }
@@ -42,6 +58,12 @@ struct BrokerRecord {
 /// The prefix of all keys of a cluster's brokers, and one of them.
 [[nodiscard]] std::string brokers_prefix(const std::string& cluster);
 [[nodiscard]] std::string broker_key(const std::string& cluster, const std::string& id);
+/// The key of the cluster's document, and all keys that each member watches: this and the brokers'.
+[[nodiscard]] std::string document_key(const std::string& cluster);
+[[nodiscard]] KeyRange watched_keys(const std::string& cluster);
+
+/// As an object of JSON: what is in a record, and what is shown of it.
+[[nodiscard]] boost::json::object standing_json(const DocumentStanding& standing);
 
 /// One line of JSON.
 [[nodiscard]] std::string to_json(const BrokerRecord& record);

@@ -28,6 +28,10 @@ std::string end_of(std::string_view prefix) {
   return end;
 }
 
+json::object range_of(const KeyRange& keys) {
+  return {{"key", to_base64(keys.from)}, {"range_end", to_base64(keys.end)}};
+}
+
 /// An answer, or the `result` of a streamed one.
 const json::object* opened(std::string_view body, bool streamed, json::value& root,
                            std::string& fault) {
@@ -90,8 +94,8 @@ Read read_key_value(const json::object& in, KeyValue& out) {
   }
   out.key = std::move(*bytes);
   // One bad value is its writer's fault, and not that of the whole answer.
-  const auto value = text_at(in, "value", kValueBytesMax * 2);
-  out.value = value ? from_base64(*value, kValueBytesMax).value_or("") : "";
+  const auto value = text_at(in, "value", kStoredBytesMax * 2);
+  out.value = value ? from_base64(*value, kStoredBytesMax).value_or("") : "";
   out.lease = count_at(in, "lease").value_or(0);
   return Read::done;
 }
@@ -126,31 +130,69 @@ std::string put_request(std::string_view key, std::string_view value, std::int64
       {{"key", to_base64(key)}, {"value", to_base64(value)}, {"lease", std::to_string(lease)}});
 }
 
-std::string range_request(std::string_view prefix) {
-  return written({{"key", to_base64(prefix)},
-                  {"range_end", to_base64(end_of(prefix))},
-                  {"limit", std::to_string(kKeysMax)}});
+KeyRange keys_below(std::string_view prefix) {
+  return {.from = std::string(prefix), .end = end_of(prefix)};
+}
+
+KeyRange only_key(std::string_view key) {
+  return {.from = std::string(key), .end = std::string(key) + '\0'};
+}
+
+std::string range_request(const KeyRange& keys) {
+  json::object range = range_of(keys);
+  range["limit"] = std::to_string(kKeysMax);
+  return written(range);
+}
+
+std::string latest_request(const KeyRange& keys, std::size_t limit, bool values) {
+  json::object range = range_of(keys);
+  range["limit"] = std::to_string(limit);
+  range["sort_order"] = "DESCEND";
+  range["sort_target"] = "KEY";
+  range["keys_only"] = !values;
+  return written(range);
 }
 
 std::string count_request(std::string_view prefix) {
-  return written(
-      {{"key", to_base64(prefix)}, {"range_end", to_base64(end_of(prefix))}, {"count_only", true}});
+  json::object range = range_of(keys_below(prefix));
+  range["count_only"] = true;
+  return written(range);
 }
 
 std::string newest_request(std::string_view prefix) {
-  return written({{"key", to_base64(prefix)},
-                  {"range_end", to_base64(end_of(prefix))},
-                  {"limit", "1"},
-                  {"sort_order", "DESCEND"},
-                  {"sort_target", "MOD"},
-                  {"keys_only", true}});
+  json::object range = range_of(keys_below(prefix));
+  range["limit"] = "1";
+  range["sort_order"] = "DESCEND";
+  range["sort_target"] = "MOD";
+  range["keys_only"] = true;
+  return written(range);
 }
 
-std::string watch_request(std::string_view prefix, std::int64_t from_revision) {
-  return written(
-      {{"create_request", json::object{{"key", to_base64(prefix)},
-                                       {"range_end", to_base64(end_of(prefix))},
-                                       {"start_revision", std::to_string(from_revision)}}}});
+std::string watch_request(const KeyRange& keys, std::int64_t from_revision) {
+  json::object range = range_of(keys);
+  range["start_revision"] = std::to_string(from_revision);
+  return written({{"create_request", std::move(range)}});
+}
+
+std::string txn_request(const Txn& txn) {
+  json::array success;
+  for (const auto& [key, value] : txn.puts) {
+    success.push_back(json::object{
+        {"request_put", json::object{{"key", to_base64(key)}, {"value", to_base64(value)}}}});
+  }
+  success.push_back(json::object{{"request_delete_range", range_of(txn.removed)}});
+  json::array compare{json::object{{"key", to_base64(txn.key)},
+                                   {"target", "MOD"},
+                                   {"result", "EQUAL"},
+                                   {"mod_revision", std::to_string(txn.mod_revision)}},
+                      json::object{{"key", to_base64(txn.absent)},
+                                   {"target", "CREATE"},
+                                   {"result", "EQUAL"},
+                                   {"create_revision", "0"}}};
+  json::array failure{json::object{{"request_range", json::object{{"key", to_base64(txn.key)}}}}};
+  return written({{"compare", std::move(compare)},
+                  {"success", std::move(success)},
+                  {"failure", std::move(failure)}});
 }
 
 std::optional<std::string> read_token(std::string_view body, std::string& fault) {
@@ -251,6 +293,37 @@ std::optional<Newest> read_newest(std::string_view body, std::string& fault) {
     }
   }
   return newest;
+}
+
+std::optional<TxnAnswer> read_txn(std::string_view body, std::string& fault) {
+  json::value root;
+  const json::object* const answer = opened_with_revision(body, root, fault);
+  if (answer == nullptr) {
+    return std::nullopt;
+  }
+  TxnAnswer result{.succeeded = flag_at(*answer, "succeeded"), .revision = revision_of(*answer)};
+  if (result.succeeded) {
+    return result;
+  }
+  // There was one question in case of a failure, so there is one answer.
+  const json::array* const responses = array_at(*answer, "responses");
+  const json::object* const first =
+      responses != nullptr && responses->size() == 1 ? responses->front().if_object() : nullptr;
+  const json::object* const range =
+      first != nullptr ? object_at(*first, "response_range") : nullptr;
+  if (range == nullptr) {
+    fault = "there is no key in what was not done";
+    return std::nullopt;
+  }
+  const json::array* const kvs = array_at(*range, "kvs");
+  if (kvs != nullptr && !kvs->empty()) {
+    const json::object* const kv = kvs->front().if_object();
+    if (kv == nullptr || read_key_value(*kv, result.found.emplace()) != Read::done) {
+      fault = "a key is none";
+      return std::nullopt;
+    }
+  }
+  return result;
 }
 
 std::optional<WatchAnswer> read_watch_line(std::string_view line, std::string& fault) {

@@ -8,13 +8,15 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mserve::cluster {
 
 inline constexpr std::size_t kAnswerBytesMax = std::size_t{8} << 20;
 inline constexpr std::size_t kKeyBytesMax = 512;
-inline constexpr std::size_t kValueBytesMax = 16384;
+inline constexpr std::size_t kValueBytesMax = 16384;     ///< Of what a broker tells of itself.
+inline constexpr std::size_t kStoredBytesMax = 266'240;  ///< Of any value: a document and its head.
 inline constexpr std::size_t kKeysMax = 1024;  ///< Of a listing; etcd is asked for no more.
 
 inline constexpr const char* kAuthenticatePath = "/v3/auth/authenticate";
@@ -23,11 +25,12 @@ inline constexpr const char* kKeepAlivePath = "/v3/lease/keepalive";
 inline constexpr const char* kRevokePath = "/v3/lease/revoke";
 inline constexpr const char* kPutPath = "/v3/kv/put";
 inline constexpr const char* kRangePath = "/v3/kv/range";
+inline constexpr const char* kTxnPath = "/v3/kv/txn";
 inline constexpr const char* kWatchPath = "/v3/watch";
 
 struct KeyValue {
   std::string key{};
-  std::string value{};  ///< Empty too where it is longer than kValueBytesMax.
+  std::string value{};  ///< Empty too where it is longer than kStoredBytesMax.
   std::int64_t mod_revision = 0;
   std::int64_t lease = 0;  ///< 0: none.
 };
@@ -48,6 +51,16 @@ struct Newest {
   bool operator==(const Newest&) const = default;
 };
 
+/// Keys from one to before another.
+struct KeyRange {
+  std::string from{};
+  std::string end{};
+};
+/// All keys that begin with `prefix`, which ends in a byte below 0xff.
+[[nodiscard]] KeyRange keys_below(std::string_view prefix);
+/// That one.
+[[nodiscard]] KeyRange only_key(std::string_view key);
+
 struct WatchEvent {
   bool removed = false;  ///< Then only key and mod_revision are there.
   KeyValue kv{};
@@ -65,6 +78,22 @@ struct WatchAnswer {
   std::vector<WatchEvent> events{};
 };
 
+/// What is written at once, or not at all.
+struct Txn {
+  // Only if ...
+  std::string key{};
+  std::int64_t mod_revision = 0;  ///< ... it was written at that revision last; 0: there is none,
+  std::string absent{};           ///< ... and there is no such key.
+  std::vector<std::pair<std::string, std::string>> puts{};  ///< Keys and values, without a lease.
+  KeyRange removed{};                                       ///< Holds none of them.
+};
+
+struct TxnAnswer {
+  bool succeeded = false;
+  std::int64_t revision = 0;        ///< Of the store; of what was written, if it succeeded.
+  std::optional<KeyValue> found{};  ///< Else: what Txn::key is; none: there is no such key.
+};
+
 struct Lease {
   std::int64_t id = 0;  ///< Not 0.
   std::int64_t ttl_s = 0;
@@ -78,13 +107,18 @@ struct Lease {
 [[nodiscard]] std::string lease_request(std::int64_t id);
 [[nodiscard]] std::string put_request(std::string_view key, std::string_view value,
                                       std::int64_t lease);
-/// All keys that begin with `prefix`, which ends in a byte below 0xff; kKeysMax of them.
-[[nodiscard]] std::string range_request(std::string_view prefix);
-/// Nothing but the number of them.
+/// By key; the first kKeysMax of them.
+[[nodiscard]] std::string range_request(const KeyRange& keys);
+/// From the last key down.
+/// @param values  false: keys and revisions alone.
+[[nodiscard]] std::string latest_request(const KeyRange& keys, std::size_t limit, bool values);
+/// Nothing but the number of those that begin with `prefix`.
 [[nodiscard]] std::string count_request(std::string_view prefix);
-/// The number of them, and the one that was written last, without its value.
+/// The number of those that begin with `prefix`, and the one that was written last, without its
+/// value.
 [[nodiscard]] std::string newest_request(std::string_view prefix);
-[[nodiscard]] std::string watch_request(std::string_view prefix, std::int64_t from_revision);
+[[nodiscard]] std::string watch_request(const KeyRange& keys, std::int64_t from_revision);
+[[nodiscard]] std::string txn_request(const Txn& txn);
 
 // Bodies of answers with status 200. Nothing: `fault` says in a few words what is wrong.
 [[nodiscard]] std::optional<std::string> read_token(std::string_view body, std::string& fault);
@@ -96,6 +130,7 @@ struct Lease {
 [[nodiscard]] std::optional<std::int64_t> read_revision(std::string_view body, std::string& fault);
 [[nodiscard]] std::optional<Listing> read_listing(std::string_view body, std::string& fault);
 [[nodiscard]] std::optional<Newest> read_newest(std::string_view body, std::string& fault);
+[[nodiscard]] std::optional<TxnAnswer> read_txn(std::string_view body, std::string& fault);
 /// @param line  without its end.
 [[nodiscard]] std::optional<WatchAnswer> read_watch_line(std::string_view line, std::string& fault);
 

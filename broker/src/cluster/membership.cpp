@@ -340,16 +340,15 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       return;
     }
     listing = true;
-    enqueue(kRangePath, range_request(brokers_prefix(options.name)),
-            [this](const std::string& body) {
-              listing = false;
-              std::string fault;
-              const auto all = read_listing(body, fault);
-              if (!all) {
-                return lose("listing the brokers: " + fault);
-              }
-              take_listing(*all);
-            });
+    enqueue(kRangePath, range_request(watched_keys(options.name)), [this](const std::string& body) {
+      listing = false;
+      std::string fault;
+      const auto all = read_listing(body, fault);
+      if (!all) {
+        return lose("listing the brokers: " + fault);
+      }
+      take_listing(*all);
+    });
   }
 
   void take_listing(const Listing& all) {
@@ -385,7 +384,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   void open_watch() {
     watch = connection_to(context, endpoints[at], tls, patience.call_ns, patience.resolver);
     watch->stream(
-        kWatchPath, watch_request(brokers_prefix(options.name), status.revision + 1), token,
+        kWatchPath, watch_request(watched_keys(options.name), status.revision + 1), token,
         [this, self = shared_from_this()](std::string_view line) { take_line(line); },
         [this, self = shared_from_this()](const std::string& fault) { resume_watch(fault); });
   }
@@ -584,6 +583,10 @@ void Membership::leave(std::function<void()> done) {
 
 const EtcdStatus& Membership::status() const noexcept {
   return parts_->status;
+}
+
+const std::string& Membership::token() const noexcept {
+  return parts_->token;
 }
 
 }  // namespace mserve::cluster

@@ -90,6 +90,8 @@ class Membership {
   void leave(std::function<void()> done);
 
   [[nodiscard]] const EtcdStatus& status() const noexcept;
+  /// What etcd wants to see of whoever has logged in; empty: nobody has, or need.
+  [[nodiscard]] const std::string& token() const noexcept;
 
  private:
   struct Parts;

@@ -62,8 +62,9 @@ void count_servants(const shm::MonitorSnapshot& seen, BrokerRecord& record) {
 }
 
 bool PublishPacer::due(const BrokerRecord& record, std::uint64_t now) {
-  if (last_ && (record == *last_ || (record.epoch == last_->epoch &&
-                                     record.draining == last_->draining && now < at_ + kEveryNs))) {
+  if (last_ &&
+      (record == *last_ || (record.epoch == last_->epoch && record.draining == last_->draining &&
+                            record.document == last_->document && now < at_ + kEveryNs))) {
     return false;
   }
   last_ = record;

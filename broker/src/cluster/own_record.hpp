@@ -15,8 +15,9 @@ namespace mserve::cluster {
 /// @param record  gets servants, queued, queue_age_ms and load; the rest stays.
 void count_servants(const shm::MonitorSnapshot& seen, BrokerRecord& record);
 
-/// When the own key is to be written: at once if it was never, or if the broker is another one or
-/// drains, else at most once a second, and only if it is another.
+/// When the own key is to be written: at once if it was never, or if the broker is another one,
+/// drains, or has taken or refused a document, else at most once a second, and only if it is
+/// another.
 class PublishPacer {
  public:
   static constexpr std::uint64_t kEveryNs = 1'000'000'000;

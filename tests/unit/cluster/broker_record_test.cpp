@@ -45,6 +45,8 @@ TEST(BrokerRecord, ReadsBackWhatItWrote) {
   record.draining = true;
   EXPECT_EQ(read_record(to_json(record), record.id, fault), record) << fault;
   EXPECT_EQ(to_json(record).find('\n'), std::string::npos);
+  record.document = {.version = 6, .refused = 7, .fault = "line 3: \"no\""};
+  EXPECT_EQ(read_record(to_json(record), record.id, fault), record) << fault;
   record = {.id = "x", .address = "[::1]:1"};
   EXPECT_EQ(read_record(to_json(record), "x", fault), record) << fault;
 }
@@ -54,6 +56,24 @@ TEST(BrokerRecord, UnknownFieldsArePassedOver) {
   std::string text = to_json(some_record());
   text.insert(1, R"("later":{"a":[1,{"b":null}]},)");
   EXPECT_EQ(read_record(text, some_record().id, fault), some_record()) << fault;
+}
+
+TEST(BrokerRecord, TheLongestFitsAndABadStandingIsRefused) {
+  BrokerRecord record = some_record();
+  record.servants.assign(kServantGroupsMax, {.tags = std::string(kTagsBytesMax, 't')});
+  record.document = {.version = 1, .refused = 2, .fault = std::string(kFaultBytesMax, '"')};
+  const std::string text = to_json(record);
+  EXPECT_LE(text.size(), kValueBytesMax);
+  std::string fault;
+  EXPECT_TRUE(read_record(text, record.id, fault)) << fault;
+  record = some_record();
+  record.document = {.version = 1, .fault = std::string(kFaultBytesMax + 1, 'x')};
+  EXPECT_FALSE(read_record(to_json(record), record.id, fault));
+  record.document->fault = "a\x1b[2J";
+  EXPECT_FALSE(read_record(to_json(record), record.id, fault));
+  record.document = {.version = -1};
+  EXPECT_FALSE(read_record(to_json(record), record.id, fault));
+  EXPECT_NE(fault.find("document has no version"), std::string::npos) << fault;
 }
 
 TEST(BrokerRecord, WhatIsNoneIsRefusedWithAWord) {

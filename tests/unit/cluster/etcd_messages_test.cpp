@@ -26,14 +26,28 @@ TEST(EtcdRequest, IsWhatTheGatewayTakes) {
   EXPECT_EQ(grant_request(2), R"({"TTL":"2"})");
   EXPECT_EQ(lease_request(7), R"({"ID":"7"})");
   EXPECT_EQ(put_request("k", "v", 9), R"({"key":"aw==","value":"dg==","lease":"9"})");
-  EXPECT_EQ(range_request("a/"),
+  EXPECT_EQ(range_request(keys_below("a/")),
             R"({"key":"YS8=","range_end":"YTA=","limit":"1024"})");  // '0' is behind '/'
+  EXPECT_EQ(range_request(only_key("a")), R"({"key":"YQ==","range_end":"YQA=","limit":"1024"})");
+  EXPECT_EQ(
+      latest_request(keys_below("a/"), 3, false),
+      R"({"key":"YS8=","range_end":"YTA=","limit":"3","sort_order":"DESCEND","sort_target":"KEY","keys_only":true})");
   EXPECT_EQ(count_request("a/"), R"({"key":"YS8=","range_end":"YTA=","count_only":true})");
   EXPECT_EQ(
       newest_request("a/"),
       R"({"key":"YS8=","range_end":"YTA=","limit":"1","sort_order":"DESCEND","sort_target":"MOD","keys_only":true})");
-  EXPECT_EQ(watch_request("a/", 8),
+  EXPECT_EQ(watch_request(keys_below("a/"), 8),
             R"({"create_request":{"key":"YS8=","range_end":"YTA=","start_revision":"8"}})");
+  EXPECT_EQ(txn_request({.key = "k",
+                         .mod_revision = 7,
+                         .absent = "h",
+                         .puts = {{"k", "v"}},
+                         .removed = {"a", "b"}}),
+            R"({"compare":[{"key":"aw==","target":"MOD","result":"EQUAL","mod_revision":"7"},)"
+            R"({"key":"aA==","target":"CREATE","result":"EQUAL","create_revision":"0"}],)"
+            R"("success":[{"request_put":{"key":"aw==","value":"dg=="}},)"
+            R"({"request_delete_range":{"key":"YQ==","range_end":"Yg=="}}],)"
+            R"("failure":[{"request_range":{"key":"aw=="}}]})");
   EXPECT_EQ(authenticate_request("a\"", "b\n"), R"({"name":"a\"","password":"b\n"})");
 }
 
@@ -48,6 +62,31 @@ TEST(EtcdAnswer, OfEachCallIsRead) {
   EXPECT_EQ(read_keep_alive(R"({"result":{)" + kHeader + R"(,"ID":"1"}})", fault), 0) << "gone";
   EXPECT_EQ(read_revision("{" + kHeader + "}", fault), 7);
   EXPECT_EQ(read_token(R"({"header":{},"token":"abc.12"})", fault), "abc.12");
+}
+
+TEST(EtcdAnswer, OfATransactionTellsWhatStandsInItsWay) {
+  std::string fault;
+  const auto done =
+      read_txn("{" + kHeader + R"(,"succeeded":true,"responses":[{"response_put":{}}]})", fault);
+  ASSERT_TRUE(done) << fault;
+  EXPECT_TRUE(done->succeeded);
+  EXPECT_EQ(done->revision, 7);
+  const std::string begin = "{" + kHeader + R"(,"responses":[)";
+  const auto other =
+      read_txn(begin + R"({"response_range":{"kvs":[)" + pair_of("a", "x") + "]}}]}", fault);
+  ASSERT_TRUE(other) << fault;
+  EXPECT_FALSE(other->succeeded);
+  ASSERT_TRUE(other->found);
+  EXPECT_EQ(other->found->value, "x");
+  const auto none = read_txn(begin + R"({"response_range":{}}]})", fault);
+  ASSERT_TRUE(none) << fault;
+  EXPECT_FALSE(none->found);
+  for (const char* const responses :
+       {"", "7", R"({"response_put":{}})", R"({"response_range":{"kvs":[7]}})",
+        R"({"response_range":{"kvs":[{"key":""}]}})", R"({"response_range":{}},{})"}) {
+    EXPECT_FALSE(read_txn(begin + std::string(responses) + "]}", fault)) << responses;
+  }
+  EXPECT_FALSE(read_txn(R"({"succeeded":true})", fault)) << "it has no revision";
 }
 
 TEST(EtcdAnswer, AListingHasKeysAndRevision) {
@@ -78,12 +117,12 @@ TEST(EtcdAnswer, AListingHasKeysAndRevision) {
 TEST(EtcdAnswer, AValueThatIsTooLongSpoilsNoOther) {
   std::string fault;
   const auto all = read_listing("{" + kHeader + R"(,"kvs":[)" +
-                                    pair_of("a", std::string(kValueBytesMax + 1, 'x')) + "," +
-                                    pair_of("b", std::string(kValueBytesMax, 'y')) + "]}",
+                                    pair_of("a", std::string(kStoredBytesMax + 1, 'x')) + "," +
+                                    pair_of("b", std::string(kStoredBytesMax, 'y')) + "]}",
                                 fault);
   ASSERT_TRUE(all) << fault;
   EXPECT_EQ(all->all[0].value, "");
-  EXPECT_EQ(all->all[1].value.size(), kValueBytesMax);
+  EXPECT_EQ(all->all[1].value.size(), kStoredBytesMax);
 }
 
 // One such key used to make every listing and the watch fail, for all brokers.
@@ -163,6 +202,7 @@ TEST(EtcdAnswer, WhatIsNoneIsRefusedWithAWord) {
         [&](std::string& fault) { return read_revision(body, fault).has_value(); },
         [&](std::string& fault) { return read_listing(body, fault).has_value(); },
         [&](std::string& fault) { return read_newest(body, fault).has_value(); },
+        [&](std::string& fault) { return read_txn(body, fault).has_value(); },
         [&](std::string& fault) { return read_watch_line(body, fault).has_value(); },
         [&](std::string& fault) { return read_token(body, fault).has_value(); }};
     for (std::size_t i = 0; i < readers.size(); ++i) {

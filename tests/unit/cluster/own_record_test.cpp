@@ -81,6 +81,8 @@ TEST(PublishPacer, WritesOnChangeAndAtMostOnceASecond) {
   EXPECT_TRUE(pacer.due(record, now)) << "at once";
   record.epoch = 2;
   EXPECT_TRUE(pacer.due(record, now)) << "at once";
+  record.document = {.version = 7};
+  EXPECT_TRUE(pacer.due(record, now)) << "at once";
   EXPECT_FALSE(pacer.due(record, now + 1'000 * kMs));
   pacer.forget();
   EXPECT_TRUE(pacer.due(record, now));

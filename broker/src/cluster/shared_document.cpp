@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/shared_document.hpp"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <charconv>
+
+#include "cluster/broker_record.hpp"
+#include "cluster/json_fields.hpp"
+#include "mserve/shm/names.hpp"
+
+namespace mserve::cluster {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::int64_t kFormat = 1;
+constexpr std::string_view kFileMark = "# mserve document ";
+constexpr std::size_t kDigits = 10;
+
+std::string history_prefix(const std::string& cluster) {
+  return document_key(cluster) + "s/";
+}
+
+bool printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), shm::is_printable);
+}
+
+std::string head_of(const Document& document) {
+  return json::serialize(json::object{{"format", kFormat},
+                                      {"version", document.version},
+                                      {"by", document.by},
+                                      {"at", document.at},
+                                      {"note", document.note}});
+}
+
+/// All but the text.
+std::optional<Document> read_head(std::string_view line, std::string& fault) {
+  json::value root;
+  if (!parse_object(line, kHeadBytesMax, root)) {
+    fault = "its first line is no JSON object";
+    return std::nullopt;
+  }
+  const json::object& in = root.get_object();
+  if (count_at(in, "format") != kFormat) {
+    fault = "its format is not 1: whoever wrote it is newer than this one";
+    return std::nullopt;
+  }
+  const auto version = count_at(in, "version");
+  const auto at = count_at(in, "at");
+  const auto by = text_at(in, "by", kAuthorBytesMax);
+  const auto note = text_at(in, "note", kNoteBytesMax);
+  if (!version || *version < 1 || *version > kVersionMax || !at || !by || !printable(*by) ||
+      !note || !printable(*note)) {
+    fault = "its version, by, at or note is none";
+    return std::nullopt;
+  }
+  return Document{
+      .version = *version, .at = *at, .by = std::string(*by), .note = std::string(*note)};
+}
+
+}  // namespace
+
+std::string Document::name() const {
+  return "version " + std::to_string(version) + " by " + by;
+}
+
+KeyRange history_keys(const std::string& cluster) {
+  return keys_below(history_prefix(cluster));
+}
+
+std::string history_key(const std::string& cluster, std::int64_t version) {
+  const std::string digits = std::to_string(std::clamp<std::int64_t>(version, 0, kVersionMax));
+  return history_prefix(cluster) + std::string(kDigits - digits.size(), '0') + digits;
+}
+
+std::int64_t version_of(const std::string& cluster, std::string_view key) {
+  const std::string prefix = history_prefix(cluster);
+  if (!key.starts_with(prefix) || key.size() != prefix.size() + kDigits) {
+    return 0;
+  }
+  key.remove_prefix(prefix.size());
+  std::int64_t version = 0;
+  const auto [rest, error] = std::from_chars(key.data(), key.data() + key.size(), version);
+  return error == std::errc{} && rest == key.data() + key.size() && version > 0 ? version : 0;
+}
+
+std::string to_value(const Document& document) {
+  return head_of(document) + "\n" + document.text;
+}
+
+std::optional<Document> read_document(std::string_view value, std::string& fault) {
+  const std::size_t end = value.find('\n');
+  if (end == std::string_view::npos) {
+    fault = value.empty() ? "it is empty, or longer than 260 KiB" : "it is no line with a text";
+    return std::nullopt;
+  }
+  const std::string_view text = value.substr(end + 1);
+  if (text.size() > kDocumentBytesMax) {
+    fault = "it is longer than 256 KiB";
+    return std::nullopt;
+  }
+  auto document = read_head(value.substr(0, end), fault);
+  if (document) {
+    document->text = text;
+  }
+  return document;
+}
+
+std::string to_file(const Document& document) {
+  std::string file = document.text;
+  if (!file.empty() && file.back() != '\n') {
+    file += '\n';
+  }
+  return file.append(kFileMark).append(head_of(document)).append("\n");
+}
+
+Document from_file(std::string_view file) {
+  const std::size_t mark = file.rfind(kFileMark);
+  if (mark != std::string_view::npos && (mark == 0 || file[mark - 1] == '\n') &&
+      file.ends_with('\n')) {
+    std::string ignored;
+    std::string_view head = file.substr(mark + kFileMark.size());
+    head.remove_suffix(1);
+    if (auto document =
+            head.find('\n') == std::string_view::npos ? read_head(head, ignored) : std::nullopt) {
+      document->text = file.substr(0, mark);
+      return *document;
+    }
+  }
+  return {.text = std::string(file)};
+}
+
+Txn write_txn(const std::string& cluster, const Document& document, std::int64_t revision) {
+  const std::string value = to_value(document);
+  const std::string kept = history_key(cluster, document.version);
+  return {.key = document_key(cluster),
+          .mod_revision = revision,
+          .absent = kept,
+          .puts = {{document_key(cluster), value}, {kept, value}},
+          .removed = {.from = history_key(cluster, 0),
+                      .end = history_key(cluster, std::max<std::int64_t>(
+                                                      document.version - kVersionsKept + 1, 1))}};
+}
+
+DocumentWatch::DocumentWatch(const std::string& cluster) : key_(document_key(cluster)) {}
+
+bool DocumentWatch::listed(const Listing& all) {
+  const auto found = std::find_if(all.all.begin(), all.all.end(),
+                                  [this](const KeyValue& kv) { return kv.key == key_; });
+  if (found != all.all.end()) {
+    // A store that was set back tells older revisions, and is right all the same.
+    return (!known_ || found->mod_revision != revision_) && put(*found);
+  }
+  return !all.more && gone();
+}
+
+bool DocumentWatch::told(const WatchEvent& event) {
+  if (event.kv.key != key_ || event.kv.mod_revision <= revision_) {
+    return false;
+  }
+  return event.removed ? gone() : put(event.kv);
+}
+
+bool DocumentWatch::put(const KeyValue& kv) {
+  known_ = true;
+  revision_ = kv.mod_revision;
+  fault_.clear();
+  auto document = read_document(kv.value, fault_);
+  if (document) {
+    document_ = std::move(*document);
+  }
+  return true;
+}
+
+bool DocumentWatch::gone() {
+  const bool news = !known_ || revision_ != 0;
+  known_ = true;
+  revision_ = 0;
+  fault_.clear();
+  document_ = {};
+  return news;
+}
+
+}  // namespace mserve::cluster

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cluster/document_keeper.hpp"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mserve::cluster {
+namespace {
+
+using Kind = ReloadAnswer::Kind;
+
+Document document(std::int64_t version) {
+  return {.version = version, .by = "x", .text = "timeout = " + std::to_string(version) + "\n"};
+}
+
+/// A file and a broker that does as it is told.
+class DocumentKeeping : public ::testing::Test {
+ protected:
+  DocumentKeeper& keeper() {
+    if (!keeper_) {
+      keeper_.emplace(DocumentKeeper::Hands{
+          .read = [this] { return file_; },
+          .write =
+              [this](const std::optional<std::string>& text) {
+                if (fault_.empty()) {
+                  file_ = text;
+                }
+                return fault_;
+              },
+          .check =
+              [](std::string_view text) {
+                return text.find("bad") != std::string_view::npos
+                           ? std::vector<std::string>{"line 1: bad", "line 2: too"}
+                           : std::vector<std::string>{};
+              },
+          .reload =
+              [this](auto answered) {
+                EXPECT_FALSE(asked_) << "one at a time";
+                asked_ = std::move(answered);
+                ++reloads_;
+              },
+          .changed = [this] { ++changes_; }});
+    }
+    return *keeper_;
+  }
+  void answer(ReloadAnswer answer) {
+    ASSERT_TRUE(asked_);
+    const auto told = std::exchange(asked_, nullptr);
+    told(answer);
+  }
+  /// Brings it to the broker, which takes it.
+  void take(std::int64_t version) {
+    keeper().want(document(version));
+    keeper().tick(epoch_, now_);
+    answer({.kind = Kind::done, .document = file_.has_value()});
+  }
+  void expect(DocumentStanding standing) { EXPECT_EQ(keeper().standing(), standing); }
+
+  std::optional<std::string> file_;
+  std::string fault_;
+  std::function<void(ReloadAnswer)> asked_;
+  int reloads_ = 0;
+  int changes_ = 0;
+  std::uint64_t epoch_ = 1;
+  std::uint64_t now_ = 5'000'000'000;
+  std::optional<DocumentKeeper> keeper_;
+};
+
+TEST_F(DocumentKeeping, BringsEachVersionToTheBrokerOnce) {
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(reloads_, 0) << "etcd has said nothing";
+  keeper().want({});
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(reloads_, 0) << "there is none, and was none";
+  keeper().want(document(1));
+  keeper().tick(0, now_);
+  EXPECT_EQ(reloads_, 0) << "there is no broker";
+  take(1);
+  EXPECT_EQ(file_, to_file(document(1)));
+  expect({.version = 1});
+  keeper().tick(epoch_, now_);
+  keeper().want(document(1));
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(reloads_, 1);
+  // What comes meanwhile waits for its turn.
+  keeper().want(document(2));
+  keeper().tick(epoch_, now_);
+  keeper().want(document(3));
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(reloads_, 2);
+  answer({.kind = Kind::done, .document = file_.has_value()});
+  expect({.version = 2});
+  keeper().tick(epoch_, now_);
+  answer({.kind = Kind::done, .document = file_.has_value()});
+  expect({.version = 3});
+  keeper().want({});
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(file_, std::nullopt);
+  answer({.kind = Kind::done, .document = file_.has_value()});
+  expect({});
+}
+
+TEST_F(DocumentKeeping, WhatTheBrokerRefusesIsTakenBack) {
+  take(1);
+  keeper().want(document(2));
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(file_, to_file(document(2)));
+  answer({Kind::refused, "rule: no\n"});
+  EXPECT_EQ(file_, to_file(document(1))) << "a broker that starts again is to have what this has";
+  answer({.kind = Kind::done, .document = file_.has_value()});
+  expect({.version = 1, .refused = 2, .fault = "rule: no?"});
+  keeper().tick(epoch_, now_ + 1'000 * DocumentKeeper::kAgainNs);
+  EXPECT_EQ(reloads_, 3) << "it is not asked again";
+  // One that was started anew may have other flags.
+  epoch_ = 2;
+  keeper().tick(epoch_, now_);
+  answer({.kind = Kind::done, .document = file_.has_value()});
+  expect({.version = 2});
+  EXPECT_EQ(file_, to_file(document(2)));
+}
+
+TEST_F(DocumentKeeping, TheFirstOneThatIsRefusedLeavesNoFile) {
+  keeper().want(document(1));
+  keeper().tick(epoch_, now_);
+  answer({Kind::refused, std::string(2 * kFaultBytesMax, 'x')});
+  EXPECT_EQ(file_, std::nullopt);
+  answer({Kind::silent});
+  EXPECT_EQ(keeper().standing().version, 0);
+  EXPECT_EQ(keeper().standing().refused, 1);
+  EXPECT_EQ(keeper().standing().fault.size(), kFaultBytesMax);
+}
+
+TEST_F(DocumentKeeping, WhatIsNotValidDoesNotReachTheBroker) {
+  take(1);
+  Document bad = document(2);
+  bad.text = "bad";
+  keeper().want(bad);
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(reloads_, 1);
+  EXPECT_EQ(file_, to_file(document(1)));
+  expect({.version = 1, .refused = 2, .fault = "line 1: bad; line 2: too"});
+}
+
+TEST_F(DocumentKeeping, ASilentBrokerIsAskedAgainAfterAWhile) {
+  take(1);
+  keeper().want(document(2));
+  keeper().tick(epoch_, now_);
+  answer({Kind::silent, "stopped"});
+  expect({.version = 1});
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(reloads_, 2);
+  now_ += DocumentKeeper::kAgainNs;
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(reloads_, 3);
+  answer({Kind::refused, "no"});
+  EXPECT_EQ(file_, to_file(document(1))) << "what it had before it fell silent";
+  answer({.kind = Kind::done, .document = file_.has_value()});
+  expect({.version = 1, .refused = 2, .fault = "no"});
+}
+
+TEST_F(DocumentKeeping, AFileOfAFormerLifeCountsUntilEtcdSaysOtherwise) {
+  file_ = to_file(document(4));
+  expect({.version = 4});
+  EXPECT_EQ(keeper().held(), document(4));
+  take(4);
+  EXPECT_EQ(reloads_, 1) << "the broker may have refused it when it began";
+  expect({.version = 4});
+  keeper().want({});
+  epoch_ = 2;
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(file_, std::nullopt);
+  answer({.kind = Kind::done, .document = file_.has_value()});
+  expect({});
+  EXPECT_EQ(keeper().held().version, 0);
+}
+
+TEST_F(DocumentKeeping, ABrokerThatBeganWithoutItHasNone) {
+  file_ = to_file(document(4));
+  keeper().want(document(4));
+  keeper().tick(epoch_, now_);
+  answer({Kind::refused, "rule: no"});
+  expect({.version = 0, .refused = 4, .fault = "rule: no"});
+  EXPECT_EQ(file_, to_file(document(4)));
+}
+
+TEST_F(DocumentKeeping, ABrokerThatReadsNoneHasNone) {
+  keeper().want(document(1));
+  keeper().tick(epoch_, now_);
+  answer({.kind = Kind::done});
+  answer({.kind = Kind::done});
+  EXPECT_EQ(keeper().standing().version, 0);
+  EXPECT_EQ(keeper().standing().refused, 1);
+  EXPECT_NE(keeper().standing().fault.find("without --cluster"), std::string::npos);
+  EXPECT_EQ(file_, std::nullopt);
+}
+
+TEST_F(DocumentKeeping, AFileThatCannotBeWrittenIsToldAndTriedAgain) {
+  fault_ = "x: No space left on device";
+  keeper().want(document(1));
+  keeper().tick(epoch_, now_);
+  expect({.version = 0, .refused = 1, .fault = fault_});
+  fault_.clear();
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(reloads_, 0);
+  keeper().tick(epoch_, now_ + DocumentKeeper::kAgainNs);
+  answer({.kind = Kind::done, .document = file_.has_value()});
+  expect({.version = 1});
+}
+
+}  // namespace
+}  // namespace mserve::cluster
