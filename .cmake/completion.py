@@ -64,12 +64,13 @@ _NAME() {
     mapfile -t COMPREPLY < <(compgen -W "$REPLY" -- "$cur")
     return
   fi
+  _NAME_place "$command" "$place" "$before"
+  [[ -n $REPLY ]] || _NAME_place "$command" "$place"
+  kind=$REPLY
   _NAME_commands "$command"
-  kind=${REPLY:+words $REPLY}
-  if [[ -z $kind ]]; then
-    _NAME_place "$command" "$place" "$before"
-    [[ -n $REPLY ]] || _NAME_place "$command" "$place"
-    kind=$REPLY
+  # Commands stand where the first word of others does.
+  if [[ -n $REPLY && $place == 0 ]]; then
+    [[ $kind == 'words '* ]] && kind="$kind $REPLY" || kind="words $REPLY"
   fi
   _NAME_offer "$kind" "$cur"
 }

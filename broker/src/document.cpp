@@ -64,7 +64,9 @@ std::optional<Document> read_document(const std::string& path, std::vector<std::
     return std::nullopt;
   }
   std::string text;
-  if (const std::string fault = read_small_file(path, kDocumentBytesMax, text); !fault.empty()) {
+  if (const std::string fault =
+          read_small_file(path, kDocumentBytesMax + kDocumentHeadBytesMax, text);
+      !fault.empty()) {
     faults.push_back(place_in(path, 0) + fault);
     return std::nullopt;
   }

@@ -15,6 +15,8 @@
 namespace mserve::broker {
 
 inline constexpr std::size_t kDocumentBytesMax = std::size_t{256} << 10;
+/// Behind it, in the file, stands a comment of mserve-cluster.
+inline constexpr std::size_t kDocumentHeadBytesMax = 2048;
 inline constexpr std::size_t kDocumentFaultsMax = 20;
 inline constexpr std::size_t kDocumentFaultBytesMax = 512;
 

@@ -473,6 +473,7 @@ Reloaded reload(int argc, char** argv, CommandLine& current) {
   note_table("roles-table", before.roles_table, after.roles_table, result.changed);
   if (result.fixed.empty()) {
     result.options = wanted.options;
+    result.document = wanted.document;
     result.applied = [&current, wanted = std::move(wanted)] { current = wanted; };
   }
   return result;

@@ -23,6 +23,7 @@ struct Reloaded {
   std::vector<Setting> fixed;       ///< What changed and needs a restart.
   std::vector<Setting> changed;
   BrokerOptions options;
+  std::string document;  ///< Path of the cluster's document, if one was read.
   /// To be called once all of it holds: what changes next is told by comparing with it. Empty if it
   /// cannot be applied.
   std::function<void()> applied;

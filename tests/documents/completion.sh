@@ -63,7 +63,10 @@ expect '' mserve-broker ''                                    # a number
 among mserve-completion-probe mserve-broker 2 mserve-completion-p
 expect 'ctl servants clients routes latency events top queries serve counters cluster' mserve-stat ''
 expect 'servants serve' mserve-stat --json se
-expect 'pause resume drain retire policy log-level reload' mserve-stat ctl ''
+expect 'pause resume drain retire policy log-level reload cluster' mserve-stat ctl ''
+expect 'apply rollback show history' mserve-stat ctl cluster ''
+expect 'users.csv users.d' mserve-stat ctl cluster apply us
+expect '--base' mserve-stat ctl cluster apply --b
 expect '--follow' mserve-stat events --f
 expect '--interval' mserve-stat top --i
 expect 'all name: group: tag:' mserve-stat ctl drain ''

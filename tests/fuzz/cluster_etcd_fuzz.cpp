@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes as what etcd answers and as what another broker wrote: refused with a word, or read as
 // something that reads the same when it is written again; and the table of peers stays in bounds.
+// The same of documents, of requests of operators and of answers to them.
+#include <boost/asio/io_context.hpp>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -9,8 +11,12 @@
 #include "cluster/base64.hpp"
 #include "cluster/broker_record.hpp"
 #include "cluster/cluster_options.hpp"
+#include "cluster/document_desk.hpp"
+#include "cluster/document_keeper.hpp"
 #include "cluster/etcd_messages.hpp"
 #include "cluster/peer_table.hpp"
+#include "cluster/shared_document.hpp"
+#include "stat/cluster_call.hpp"
 #include "stat/cluster_view.hpp"
 
 namespace {
@@ -50,6 +56,9 @@ void fuzz_answers(const std::string& text) {
       table.told(event, {});
     }
   }
+  if (const auto txn = read_with(read_txn, text)) {
+    require(!txn->succeeded || !txn->found);
+  }
   require(read_refusal(text).size() <= 200);
 }
 
@@ -73,6 +82,46 @@ void fuzz_record(const std::string& text) {
   }
 }
 
+void fuzz_document(const std::string& text) {
+  DocumentWatch watch("c");
+  require(watch.told({.kv = {.key = document_key("c"), .value = text, .mod_revision = 1}}));
+  require(watch.fault().empty() == (watch.document().version != 0));
+  if (const auto document = read_with(
+          [](const std::string& value, std::string& fault) { return read_document(value, fault); },
+          text)) {
+    require(to_value(*document).size() <= kStoredBytesMax);
+    std::string fault;
+    require(read_document(to_value(*document), fault) == document);
+    require(from_file(to_file(*document)).version == document->version);
+  }
+  (void)version_of("c", text);
+  require(short_fault(text).size() <= kFaultBytesMax);
+}
+
+/// A request to a desk that has no etcd, and an answer of one: each is answered once.
+void fuzz_desk(const std::string& text) {
+  boost::asio::io_context context;
+  const DocumentWatch watch("c");
+  const PeerTable peers("/", "me", "", "");
+  DocumentStore store(context, "c", nullptr, [] { return DocumentStore::Way{}; });
+  DocumentDesk desk({.watch = watch,
+                     .peers = peers,
+                     .store = store,
+                     .etcd_fault = [] { return std::string("away"); },
+                     .held = [] { return Document{}; },
+                     .own = [] { return BrokerRecord{}; },
+                     .check = [](std::string_view) { return std::vector<std::string>{}; },
+                     .wall_now = [] { return std::int64_t{0}; }});
+  int answers = 0;
+  desk.take(text, "me", 0, [&](const std::string& line) {
+    ++answers;
+    require(line.ends_with('\n') && line.find('\n') == line.size() - 1);
+    require(mserve::stat::read_document_answer(line.substr(0, line.size() - 1)).has_value());
+  });
+  require(answers == 1);
+  (void)mserve::stat::read_document_answer(text);
+}
+
 void fuzz_words(const std::string& text) {
   if (const auto bytes = from_base64(text, text.size())) {
     require(to_base64(*bytes) == text);
@@ -90,6 +139,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string text(reinterpret_cast<const char*>(data), size);
   fuzz_answers(text);
   fuzz_record(text);
+  fuzz_document(text);
+  fuzz_desk(text);
   fuzz_words(text);
   return 0;
 }

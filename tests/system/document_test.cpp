@@ -122,7 +122,7 @@ TEST_F(DocumentBroker, HoldsWhatIsReloadedAndNothingOfWhatHasAFault) {
   EXPECT_TRUE(wait_until([&] { return *client.query("nowhere 1") == Value::error("no servant"); },
                          "the rule"));
   const Output again = reload();
-  EXPECT_EQ(again.out, "no key changed\n") << again.err;
+  EXPECT_EQ(again.out, "no key changed\n  document = \"" + document() + "\"\n") << again.err;
 
   write(document(), "policy = \"orig\"\nretries = 256\nport = 1\nxyzzy = 1\n");
   const Output refused = reload();

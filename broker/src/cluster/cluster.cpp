@@ -11,6 +11,7 @@
 #include <cstring>
 #include <functional>
 
+#include "cluster/cluster_document.hpp"
 #include "cluster/json_fields.hpp"
 #include "cluster/membership.hpp"
 #include "cluster/own_record.hpp"
@@ -37,6 +38,7 @@ constexpr std::chrono::milliseconds kLook{200};
 constexpr std::uint64_t kGoneNs = kSecond;
 constexpr std::uint64_t kStateEveryNs = 2 * kSecond;  // so that who reads it sees that we live
 constexpr std::chrono::milliseconds kLinksGrace{700};
+constexpr std::uint64_t kDocumentWatchedNs = 10 * kSecond;
 
 Moment moment_now() {
   return {.steady_ns = shm::steady_now(), .wall_ns = broker::wall_now()};
@@ -51,7 +53,13 @@ class Cluster {
                setup.options.region),
         links_(
             setup.links, [this] { urgent_ = true; }, [this](pid_t pid) { return number_of(pid); }),
-        membership_(context_, setup.options, setup.password, setup.tls, events()) {
+        membership_(context_, setup.options, setup.password, setup.tls, events()),
+        document_({.context = context_,
+                   .setup = setup,
+                   .membership = membership_,
+                   .peers = table_,
+                   .own = own_,
+                   .changed = [this] { publish(shm::steady_now()); }}) {
     own_.id = setup.options.id;
     own_.address = setup.options.advertise;
     own_.zone = setup.options.zone;
@@ -71,6 +79,7 @@ class Cluster {
       (void)signals_.add(number);
     }
     await_signal();
+    document_.open();
     membership_.start();
     tick();
     (void)context_.run();
@@ -83,11 +92,13 @@ class Cluster {
     return {.listed =
                 [this](const Listing& all) {
                   table_.listed(all, moment_now());
+                  take_document(document_.listed(all));
                   follow();
                 },
             .changed =
                 [this](const WatchEvent& event) {
                   table_.told(event, moment_now());
+                  take_document(document_.told(event));
                   follow();
                 },
             .status = [this] { tell_status(); },
@@ -103,6 +114,14 @@ class Cluster {
                                           "--cluster-id"}},
                        {"value", LogText{theirs}}});
                 }};
+  }
+
+  /// People look at what brokers make of it.
+  void take_document(bool news) {
+    if (news) {
+      urgent_ = true;
+      watched_until_ = shm::steady_now() + kDocumentWatchedNs;
+    }
   }
 
   void tell_status() {
@@ -178,18 +197,30 @@ class Cluster {
     if (live_.presence() == stat::Presence::there) {
       seen_at_ = now;
       take_view(another);
-      if (pacer_.due(own_, now)) {
-        membership_.publish(to_json(own_));
-        urgent_ = urgent_ || !published_;
-        published_ = true;
-      }
+      there_ = true;
+      publish(now);
     } else if (published_ && now >= seen_at_ + kGoneNs) {
       log(LogLevel::warning, "broker_gone",
           {{"broker", setup_.broker.name}, {"reason", LogText{live_.reason()}}});
       membership_.withdraw();
       pacer_.forget();
-      published_ = false;
+      published_ = there_ = false;
       urgent_ = true;
+    }
+    if (!leaving_) {
+      document_.tick(live_.presence() == stat::Presence::there, now);
+    }
+  }
+
+  void publish(std::uint64_t now) {
+    if (own_.document != document_.standing()) {
+      own_.document = document_.standing();
+      urgent_ = true;
+    }
+    if (there_ && !leaving_ && pacer_.due(own_, now)) {
+      membership_.publish(to_json(own_));
+      urgent_ = urgent_ || !published_;
+      published_ = true;
     }
   }
 
@@ -245,7 +276,8 @@ class Cluster {
   void show(std::uint64_t now) {
     changed_ = table_.take_changed() || changed_ || !(membership_.status() == shown_);
     const std::uint64_t age = now - written_at_;
-    if (!urgent_ && !(changed_ && age >= kSecond) && age < kStateEveryNs) {
+    const bool soon = age >= kSecond || now < watched_until_;
+    if (!urgent_ && !(changed_ && soon) && age < kStateEveryNs) {
       return;
     }
     const int fault =
@@ -254,6 +286,7 @@ class Cluster {
                                 .broker = setup_.broker.name,
                                 .own = own_,
                                 .published = published_,
+                                .document = document_.watch(),
                                 .etcd = membership_.status(),
                                 .table = table_,
                                 .link = [this](const std::string& id) { return links_.view(id); },
@@ -328,13 +361,16 @@ class Cluster {
   std::uint64_t event_ = 0;  // the last one of the broker that was looked at
   std::uint64_t seen_at_ = 0;
   std::uint64_t written_at_ = 0;
+  std::uint64_t watched_until_ = 0;  // what changes is shown with the next look
   int fault_told_ = 0;
+  bool there_ = false;  // the broker, and `own_` is of it
   bool published_ = false;
   bool urgent_ = true;
   bool changed_ = true;
   bool leaving_ = false;
   bool left_ = false;
   Membership membership_;
+  ClusterDocument document_;
 };
 
 }  // namespace

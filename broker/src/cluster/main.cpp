@@ -28,7 +28,9 @@ using mserve::cluster::ClusterSetup;
 constexpr const char* kAbout =
     "Keeps one broker in a cluster: tells etcd that it is there and how busy it is, sees which\n"
     "others are, and runs a link (mserve-qshim --peer) to each of them, which serves what no\n"
-    "servant here can. mserve-broker --cluster starts it by itself; by hand, beside a broker:\n\n"
+    "servant here can; and brings it the document that all brokers of the cluster share, see\n"
+    "mserve-stat ctl cluster. mserve-broker --cluster starts it by itself; by hand, beside a "
+    "broker:\n\n"
     "  mserve-cluster --cluster http://127.0.0.1:2379 --advertise hostA:5000\n"
     "  mserve-cluster --cluster https://e1:2379,https://e2:2379 --cluster-ca ca.pem --zone a\n"
     "      --region eu --advertise hostA:5000";

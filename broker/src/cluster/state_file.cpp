@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cluster/state_file.hpp"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/json.hpp>
-#include <cerrno>
-#include <cstdio>
+#include <optional>
 #include <utility>
 
-#include "mserve/shm/unique_fd.hpp"
+#include "cluster/replace_file.hpp"
 
 namespace mserve::cluster {
 
@@ -29,17 +27,28 @@ json::array servants_of(const BrokerRecord& record) {
 }
 
 json::object broker_of(const BrokerRecord& record) {
-  return {{"id", record.id},
-          {"address", record.address},
-          {"zone", record.zone},
-          {"region", record.region},
-          {"state", record.state()},
-          {"version", record.version},
-          {"epoch", std::to_string(record.epoch)},
-          {"load", record.load},
-          {"queued", record.queued},
-          {"queue_age_ms", record.queue_age_ms},
-          {"servants", servants_of(record)}};
+  json::object all{{"id", record.id},
+                   {"address", record.address},
+                   {"zone", record.zone},
+                   {"region", record.region},
+                   {"state", record.state()},
+                   {"version", record.version},
+                   {"epoch", std::to_string(record.epoch)},
+                   {"load", record.load},
+                   {"queued", record.queued},
+                   {"queue_age_ms", record.queue_age_ms},
+                   {"servants", servants_of(record)}};
+  if (record.document) {
+    all["document"] = standing_json(*record.document);
+  }
+  return all;
+}
+
+/// What etcd says it is; version 0: there is none, or nobody has said yet.
+json::object document_of(const DocumentWatch& watch) {
+  const Document& now = watch.document();
+  return {{"known", watch.known()}, {"version", now.version}, {"by", now.by},
+          {"at", now.at},           {"note", now.note},       {"fault", watch.fault()}};
 }
 
 json::object etcd_of(const StateParts& parts) {
@@ -83,6 +92,7 @@ std::string state_json(const StateParts& parts) {
                                       {"broker", parts.broker},
                                       {"own", std::move(own)},
                                       {"etcd", etcd_of(parts)},
+                                      {"document", document_of(parts.document)},
                                       {"peers", std::move(peers)}}) +
          "\n";
 }
@@ -92,33 +102,11 @@ std::string state_path(const std::string& directory, const std::string& broker) 
 }
 
 int write_state(const std::string& directory, const std::string& broker, const std::string& text) {
-  const std::string path = state_path(directory, broker);
-  const std::string next = path + ".new";
-  (void)unlink(next.c_str());  // left by one that was killed
-  constexpr mode_t kOwner = S_IRUSR | S_IWUSR;
-  shm::UniqueFd fd(
-      open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kOwner));
-  if (!fd) {
-    return errno;
-  }
   struct stat socket {};
-  if (stat((directory + "/" + broker + ".sock").c_str(), &socket) == 0 &&
-      (socket.st_mode & S_IRWXG) != 0 &&
-      fchown(fd.get(), static_cast<uid_t>(-1), socket.st_gid) == 0) {
-    (void)fchmod(fd.get(), kOwner | S_IRGRP);
-  }
-  std::size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t wrote = write(fd.get(), text.data() + done, text.size() - done);
-    if (wrote < 0 && errno != EINTR) {
-      const int fault = errno;
-      (void)unlink(next.c_str());
-      return fault;
-    }
-    done += wrote > 0 ? static_cast<std::size_t>(wrote) : 0;
-  }
-  fd.reset();
-  return std::rename(next.c_str(), path.c_str()) == 0 ? 0 : errno;
+  const bool shared = stat((directory + "/" + broker + ".sock").c_str(), &socket) == 0 &&
+                      (socket.st_mode & S_IRWXG) != 0;
+  return replace_file(state_path(directory, broker), text,
+                      shared ? std::optional(socket.st_gid) : std::nullopt);
 }
 
 }  // namespace mserve::cluster

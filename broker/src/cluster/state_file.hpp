@@ -11,6 +11,7 @@
 #include "cluster/links.hpp"
 #include "cluster/membership.hpp"
 #include "cluster/peer_table.hpp"
+#include "cluster/shared_document.hpp"
 
 namespace mserve::cluster {
 
@@ -20,6 +21,7 @@ struct StateParts {
   const std::string& broker;  ///< Its --name.
   const BrokerRecord& own;
   bool published = false;  ///< The own key stands in etcd, or is about to, unless it is contested.
+  const DocumentWatch& document;
   const EtcdStatus& etcd;
   const PeerTable& table;
   std::function<LinkView(const std::string& id)> link{};

@@ -67,6 +67,9 @@ ReloadAnswer answer_of(const Reloaded& read) {
   for (const Setting& setting : read.changed) {
     rows.add(setting.key, setting.value, "");
   }
+  if (!read.document.empty()) {
+    rows.add("document", "\"" + read.document + "\"", "");
+  }
   return {Errc::ok, std::move(rows).table(), done_text(read)};
 }
 

@@ -40,9 +40,21 @@ std::int64_t number(const json::object& in, const char* key) {
   return count_at(in, key).value_or(0);
 }
 
+/// `7`; `6, refused 7`; `none`; empty: its mserve-cluster knows no documents.
+std::string standing_of(const json::object& broker) {
+  const json::object* const document = object_at(broker, "document");
+  if (document == nullptr) {
+    return "";
+  }
+  const std::int64_t version = number(*document, "version");
+  const std::int64_t refused = number(*document, "refused");
+  return (version != 0 ? std::to_string(version) : "none") +
+         (refused != 0 ? ", refused " + std::to_string(refused) : "");
+}
+
 /// Columns of the table, filled row by row.
 struct Columns {
-  std::vector<std::string> id, state, zone, region, address, version, link, changed;
+  std::vector<std::string> id, state, zone, region, address, version, document, link, changed;
   std::vector<std::int64_t> tier, queued, queue_age_ms, free, busy, pid;
   std::vector<double> load;
 
@@ -67,6 +79,7 @@ struct Columns {
       }
     }
     version.push_back(word(peer, "version"));
+    document.push_back(standing_of(peer));
     const json::object* const own_link = object_at(peer, "link");
     link.push_back(own_link != nullptr ? word(*own_link, "state") : "");
     pid.push_back(own_link != nullptr ? number(*own_link, "pid") : 0);
@@ -75,16 +88,17 @@ struct Columns {
 
   [[nodiscard]] kdb::Value table() && {
     using kdb::Value;
-    return Value::table({"id", "state", "tier", "link", "pid", "zone", "region", "address", "load",
-                         "queued", "queue_age_ms", "free", "busy", "version", "changed"},
-                        {Value::symbols(std::move(id)), Value::symbols(std::move(state)),
-                         Value::longs(std::move(tier)), Value::symbols(std::move(link)),
-                         Value::longs(std::move(pid)), Value::symbols(std::move(zone)),
-                         Value::symbols(std::move(region)), Value::symbols(std::move(address)),
-                         Value::floats(std::move(load)), Value::longs(std::move(queued)),
-                         Value::longs(std::move(queue_age_ms)), Value::longs(std::move(free)),
-                         Value::longs(std::move(busy)), Value::symbols(std::move(version)),
-                         Value::symbols(std::move(changed))});
+    return Value::table(
+        {"id", "state", "tier", "link", "pid", "zone", "region", "address", "load", "queued",
+         "queue_age_ms", "free", "busy", "version", "document", "changed"},
+        {Value::symbols(std::move(id)), Value::symbols(std::move(state)),
+         Value::longs(std::move(tier)), Value::symbols(std::move(link)),
+         Value::longs(std::move(pid)), Value::symbols(std::move(zone)),
+         Value::symbols(std::move(region)), Value::symbols(std::move(address)),
+         Value::floats(std::move(load)), Value::longs(std::move(queued)),
+         Value::longs(std::move(queue_age_ms)), Value::longs(std::move(free)),
+         Value::longs(std::move(busy)), Value::symbols(std::move(version)),
+         Value::symbols(std::move(document)), Value::symbols(std::move(changed))});
   }
 };
 
@@ -116,6 +130,40 @@ std::string etcd_line(const json::object& etcd, std::int64_t now) {
   }
   return at + ": not reached for " + ago(now, number(etcd, "stale_since")) + ": " +
          word(etcd, "fault");
+}
+
+/// Which document the cluster has, and how this broker stands to it; empty: an older
+/// mserve-cluster.
+std::string document_line(const json::object& root, const json::object& own) {
+  const json::object* const wanted = object_at(root, "document");
+  const json::object* const standing = object_at(own, "document");
+  if (wanted == nullptr) {
+    return "";
+  }
+  std::string line =
+      flag_at(*wanted, "known") ? "document: none" : "document: etcd has not said yet";
+  if (const std::int64_t version = number(*wanted, "version"); version != 0) {
+    const std::string note = word(*wanted, "note");
+    line = "document: version " + std::to_string(version) + " by " + word(*wanted, "by") + " at " +
+           date_text(number(*wanted, "at")) + (note.empty() ? "" : " (" + note + ")");
+  }
+  if (const std::string broken = word(*wanted, "fault"); !broken.empty()) {
+    line += "; what etcd has now cannot be read: " + broken;
+  }
+  if (standing == nullptr) {
+    return line;
+  }
+  const std::int64_t held = number(*standing, "version");
+  const std::int64_t refused = number(*standing, "refused");
+  if (refused != 0) {
+    line += "; this broker refused " + std::to_string(refused) + " and has " +
+            (held != 0 ? "version " + std::to_string(held) : "none") + ": " +
+            word(*standing, "fault");
+  } else if (held != number(*wanted, "version")) {
+    line += held != 0 ? "; this broker has version " + std::to_string(held)
+                      : "; this broker has none yet";
+  }
+  return line;
 }
 
 /// All of a file; nothing, with errno, when it cannot be read.
@@ -150,6 +198,9 @@ Result<ClusterView> view_cluster(const std::string& text, std::int64_t now, std:
   }
   ClusterView view{.json = json::serialize(root)};
   view.lines = {own_line(*all, *own), etcd_line(*etcd, now)};
+  if (std::string line = document_line(*all, *own); !line.empty()) {
+    view.lines.push_back(std::move(line));
+  }
   Columns columns;
   for (const json::value& peer : *peers) {
     if (const json::object* const one = peer.if_object()) {

@@ -14,7 +14,7 @@ namespace mserve::stat {
 /// What mserve-cluster has written of a broker.
 struct ClusterView {
   std::string json{};                ///< All of it, one line.
-  std::vector<std::string> lines{};  ///< The broker itself, and etcd.
+  std::vector<std::string> lines{};  ///< The broker itself, etcd, the document.
   kdb::Value peers{};                ///< A table, a row for each peer.
   std::string warning{};             ///< Not empty: it is old, or stale.
 };

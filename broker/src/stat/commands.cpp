@@ -13,6 +13,7 @@
 #include "mserve/kdb/json.hpp"
 #include "mserve/kdb/print.hpp"
 #include "mserve/shm/clock.hpp"
+#include "stat/cluster_order.hpp"
 #include "stat/cluster_view.hpp"
 #include "stat/counters_call.hpp"
 #include "stat/monitor_call.hpp"
@@ -450,6 +451,9 @@ ExitCode run(const Settings& settings) {
   }
   if (settings.what == Subcommand::cluster) {
     return run_cluster(settings);
+  }
+  if (settings.what == Subcommand::document) {
+    return run_cluster_order(settings);
   }
   if (settings.what != Subcommand::control) {
     return run_look(settings);

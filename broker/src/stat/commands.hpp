@@ -6,6 +6,7 @@
 #include <string>
 
 #include "mserve/shm/rendezvous.hpp"
+#include "stat/cluster_call.hpp"
 #include "stat/control_call.hpp"
 #include "stat/serve/options.hpp"
 
@@ -19,6 +20,7 @@ enum class Subcommand : std::uint8_t {
   control,
   counters,
   cluster,
+  document,
   clients,
   routes,
   latency,
@@ -40,6 +42,7 @@ struct Settings {
   std::uint64_t count = 0;    ///< 0: until it is ended.
   bool follow = false;
   bool json = false;
+  DocumentOrder document;  ///< Of ctl cluster; the file of apply is `target`.
   ServeOptions serve;
 };
 

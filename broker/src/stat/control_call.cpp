@@ -111,24 +111,24 @@ std::string printable(std::string_view text) {
 
 }  // namespace
 
-Result<ControlAnswer> call_control(const BrokerName& broker, const shm::Control& request,
-                                   std::string& reason, std::uint64_t patience_ns) {
-  const bool waits = request.verb == shm::Verb::drain || request.verb == shm::Verb::retire;
-  const std::uint64_t deadline_ns = shm::add_capped(shm::steady_now(), patience_ns);
-  const std::uint64_t answer_ns =
-      waits ? shm::add_capped(deadline_ns, request.timeout_ns) : deadline_ns;
+Result<shm::UniqueFd> send_control(const BrokerName& broker, const shm::Control& request,
+                                   std::string& reason, std::uint64_t deadline_ns) {
   auto socket = connect_to(broker, deadline_ns, reason);
   if (!socket) {
     return socket.error();
   }
-  const int fd = socket.value().get();
   // A broker that does not take this user says so and hangs up before it reads anything.
-  const Error sent = shm::send_message(fd, shm::wire_bytes(request), {}, deadline_ns);
+  const Error sent =
+      shm::send_message(socket.value().get(), shm::wire_bytes(request), {}, deadline_ns);
   if (sent.code != Errc::ok && sent.code != Errc::disconnected) {
     return sent;
   }
+  return socket;
+}
+
+Result<ControlAnswer> receive_control(int fd, std::string& reason, std::uint64_t deadline_ns) {
   std::array<std::byte, shm::kWireBytesMax> buffer;
-  auto received = shm::receive_message(fd, buffer, 1, answer_ns);
+  auto received = shm::receive_message(fd, buffer, 1, deadline_ns);
   if (!received) {
     reason = received.error().code == Errc::timed_out
                  ? "the broker does not answer; if its process is stopped, it may still do what "
@@ -139,6 +139,17 @@ Result<ControlAnswer> call_control(const BrokerName& broker, const shm::Control&
   auto reply = reply_in(std::span(buffer).first(received.value().bytes), reason);
   return reply ? answer_of(reply.value(), received.value(), reason)
                : Result<ControlAnswer>(reply.error());
+}
+
+Result<ControlAnswer> call_control(const BrokerName& broker, const shm::Control& request,
+                                   std::string& reason, std::uint64_t patience_ns) {
+  const bool waits = request.verb == shm::Verb::drain || request.verb == shm::Verb::retire;
+  const std::uint64_t deadline_ns = shm::add_capped(shm::steady_now(), patience_ns);
+  const std::uint64_t answer_ns =
+      waits ? shm::add_capped(deadline_ns, request.timeout_ns) : deadline_ns;
+  const auto socket = send_control(broker, request, reason, deadline_ns);
+  return socket ? receive_control(socket.value().get(), reason, answer_ns)
+                : Result<ControlAnswer>(socket.error());
 }
 
 std::vector<ReloadRow> reload_rows(const ControlAnswer& answer) {

@@ -9,6 +9,7 @@
 #include "mserve/kdb/value.hpp"
 #include "mserve/shm/errc.hpp"
 #include "mserve/shm/rendezvous.hpp"
+#include "mserve/shm/unique_fd.hpp"
 
 namespace mserve::stat {
 
@@ -35,6 +36,15 @@ struct ControlAnswer {
 [[nodiscard]] Result<ControlAnswer> call_control(const BrokerName& broker,
                                                  const shm::Control& request, std::string& reason,
                                                  std::uint64_t patience_ns = 10'000'000'000);
+
+/// The same in two steps, for whoever has something else to do meanwhile: sends one request.
+/// @return the socket, readable once the answer is there; or an error as above.
+[[nodiscard]] Result<shm::UniqueFd> send_control(const BrokerName& broker,
+                                                 const shm::Control& request, std::string& reason,
+                                                 std::uint64_t deadline_ns);
+/// The answer to it.
+[[nodiscard]] Result<ControlAnswer> receive_control(int fd, std::string& reason,
+                                                    std::uint64_t deadline_ns);
 
 /// A row of the answer to Verb::reload, see there; printable ASCII.
 struct ReloadRow {

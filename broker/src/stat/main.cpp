@@ -13,6 +13,7 @@
 #include "mserve/shm/standard_descriptors.hpp"
 #include "nearest.hpp"
 #include "option_values.hpp"
+#include "stat/cluster_order.hpp"
 #include "stat/commands.hpp"
 #include "version.hpp"
 
@@ -36,6 +37,8 @@ constexpr const char* kAbout =
     "  mserve-stat queries -n 50             the last queries of kdb+ clients, with LBT's columns\n"
     "  mserve-stat counters                  what the broker counts: requests, faults, time-outs\n"
     "  mserve-stat cluster                   brokers on other hosts, and the links to them\n"
+    "  mserve-stat ctl cluster apply x.toml  rules, users, limits for all of them, checked first\n"
+    "  mserve-stat ctl cluster rollback      and what was there before\n"
     "  mserve-stat serve                     a page for browsers, and metrics for Prometheus\n"
     "  mserve-stat ctl drain 3               servant 3 gets nothing new; returns when it runs dry\n"
     "  mserve-stat ctl resume 3              and serves again\n"
@@ -93,7 +96,6 @@ void describe_ctl(CLI::App& app, Settings& s) {
   CLI::App* const ctl = app.add_subcommand("ctl", kCtlAbout);
   ctl->footer(kCtlFooter);
   ctl->add_option("verb", s.verb, "What to do")
-      ->required()
       ->check(
           CLI::IsMember({"pause", "resume", "drain", "retire", "policy", "log-level", "reload"}))
       ->option_text("pause|resume|drain|retire|policy|log-level|reload");
@@ -111,6 +113,7 @@ void describe_ctl(CLI::App& app, Settings& s) {
          },
          "drain, retire: the longest to wait; a bare number is seconds")
       ->option_text("TIME [inf]");
+  mserve::stat::describe_cluster_order(*ctl, s);
 }
 
 /// The option of those that show rates.
@@ -231,8 +234,9 @@ void describe(CLI::App& app, Settings& s) {
          "zone,\n"
          "2 same region, 3 elsewhere), link (running, waiting to be started again, retired by an\n"
          "operator, none) and its pid, zone, region, address, load (0 to 1), requests queued and\n"
-         "the age of the oldest, servants free and busy, version, when it last changed (UTC). "
-         "With\n"
+         "the age of the oldest, servants free and busy, version, which version of the cluster's "
+         "document\n"
+         "it has, when it last changed (UTC). With\n"
          "--json an object with everything, what etcd says included. Whoever can reach the "
          "broker's\n"
          "socket may read it.")
@@ -245,6 +249,9 @@ std::string complete(Settings& s, const CLI::App& ctl) {
                                           {"drain", Verb::drain},   {"retire", Verb::retire},
                                           {"policy", Verb::policy}, {"log-level", Verb::log_level},
                                           {"reload", Verb::reload}};
+  if (s.verb.empty()) {
+    return "what to do is missing: see mserve-stat ctl --help";
+  }
   s.request.verb = verbs.at(s.verb);
   if (s.target.empty() != (s.request.verb == Verb::reload)) {
     return s.target.empty() ? s.verb + " needs a target" : "reload takes no target";
@@ -266,6 +273,13 @@ std::string complete(Settings& s, const CLI::App& ctl) {
 
 /// What is wrong with a command line, in better words than CLI11's if there are any.
 ExitCode tell_usage(const CLI::App& app, const CLI::ParseError& e) {
+  const CLI::App* const cluster = app.get_subcommand("ctl")->get_subcommand("cluster");
+  if (e.get_exit_code() != 0 && cluster->parsed() && cluster->get_subcommands().empty()) {
+    (void)std::fprintf(stderr,
+                       "mserve-stat: ctl cluster: say apply, rollback, show or history\n"
+                       "Run with --help for more information.\n");
+    return ExitCode::usage;
+  }
   if (e.get_exit_code() != 0 && app.get_subcommands().empty()) {
     std::vector<std::string> words;
     std::string all;
@@ -299,7 +313,8 @@ int main(int argc, char** argv) try {
   } catch (const CLI::ParseError& e) {
     return static_cast<int>(tell_usage(app, e));
   }
-  if (const CLI::App* const ctl = app.get_subcommand("ctl"); ctl->parsed()) {
+  if (const CLI::App* const ctl = app.get_subcommand("ctl");
+      ctl->parsed() && settings.what != Subcommand::document) {
     if (const std::string fault = complete(settings, *ctl); !fault.empty()) {
       (void)std::fprintf(stderr, "mserve-stat: %s\n", fault.c_str());
       return static_cast<int>(ExitCode::usage);

@@ -26,14 +26,22 @@ std::string some_state(const EtcdStatus& etcd) {
   BrokerRecord peer{.id = "b", .address = "hb:2", .zone = "z", .version = "0.1"};
   peer.servants = {{.tags = "x", .free = 2, .busy = 1}, {.tags = "y", .free = 1}};
   peer.load = 0.25;
+  peer.document = {.version = 7};
   table.told({.kv = {.key = broker_key("default", "b"), .value = to_json(peer), .mod_revision = 5}},
              {.steady_ns = 1, .wall_ns = kNow - kSecond});
-  const BrokerRecord own{.id = "a", .address = "ha:1", .region = "eu"};
+  BrokerRecord own{.id = "a", .address = "ha:1", .region = "eu"};
+  own.document = {.version = 6, .refused = 7, .fault = "line 2: no"};
+  DocumentWatch watch("default");
+  (void)watch.told(
+      {.kv = {.key = document_key("default"),
+              .value = to_value({.version = 7, .at = kNow, .by = "x@b", .note = "why"}),
+              .mod_revision = 4}});
   return state_json(
       {.options = options,
        .broker = "default",
        .own = own,
        .published = true,
+       .document = watch,
        .etcd = etcd,
        .table = table,
        .link =
@@ -48,10 +56,15 @@ TEST(ClusterView, ShowsWhatWasWritten) {
       kNow + kSecond, reason);
   ASSERT_TRUE(view) << reason;
   EXPECT_EQ(view.value().warning, "");
-  ASSERT_EQ(view.value().lines.size(), 2U);
+  ASSERT_EQ(view.value().lines.size(), 3U);
   EXPECT_EQ(view.value().lines[0], "cluster default: this is a at ha:1, region eu, serving");
   EXPECT_EQ(view.value().lines[1], "etcd http://e:1: reached, revision 9, lease 2 s");
+  EXPECT_EQ(
+      view.value().lines[2],
+      "document: version 7 by x@b at 2027-01-15 08:00:00 (why); this broker refused 7 and has "
+      "version 6: line 2: no");
   const std::string row = kdb::to_json(view.value().peers);
+  EXPECT_NE(row.find(R"("version":"0.1","document":"7","changed":)"), std::string::npos) << row;
   EXPECT_NE(row.find(R"("id":"b","state":"serving","tier":2,"link":"running","pid":77,"zone":"z")"),
             std::string::npos)
       << row;

@@ -17,7 +17,7 @@ if(MSERVE_INSTALL)
 endif()
 
 file(GLOB serve_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/*.cpp")
-set(shared_sources cluster_view control_call counters_call live_broker monitor_call tables text top_view)
+set(shared_sources cluster_call cluster_view control_call counters_call live_broker monitor_call tables text top_view)
 list(TRANSFORM shared_sources REPLACE "(.+)" "${CMAKE_CURRENT_SOURCE_DIR}/src/stat/\\1.cpp")
 list(REMOVE_ITEM stat_sources ${shared_sources})
 add_library(mserve_stat_serve STATIC ${serve_sources} ${shared_sources} "${CMAKE_CURRENT_SOURCE_DIR}/src/cluster/json_fields.cpp" "${CMAKE_CURRENT_BINARY_DIR}/generated/stat_page.cpp")

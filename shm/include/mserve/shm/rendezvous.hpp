@@ -66,8 +66,9 @@ enum class Verb : std::uint32_t {
   policy = 7,     ///< Servants are chosen by the policy that Control::target names from now on.
   log_level = 8,  ///< The log shows what is of the level that Control::target names, and above.
   /// The configuration is read again, as at SIGHUP. The answer is a table with a row for each key
-  /// that changed, or, with the status `invalid`, for each fault, and then nothing was changed:
-  /// `key` (a symbol; empty: the fault names its place), `value` (TOML) and `fault` (both strings).
+  /// that changed and one, `document`, that names the cluster's document if one was read; or, with
+  /// the status `invalid`, for each fault, and then nothing was changed: `key` (a symbol; empty:
+  /// the fault names its place), `value` (TOML) and `fault` (both strings).
   reload = 9,
 };
 
