@@ -119,13 +119,15 @@ class Page:
         usages = []
         for command in page.commands.values():
             usages.append(command.usage)
-            usages += [inner.usage for inner in command.commands.values()]
+            for inner in command.commands.values():
+                # With commands below it, it has no use of its own.
+                usages += [below.usage for below in inner.commands.values()] or [inner.usage]
         # With commands that each have a line, OPTIONS SUBCOMMAND says nothing.
         if not usages or not page.usage.endswith("SUBCOMMAND"):
             usages.insert(0, page.usage)
         for number, usage in enumerate(usages):
             words = usage.split()
-            bold = 1 + len([w for w in words[1:] if w in page.commands])
+            bold = next((at for at, word in enumerate(words) if word.startswith("[")), len(words))
             if number:
                 self.out.append(".br")
             self.out.append("\\fB" + escape(" ".join(words[:bold])) + "\\fR " + escape(" ".join(words[bold:])))
@@ -139,6 +141,10 @@ class Page:
             self.entries(found)
         if page.commands:
             self.out.append(".SH COMMANDS")
+        self.commands(name, page)
+        self.labelled(help_text.labelled(page.footer))
+
+    def commands(self, name, page):
         for word, command in page.commands.items():
             self.out.append(f".SS \"{escape(name)} {escape(word)}\"")
             # What the list of commands says of it, where that is not how its own page begins.
@@ -152,7 +158,7 @@ class Page:
             if command.footer != page.footer:
                 for _, lines in help_text.labelled(command.footer):
                     self.prose([line for line in lines if line not in page.footer])
-        self.labelled(help_text.labelled(page.footer))
+            self.commands(f"{name} {word}", command)
 
     def keys(self, tool):
         """The configuration file: what --check prints, in the groups of --help."""

@@ -39,13 +39,12 @@ def help_pages(tool, words=()):
     """What --help says of a tool and of each of its commands."""
     text = run(tool, *words, "--help")[0]
     yield text
-    if not words:
-        part = text.partition("\nSubcommands:\n")[2]
-        names = COMMANDS.findall(re.split(r"\n\n\S", part)[0])
-        if os.path.basename(tool) == "mserve-client":
-            names.append("passwd")
-        for name in names:
-            yield from help_pages(tool, (name,))
+    part = text.partition("\nSubcommands:\n")[2]
+    names = COMMANDS.findall(re.split(r"\n\n\S", part)[0])
+    if os.path.basename(tool) == "mserve-client" and not words:
+        names.append("passwd")
+    for name in names:
+        yield from help_pages(tool, (*words, name))
 
 
 def check_tables(page):
