@@ -197,7 +197,11 @@ TEST_F(ClusterDocument, OperatorsWhoDisagreeWithABrokerOrWithOneAnotherLoseNothi
   expect(refused, 1, "version 3 is written, but 2 of 2 brokers do not take it");
   EXPECT_NE(refused.out.find("  b  refused: "), std::string::npos) << refused.out;
   EXPECT_NE(refused.err.find("take it back with rollback"), std::string::npos) << refused.err;
+  b.wait_for("own.document.refused", 3);
   b.wait_for("own.document.version", 2);
+  EXPECT_TRUE(wait_until(
+      [&] { return inside(peer_in(cluster_state(b.broker()), "a"), "document.refused") == 3; },
+      "b to show what a refused"));
   EXPECT_NE(read_file(b.file()).find("timeout = \"3s\""), std::string::npos)
       << "what it had, for when it starts again";
   const Output seen = stat(b.broker(), {"cluster"});

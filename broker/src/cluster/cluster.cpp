@@ -39,6 +39,7 @@ constexpr std::uint64_t kGoneNs = kSecond;
 constexpr std::uint64_t kStateEveryNs = 2 * kSecond;  // so that who reads it sees that we live
 constexpr std::chrono::milliseconds kLinksGrace{700};
 constexpr std::uint64_t kDocumentWatchedNs = 10 * kSecond;
+constexpr std::uint64_t kDocumentShownNs = kSecond / 50;
 
 Moment moment_now() {
   return {.steady_ns = shm::steady_now(), .wall_ns = broker::wall_now()};
@@ -59,7 +60,10 @@ class Cluster {
                    .membership = membership_,
                    .peers = table_,
                    .own = own_,
-                   .changed = [this] { publish(shm::steady_now()); }}) {
+                   .changed = [this] {
+                     publish(shm::steady_now());
+                     show_soon();
+                   }}) {
     own_.id = setup.options.id;
     own_.address = setup.options.advertise;
     own_.zone = setup.options.zone;
@@ -94,12 +98,14 @@ class Cluster {
                   table_.listed(all, moment_now());
                   take_document(document_.listed(all));
                   follow();
+                  show_soon();
                 },
             .changed =
                 [this](const WatchEvent& event) {
                   table_.told(event, moment_now());
                   take_document(document_.told(event));
                   follow();
+                  show_soon();
                 },
             .status = [this] { tell_status(); },
             .contested =
@@ -121,6 +127,14 @@ class Cluster {
     if (news) {
       urgent_ = true;
       watched_until_ = shm::steady_now() + kDocumentWatchedNs;
+    }
+  }
+
+  /// Whoever was told that a document holds looks next: not after a fifth of a second.
+  void show_soon() {
+    const std::uint64_t now = shm::steady_now();
+    if (now < watched_until_ && now >= written_at_ + kDocumentShownNs) {
+      show(now);
     }
   }
 
