@@ -64,7 +64,7 @@ TEST_F(Cluster, BrokersSeeOneAnotherAndAreLinkedByWhereTheyAre) {
   Member of_b(b, "b", etcd.url(), {"--zone", "b", "--region", "eu"});
   of_a.wait_for_peer("b", "link.state", "running");
   of_b.wait_for_link(" --peer --broker " + b.name() + " --dir " + b.directory() +
-                     " --q host-a:5000 --servant-protocol lbt --credit 64 --tier 2 --name peer-a "
+                     " --q host-a:5000 --servant-protocol lbt --credit 8 --tier 2 --name peer-a "
                      "--tags peer=a group=hdb --stop-timeout 3600");
   of_b.wait_for_peer("a", "state", "serving");
   EXPECT_EQ(inside(peer_in(of_a.state(), "b"), "zone"), "b");
