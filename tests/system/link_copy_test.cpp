@@ -4,16 +4,17 @@
 
 #include <vector>
 
+#include "mserve/shm/clock.hpp"
 #include "support/raw_peer.hpp"
 #include "support/requests.hpp"
 
 namespace mserve::test {
 namespace {
 
-RawPeer raw_link(const Broker& broker, std::uint32_t credit) {
+RawPeer raw_link(const Broker& broker, std::uint32_t credit, std::uint32_t servants = 1) {
   RawPeer link(broker,
                {.role = shm::Role::servant, .name = "peer-B", .credit = credit, .tags = "peer=B"});
-  broker.wait_for_counter("servants", 1);
+  broker.wait_for_counter("servants", servants);
   return link;
 }
 
@@ -50,6 +51,25 @@ TEST(LinkCopy, OneUnansweredRequestDoesNotFillTheRing) {
   EXPECT_EQ(await(client, slow).status, Errc::ok);
   broker.wait_for_counter("retried", 1);
   EXPECT_EQ(broker.counter("not_repeatable"), 0U);
+}
+
+// Goal: a request whose link was lost has its time to wait anew at the next one, as it has here.
+// Method: both links are read, so the later one may tell no less than what is left since the loss.
+TEST(LinkCopy, WhatIsSentAgainWaitsAnew) {
+  constexpr std::uint64_t kWait = 60'000'000'000;
+  const Broker broker{BrokerSetup{}};
+  RawPeer link = raw_link(broker, 4);
+  Client client = broker.client();
+  const std::uint64_t id =
+      send_opaque(client, pattern(10), {.repeatable = true, .queue_ns_max = kWait});
+  ASSERT_LE(next_request(link).extensions.deadline.queue_ns, kWait);
+  RawPeer other = raw_link(broker, 4, 2);
+  const std::uint64_t before = shm::steady_now();
+  link.vanish();
+  const Frame again = next_request(other);
+  EXPECT_GE(again.extensions.deadline.queue_ns + (shm::steady_now() - before), kWait);
+  EXPECT_TRUE(other.reply(again.header.id, pattern(10)));
+  EXPECT_EQ(await(client, id).status, Errc::ok);
 }
 
 // Goal: copies leave room for what waits; what there was no room for is told so, and nothing is

@@ -27,6 +27,12 @@ std::string answer_line(const char* status, const std::string& text, json::objec
   return json::serialize(all) + "\n";
 }
 
+/// All but its text.
+Document head_of(Document document) {
+  document.text.clear();
+  return document;
+}
+
 json::object head_json(const Document& document) {
   return {{"version", document.version},
           {"by", document.by},
@@ -159,7 +165,7 @@ void DocumentDesk::apply(Order order) {
   }
   if (current.version != 0 && current.text == order.text && from_.watch.fault().empty() &&
       count(current.version, Uptake::refused) == 0) {
-    waiting_.push_back({.document = current,
+    waiting_.push_back({.document = head_of(current),
                         .what = "version " + number(current.version) + " has that text already",
                         .deadline = shm::steady_now() + order.wait_ns,
                         .reply = order.reply});
@@ -184,12 +190,11 @@ void DocumentDesk::written(const Order& order, const WriteResult& result) {
   switch (result.kind) {
     case Kind::written: {
       const std::uint64_t now = shm::steady_now();
-      Waiting waiting{.document = result.document,
+      Waiting waiting{.document = head_of(result.document),
                       .what = "version " + number(result.document.version) + " is written",
                       .rollback = order.verb == "rollback",
                       .deadline = now + order.wait_ns,
                       .reply = order.reply};
-      waiting.document.text.clear();
       waiting_.push_back(std::move(waiting));
       return tick(now);
     }
@@ -215,12 +220,14 @@ void DocumentDesk::roll_back(Order order) {
     return order.reply(answer_line("no_etcd", "etcd is not reached: " + fault + kNothing));
   }
   const std::int64_t current = from_.watch.document().version;
-  if (current == 0 && order.version.value_or(0) == 0) {
+  // What stands there now cannot be read: the current one is what brokers hold, and was before it.
+  const bool spoilt = !from_.watch.fault().empty();
+  if (current == 0 && !spoilt && order.version.value_or(0) == 0) {
     return order.reply(answer_line(
         "refused", "there is no document; see history, and say which version to go back to"));
   }
-  const std::int64_t version = order.version.value_or(current - 1);
-  if (version == current) {
+  const std::int64_t version = order.version.value_or(spoilt ? current : current - 1);
+  if (version == current && !spoilt) {
     return order.reply(
         answer_line("refused", "version " + number(version) + " is the current one"));
   }

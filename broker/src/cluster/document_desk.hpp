@@ -18,8 +18,6 @@ namespace mserve::cluster {
 
 /// The longest request: a text of which JSON escapes each byte.
 inline constexpr std::size_t kRequestBytesMax = std::size_t{2} << 20;
-/// The longest that anybody waits for the brokers.
-inline constexpr std::uint64_t kWaitNsMax = 3'600'000'000'000;
 
 /// How one broker stands to a version.
 enum class Uptake : std::uint8_t {

@@ -67,8 +67,7 @@ void DocumentKeeper::begin(std::uint64_t now) {
     }
   }
   const std::optional<std::string> there = hands_.read();
-  if (!wanted && !there) {
-    held_.reset();
+  if (!wanted && !there && !held_ && !unsure_) {
     return settle({});  // there never was one, so nobody has to read anything
   }
   if (there != target_) {
@@ -78,12 +77,13 @@ void DocumentKeeper::begin(std::uint64_t now) {
       return settle({standing_.version, trying_.version, short_fault(fault)});
     }
   }
-  asking_ = true;
+  asking_ = unsure_ = true;
   hands_.reload([this, now](const ReloadAnswer& answer) { answered(answer, now); });
 }
 
 void DocumentKeeper::answered(const ReloadAnswer& answer, std::uint64_t now) {
   asking_ = false;
+  unsure_ = answer.kind == ReloadAnswer::Kind::silent;
   switch (answer.kind) {
     case ReloadAnswer::Kind::done:
       if (target_ && !answer.document) {
@@ -116,6 +116,7 @@ void DocumentKeeper::take_back(const std::string& why) {
   hands_.reload([this, standing](const ReloadAnswer& answer) {
     asking_ = false;
     const bool done = answer.kind == ReloadAnswer::Kind::done;
+    unsure_ = answer.kind == ReloadAnswer::Kind::silent;
     settle({done ? version_in(held_) : standing.version, standing.refused, standing.fault});
   });
 }

@@ -76,6 +76,7 @@ class DocumentKeeper {
   std::uint64_t again_at_ = 0;
   bool settled_ = false;  // what is wanted was tried at the broker of tried_at_epoch_
   bool asking_ = false;
+  bool unsure_ = false;  // what the broker has: it was asked to read, and has not answered
 };
 
 /// `text` as a fault of a standing: printable, and not too long.

@@ -15,6 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "cluster/document_desk.hpp"
@@ -45,7 +46,13 @@ std::string name_of(uid_t uid) {
 
 struct DocumentSocket::Parts : std::enable_shared_from_this<DocumentSocket::Parts> {
   Parts(asio::io_context& io, std::string where, Asked call)
-      : context(io), path(std::move(where)), asked(std::move(call)), acceptor(io), again(io) {}
+      : context(io),
+        path(std::move(where)),
+        asked(std::move(call)),
+        own_name(name_of(geteuid())),
+        root_name(name_of(0)),
+        acceptor(io),
+        again(io) {}
 
   class Session;
   void accept();
@@ -53,6 +60,10 @@ struct DocumentSocket::Parts : std::enable_shared_from_this<DocumentSocket::Part
   asio::io_context& context;
   const std::string path;
   const Asked asked;
+  // Looked up once: a directory service may take its time, and keep-alives wait for nobody.
+  const std::string own_name;
+  const std::string root_name;
+  std::optional<struct stat> made{};  // the socket's file, as it was made
   stream_protocol::acceptor acceptor;
   asio::steady_timer again;
   std::size_t sessions = 0;
@@ -81,7 +92,7 @@ class DocumentSocket::Parts::Session : public std::enable_shared_from_this<Sessi
           R"({"format":1,"status":"access","text":"only the broker's own user and root may"})"
           "\n");
     }
-    by_ = name_of(who.value().uid);
+    by_ = who.value().uid == 0 ? parts_->root_name : parts_->own_name;
     hurry();
     asio::async_read_until(
         socket_, asio::dynamic_buffer(text_, kRequestBytesMax), '\n',
@@ -183,7 +194,13 @@ DocumentSocket::~DocumentSocket() {
   if (parts_->acceptor.is_open()) {
     error_code ignored;
     (void)parts_->acceptor.close(ignored);
-    (void)unlink(parts_->path.c_str());
+    // Another one may have made its own there: that of a broker that was started anew at once.
+    struct stat there {};
+    const auto& made = parts_->made;
+    if (made && lstat(parts_->path.c_str(), &there) == 0 && there.st_ino == made->st_ino &&
+        there.st_dev == made->st_dev) {
+      (void)unlink(parts_->path.c_str());
+    }
   }
 }
 
@@ -212,6 +229,9 @@ std::string DocumentSocket::open() {
     error_code ignored;
     (void)acceptor.close(ignored);
     return path + ": " + fault.message();
+  }
+  if (lstat(path.c_str(), &found) == 0) {
+    parts_->made = found;
   }
   parts_->accept();
   return "";

@@ -159,8 +159,8 @@ std::string count_request(std::string_view prefix) {
   return written(range);
 }
 
-std::string newest_request(std::string_view prefix) {
-  json::object range = range_of(keys_below(prefix));
+std::string newest_request(const KeyRange& keys) {
+  json::object range = range_of(keys);
   range["limit"] = "1";
   range["sort_order"] = "DESCEND";
   range["sort_target"] = "MOD";

@@ -44,7 +44,7 @@ struct Listing {
   std::vector<KeyValue> all{};
 };
 
-/// What tells whether anything below a prefix has changed.
+/// What tells whether any of some keys has changed.
 struct Newest {
   std::int64_t count = 0;     ///< Keys there are.
   std::int64_t revision = 0;  ///< Of the one that was written last; 0: there is none.
@@ -114,9 +114,8 @@ struct Lease {
 [[nodiscard]] std::string latest_request(const KeyRange& keys, std::size_t limit, bool values);
 /// Nothing but the number of those that begin with `prefix`.
 [[nodiscard]] std::string count_request(std::string_view prefix);
-/// The number of those that begin with `prefix`, and the one that was written last, without its
-/// value.
-[[nodiscard]] std::string newest_request(std::string_view prefix);
+/// The number of them, and the one that was written last, without its value.
+[[nodiscard]] std::string newest_request(const KeyRange& keys);
 [[nodiscard]] std::string watch_request(const KeyRange& keys, std::int64_t from_revision);
 [[nodiscard]] std::string txn_request(const Txn& txn);
 

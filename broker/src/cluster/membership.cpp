@@ -458,7 +458,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   }
 
   void ask_for_newest() {
-    enqueue(kRangePath, newest_request(brokers_prefix(options.name)),
+    enqueue(kRangePath, newest_request(watched_keys(options.name)),
             [this](const std::string& body) {
               std::string fault;
               const auto newest = read_newest(body, fault);
@@ -544,7 +544,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   asio::steady_timer beat;
   asio::steady_timer resume;
   asio::steady_timer check;
-  WatchCheck watched{brokers_prefix(options.name)};
+  WatchCheck watched{};
   std::minstd_rand random{std::random_device{}()};
 };
 

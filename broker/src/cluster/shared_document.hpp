@@ -18,6 +18,8 @@ inline constexpr std::size_t kDocumentBytesMax = 262'144;
 inline constexpr std::size_t kNoteBytesMax = 200;
 inline constexpr std::size_t kAuthorBytesMax = 100;
 inline constexpr std::size_t kHeadBytesMax = 2048;  ///< Of the line beside it.
+/// The longest that anybody waits for all brokers to have one.
+inline constexpr std::uint64_t kWaitNsMax = 3'600'000'000'000;
 /// So many versions are kept.
 inline constexpr std::int64_t kVersionsKept = 32;
 /// Ten digits of a key.

@@ -19,9 +19,6 @@ void WatchCheck::told(const WatchAnswer& answer) {
   // Whether a key that was skipped was there before, nobody knows.
   counted_ = counted_ && answer.skipped == 0;
   for (const WatchEvent& event : answer.events) {
-    if (!event.kv.key.starts_with(prefix_)) {
-      continue;
-    }
     if (event.removed) {
       keys_.erase(event.kv.key);
     } else if (keys_.size() < kKeysMax) {

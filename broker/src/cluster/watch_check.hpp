@@ -5,7 +5,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <utility>
 
 #include "cluster/etcd_messages.hpp"
 
@@ -21,10 +20,7 @@ namespace mserve::cluster {
 /// listed anew only if the watch has told less than that for a while. Threads: one.
 class WatchCheck {
  public:
-  /// @param prefix  of the keys that are counted; a watch may tell of others.
-  explicit WatchCheck(std::string prefix) : prefix_(std::move(prefix)) {}
-
-  /// A watch begins behind this listing of the prefix.
+  /// A watch of the same keys begins behind this listing.
   void listed(const Listing& all);
   void told(const WatchAnswer& answer);
 
@@ -39,7 +35,6 @@ class WatchCheck {
   void forget() noexcept { late_.reset(); }
 
  private:
-  const std::string prefix_;
   std::set<std::string> keys_;  // kKeysMax of them
   std::int64_t unseen_ = 0;     // how many more etcd counts
   bool counted_ = false;        // whether that is known

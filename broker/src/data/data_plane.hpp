@@ -365,6 +365,7 @@ class DataPlane {
     Nanos queue_timeout = kForever;
     Nanos run_timeout = kForever;
     std::uint8_t priority = kPriorityNormal;
+    Nanos queued_at = 0;  ///< What is sent again waits anew.
   };
   std::vector<Terms> terms_;
   Pool<RequestFlow> flows_;

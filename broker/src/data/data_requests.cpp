@@ -207,7 +207,7 @@ bool DataPlane::admit(OriginState& origin, const Submit& submit, std::uint64_t c
   origin.requests_first = id.slot;
   if (submit.queue_timeout != kForever || submit.run_timeout != kForever ||
       submit.priority != kPriorityNormal) [[unlikely]] {
-    terms_[id.slot] = {id, submit.queue_timeout, submit.run_timeout, submit.priority};
+    terms_[id.slot] = {id, submit.queue_timeout, submit.run_timeout, submit.priority, now()};
   }
   return true;
 }
@@ -393,8 +393,9 @@ bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
 }
 
 /// A link's answers come in any order, and much later than its ring is full: what is to be sent
-/// again if the link is lost is kept here, not there. Copies share the first half of the store, so
-/// that there is always room for what waits; beyond that a request cannot be sent again.
+/// again if the link is lost is kept here, not there. Copies are taken only while half of the store
+/// is free, so that they are not what keeps others waiting; beyond that a request cannot be sent
+/// again.
 void DataPlane::keep_copy(RequestRecord& record, std::span<const std::byte> payload) {
   const std::uint64_t more = record.block.empty() ? payload.size() : 0;
   if (store_.used_bytes() + more > store_.capacity() / 2) {
@@ -422,7 +423,7 @@ std::byte* DataPlane::put_terms(std::byte* to, const RequestRecord& record) {
     return most >= kForever / 2 ? 0 : most > spent ? most - spent : 1;
   };
   const shm::DeadlineExt deadline =
-      asked ? shm::DeadlineExt{left(terms.queue_timeout, record.submitted_at),
+      asked ? shm::DeadlineExt{left(terms.queue_timeout, terms.queued_at),
                                left(terms.run_timeout, record.dispatched_at)}
             : shm::DeadlineExt{};
   constexpr unsigned kBoth = shm::kFlagPair | shm::kFlagVouched;
@@ -435,11 +436,12 @@ std::byte* DataPlane::put_terms(std::byte* to, const RequestRecord& record) {
 void DataPlane::deliver_waiting(Session& servant) {
   while (!servant.undelivered.empty()) {
     RequestRecord& record = records_[servant.undelivered.front()];
+    const RequestId id = record.id;
     if (!try_deliver(servant, record, store_.bytes_of(record.block))) {
       return;
     }
-    servant.undelivered.erase(servant.undelivered.begin());
-    if (record.abandoned) {
+    std::erase(servant.undelivered, id.slot);
+    if (record.id == id && record.abandoned) {
       interrupt(record);
     }
   }

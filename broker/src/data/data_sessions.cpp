@@ -156,6 +156,9 @@ void DataPlane::keep_for_repeat(Session& servant) {
   for (const std::uint32_t slot : servant.running) {
     RequestRecord& record = records_[slot];
     record.servant_session = kNone;
+    if (terms_[slot].id == record.id) {
+      terms_[slot].queued_at = now();
+    }
     if (!record.kept) {
       continue;
     }

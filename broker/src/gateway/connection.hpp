@@ -69,6 +69,9 @@ class Connection {
   void beat();
   /// Take no more requests, answer the rest, then close.
   void drain();
+  /// The same of who is to come again. A link hears no sign of life any more: it would go on to
+  /// send what nobody reads here until its last answer.
+  void send_back();
   /// Whether it was let in without being asked who it is.
   [[nodiscard]] bool unasked() const noexcept {
     return mode_ != Mode::opening && role_ == nullptr && !closed_;

@@ -79,6 +79,11 @@ void Connection::answer_beat(const AdminCall& call, const Classified& message) {
   answer(pending, {.result = kNothing, .servant_info = {}, .error = {}});
 }
 
+void Connection::send_back() {
+  beat_at_ = UINT64_MAX;
+  drain();
+}
+
 /// Bytes that are on their way tell as much.
 void Connection::beat() {
   if (!beats() || lingers_ || context_.now_ns < beat_at_) {

@@ -314,7 +314,7 @@ void Gateway::Loop::begin_drain() {
 void Gateway::Loop::drain_unasked() {
   for (std::uint32_t index = 0; index < clients_.size(); ++index) {
     if (clients_[index] != nullptr && clients_[index]->connection.unasked()) {
-      clients_[index]->connection.drain();
+      clients_[index]->connection.send_back();
       settle(index);
     }
   }

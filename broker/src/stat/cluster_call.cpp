@@ -192,7 +192,7 @@ Result<DocumentAnswer> call_cluster(const BrokerName& broker, const DocumentOrde
     return socket.error();
   }
   const int fd = socket.value().get();
-  set_patience(fd, order.wait_ns + kBesidesNs);
+  set_patience(fd, std::min(order.wait_ns, cluster::kWaitNsMax) + kBesidesNs);
   send_all(fd, order_line(order));
   std::string line;
   if (const int fault = receive_line(fd, line); fault != 0) {

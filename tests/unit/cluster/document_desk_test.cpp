@@ -289,6 +289,23 @@ TEST_F(Desk, RollbackIsANewVersionWithAnOldText) {
   EXPECT_NE(posts().back().body.find(to_base64(to_value(nothing))), std::string::npos);
 }
 
+TEST_F(Desk, RollbackOfWhatCannotBeReadGivesWhatBrokersHold) {
+  range_ = listing(kv(history_key("c", 7), to_value(document(7))));
+  (void)watch_.told(
+      {.kv = {.key = document_key("c"), .value = "no document", .mod_revision = ++revision_}});
+  ASSERT_NE(watch_.fault(), "");
+  ask({.verb = "rollback", .wait_ns = kLong});
+  run_until_asked(3);
+  const auto asked = posts();
+  EXPECT_NE(asked[0].body.find(to_base64(history_key("c", 7))), std::string::npos);
+  const Document wanted{.version = 8,
+                        .at = 77,
+                        .by = "root@a",
+                        .note = "rollback to version 7",
+                        .text = document(7).text};
+  EXPECT_NE(asked[2].body.find(to_base64(to_value(wanted))), std::string::npos);
+}
+
 TEST_F(Desk, ShowsVersionsAndTheirHistory) {
   ask({.verb = "show"});
   EXPECT_EQ(expect("ok", "").document_text, document(7).text);

@@ -162,6 +162,29 @@ TEST_F(DocumentKeeping, ASilentBrokerIsAskedAgainAfterAWhile) {
   expect({.version = 1, .refused = 2, .fault = "no"});
 }
 
+// Whoever has not answered may still have what was taken away.
+TEST_F(DocumentKeeping, OneThatIsTakenAwayIsSoOnceTheBrokerSaysSo) {
+  take(1);
+  keeper().want({});
+  keeper().tick(epoch_, now_);
+  EXPECT_FALSE(file_);
+  answer({Kind::silent, "stopped"});
+  expect({.version = 1});
+  now_ += DocumentKeeper::kAgainNs;
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(reloads_, 3) << "there is no file, but the broker has not read that";
+  answer({.kind = Kind::done});
+  expect({});
+  // The same of a first one, of which nobody knows whether the broker took it.
+  keeper().want(document(2));
+  keeper().tick(epoch_, now_);
+  answer({Kind::silent, "stopped"});
+  file_.reset();
+  keeper().want({});
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(reloads_, 5);
+}
+
 TEST_F(DocumentKeeping, AFileOfAFormerLifeCountsUntilEtcdSaysOtherwise) {
   file_ = to_file(document(4));
   expect({.version = 4});

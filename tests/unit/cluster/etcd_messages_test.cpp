@@ -34,7 +34,7 @@ TEST(EtcdRequest, IsWhatTheGatewayTakes) {
       R"({"key":"YS8=","range_end":"YTA=","limit":"3","sort_order":"DESCEND","sort_target":"KEY","keys_only":true})");
   EXPECT_EQ(count_request("a/"), R"({"key":"YS8=","range_end":"YTA=","count_only":true})");
   EXPECT_EQ(
-      newest_request("a/"),
+      newest_request(keys_below("a/")),
       R"({"key":"YS8=","range_end":"YTA=","limit":"1","sort_order":"DESCEND","sort_target":"MOD","keys_only":true})");
   EXPECT_EQ(watch_request(keys_below("a/"), 8),
             R"({"create_request":{"key":"YS8=","range_end":"YTA=","start_revision":"8"}})");

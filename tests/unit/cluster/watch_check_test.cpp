@@ -22,7 +22,7 @@ class Watched : public ::testing::Test {
   void SetUp() override {
     check_.listed({.revision = 9, .count = 2, .all = {key("a", 5), key("b", 9)}});
   }
-  WatchCheck check_{"/b/"};
+  WatchCheck check_{};
 };
 
 TEST_F(Watched, WhatIsToldInTimeIsFine) {
@@ -35,7 +35,6 @@ TEST_F(Watched, WhatIsToldInTimeIsFine) {
   check_.told(event("a", 17, true));
   EXPECT_EQ(check_.judge({.count = 2, .revision = 16}, 17), Verdict::fine);
   EXPECT_EQ(check_.judge({.count = 1, .revision = 16}, 17), Verdict::late);
-  check_.told({.newest = 19, .events = {{.kv = {.key = "/doc/x", .mod_revision = 19}}}});
   check_.told(event("b", 18, true));
   EXPECT_EQ(check_.judge({.count = 1, .revision = 16}, 19), Verdict::fine);
 }
@@ -50,6 +49,15 @@ TEST_F(Watched, WhatIsNotToldIsSilence) {
   EXPECT_EQ(check_.judge({.count = 2, .revision = 14}, 13), Verdict::late);
   check_.forget();
   EXPECT_EQ(check_.judge({.count = 2, .revision = 14}, 13), Verdict::late) << "of another watch";
+}
+
+// The document of the cluster is among what is watched, and no broker's key.
+TEST_F(Watched, AllThatIsListedIsCounted) {
+  const KeyValue document{.key = "/document", .mod_revision = 10};
+  check_.listed({.revision = 10, .count = 3, .all = {key("a", 5), key("b", 9), document}});
+  EXPECT_EQ(check_.judge({.count = 3, .revision = 10}, 10), Verdict::fine);
+  check_.told({.newest = 11, .events = {{.removed = true, .kv = document}}});
+  EXPECT_EQ(check_.judge({.count = 2, .revision = 9}, 11), Verdict::fine);
 }
 
 TEST_F(Watched, KeysThatCannotBeReadDoNotSpoilTheCount) {

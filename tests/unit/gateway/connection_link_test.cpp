@@ -168,6 +168,23 @@ TEST(GatewayPeer, BeatsAreAnsweredAtOnceAndThenFromTimeToTime) {
   EXPECT_TRUE(line.plane.take().here);
 }
 
+// Users came while it was there, so it has to log in: what its broker sends it is not read any
+// more.
+TEST(GatewayPeer, OneThatIsSentBackHearsNoBeatsButItsAnswers) {
+  Line line;
+  line.async(list({Value::long_atom(0), text(".mserve.beat 200"), kHop}));
+  ask(line, text("slow 1"), kHop);
+  (void)line.read();
+  const auto slow = line.plane.take();
+  line.connection->send_back();
+  line.context->now_ns += 10'000'000'000;
+  line.connection->beat();
+  EXPECT_EQ(line.read().size(), 0U);
+  EXPECT_TRUE(line.plane.answer(slow.head.id, kdb::encode(Value::long_atom(3)), {}));
+  (void)line.turn();
+  EXPECT_EQ(line.read_one().value.at(1), Value::long_atom(3));
+}
+
 TEST(GatewayPeer, BeatsThatMakeNoSenseAreErrors) {
   Line line;
   const auto error = [&line](const char* query) {
