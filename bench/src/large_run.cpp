@@ -14,6 +14,8 @@
 namespace mserve::bench {
 namespace {
 
+constexpr std::uint64_t kBudgetBytes = std::uint64_t{64} << 20;
+
 /// Into a ring, from ring to ring, out of a ring.
 constexpr double kCopies = 3;
 
@@ -224,8 +226,10 @@ Section describe(const LargeSettings& settings) {
     s.rows.push_back({size + " request", "through the broker"});
     s.rows.push_back({size + " answer", "through the broker"});
     s.rows.push_back({size + " memcpy", "one copy from memory to memory, on core A"});
-    s.comparisons.push_back({first, first + 2, "at least 0.5"});
-    s.comparisons.push_back({first + 1, first + 2, "at least 0.5"});
+    // Asked of what no cache holds: one core's memcpy within its own is no measure for two cores.
+    const char* const budget = bytes >= kBudgetBytes ? "at least 0.5" : "";
+    s.comparisons.push_back({first, first + 2, budget});
+    s.comparisons.push_back({first + 1, first + 2, budget});
   }
   return s;
 }
