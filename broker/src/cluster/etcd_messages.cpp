@@ -32,6 +32,16 @@ json::object range_of(const KeyRange& keys) {
   return {{"key", to_base64(keys.from)}, {"range_end", to_base64(keys.end)}};
 }
 
+/// By key or by revision (`target`), from the last one down.
+std::string last_request(const KeyRange& keys, const char* target, std::size_t limit, bool values) {
+  json::object range = range_of(keys);
+  range["limit"] = std::to_string(limit);
+  range["sort_order"] = "DESCEND";
+  range["sort_target"] = target;
+  range["keys_only"] = !values;
+  return written(range);
+}
+
 /// An answer, or the `result` of a streamed one.
 const json::object* opened(std::string_view body, bool streamed, json::value& root,
                            std::string& fault) {
@@ -145,12 +155,7 @@ std::string range_request(const KeyRange& keys) {
 }
 
 std::string latest_request(const KeyRange& keys, std::size_t limit, bool values) {
-  json::object range = range_of(keys);
-  range["limit"] = std::to_string(limit);
-  range["sort_order"] = "DESCEND";
-  range["sort_target"] = "KEY";
-  range["keys_only"] = !values;
-  return written(range);
+  return last_request(keys, "KEY", limit, values);
 }
 
 std::string count_request(std::string_view prefix) {
@@ -160,12 +165,7 @@ std::string count_request(std::string_view prefix) {
 }
 
 std::string newest_request(const KeyRange& keys) {
-  json::object range = range_of(keys);
-  range["limit"] = "1";
-  range["sort_order"] = "DESCEND";
-  range["sort_target"] = "MOD";
-  range["keys_only"] = true;
-  return written(range);
+  return last_request(keys, "MOD", 1, false);
 }
 
 std::string watch_request(const KeyRange& keys, std::int64_t from_revision) {
