@@ -51,13 +51,11 @@ configure() {
 
 # Builds one preset and runs its tests; results go where .ci/run counts them.
 build_and_test() {
-  local preset=$1 results="$PWD/build/results/$1.xml"
-  mkdir -p build/results
-  rm -f "$results"
+  local preset=$1
+  rm -f "build/results/$preset"*.xml
   configure "$preset"
   cmake --build --preset "$preset"
-  ctest --preset "$preset" --parallel "$cores" --output-junit "$results" || true
-  tests/count.py "$results"
+  tests/ctest.sh "$preset"
 }
 
 # Catches: a package that Debian does not have.

@@ -3,18 +3,23 @@
 """Adds up the JUnit files that ctest wrote and prints "N passed, M failed[, K skipped]".
 
 usage: count.py [--also-failed N] [--show-failed] FILE...
-With --show-failed, each failed test comes first, with the end of what it printed, for a reader who sees only the
-end of a long run. A file that does not exist or cannot be read counts as one failure: its tests did not run.
+With --show-failed, each failed test comes first, with what GoogleTest found wrong and the end of what it printed, for
+a reader who sees only the end of a long run. Beside NAME.xml, NAME.again.xml is what tests that failed did when they ran once
+more (tests/ctest.sh): one that passed then counts as passed, and is always shown. A file that does not exist or cannot be read counts as one failure: its tests did not run.
 Exit status: 0 when nothing failed and something passed.
 """
 import argparse
 import os
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 
 # Of each failed test, with --show-failed.
 LINES_MAX = 25
+FOUND_LINES_MAX = 24
 COLUMNS_MAX = 240
+# What begins a finding of GoogleTest, and what ends it is an empty line.
+FOUND = re.compile(r"^\S+:\d+: Failure$")
 
 
 def outcome(case):
@@ -26,28 +31,55 @@ def outcome(case):
     return "skipped" if asked_for or case.get("status") == "disabled" else "failed"
 
 
-def show(path, case):
-    """Prints a failed test: where, which, and the end of what it said."""
+def findings(lines):
+    """Those of the lines that say what an assertion found: from `file:line: Failure` to the next empty line."""
+    inside = False
+    for line in lines:
+        inside = bool(line.strip()) and (inside or bool(FOUND.match(line)))
+        if inside:
+            yield line
+
+
+def show(path, case, became):
+    """Prints a failed test: where, which, what was found wrong, and the end of what it said."""
     said = (case.findtext("system-out") or "").splitlines()
     build = os.path.splitext(os.path.basename(path))[0]
-    print(f"== {build}: {case.get('name')} failed" + (f"; the last {LINES_MAX} lines:" if len(said) > LINES_MAX else ":"))
-    for line in said[-LINES_MAX:]:
+    cut = len(said) > LINES_MAX
+    print(f"== {build}: {case.get('name')} {became}" + (f"; its findings and the last {LINES_MAX} lines:" if cut else ":"))
+    first = list(findings(said[:-LINES_MAX]))[:FOUND_LINES_MAX]
+    for line in first + said[-LINES_MAX:]:
         print(f"   {line[:COLUMNS_MAX]}")
+
+
+def cases_of(path):
+    """The tests of one file; raises OSError or ParseError."""
+    return list(ElementTree.parse(path).getroot().iter("testcase"))
+
+
+def passed_again(path):
+    """The names of those that passed when they ran once more."""
+    again = os.path.splitext(path)[0] + ".again.xml"
+    return {case.get("name") for case in cases_of(again) if outcome(case) == "passed"} if os.path.exists(again) else set()
 
 
 def count(path, show_failed):
     """Returns (passed, failed, skipped) of one file."""
     try:
-        cases = list(ElementTree.parse(path).getroot().iter("testcase"))
+        cases = cases_of(path)
+        again = passed_again(path)
     except (OSError, ElementTree.ParseError) as error:
         print(f"{path}: {error}", file=sys.stderr)
         return 0, 1, 0
-    outcomes = [outcome(case) for case in cases]
-    if show_failed:
-        for case, word in zip(cases, outcomes):
-            if word == "failed":
-                show(path, case)
-    return tuple(outcomes.count(word) for word in ("passed", "failed", "skipped"))
+    words = []
+    for case in cases:
+        word = outcome(case)
+        if word == "failed" and case.get("name") in again:
+            word = "passed"
+            show(path, case, "failed at first and passed when it ran again")
+        elif word == "failed" and show_failed:
+            show(path, case, "failed")
+        words.append(word)
+    return tuple(words.count(word) for word in ("passed", "failed", "skipped"))
 
 
 def main():
