@@ -224,6 +224,8 @@ TEST(GatewayQuery, ConsoleAndBrowserOnTheSamePort) {
 
 TEST(GatewayQuery, AdminCallsOverTheUnixSocket) {
   const Broker broker(with_gateway());
+  // The data thread counts a servant some time after the control thread let it in.
+  broker.wait_for_counter("servants", 2);
   RawClient tcp = connect(broker);
   for (const char* const query : {"echo 1", "proc1 `IBM", "nosuch 1"}) {
     ASSERT_TRUE(tcp.query(query));
