@@ -12,6 +12,7 @@ namespace mserve::shim {
 inline constexpr const char* kRefusedOpaque = "opaque requests are not served by q";
 inline constexpr const char* kRefusedMalformed = "badmsg";
 inline constexpr const char* kRefusedTooLarge = "limit";
+inline constexpr const char* kRefusedBusy = "busy";  ///< No room now: later there may be some.
 inline constexpr const char* kRefusedUnwanted = "stop";
 
 /// Whether q may see a request, and which part of it.

@@ -92,18 +92,23 @@ RequestWriter::Step RequestWriter::take_fragment(Rings& rings, const shm::FrameV
   if ((frame.header.flags & shm::kFlagOpaque) != 0) {
     return refuse_frame(rings, id, kRefusedOpaque);
   }
-  if (too_large(pair, flow.total_bytes)) {
+  if (too_large(/*has_options=*/true, flow.total_bytes)) {
     return refuse_frame(rings, id, kRefusedTooLarge);
   }
   // Where its options begin, which have to be others or none at all, shows at its end only.
   const bool taken_apart = pair && (peer_ || form_ == Form::plain);
   // Half a message would block everybody's way to a peer until its client sends the rest, or cost
   // the connection if that gives up: it goes once it is whole, unless it is too large for that.
-  const bool gathered = peer_ && flow.total_bytes <= held_bytes_max_ - held_bytes_;
-  if (flow_ || taken_apart || gathered) {
+  const bool gathers = taken_apart || (peer_ && flow.total_bytes <= held_bytes_max_);
+  if (gathers || flow_) {
+    if (flow.total_bytes > held_bytes_max_) {
+      // What could stream may do so later, when no other one does.
+      return refuse_frame(rings, id, taken_apart ? kRefusedTooLarge : kRefusedBusy);
+    }
     return hold(rings, frame, flow.total_bytes, terms);
   }
-  if (peer_ && !make_options({}, frame.header.flags, terms)) {
+  const bool told = !peer_ || make_options({}, frame.header.flags, terms);
+  if (!told || too_large(pair, flow.total_bytes)) {
     return refuse_frame(rings, id, kRefusedTooLarge);
   }
   return begin_flow(rings, frame, flow.total_bytes);
@@ -183,10 +188,10 @@ RequestWriter::Step RequestWriter::cut(Rings& rings, std::uint64_t id, const cha
 
 RequestWriter::Step RequestWriter::hold(Rings& rings, const shm::FrameView& frame,
                                         std::uint64_t total_bytes, const PeerTerms& terms) {
-  if (total_bytes > held_bytes_max_ - held_bytes_) {
-    return refuse_frame(rings, frame.header.id, kRefusedTooLarge);
+  if (frame.payload.size() > held_bytes_max_ - held_bytes_) {
+    return make_room(rings, frame, 0);
   }
-  held_bytes_ += total_bytes;
+  held_bytes_ += frame.payload.size();
   // Memory grows with what arrives, never with what was promised.
   held_.push_back({.id = frame.header.id,
                    .flags = frame.header.flags,
@@ -205,6 +210,10 @@ RequestWriter::Step RequestWriter::gather_fragment(Rings& rings, Held& held,
       frame.payload.empty() || frame.payload.size() > held.total_bytes - held.bytes.size()) {
     return broken(Errc::bad_frame);
   }
+  if (frame.payload.size() > held_bytes_max_ - held_bytes_) {
+    return make_room(rings, frame, held.bytes.size());
+  }
+  held_bytes_ += frame.payload.size();
   held.bytes.insert(held.bytes.end(), frame.payload.begin(), frame.payload.end());
   if (!terms.deadline.empty()) {
     held.terms.deadline = terms.deadline;  // what is left now
@@ -213,17 +222,52 @@ RequestWriter::Step RequestWriter::gather_fragment(Rings& rings, Held& held,
   return Step::worked;
 }
 
+/// The frame at the front finds no room in memory. Of the requests that are still arriving the one
+/// that has most of it is refused, and the frame is looked at again: that makes the most room for
+/// one refusal, and whoever fills the memory so loses his own request, not those of others. Whole
+/// ones stay, since they go as soon as q takes them; where they leave too little, the frame's own
+/// request is refused.
+/// @param held_of_it  bytes that are held of the frame's request already.
+RequestWriter::Step RequestWriter::make_room(Rings& rings, const shm::FrameView& frame,
+                                             std::uint64_t held_of_it) {
+  const Held* largest = nullptr;
+  std::uint64_t whole_bytes = held_bytes_;
+  for (const Held& held : held_) {
+    if (!held.whole()) {
+      whole_bytes -= held.bytes.size();
+      largest = largest == nullptr || held.bytes.size() > largest->bytes.size() ? &held : largest;
+    }
+  }
+  if (largest == nullptr || frame.payload.size() > held_bytes_max_ - whole_bytes - held_of_it) {
+    const std::uint64_t id = frame.header.id;
+    const Step refused = refuse_frame(rings, id, kRefusedBusy);
+    if (refused == Step::worked) {
+      forget_held(id);
+    }
+    return refused;
+  }
+  const Step refused = refuse(rings, largest->id, kRefusedBusy);
+  if (refused == Step::worked) {
+    forget_held(largest->id);
+  }
+  return refused;
+}
+
+void RequestWriter::forget_held(std::uint64_t id) noexcept {
+  const auto held =
+      std::find_if(held_.begin(), held_.end(), [id](const Held& h) { return h.id == id; });
+  if (held != held_.end()) {
+    held_bytes_ -= held->bytes.size();
+    held_.erase(held);
+  }
+}
+
 RequestWriter::Step RequestWriter::take_abort(Rings& rings, std::uint64_t id) {
   if (flow_ && flow_->id == id) {
     cut_ = true;
     questions_.remove(current_qid_);
   }
-  const auto held =
-      std::find_if(held_.begin(), held_.end(), [id](const Held& h) { return h.id == id; });
-  if (held != held_.end()) {
-    held_bytes_ -= held->total_bytes;
-    held_.erase(held);
-  }
+  forget_held(id);
   rings.in.release();
   return Step::worked;
 }

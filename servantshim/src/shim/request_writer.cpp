@@ -23,7 +23,7 @@ void RequestWriter::connect(Form form, std::uint8_t capability) {
   source_ = Source::none;
   flow_.reset();
   cut_ = false;
-  held_bytes_ -= sending_.total_bytes;
+  held_bytes_ -= sending_.bytes.size();
   sending_ = {};
   nyi_owed_ = 0;
   probe_owed_ = false;
@@ -39,7 +39,7 @@ void RequestWriter::attach(std::uint32_t servant, std::uint32_t credit,
 
 bool RequestWriter::detach() {
   held_.clear();
-  held_bytes_ = sending_.total_bytes;
+  held_bytes_ = sending_.bytes.size();
   // The ring's memory goes away with the session.
   return source_ != Source::frame && !flow_ && !cut_;
 }
@@ -82,7 +82,7 @@ RequestWriter::Step RequestWriter::choose(Rings* rings, bool take_new) {
       return Step::worked;
     }
     for (std::size_t i = 0; rings != nullptr && i < held_.size(); ++i) {
-      if (held_[i].bytes.size() == held_[i].total_bytes) {
+      if (held_[i].whole()) {
         return begin_held(*rings, i);
       }
     }
@@ -125,8 +125,7 @@ RequestWriter::Step RequestWriter::begin_held(Rings& rings, std::size_t index) {
   if (checked.refusal != nullptr) {
     const Step refused = refuse(rings, held.id, checked.refusal);
     if (refused == Step::worked) {
-      held_bytes_ -= held.total_bytes;
-      held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(index));
+      forget_held(held.id);
     }
     return refused;
   }
@@ -221,7 +220,7 @@ void RequestWriter::finish(Rings* rings) {
       whole = flow_->offset == flow_->total_bytes;
     }
   } else if (source_ == Source::held) {
-    held_bytes_ -= sending_.total_bytes;
+    held_bytes_ -= sending_.bytes.size();
     sending_ = {};
   }
   if (whole && source_ != Source::own) {

@@ -6,8 +6,9 @@
 //             come. What else arrives meanwhile (only with a credit above 1) is held in memory up
 //             to a bound, and so is what cannot stream: a pair in plain form or for a peer, whose
 //             query's length is known at its end only. For a peer all of them are held until they
-//             are whole, so that others pass and one that is given up costs nothing; one for which
-//             there is no room then streams
+//             are whole, so that others pass and one that is given up costs nothing; one that is
+//             larger than the bound streams. What was promised takes no room, only what has come;
+//             when that is up, the largest of those that are not whole yet is refused
 //   Trust     every request is validated before q sees it; of a flow every piece. A flow that turns
 //             out malformed, or is aborted, leaves q in the middle of a message: only another
 //             connection ends that (`cut`)
@@ -52,7 +53,8 @@ class RequestWriter {
 
   /// A new connection to q; forgets what the last one was in the middle of, and keeps what is held.
   void connect(Form form, std::uint8_t capability);
-  /// A new session. @param held_bytes_max  bound on all requests held at once.
+  /// A new session. @param held_bytes_max  bound on a request that is held, and on what has come of
+  /// all of them.
   void attach(std::uint32_t servant, std::uint32_t credit, std::uint64_t held_bytes_max);
   /// The session is over. @return false when q was left in the middle of a message.
   [[nodiscard]] bool detach();
@@ -96,6 +98,7 @@ class RequestWriter {
     std::uint64_t total_bytes = 0;
     std::vector<std::byte> bytes;
     PeerTerms terms{};
+    [[nodiscard]] bool whole() const noexcept { return bytes.size() == total_bytes; }
   };
 
   static constexpr int kMessagesPerStep = 16;
@@ -113,6 +116,8 @@ class RequestWriter {
                        const shm::FlowExt& flow, const PeerTerms& terms);
   Step hold(Rings& rings, const shm::FrameView& frame, std::uint64_t total_bytes,
             const PeerTerms& terms);
+  Step make_room(Rings& rings, const shm::FrameView& frame, std::uint64_t held_of_it);
+  void forget_held(std::uint64_t id) noexcept;
   Step take_abort(Rings& rings, std::uint64_t id);
   Step take_cancel(Rings& rings, std::uint64_t id);
   Step refuse(Rings& rings, std::uint64_t id, const char* text);
@@ -145,7 +150,7 @@ class RequestWriter {
   std::uint32_t servant_ = 0;
   std::uint32_t credit_ = 1;
   std::uint64_t held_bytes_max_ = 0;
-  std::uint64_t held_bytes_ = 0;
+  std::uint64_t held_bytes_ = 0;  ///< In held_ and sending_.
   Errc fault_ = Errc::ok;
 
   Source source_ = Source::none;

@@ -7,47 +7,13 @@
 #include <vector>
 
 #include "mserve/kdb/compress.hpp"
-#include "unit/shim/desk.hpp"
+#include "unit/shim/peer_desk.hpp"
 
 namespace mserve::shim {
 namespace {
 
 using kdb::MessageKind;
 using kdb::Value;
-
-Value options(std::vector<std::string> keys, std::vector<Value> values) {
-  return Value::dict(Value::symbols(std::move(keys)), Value::list(std::move(values)));
-}
-const Value kHopOnce = options({"hop", "repeatable"}, {Value::long_atom(1), Value::boolean(false)});
-
-Desk::Shape shape() {
-  Desk::Shape shape;
-  shape.form = Form::lbt;
-  shape.peer = true;
-  shape.credit = 8;
-  return shape;
-}
-
-/// The same, where a large request cannot be gathered.
-Desk::Shape streaming() {
-  Desk::Shape streaming = shape();
-  streaming.max_gathered = 8'000;
-  return streaming;
-}
-
-/// The next request that the peer gets. @return its qid.
-std::int64_t expect_request(Desk& d, const Value& query, const Value& with) {
-  const auto message = d.q.next();
-  EXPECT_TRUE(message);
-  if (!message || message->value.count() != 3) {
-    ADD_FAILURE() << "no request";
-    return -1;
-  }
-  EXPECT_EQ(message->header.kind, MessageKind::async);
-  EXPECT_EQ(message->value.at(1), query);
-  EXPECT_EQ(message->value.at(2), with);
-  return message->value.at(0).integer().value_or(-1);
-}
 
 Value info(Errc status) {
   return options(
@@ -202,27 +168,6 @@ TEST(ExchangePeer, HalfARequestBlocksNobodyAndItsEndCostsNothing) {
   d.send_flow(7, kdb::encode(blob((1 << 20) - 6)), 7000);
   EXPECT_EQ(d.run(), Progress::idle);
   EXPECT_GT(expect_request(d, blob((1 << 20) - 6), kHopOnce), qid);
-}
-
-TEST(ExchangePeer, OneForWhichThereIsNoRoomStreams) {
-  Desk::Shape tight = shape();
-  tight.max_gathered = 20'000;
-  Desk d(tight);
-  const std::vector<std::byte> large = kdb::encode(blob(15'000));
-  const auto first = std::span(large).first(5'000);
-  const auto rest = std::span(large).subspan(first.size());
-  ASSERT_TRUE(d.send_fragment(5, 0, large.size(), first));
-  d.run();
-  EXPECT_TRUE(d.q.received.empty());
-  ASSERT_TRUE(d.send_fragment(6, 0, large.size(), first));
-  d.run();
-  EXPECT_GT(d.q.received.size(), first.size()) << "both at once are too much";
-  ASSERT_TRUE(d.send_fragment(5, first.size(), large.size(), rest));
-  ASSERT_TRUE(d.send_fragment(6, first.size(), large.size(), rest));
-  EXPECT_EQ(d.run(), Progress::idle);
-  EXPECT_EQ(expect_request(d, blob(15'000), kHopOnce), 1);
-  EXPECT_EQ(expect_request(d, blob(15'000), kHopOnce), 2);
-  EXPECT_EQ(d.replies.size(), 0U);
 }
 
 // Goal: what a peer refuses before it has all of it costs nobody the connection. Method: the answer
