@@ -2,6 +2,8 @@
 // What the broker keeps of requests that a link has, in case the link is lost.
 #include <gtest/gtest.h>
 
+#include <array>
+#include <optional>
 #include <vector>
 
 #include "mserve/shm/clock.hpp"
@@ -127,6 +129,69 @@ TEST(LinkCopy, WhatLeavesNoRoomForItsTermsDoesNotGoThere) {
   EXPECT_EQ(frame.payload.size(), kMost - kTerms) << "neither of the others came before it";
   EXPECT_TRUE(link.reply(frame.header.id, pattern(10)));
   EXPECT_EQ(await(client, id).status, Errc::ok);
+}
+
+// Goal: the same of large requests, whose fragments a client that was made by hand may fill to the
+// last byte: the first one, and the last one, still say what is left of its time, and no byte is
+// lost. Method: the broker's --timeout has to arrive. One fragment, two, and more than the link's
+// ring takes before it is read, so that one may be half passed on.
+TEST(LinkCopy, FullFragmentsOfALargeRequestKeepItsTerms) {
+  constexpr std::uint32_t kRing = 64U << 10;
+  constexpr std::size_t kMost = shm::frame_bytes_max(kRing) - shm::kFrameHeaderBytes -
+                                shm::ext_bytes_of(sizeof(shm::FlowExt));
+  constexpr std::uint64_t kTimeout = 600'000'000'000;
+  BrokerSetup setup;
+  setup.args = {"--servant-ring", "64k",  "--client-ring",   "64k", "--gather-max", "4k",
+                "--timeout",      "600s", "--stall-timeout", "60s"};
+  const Broker broker(setup);
+  RawPeer link = raw_link(broker, 4);
+  RawPeer client = raw_client(broker);
+  shm::FrameHeader head;
+  head.kind = shm::Kind::request;
+  head.flags = shm::kFlagOpaque;
+  for (const std::size_t fragments : {1U, 2U, 7U}) {
+    const Bytes payload = pattern(fragments * kMost, static_cast<std::uint32_t>(fragments));
+    ++head.id;
+    Bytes came;
+    std::uint64_t id = 0;
+    const auto look_at = [&](const Frame& frame) {
+      const bool first = came.empty();
+      EXPECT_EQ(frame.extensions.flow.offset, came.size());
+      EXPECT_EQ(frame.extensions.flow.total_bytes, payload.size());
+      came.insert(came.end(), frame.payload.begin(), frame.payload.end());
+      id = frame.header.id;
+      const std::uint64_t left = frame.extensions.deadline.run_ns;
+      EXPECT_LE(left, kTimeout);
+      EXPECT_EQ(left != 0, first || came.size() == payload.size()) << came.size();
+    };
+    for (std::size_t n = 0; n < fragments; ++n) {
+      // The client's ring holds three of these, and so does the link's, which is read only when
+      // the client finds no room.
+      const auto piece = std::span(payload).subspan(n * kMost, kMost);
+      std::array<std::byte, shm::ext_bytes_of(sizeof(shm::FlowExt))> extension;
+      (void)shm::put_extension(extension.data(), shm::ExtType::flow, 0,
+                               shm::FlowExt{n * kMost, payload.size()});
+      ASSERT_TRUE(wait_until(
+          [&] {
+            const bool sent = client.try_send(head, extension, piece);
+            const auto frame = sent ? std::nullopt : link.poll();
+            if (frame) {
+              look_at(*frame);
+            }
+            return sent;
+          },
+          "room for a fragment"));
+    }
+    while (came.size() < payload.size() && !HasFailure()) {
+      look_at(next_request(link));
+    }
+    ASSERT_EQ(came, payload);
+    EXPECT_TRUE(link.reply(id, pattern(10)));
+    const auto answered = client.take();
+    ASSERT_TRUE(answered);
+    EXPECT_EQ(answered->header.id, head.id);
+    EXPECT_EQ(shm::unpack_reply(answered->header.aux).status, 0);
+  }
 }
 
 }  // namespace

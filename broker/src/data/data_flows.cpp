@@ -198,8 +198,7 @@ bool DataPlane::pass_on_first(std::uint32_t index, bool& worked) {
   if (flow.block.empty()) {
     return true;
   }
-  if (!pass_on(*sessions_[record.servant_session], record, 0, flow.total_bytes,
-               store_.bytes_of(flow.block))) {
+  if (!pass_on(*sessions_[record.servant_session], record, flow, 0, store_.bytes_of(flow.block))) {
     return false;
   }
   store_.give_back(flow.block);
@@ -233,8 +232,29 @@ bool DataPlane::grant(RequestFlow& flow) {
   return true;
 }
 
-bool DataPlane::pass_on(Session& servant, const RequestRecord& record, std::uint64_t offset,
-                        std::uint64_t total, std::span<const std::byte> payload) {
+/// Passes on what the servant has not got yet of one fragment, which begins at `offset`.
+/// @return false: its ring has no room for all of it now.
+bool DataPlane::pass_on(Session& servant, const RequestRecord& record, RequestFlow& flow,
+                        std::uint64_t offset, std::span<const std::byte> payload) {
+  while (flow.front_done < payload.size()) {
+    const std::uint64_t sent = pass_piece(servant, record, offset + flow.front_done,
+                                          flow.total_bytes, payload.subspan(flow.front_done));
+    if (sent == 0) {
+      return false;
+    }
+    flow.front_done += sent;
+  }
+  flow.front_done = 0;
+  return true;
+}
+
+/// A link is told the terms with the first fragment, and once more with the last one, since time
+/// went by: it may have gathered the request. Where a fragment leaves no room for them beside it,
+/// its end goes as one of its own.
+/// @return how much of the payload went; 0: no room.
+std::uint64_t DataPlane::pass_piece(Session& servant, const RequestRecord& record,
+                                    std::uint64_t offset, std::uint64_t total,
+                                    std::span<const std::byte> payload) {
   shm::FrameHeader head;
   head.kind = shm::Kind::request;
   head.flags = record.told_flags();
@@ -244,16 +264,19 @@ bool DataPlane::pass_on(Session& servant, const RequestRecord& record, std::uint
   std::array<std::byte, kFlowBytes + shm::ext_bytes_of(sizeof(shm::DeadlineExt))> extensions;
   std::byte* end =
       shm::put_extension(extensions.data(), shm::ExtType::flow, 0, shm::FlowExt{offset, total});
-  // Once more at its end, since time went by: a link may have gathered it.
-  const bool tells = offset == 0 || offset + payload.size() == total;
-  if (tells && servant.term_bytes(kFlowBytes + payload.size()) != 0) [[unlikely]] {
-    end = put_terms(end, record);
+  const auto is_last = [&] { return offset + payload.size() == total; };
+  if (servant.link && (offset == 0 || is_last())) [[unlikely]] {
+    payload = payload.first(
+        std::min<std::size_t>(payload.size(), servant.payload_beside_terms(kFlowBytes)));
+    if (offset == 0 || is_last()) {
+      end = put_terms(end, record);
+    }
   }
   if (!shm::try_send_whole(servant.out, head, {extensions.data(), end}, payload)) {
-    return false;
+    return 0;
   }
   note_wake(servant);
-  return true;
+  return payload.size();
 }
 
 DataPlane::Taken DataPlane::gather(OriginState& origin, std::uint32_t index,
@@ -295,8 +318,7 @@ DataPlane::Taken DataPlane::stream(OriginState& origin, std::uint32_t index,
   if (record.servant_session == kNone) {
     return Taken::blocked;  // its servant just died; the decision about it is on its way
   }
-  if (!pass_on(*sessions_[record.servant_session], record, flow.offset, flow.total_bytes,
-               frame.payload)) {
+  if (!pass_on(*sessions_[record.servant_session], record, flow, flow.offset, frame.payload)) {
     return Taken::blocked;
   }
   origin.session->active_at = flow.moved_at = now();

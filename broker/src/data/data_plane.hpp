@@ -281,8 +281,10 @@ class DataPlane {
   void submit_flow(OriginState& origin, std::uint32_t index);
   void begin_stream(std::uint32_t index);
   Taken stream(OriginState& origin, std::uint32_t index, const shm::FrameView& frame);
-  bool pass_on(Session& servant, const RequestRecord& record, std::uint64_t offset,
-               std::uint64_t total, std::span<const std::byte> payload);
+  bool pass_on(Session& servant, const RequestRecord& record, RequestFlow& flow,
+               std::uint64_t offset, std::span<const std::byte> payload);
+  std::uint64_t pass_piece(Session& servant, const RequestRecord& record, std::uint64_t offset,
+                           std::uint64_t total, std::span<const std::byte> payload);
   bool grant_flows();
   [[nodiscard]] bool pass_on_first(std::uint32_t index, bool& worked);
   bool grant(RequestFlow& flow);

@@ -374,7 +374,7 @@ bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
                                                       const shm::FrameHeader& head,
                                                       std::span<const std::byte> payload) {
   std::array<std::byte, shm::ext_bytes_of(sizeof(shm::DeadlineExt))> terms;
-  if (link.term_bytes(payload.size()) == 0) {
+  if (payload.size() > link.payload_beside_terms(0)) {
     // Without them the peer would take the link's user for the one who asks, and never give up.
     fail_undelivered(link, record, Errc::too_large);
     return true;

@@ -71,8 +71,9 @@ struct RequestFlow {
   std::uint64_t client_id = 0;
   std::uint64_t route = 0;
   std::uint64_t total_bytes = 0;
-  std::uint64_t offset = 0;   ///< Bytes taken from the client's ring.
-  std::uint64_t granted = 0;  ///< A gateway may send up to here.
+  std::uint64_t offset = 0;      ///< Bytes taken from the client's ring.
+  std::uint64_t granted = 0;     ///< A gateway may send up to here.
+  std::uint64_t front_done = 0;  ///< Of the fragment that goes to the servant now: bytes that went.
   shm::RequestTerms terms;
   PayloadStore::Block block;
   RequestId request;

@@ -12,6 +12,7 @@
 #include "data/payload_store.hpp"
 #include "dispatch/types.hpp"
 #include "mserve/shm/frame.hpp"
+#include "mserve/shm/message.hpp"
 #include "mserve/shm/rendezvous.hpp"
 #include "mserve/shm/ring.hpp"
 #include "mserve/shm/segment.hpp"
@@ -106,14 +107,11 @@ struct Session {
                std::memory_order_relaxed);  // one word
   }
 
-  /// Bytes of the extension that tells a link what is left of a request's time, in a frame with
-  /// `other_bytes` of payload and further extensions. 0: it is no link; or, from a client whose
-  /// ring is as large as a servant's, it does not fit, and the request cannot go there.
-  [[nodiscard]] std::size_t term_bytes(std::uint64_t other_bytes) const noexcept {
-    constexpr std::size_t kBytes = shm::ext_bytes_of(sizeof(shm::DeadlineExt));
-    const bool fits =
-        shm::kFrameHeaderBytes + kBytes + other_bytes <= shm::frame_bytes_max(out.capacity());
-    return link && fits ? kBytes : 0;
+  /// Of a link: most payload of a frame beside what tells it the rest of a request's time, and
+  /// `ext_bytes` of other extensions. A frame of a client whose ring is as large may have more.
+  [[nodiscard]] std::uint64_t payload_beside_terms(std::size_t ext_bytes) const noexcept {
+    constexpr std::size_t kTermBytes = shm::ext_bytes_of(sizeof(shm::DeadlineExt));
+    return shm::whole_payload_bytes_max(out.capacity(), kTermBytes + ext_bytes);
   }
 
   [[nodiscard]] bool is_servant() const noexcept { return role == shm::Role::servant; }
