@@ -235,12 +235,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Stream q;
   q.chunk = 1 + (choice >> 3) * 100;
   Rings rings{out, in};
-  require(exchange.step(q, &rings, /*look_at_q=*/false) == Progress::worked);
+  require(exchange.step(q, &rings, /*look_at_q=*/false, 0) == Progress::worked);
   while (!script.empty()) {
     add_message(script, form, q.bytes);
   }
   for (Progress last = Progress::worked; last != Progress::q_lost && last != Progress::q_cut;) {
-    last = exchange.step(q, &rings, /*look_at_q=*/true);
+    last = exchange.step(q, &rings, /*look_at_q=*/true, 0);
     require(last != Progress::broker_broken);
     judge.read(broker_in);
     if (peer) {

@@ -36,7 +36,7 @@ bool Exchange::detach() {
   return writer_.detach();
 }
 
-Progress Exchange::step(QLink& q, Rings* rings, bool look_at_q) {
+Progress Exchange::step(QLink& q, Rings* rings, bool look_at_q, std::uint64_t now_ns) {
   if (fault_ != Errc::ok && rings != nullptr) {
     return Progress::broker_broken;
   }
@@ -54,7 +54,7 @@ Progress Exchange::step(QLink& q, Rings* rings, bool look_at_q) {
   if (send_lost_) {
     return reading == Progress::idle ? ended(Progress::q_lost, "it takes no more bytes") : reading;
   }
-  const Progress writing = write(q, rings);
+  const Progress writing = write(q, rings, now_ns);
   if (writing == Progress::q_cut || writing == Progress::broker_broken) {
     return writing;
   }
@@ -94,8 +94,8 @@ Progress Exchange::malformed(Rings* rings) {
                "it sent " + reader_.fault());
 }
 
-Progress Exchange::write(QLink& q, Rings* rings) {
-  switch (writer_.step(q, rings, taking_)) {
+Progress Exchange::write(QLink& q, Rings* rings, std::uint64_t now_ns) {
+  switch (writer_.step(q, rings, taking_, now_ns)) {
     case RequestWriter::Step::idle:
       return Progress::idle;
     case RequestWriter::Step::worked:

@@ -59,7 +59,8 @@ class Exchange {
   /// @param rings      nullptr without a session: then only what q still owes is read.
   /// @param look_at_q  whether to look for messages that nobody asked for; answers are looked for
   ///                   anyway.
-  [[nodiscard]] Progress step(QLink& q, Rings* rings, bool look_at_q);
+  /// @param now_ns     steady clock. Only a peer is told of times; of others it may be anything.
+  [[nodiscard]] Progress step(QLink& q, Rings* rings, bool look_at_q, std::uint64_t now_ns);
 
   /// Whether requests may begin; those that have go on. On after construction.
   void take_requests(bool take) noexcept { taking_ = take; }
@@ -112,7 +113,7 @@ class Exchange {
 
  private:
   Progress read(QLink& q, Rings* rings);
-  Progress write(QLink& q, Rings* rings);
+  Progress write(QLink& q, Rings* rings, std::uint64_t now_ns);
   Progress malformed(Rings* rings);
   Progress ended(Progress how, std::string text);
   Progress broken(Errc fault) noexcept;

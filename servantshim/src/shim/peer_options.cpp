@@ -9,6 +9,7 @@
 
 #include "mserve/kdb/codec.hpp"
 #include "mserve/kdb/value.hpp"
+#include "mserve/shm/errc.hpp"
 
 namespace mserve::shim {
 
@@ -68,6 +69,20 @@ void add_terms(Entries& entries, const PeerTerms& terms) {
 }
 
 }  // namespace
+
+const char* spend(shm::DeadlineExt& deadline, std::uint64_t waited_ns) noexcept {
+  const auto is_over = [waited_ns](std::uint64_t ns) { return ns != 0 && ns <= waited_ns; };
+  if (is_over(deadline.run_ns)) {
+    return to_string(Errc::timed_out);
+  }
+  if (is_over(deadline.queue_ns)) {
+    return to_string(Errc::queue_timeout);
+  }
+  for (std::uint64_t* const left : {&deadline.queue_ns, &deadline.run_ns}) {
+    *left -= *left != 0 ? waited_ns : 0;
+  }
+  return nullptr;
+}
 
 std::optional<std::vector<std::byte>> peer_options(std::span<const std::byte> options,
                                                    const PeerTerms& terms, bool repeatable) {

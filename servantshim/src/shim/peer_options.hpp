@@ -20,6 +20,10 @@ struct PeerTerms {
   bool vouched = false;  ///< `user` and `role` in its options are the broker's own words.
 };
 
+/// What is left of a request's time when it has waited here for `waited_ns`.
+/// @return nullptr; or the error to answer with, when nothing is left: the peer is not asked then.
+[[nodiscard]] const char* spend(shm::DeadlineExt& deadline, std::uint64_t waited_ns) noexcept;
+
 /// Longest options that a peer takes: its gateway looks at no longer ones.
 inline constexpr std::size_t kPeerOptionsBytesMax = std::size_t{64} << 10;
 

@@ -197,7 +197,8 @@ RequestWriter::Step RequestWriter::hold(Rings& rings, const shm::FrameView& fram
                    .flags = frame.header.flags,
                    .total_bytes = total_bytes,
                    .bytes = {frame.payload.begin(), frame.payload.end()},
-                   .terms = terms});
+                   .terms = terms,
+                   .told_ns = now_ns_});
   rings.in.release();
   return Step::worked;
 }
@@ -217,6 +218,7 @@ RequestWriter::Step RequestWriter::gather_fragment(Rings& rings, Held& held,
   held.bytes.insert(held.bytes.end(), frame.payload.begin(), frame.payload.end());
   if (!terms.deadline.empty()) {
     held.terms.deadline = terms.deadline;  // what is left now
+    held.told_ns = now_ns_;
   }
   rings.in.release();
   return Step::worked;

@@ -45,7 +45,9 @@ bool RequestWriter::detach() {
 }
 
 // hot: for a small request one look at the ring, one validation, one send, one release.
-RequestWriter::Step RequestWriter::step(QLink& q, Rings* rings, bool take_new) {
+RequestWriter::Step RequestWriter::step(QLink& q, Rings* rings, bool take_new,
+                                        std::uint64_t now_ns) {
+  now_ns_ = now_ns;
   bool worked = false;
   for (int n = 0; n < kMessagesPerStep; ++n) {
     if (source_ == Source::none) {
@@ -118,7 +120,11 @@ void RequestWriter::begin_own() {
 RequestWriter::Step RequestWriter::begin_held(Rings& rings, std::size_t index) {
   Held& held = held_[index];
   const bool pair = keeps_options(held.flags);
-  Checked checked = look_at(held.flags, held.bytes, held.terms);
+  PeerTerms terms = held.terms;
+  Checked checked{spend(terms.deadline, now_ns_ - held.told_ns), {}};
+  if (checked.refusal == nullptr) {
+    checked = look_at(held.flags, held.bytes, terms);
+  }
   if (checked.refusal == nullptr && too_large(pair, checked.object.size())) {
     checked.refusal = kRefusedTooLarge;
   }

@@ -62,7 +62,8 @@ class RequestWriter {
   /// Sends what is begun, then takes more.
   /// @param rings     nullptr without a session.
   /// @param take_new  whether requests may begin; one that is in the middle goes on anyway.
-  [[nodiscard]] Step step(QLink& q, Rings* rings, bool take_new);
+  /// @param now_ns    steady clock: what is held for a peer is told what is left of its time.
+  [[nodiscard]] Step step(QLink& q, Rings* rings, bool take_new, std::uint64_t now_ns);
 
   /// q sent a sync message, which is to be answered with `nyi` as soon as no message is under way.
   void owe_nyi() noexcept { ++nyi_owed_; }
@@ -98,6 +99,7 @@ class RequestWriter {
     std::uint64_t total_bytes = 0;
     std::vector<std::byte> bytes;
     PeerTerms terms{};
+    std::uint64_t told_ns = 0;  ///< When we were told them.
     [[nodiscard]] bool whole() const noexcept { return bytes.size() == total_bytes; }
   };
 
@@ -151,6 +153,7 @@ class RequestWriter {
   std::uint32_t credit_ = 1;
   std::uint64_t held_bytes_max_ = 0;
   std::uint64_t held_bytes_ = 0;  ///< In held_ and sending_.
+  std::uint64_t now_ns_ = 0;
   Errc fault_ = Errc::ok;
 
   Source source_ = Source::none;

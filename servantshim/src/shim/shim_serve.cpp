@@ -28,12 +28,13 @@ constexpr std::uint64_t kRoomNapNs = 20'000;
 
 }  // namespace
 
-// hot: beside the exchange's step two flags and one relaxed load.
+// hot: beside the exchange's step two flags and one relaxed load; of a peer the clock.
 void Shim::serve() {
   const bool look = look_at_q_;
   look_at_q_ = false;
   Rings rings{attachment_->outgoing(), attachment_->incoming()};
-  const Progress progress = exchange_.step(q_, &rings, look);
+  const std::uint64_t now_ns = options_.peer ? shm::steady_now() : 0;
+  const Progress progress = exchange_.step(q_, &rings, look, now_ns);
   if (rings.committed) {
     attachment_->wake_broker();
   }
@@ -158,7 +159,7 @@ void Shim::sleep_on(bool for_ring, bool for_q_room, std::uint64_t ns) {
 
 /// Without a session only q is looked at: what it still owes, and whether it lives.
 void Shim::serve_without_broker(std::uint64_t wait_ns) {
-  const Progress progress = exchange_.step(q_, nullptr, look_at_q_);
+  const Progress progress = exchange_.step(q_, nullptr, look_at_q_, 0);
   look_at_q_ = false;
   if (progress == Progress::worked) {
     worked_ = true;

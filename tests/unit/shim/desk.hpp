@@ -62,9 +62,9 @@ class Desk {
 
   Progress step(bool look = false) {
     Rings rings{shim_out, shim_in};
-    return exchange.step(q, &rings, look);
+    return exchange.step(q, &rings, look, now_ns);
   }
-  Progress step_detached() { return exchange.step(q, nullptr, true); }
+  Progress step_detached() { return exchange.step(q, nullptr, true, now_ns); }
 
   /// Steps until there is nothing more to do, reading all replies unless told not to.
   /// @return the last step's outcome.
@@ -195,6 +195,7 @@ class Desk {
   Exchange exchange;
   std::vector<Reply> replies;
   std::vector<std::uint64_t> aborts;
+  std::uint64_t now_ns = 1'000'000;  ///< The time; it stands still.
   int frames = 0;
   int fragments = 0;
 

@@ -160,6 +160,77 @@ TEST(ExchangeHeld, TooLargeIsAMatterOfItsOwnSize) {
   }
 }
 
+/// A request of which so much time is left.
+bool send_with(Desk& d, std::uint64_t id, const Value& query, const shm::DeadlineExt& left) {
+  std::byte terms[shm::ext_bytes_of(sizeof(shm::DeadlineExt))];
+  (void)shm::put_extension(terms, shm::ExtType::deadline, 0, left);
+  return shm::try_send_whole(d.to, Desk::header(id, shm::kFlagRepeatable), terms,
+                             kdb::encode(query));
+}
+
+// Goal: a peer is told what is left when it is sent a request, and is sent none of which nothing is
+// left. Method: several wait behind a large request, for 500 ns.
+TEST(ExchangeHeld, WhatWaitsIsToldWhatIsLeftThen) {
+  Desk d(streaming());
+  Large flow(d, 5, 15'000);
+  flow.send(5'000);
+  ASSERT_TRUE(send_with(d, 6, text("f 6"), {.queue_ns = 600, .run_ns = 700}));
+  ASSERT_TRUE(send_with(d, 7, text("f 7"), {.queue_ns = 600, .run_ns = 500}));
+  ASSERT_TRUE(send_with(d, 8, text("f 8"), {.queue_ns = 499, .run_ns = 0}));
+  ASSERT_TRUE(send_with(d, 9, text("f 9"), {.queue_ns = 0, .run_ns = 501}));
+  ASSERT_TRUE(send_with(d, 10, text("f 10"), {}));
+  d.run();
+  d.now_ns += 500;
+  flow.send_rest();
+  EXPECT_GT(expect_request(d, blob(15'000), kHopOnce), 0);
+  EXPECT_GT(
+      expect_request(d, text("f 6"),
+                     options({"hop", "timeout", "queue_timeout"},
+                             {Value::long_atom(1), Value::timespan(200), Value::timespan(100)})),
+      0);
+  EXPECT_GT(expect_request(d, text("f 9"),
+                           options({"hop", "timeout", "queue_timeout"},
+                                   {Value::long_atom(1), Value::timespan(1), Value::timespan(1)})),
+            0);
+  EXPECT_GT(expect_request(d, text("f 10"), options({"hop"}, {Value::long_atom(1)})), 0);
+  EXPECT_FALSE(d.q.next());
+  EXPECT_EQ(d.reply(7).error_text(), "timeout");
+  EXPECT_EQ(d.reply(8).error_text(), "queue timeout");
+  EXPECT_EQ(Desk::status(d.reply(7)), Errc::failed);
+  EXPECT_EQ(d.replies.size(), 2U);
+}
+
+// The same while it is gathered, if it comes from a broker that says it with the first part only.
+TEST(ExchangeHeld, WhatIsGatheredIsToldWhatIsLeftThen) {
+  for (const std::uint64_t waited : {std::uint64_t{500}, std::uint64_t{700}}) {
+    Desk d(shape());
+    const std::vector<std::byte> large = kdb::encode(blob(15'000));
+    std::byte extensions[shm::ext_bytes_of(sizeof(shm::FlowExt)) +
+                         shm::ext_bytes_of(sizeof(shm::DeadlineExt))];
+    std::byte* const end =
+        shm::put_extension(extensions, shm::ExtType::flow, 0, shm::FlowExt{0, large.size()});
+    (void)shm::put_extension(end, shm::ExtType::deadline, 0,
+                             shm::DeadlineExt{.queue_ns = 0, .run_ns = 700});
+    ASSERT_TRUE(shm::try_send_whole(d.to, Desk::header(5, shm::kFlagRepeatable), extensions,
+                                    std::span(large).first(5'000)));
+    d.run();
+    d.now_ns += waited;
+    ASSERT_TRUE(d.send_fragment(5, 5'000, large.size(), std::span(large).subspan(5'000),
+                                shm::kFlagRepeatable));
+    d.run();
+    if (waited == 700) {
+      EXPECT_EQ(d.reply(5).error_text(), "timeout");
+      EXPECT_FALSE(d.q.next());
+    } else {
+      EXPECT_GT(expect_request(
+                    d, blob(15'000),
+                    options({"hop", "timeout", "queue_timeout"},
+                            {Value::long_atom(1), Value::timespan(200), Value::timespan(200)})),
+                0);
+    }
+  }
+}
+
 // A refusal for which there is no room towards the broker is told later, once.
 TEST(ExchangeHeld, ARefusalThatFindsNoRoomIsToldLater) {
   Desk d(tight());

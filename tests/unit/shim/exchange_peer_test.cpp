@@ -396,7 +396,7 @@ TEST(ExchangePeer, AsManyAnswersAsThereArePlacesMayBeOwedToNobody) {
   EXPECT_FALSE(d.exchange.idle());
   d.q.answer(2, Value::long_atom(1), info(Errc::ok));
   for (int n = 0; n < 10 && !d.exchange.idle(); ++n) {
-    (void)d.exchange.step(d.q, nullptr, /*look_at_q=*/true);
+    (void)d.step_detached();
   }
   EXPECT_TRUE(d.exchange.idle());
 }
