@@ -384,6 +384,34 @@ TEST(Link, AnAnswerMayPauseForLongerThanSignsOfLifeMay) {
   ASSERT_EQ(kill(c.pid(), SIGCONT), 0);
 }
 
+// Goal: what cannot be helped is noticed and over soon. Method: the servant of the peer stops for
+// good in the middle of a large answer; the peer ends the connection, which is made anew.
+TEST(Link, AnAnswerThatStallsThereCostsTheConnection) {
+  const Broker b(with_gateway({"--stall-timeout", "200ms"}, 0));
+  RawPeer servant = raw_servant(b, "one");
+  b.wait_for_counter("servants", 1);
+  const Broker a(with_gateway({"--stall-timeout", "60s"}, 0));
+  const ShimProcess link(a, to_peer(b, "B"));
+  a.wait_for_counter("servants", 1);
+  RawClient client = connect(a);
+  RawClient other = connect(a);
+  ASSERT_TRUE(client.send(text("echo 1"), MessageKind::sync));
+  const auto asked = servant.take();
+  ASSERT_TRUE(asked);
+  ASSERT_TRUE(other.send(text("echo 2"), MessageKind::sync));
+  b.wait_for_counter("gateway_requests", 2);
+  const std::vector<std::byte> answer =
+      kdb::encode(Value::bytes(std::vector<std::uint8_t>(600'000, 7)));
+  shm::FrameHeader head;
+  head.kind = shm::Kind::reply;
+  head.id = asked->header.id;
+  ASSERT_TRUE(servant.fragment(head, 0, answer.size(), std::span(answer).first(50'000)));
+  EXPECT_EQ(other.receive()->value, Value::error("servant died"));
+  ASSERT_TRUE(wait_until([&] { return link.count("connected") == 2; }, "it did not come back"));
+  a.wait_for_counter("servants", 1);
+  EXPECT_EQ(b.counter("gateway_closed"), 1U);
+}
+
 // Goal: a client that stops half-way through a large request keeps nobody waiting, and nothing
 // happens to the link when it goes. Method: both, while another one asks.
 TEST(Link, AClientThatGivesUpHalfWayCostsNobodyAnything) {
