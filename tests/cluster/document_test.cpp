@@ -235,7 +235,12 @@ TEST_F(ClusterDocument, OperatorsWhoDisagreeWithABrokerOrWithOneAnotherLoseNothi
   a.wait_for("own.document.version", 0);
   EXPECT_EQ(read_file(a.file()), "");
   expect(b.order({"show"}), 1, "there is no document");
+  etcd_->put("/mserve/default/documents/9999999999", "garbage");
   expect(b.order({"rollback", "5"}), 0, "version 6 is written and holds at 2 brokers");
+  expect(b.order({"apply", document(kNobody)}), 0, "version 7 is written and holds at 2 brokers");
+  expect(b.order({"rollback"}), 0, "version 8 is written and holds at 2 brokers");
+  EXPECT_TRUE(wait_until([&] { return b.broker().log_lines("history_key_ignored").size() == 1; },
+                         "that key in the log, once"));
 }
 
 TEST_F(ClusterDocument, WhoeverIsInNoClusterIsToldSo) {

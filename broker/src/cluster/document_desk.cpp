@@ -295,7 +295,7 @@ void DocumentDesk::history(const Reply& reply) {
   if (const std::string fault = from_.etcd_fault(); !fault.empty()) {
     return reply(answer_line("no_etcd", "etcd is not reached: " + fault));
   }
-  from_.store.find_latest([reply](const std::vector<Document>& found, const std::string& fault) {
+  const auto tell = [reply](const std::vector<Document>& found, const std::string& fault) {
     if (!fault.empty()) {
       return reply(answer_line("no_etcd", fault));
     }
@@ -306,7 +306,8 @@ void DocumentDesk::history(const Reply& reply) {
       all.push_back(std::move(head));
     }
     reply(answer_line("ok", "", {{"documents", std::move(all)}}));
-  });
+  };
+  from_.store.find_latest(from_.watch.document().version, tell);
 }
 
 void DocumentDesk::tick(std::uint64_t now) {

@@ -8,10 +8,15 @@
 #include <utility>
 
 #include "cluster/etcd_connection.hpp"
+#include "cluster/json_fields.hpp"
+#include "control/log.hpp"
 
 namespace mserve::cluster {
 
 namespace asio = boost::asio;
+using broker::log;
+using broker::LogLevel;
+using broker::LogText;
 
 namespace {
 
@@ -58,31 +63,30 @@ struct DocumentStore::Parts : std::enable_shared_from_this<DocumentStore::Parts>
   }
 
   void write(Document document, std::int64_t revision, Written written) {
+    // Where a document stands its version counts alone, and the last key tells of strays.
+    const std::size_t keys = document.version != 0 ? 1 : kKeysMax;
     call(
-        kRangePath, latest_request(history_keys(cluster), 1, false),
+        kRangePath, latest_request(history_keys(cluster), keys, false),
         [this, document = std::move(document), revision, written = std::move(written)](
             const std::string& body, std::string fault) mutable {
           const auto last = fault.empty() ? read_listing(body, fault) : std::nullopt;
           if (!last) {
             return written({.document = std::move(document), .fault = std::move(fault)});
           }
-          std::int64_t highest = document.version;
-          for (const KeyValue& kv : last->all) {
-            highest = std::max(highest, version_of(cluster, kv.key));
-          }
-          document.version = highest + 1;
+          NextVersion next = next_version(cluster, document.version, *last);
+          document.version = next.version;
           if (std::string why; read_document(to_value(document), why) != document) {
             return written({.document = std::move(document), .fault = "it cannot be kept: " + why});
           }
-          commit(std::move(document), revision, std::move(written));
+          commit(std::move(document), revision, std::move(next.stray), std::move(written));
         });
   }
 
-  void commit(Document document, std::int64_t revision, Written written) {
+  void commit(Document document, std::int64_t revision, std::string stray, Written written) {
     std::string body = txn_request(write_txn(cluster, document, revision));
     call(kTxnPath, std::move(body),
-         [document = std::move(document), written = std::move(written)](const std::string& answered,
-                                                                        std::string fault) mutable {
+         [this, document = std::move(document), stray = std::move(stray),
+          written = std::move(written)](const std::string& answered, std::string fault) mutable {
            using Kind = WriteResult::Kind;
            // What it could not do in time it may do yet.
            const bool refused = fault.starts_with("etcd refuses with status 4");
@@ -92,7 +96,8 @@ struct DocumentStore::Parts : std::enable_shared_from_this<DocumentStore::Parts>
                              .document = std::move(document),
                              .fault = std::move(fault)});
            }
-           if (answer->succeeded) {
+           if (answer->succeeded) {  // so it was no version that is newer than what we know
+             tell_stray(stray);
              return written({.kind = Kind::written, .document = std::move(document)});
            }
            WriteResult result{.kind = Kind::conflict};
@@ -105,8 +110,18 @@ struct DocumentStore::Parts : std::enable_shared_from_this<DocumentStore::Parts>
          });
   }
 
+  /// Once: who put it there need not know how to fill a log.
+  void tell_stray(const std::string& key) {
+    if (key.empty() || std::exchange(stray_told, true)) {
+      return;
+    }
+    log(LogLevel::warning, "history_key_ignored",
+        {{"key", LogText{shown(key)}},
+         {"reason", LogText{"it is none of a version that there was: somebody else wrote it"}}});
+  }
+
   void find(const std::string& request, const Found& found) {
-    call(kRangePath, request, [found](const std::string& body, std::string fault) {
+    call(kRangePath, request, [this, found](const std::string& body, std::string fault) {
       const auto listing = fault.empty() ? read_listing(body, fault) : std::nullopt;
       std::vector<Document> all;
       if (!listing) {
@@ -114,7 +129,8 @@ struct DocumentStore::Parts : std::enable_shared_from_this<DocumentStore::Parts>
       }
       for (const KeyValue& kv : listing->all) {
         std::string ignored;  // one that cannot be read spoils no other
-        if (auto document = read_document(kv.value, ignored)) {
+        auto document = read_document(kv.value, ignored);
+        if (document && document->version == version_of(cluster, kv.key)) {
           all.push_back(std::move(*document));
         }
       }
@@ -127,6 +143,7 @@ struct DocumentStore::Parts : std::enable_shared_from_this<DocumentStore::Parts>
   const std::shared_ptr<TlsContext> tls;
   const std::function<Way()> way;
   std::set<Connection> open{};
+  bool stray_told = false;
   bool over = false;
 };
 
@@ -151,8 +168,12 @@ void DocumentStore::find(std::int64_t version, Found found) {
   parts_->find(range_request(only_key(history_key(parts_->cluster, version))), found);
 }
 
-void DocumentStore::find_latest(Found found) {
-  parts_->find(latest_request(history_keys(parts_->cluster), kVersionsTold, true), found);
+void DocumentStore::find_latest(std::int64_t current, Found found) {
+  KeyRange kept = history_keys(parts_->cluster);
+  if (current != 0) {
+    kept.end = only_key(history_key(parts_->cluster, current)).end;
+  }
+  parts_->find(latest_request(kept, kVersionsTold, true), found);
 }
 
 }  // namespace mserve::cluster

@@ -50,13 +50,15 @@ class DocumentStore {
   DocumentStore(const DocumentStore&) = delete;
   DocumentStore& operator=(const DocumentStore&) = delete;
 
-  /// Gives `document` the version behind all that there were, and writes it, if what stands there
-  /// is of `revision` (0: nothing stands there).
+  /// Gives `document` the next version, see next_version(), and writes it, if what stands there is
+  /// of `revision` (0: nothing stands there).
+  /// @param document  its version is that of what stands there; 0: that has none.
   void write(Document document, std::int64_t revision, Written written);
   /// That version, if it is kept.
   void find(std::int64_t version, Found found);
   /// The newest kVersionsTold that are kept, newest first.
-  void find_latest(Found found);
+  /// @param current  nothing beyond it is any; 0: it is not known.
+  void find_latest(std::int64_t current, Found found);
   /// An answer holds no more of the longest ones.
   static constexpr std::size_t kVersionsTold = 16;
 

@@ -184,11 +184,7 @@ std::string txn_request(const Txn& txn) {
   json::array compare{json::object{{"key", to_base64(txn.key)},
                                    {"target", "MOD"},
                                    {"result", "EQUAL"},
-                                   {"mod_revision", std::to_string(txn.mod_revision)}},
-                      json::object{{"key", to_base64(txn.absent)},
-                                   {"target", "CREATE"},
-                                   {"result", "EQUAL"},
-                                   {"create_revision", "0"}}};
+                                   {"mod_revision", std::to_string(txn.mod_revision)}}};
   json::array failure{json::object{{"request_range", json::object{{"key", to_base64(txn.key)}}}}};
   return written({{"compare", std::move(compare)},
                   {"success", std::move(success)},

@@ -82,8 +82,7 @@ struct WatchAnswer {
 struct Txn {
   // Only if ...
   std::string key{};
-  std::int64_t mod_revision = 0;  ///< ... it was written at that revision last; 0: there is none,
-  std::string absent{};           ///< ... and there is no such key.
+  std::int64_t mod_revision = 0;  ///< ... it was written at that revision last; 0: there is none.
   std::vector<std::pair<std::string, std::string>> puts{};  ///< Keys and values, without a lease.
   KeyRange removed{};                                       ///< Holds none of them.
 };

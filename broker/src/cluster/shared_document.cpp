@@ -132,13 +132,43 @@ Document from_file(std::string_view file) {
   return {.text = std::string(file)};
 }
 
+NextVersion next_version(const std::string& cluster, std::int64_t current, const Listing& kept) {
+  NextVersion next{.version = current + 1};
+  std::vector<std::int64_t> versions;
+  for (const KeyValue& kv : kept.all) {
+    const std::int64_t version = version_of(cluster, kv.key);
+    if (version == 0 || (current != 0 && version > current)) {
+      next.stray = kv.key;
+    } else {
+      versions.push_back(version);
+    }
+  }
+  if (current != 0) {
+    return next;
+  }
+  std::sort(versions.begin(), versions.end());
+  std::size_t longest = 0;
+  for (std::size_t from = 0, at = 0; at < versions.size(); ++at) {
+    if (at != 0 && versions[at] != versions[at - 1] + 1) {
+      from = at;
+    }
+    // One that leaves few versions to come is none that there was.
+    if (at - from + 1 > longest && versions[at] <= kVersionMax / 2) {
+      longest = at - from + 1;
+      next.version = versions[at] + 1;
+    }
+  }
+  if (!versions.empty() && versions.back() >= next.version) {
+    next.stray = history_key(cluster, versions.back());
+  }
+  return next;
+}
+
 Txn write_txn(const std::string& cluster, const Document& document, std::int64_t revision) {
   const std::string value = to_value(document);
-  const std::string kept = history_key(cluster, document.version);
   return {.key = document_key(cluster),
           .mod_revision = revision,
-          .absent = kept,
-          .puts = {{document_key(cluster), value}, {kept, value}},
+          .puts = {{document_key(cluster), value}, {history_key(cluster, document.version), value}},
           .removed = {.from = history_key(cluster, 0),
                       .end = history_key(cluster, std::max<std::int64_t>(
                                                       document.version - kVersionsKept + 1, 1))}};

@@ -53,8 +53,19 @@ struct Document {
 /// Version 0, with all of it as the text, where that comment is missing.
 [[nodiscard]] Document from_file(std::string_view file);
 
+/// What comes behind the versions that there were.
+struct NextVersion {
+  std::int64_t version = 1;
+  std::string stray{};  ///< A key among the former versions that counts for nothing; empty: none.
+};
+/// @param current  of the document that stands there: what is beyond it somebody else has put
+/// there. 0: none stands there any more. Then the former versions say, which are in a row since
+/// they are kept so: the longest one counts, of two the lower one.
+[[nodiscard]] NextVersion next_version(const std::string& cluster, std::int64_t current,
+                                       const Listing& kept);
+
 /// Writes `document` where one of `revision` stands (0: none does), also among the former
-/// versions, of which the oldest go.
+/// versions, of which the oldest go; what somebody else put in its place there goes as well.
 [[nodiscard]] Txn write_txn(const std::string& cluster, const Document& document,
                             std::int64_t revision);
 

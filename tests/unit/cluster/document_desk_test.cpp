@@ -151,7 +151,7 @@ class Desk : public ::testing::Test {
 };
 
 TEST_F(Desk, ApplyWritesTheNextVersionAndWaitsForAllBrokers) {
-  range_ = listing(kv(history_key("c", 11), ""));  // one that was taken away had that
+  range_ = listing(kv(history_key("c", 7), ""));
   peer("b", DocumentStanding{.version = 7});
   peer("old", std::nullopt, true);
   ask({.verb = "apply", .text = "timeout = 1\n", .note = "why", .wait_ns = kLong});
@@ -159,24 +159,49 @@ TEST_F(Desk, ApplyWritesTheNextVersionAndWaitsForAllBrokers) {
   const auto asked = posts();
   ASSERT_EQ(asked.size(), 2U);
   EXPECT_NE(asked[0].body.find(R"("keys_only":true)"), std::string::npos);
-  EXPECT_NE(asked[1].body.find(to_base64(history_key("c", 12))), std::string::npos);
+  EXPECT_NE(asked[1].body.find(to_base64(history_key("c", 8))), std::string::npos);
   EXPECT_NE(asked[1].body.find(R"("mod_revision":"1")"), std::string::npos);
   const Document wanted{
-      .version = 12, .at = 77, .by = "root@a", .note = "why", .text = "timeout = 1\n"};
+      .version = 8, .at = 77, .by = "root@a", .note = "why", .text = "timeout = 1\n"};
   EXPECT_NE(asked[1].body.find(to_base64(to_value(wanted))), std::string::npos);
   EXPECT_FALSE(answered_) << "nobody has it yet";
-  own_.document = {.version = 12};
+  own_.document = {.version = 8};
   desk_.tick(shm::steady_now());
   EXPECT_FALSE(answered_) << "b has not said";
-  peer("b", DocumentStanding{.version = 7, .refused = 12, .fault = "rule: no"});
+  peer("b", DocumentStanding{.version = 7, .refused = 8, .fault = "rule: no"});
   desk_.tick(shm::steady_now());
-  const DocumentAnswer& got = expect("refused", "version 12 is written, but 2 of 3 brokers");
+  const DocumentAnswer& got = expect("refused", "version 8 is written, but 2 of 3 brokers");
   EXPECT_NE(got.text.find("take it back with rollback"), std::string::npos);
   ASSERT_EQ(got.brokers.size(), 3U);
   EXPECT_EQ(got.brokers[0].state, "applied");
   EXPECT_EQ(got.brokers[1].state, "refused");
   EXPECT_EQ(got.brokers[1].fault, "rule: no");
   EXPECT_EQ(got.brokers[2].state, "unable");
+}
+
+// One that nothing can be behind ended all writing.
+TEST_F(Desk, KeysThatSomebodyPutIntoTheHistoryStopNobody) {
+  range_ = listing(kv(history_key("c", kVersionMax), "x"));
+  ask({.verb = "apply", .text = "x = 1"});
+  (void)expect("timed_out", "version 8 is written");
+  EXPECT_EQ(posts().back().body.find(to_base64(history_key("c", kVersionMax))), std::string::npos);
+  current(document(8));
+  range_ = listing(kv(history_key("c", 7), to_value(document(7))) + "," +
+                   kv(history_key("c", 6), to_value(document(7))));
+  ask({.verb = "rollback"});
+  (void)expect("timed_out", "version 9 is written");
+  ask({.verb = "history"});
+  EXPECT_EQ(expect("ok", "").history.size(), 1U) << "6 has 7 in it";
+  EXPECT_NE(posts().back().body.find(to_base64(history_key("c", 8) + '\0')), std::string::npos)
+      << "what is beyond 8 is not asked for";
+}
+
+TEST_F(Desk, WhatWasTakenAwayHasHadItsVersion) {
+  range_ = listing(kv(history_key("c", kVersionMax), "") + "," + kv(history_key("c", 11), "") +
+                   "," + kv(history_key("c", 10), ""));
+  current({});
+  ask({.verb = "apply", .text = "x = 1"});
+  (void)expect("timed_out", "version 12 is written");
 }
 
 TEST_F(Desk, ApplyEndsWithItsTimeAndWithSomebodyElsesVersion) {

@@ -38,16 +38,12 @@ TEST(EtcdRequest, IsWhatTheGatewayTakes) {
       R"({"key":"YS8=","range_end":"YTA=","limit":"1","sort_order":"DESCEND","sort_target":"MOD","keys_only":true})");
   EXPECT_EQ(watch_request(keys_below("a/"), 8),
             R"({"create_request":{"key":"YS8=","range_end":"YTA=","start_revision":"8"}})");
-  EXPECT_EQ(txn_request({.key = "k",
-                         .mod_revision = 7,
-                         .absent = "h",
-                         .puts = {{"k", "v"}},
-                         .removed = {"a", "b"}}),
-            R"({"compare":[{"key":"aw==","target":"MOD","result":"EQUAL","mod_revision":"7"},)"
-            R"({"key":"aA==","target":"CREATE","result":"EQUAL","create_revision":"0"}],)"
-            R"("success":[{"request_put":{"key":"aw==","value":"dg=="}},)"
-            R"({"request_delete_range":{"key":"YQ==","range_end":"Yg=="}}],)"
-            R"("failure":[{"request_range":{"key":"aw=="}}]})");
+  EXPECT_EQ(
+      txn_request({.key = "k", .mod_revision = 7, .puts = {{"k", "v"}}, .removed = {"a", "b"}}),
+      R"({"compare":[{"key":"aw==","target":"MOD","result":"EQUAL","mod_revision":"7"}],)"
+      R"("success":[{"request_put":{"key":"aw==","value":"dg=="}},)"
+      R"({"request_delete_range":{"key":"YQ==","range_end":"Yg=="}}],)"
+      R"("failure":[{"request_range":{"key":"aw=="}}]})");
   EXPECT_EQ(authenticate_request("a\"", "b\n"), R"({"name":"a\"","password":"b\n"})");
 }
 

@@ -98,7 +98,6 @@ TEST(Document, IsOutsideOfWhatBrokersWriteAndWatchedWithIt) {
 TEST(Document, IsWrittenWithItsHistoryOfWhichTheOldestGo) {
   const Txn first = write_txn("c", some_document(1), 0);
   EXPECT_EQ(first.mod_revision, 0);
-  EXPECT_EQ(first.absent, history_key("c", 1));
   EXPECT_LT(first.removed.from, first.removed.end) << "etcd takes no empty range";
   EXPECT_LE(first.removed.end, history_key("c", 1));
   const Txn later = write_txn("c", some_document(40), 99);
@@ -107,6 +106,40 @@ TEST(Document, IsWrittenWithItsHistoryOfWhichTheOldestGo) {
   EXPECT_EQ(later.puts[0].first, document_key("c"));
   EXPECT_EQ(later.puts[1].first, history_key("c", 40));
   EXPECT_EQ(later.removed.end, history_key("c", 9)) << "9 to 40 are 32";
+}
+
+Listing keys(const std::vector<std::string>& all) {
+  Listing listing{.revision = 1};
+  for (const std::string& key : all) {
+    listing.all.push_back({.key = key, .mod_revision = 1});
+  }
+  return listing;
+}
+
+// A key of the last version there can be ended all writing, and one far ahead took the history.
+TEST(Document, KeysThatOthersPutAmongFormerVersionsCountForNothing) {
+  const std::string last = history_key("c", kVersionMax);
+  const std::string none = "/mserve/c/documents/x";
+  EXPECT_EQ(next_version("c", 7, keys({last})).version, 8);
+  EXPECT_EQ(next_version("c", 7, keys({last})).stray, last);
+  EXPECT_EQ(next_version("c", 7, keys({none})).stray, none);
+  EXPECT_EQ(next_version("c", 7, keys({history_key("c", 8)})).version, 8);
+  EXPECT_EQ(next_version("c", 7, keys({history_key("c", 7)})).stray, "");
+  // Without a document those that were kept say, which are in a row.
+  EXPECT_EQ(next_version("c", 0, {}).version, 1);
+  EXPECT_EQ(next_version("c", 0, keys({history_key("c", 12), history_key("c", 11)})).version, 13);
+  const std::vector<std::string> all{none,
+                                     last,
+                                     history_key("c", 40),
+                                     history_key("c", 12),
+                                     history_key("c", 11),
+                                     history_key("c", 2)};
+  EXPECT_EQ(next_version("c", 0, keys(all)).version, 13);
+  EXPECT_EQ(next_version("c", 0, keys(all)).stray, last);
+  EXPECT_EQ(next_version("c", 0, keys({last, history_key("c", 1)})).version, 2);
+  EXPECT_EQ(next_version("c", 0, keys({none})).version, 1);
+  EXPECT_EQ(next_version("c", 0, keys({last})).version, 1);
+  EXPECT_EQ(next_version("c", 0, keys({last})).stray, last);
 }
 
 TEST(DocumentWatch, FollowsWhatEtcdSays) {
