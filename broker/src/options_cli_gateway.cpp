@@ -122,6 +122,9 @@ void add_gateway(CLI::App& app, BrokerOptions& all) {
       ->option_text("FILE [everybody]");
   app.add_option("--roles", o.roles_file, "What they may call: LBT's roles.csv. HUP reads it again")
       ->option_text("FILE [everything]");
+  app.add_flag("--require-users", o.users_required,
+               "Nobody may connect while no users are known, as before the cluster's document has "
+               "brought its users-table; but for --admin-users over the Unix socket");
   app.add_option("--peer-user", o.peer_user,
                  "Whose connections are links of other brokers: they say who asked there, and his "
                  "role here decides. Without --users everybody may be one")

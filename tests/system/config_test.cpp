@@ -171,6 +171,17 @@ TEST_F(Config, ThePeerUserIsOneOfTheUsers) {
   EXPECT_EQ(check({}).out.find("\npeer-user = "), std::string::npos) << "nobody by default";
 }
 
+TEST_F(Config, UsersCanBeRequiredWhereTheyMayCome) {
+  write("port = 5000\nrequire-users = true\n");
+  EXPECT_NE(check({}).err.find("--require-users: only with --users or --cluster"),
+            std::string::npos);
+  EXPECT_EQ(value(check({"--cluster", "http://127.0.0.1:1"}), "require-users"), "true");
+  std::ofstream(dir_.file("users")) << "ken:secret\n";
+  EXPECT_EQ(value(check({"--users", dir_.file("users")}), "require-users"), "true");
+  write("require-users = true\n");
+  EXPECT_NE(check({}).err.find("--require-users: only with -p"), std::string::npos);
+}
+
 TEST_F(Config, PurgeIsATimeOrAsLbtsVariableMinutes) {
   write("");
   EXPECT_EQ(value(check({}), "purge"), "\"30m\"");

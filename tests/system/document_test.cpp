@@ -97,9 +97,12 @@ TEST_F(DocumentLayer, WithAFaultDoesNotCount) {
 /// A broker of a cluster whose etcd is nowhere: who writes the document is the test.
 class DocumentBroker : public ::testing::Test {
  protected:
-  static BrokerSetup setup() {
-    return with_gateway(
-        {"--cluster", "http://127.0.0.1:1", "--advertise", "127.0.0.1:1", "--drain-delay", "0"}, 1);
+  explicit DocumentBroker(const std::vector<std::string>& more = {}) : broker_(setup(more)) {}
+  static BrokerSetup setup(const std::vector<std::string>& more) {
+    std::vector<std::string> args{"--cluster",   "http://127.0.0.1:1", "--advertise",
+                                  "127.0.0.1:1", "--drain-delay",      "0"};
+    args.insert(args.end(), more.begin(), more.end());
+    return with_gateway(std::move(args), 1);
   }
   std::string document() const {
     return broker_.directory() + "/" + broker_.name() + ".cluster.toml";
@@ -109,7 +112,7 @@ class DocumentBroker : public ::testing::Test {
     return !RawClient::tcp(broker_.port()).handshake(credentials);
   }
 
-  Broker broker_{setup()};
+  Broker broker_;
 };
 
 TEST_F(DocumentBroker, HoldsWhatIsReloadedAndNothingOfWhatHasAFault) {
@@ -183,6 +186,63 @@ TEST_F(DocumentBroker, UsersComeAndGoWithTheTable) {
   EXPECT_EQ(reload().exit_code, 0);
   EXPECT_TRUE(wait_until([&] { return !refused("bob:pw"); }, "everybody to be let in"));
   EXPECT_EQ(arthur.query("echo 2"), Value::long_atom(2)) << "who is in stays in";
+}
+
+/// The same, but nobody gets in while there are no users.
+class UsersRequired : public DocumentBroker {
+ protected:
+  UsersRequired() : DocumentBroker({"--require-users"}) {}
+  /// Whoever connects by TCP is refused, and told from who gave a wrong password.
+  void expect_closed() {
+    EXPECT_TRUE(wait_until([&] { return health_of(broker_.port()) == "503 no users"; },
+                           "it to say so: " + health_of(broker_.port())));
+    EXPECT_TRUE(refused("bob:pw"));
+    EXPECT_TRUE(refused("ken:ken"));
+    EXPECT_TRUE(refused(""));
+    EXPECT_NE(broker_.wait_for_log("gateway_denied").find("no users are known yet"),
+              std::string::npos);
+  }
+};
+
+// A document that was lost, or is not there yet, let everybody in.
+TEST_F(UsersRequired, NobodyGetsInBeforeThereAreAny) {
+  (void)broker_.wait_for_log("users_awaited");
+  expect_closed();
+  RawClient admin = RawClient::unix_socket(broker_.socket_path(), false);
+  ASSERT_TRUE(admin.handshake("me:")) << "the kernel says who that is";
+  EXPECT_TRUE(admin.query(".mserve.servants[]")->is_table());
+  RawClient console = RawClient::tcp(broker_.port());
+  ASSERT_TRUE(console.send_text(std::string("bob:pw\0echo 1\0", 14)));
+  EXPECT_TRUE(console.closed_by_peer());
+  EXPECT_EQ(health_of(broker_.port()), "503 no users");
+
+  write(document(), kUsersTable);
+  EXPECT_EQ(reload().exit_code, 0);
+  EXPECT_TRUE(wait_until([&] { return health_of(broker_.port()) == "200 ok"; }, "users"));
+  EXPECT_TRUE(admin.closed_by_peer()) << "it was not asked who it is";
+  EXPECT_TRUE(refused("bob:pw"));
+  EXPECT_TRUE(refused("ken:wrong"));
+  RawClient ken = RawClient::tcp(broker_.port());
+  ASSERT_TRUE(ken.handshake("ken:ken"));
+  EXPECT_TRUE(ken.query("proc1 `IBM")->is_table());
+
+  std::remove(document().c_str());
+  EXPECT_EQ(reload().exit_code, 0);
+  expect_closed();
+  EXPECT_TRUE(ken.query("proc1 `IBM")->is_table()) << "who is in stays in";
+}
+
+TEST_F(UsersRequired, NobodyGetsInWhereTheDocumentHasAFaultAtTheStart) {
+  write(document(), std::string(kUsersTable) + "port = 1\n");
+  broker_.stop();
+  broker_.start();
+  (void)broker_.wait_for_log("document_refused");
+  EXPECT_TRUE(wait_until([&] { return broker_.log_lines(" gateway port=").size() == 2; },
+                         "the port to be another one"));
+  expect_closed();
+  write(document(), kUsersTable);
+  EXPECT_EQ(reload().exit_code, 0);
+  EXPECT_TRUE(wait_until([&] { return !refused("ken:ken"); }, "ken to be let in"));
 }
 
 TEST_F(DocumentBroker, LimitsWhatOneClientMayQueue) {

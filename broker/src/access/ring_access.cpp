@@ -63,7 +63,10 @@ std::optional<std::string> RingAccess::refuse(int socket, const shm::Credentials
     return number + " may not attach; see --allow-user and --allow-group";
   }
   if (access_ == nullptr) {
-    return std::nullopt;
+    return required_ ? std::optional(number +
+                                     " may not attach before users are known, see "
+                                     "--require-users: try again then")
+                     : std::nullopt;
   }
   const std::string name = name_of(who.uid);
   const std::shared_ptr<const Role> role = name.empty() ? nullptr : access_->role_named(name);

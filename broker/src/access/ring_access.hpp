@@ -27,10 +27,14 @@ class RingAccess {
   [[nodiscard]] static std::vector<gid_t> find_groups(const std::vector<std::string>& groups,
                                                       std::vector<std::string>& faults);
 
-  /// @param access  null: without --users, whom these lists name may attach.
+  /// @param access    null: there are no users, so whom these lists name may attach,
+  /// @param required  unless nobody shall then.
   RingAccess(std::vector<std::uint32_t> users, std::vector<gid_t> groups,
-             std::shared_ptr<const AccessRules> access)
-      : users_(std::move(users)), groups_(std::move(groups)), access_(std::move(access)) {}
+             std::shared_ptr<const AccessRules> access, bool required = false)
+      : users_(std::move(users)),
+        groups_(std::move(groups)),
+        access_(std::move(access)),
+        required_(required) {}
 
   /// Whether these lists say nothing about him.
   [[nodiscard]] static bool is_trusted(uid_t uid) noexcept;
@@ -46,6 +50,7 @@ class RingAccess {
   std::vector<std::uint32_t> users_;
   std::vector<gid_t> groups_;
   std::shared_ptr<const AccessRules> access_;
+  bool required_;
 };
 
 }  // namespace mserve::broker

@@ -28,7 +28,7 @@ std::uint64_t mark_of(std::uint32_t tag, std::uint32_t number) {
 RingAccess ring_access_of(const BrokerOptions& options) {
   std::vector<std::string> told_before;
   return {options.allow_users, RingAccess::find_groups(options.allow_groups, told_before),
-          options.gateway.access};
+          options.gateway.access, options.gateway.users_required};
 }
 
 void tell(LogLevel level, EventName event, const Session& s, LogValue reason = std::nullopt) {

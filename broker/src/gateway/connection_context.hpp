@@ -40,6 +40,7 @@ struct ConnectionSettings {
   std::string wrap;       ///< Queries go on as (`wrap; `user; query); empty: as they are.
   std::string peer_user;  ///< With --users: whose connections are links of other brokers.
   bool async_reply = true;
+  bool users_required = false;  ///< Without users only those of `admin_uids` may connect.
   std::uint32_t sync_window = 1;
   std::uint64_t max_pending_bytes = 16ULL << 20;
   std::uint64_t gather_max = 256U << 10;     ///< Largest answer that is gathered to be compressed.
@@ -103,8 +104,9 @@ struct ConnectionContext {
   ConnectionSettings settings;
   GatewayCounters counters;
   GatewayDesk& desk;
-  GatewayLink* link = nullptr;                ///< Not null while there are connections.
-  std::shared_ptr<const AccessRules> access;  ///< Who may connect from now on; null: everybody.
+  GatewayLink* link = nullptr;  ///< Not null while there are connections.
+  /// Who may connect from now on; null: everybody, see also ConnectionSettings::users_required.
+  std::shared_ptr<const AccessRules> access;
   PendingTable pendings;
   BufferPool buffers;
   QueryLog queries;

@@ -88,6 +88,9 @@ void Connection::take_opening(std::span<const std::byte> received) {
       forget_password(opening);
       if (context_.access != nullptr) {
         ask_login(std::move(opening), std::move(password), rest);
+      } else if (context_.settings.users_required && !may_administer()) {
+        user_ = opening.user;
+        deny("no users are known yet, and --require-users");
       } else {
         open(opening, rest);
       }

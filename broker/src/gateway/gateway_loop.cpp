@@ -27,6 +27,9 @@ constexpr int kEventsPerPass = 64;
 constexpr std::size_t kHandlersPerPass = 8;
 constexpr int kDataPassesMax = 8;
 constexpr std::uint32_t kSocketSkipsMax = 5;
+constexpr const char* kUsersAwaited =
+    "no users are known, so nobody may connect (--require-users) but for --admin-users over the "
+    "Unix socket";
 
 std::vector<uid_t> admin_uids_of(const GatewayOptions& options) {
   if (options.admin_users.empty()) {
@@ -60,6 +63,7 @@ ConnectionSettings settings_of(const BrokerOptions& options) {
   settings.wrap = gateway.wrap;
   settings.peer_user = gateway.peer_user;
   settings.admin_uids = admin_uids_of(gateway);
+  settings.users_required = gateway.users_required;
   settings.query_log = gateway.query_log;
   settings.purge_ns = gateway.purge;
   return settings;
@@ -146,6 +150,9 @@ void Gateway::Loop::run() {
     return;
   }
   ready_.watch(*signal_watch_, Readiness::What::readable);
+  if (awaits_users()) {
+    log(LogLevel::warning, "users_awaited", {{"note", LogText{kUsersAwaited}}});
+  }
   while (!stop_.load(std::memory_order_relaxed)) {  // a flag: pause() wakes up for it
     if (draining_ || !attach()) {
       pause(kRetryNs);
@@ -489,10 +496,14 @@ void Gateway::Loop::take_access() {
     next.swap(next_access_);
   }
   if (next) {
-    const bool asks_now = context_.access == nullptr && *next != nullptr;
+    const bool asked_before = context_.access != nullptr;
+    const bool asks_now = !asked_before && *next != nullptr;
     context_.access = *std::move(next);
     if (asks_now) {
       drain_unasked();
+    }
+    if (asked_before && awaits_users()) {
+      log(LogLevel::warning, "users_awaited", {{"note", LogText{kUsersAwaited}}});
     }
   }
   for (LoginAnswer answer; checker_->next(answer);) {

@@ -108,6 +108,10 @@ class Gateway::Loop final : public GatewayDesk {
   void on_ready(std::uint64_t key, Readiness::What what);
   void take_signals();
   void take_access();
+  /// Whether nobody is let in for want of users.
+  [[nodiscard]] bool awaits_users() const noexcept {
+    return context_.settings.users_required && context_.access == nullptr;
+  }
   void wake() noexcept;
   void lose(std::string_view reason);
   void tick();

@@ -65,6 +65,9 @@ void GatewayOptions::validate(std::vector<std::string>& faults) const {
   check(peer_user.empty() || !users_file.empty() || users_may_come,
         "--peer-user: only with --users, of whom it is one, or --cluster, whose document may bring "
         "them");
+  check(!users_required || enabled, "--require-users: only with -p, whose clients wait for them");
+  check(!users_required || !users_file.empty() || users_may_come,
+        "--require-users: only with --users or --cluster, or there would never be any");
   check(wrap.empty() || enabled, "--wrap: only with -p, whose clients' queries it wraps");
   check(wrap.empty() || is_q_name(wrap),
         "--wrap: '" + wrap +

@@ -51,6 +51,7 @@ struct GatewayOptions {
   std::optional<TableText> users_table;  ///< Of the cluster's document; in the file's place.
   std::optional<TableText> roles_table;
   bool users_may_come = false;  ///< There is a cluster, whose document may bring some later.
+  bool users_required = false;  ///< While there are none, nobody is let in.
   /// What the two said when these options were read; null without users.
   std::shared_ptr<const AccessRules> access;
 

@@ -52,8 +52,11 @@ std::string http_page(std::string_view method, std::string_view target, const Ht
                   "only GET and HEAD are answered here\n");
   }
   if (target.substr(0, target.find('?')) == "/healthz") {
-    return facts.draining ? answer(method, "503 Service Unavailable", kText, "draining\n")
-                          : answer(method, "200 OK", kText, "ok\n");
+    if (!facts.draining && !facts.awaits_users) {
+      return answer(method, "200 OK", kText, "ok\n");
+    }
+    return answer(method, "503 Service Unavailable", kText,
+                  facts.draining ? "draining\n" : "no users\n");
   }
   return answer(method, "200 OK", "Content-Type: text/html; charset=utf-8\r\n", body_of(facts));
 }

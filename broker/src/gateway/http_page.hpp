@@ -14,12 +14,13 @@ struct HttpFacts {
   std::uint64_t connections = 0;
   std::uint64_t servants = 0;
   std::uint64_t requests = 0;
-  bool draining = false;  ///< It will shut down: nobody new should come.
+  bool draining = false;      ///< It will shut down: nobody new should come.
+  bool awaits_users = false;  ///< It lets nobody in before it knows users.
 };
 
-/// The whole answer to an HTTP request. `/healthz` gets 200 and `ok`, or 503 and `draining`; all
-/// else a page on what listens here and how to ask it. GET and HEAD get it, other methods get 405.
-/// It evaluates nothing.
+/// The whole answer to an HTTP request. `/healthz` gets 200 and `ok`, or 503 and `draining` or
+/// `no users`; all else a page on what listens here and how to ask it. GET and HEAD get it, other
+/// methods get 405. It evaluates nothing.
 [[nodiscard]] std::string http_page(std::string_view method, std::string_view target,
                                     const HttpFacts& facts);
 

@@ -65,6 +65,27 @@ TEST(GatewayOpening, ThatIsTooLongOrEndsEarlyIsClosedWithoutAByte) {
   EXPECT_TRUE(ended.read_raw().empty());
 }
 
+TEST(GatewayOpening, IsRefusedWhileUsersAreRequiredAndThereAreNone) {
+  LineSetup setup = unopened();
+  setup.settings.users_required = true;
+  setup.settings.admin_uids = {7};
+  setup.peer.uid = 8;
+  Line other(setup);
+  other.write(Line::bytes(std::string_view("bob:pw\3\0", 8)));
+  EXPECT_FALSE(other.alive());
+  EXPECT_TRUE(other.read_raw().empty());
+  EXPECT_EQ(other.context->counters.denied->get(), 1U);
+  setup.peer.uid = 7;
+  Line admin(setup);
+  admin.write(Line::bytes(std::string_view("bob:pw\3\0", 8)));
+  EXPECT_EQ(admin.read_raw(), Bytes{std::byte{3}});
+  admin.expect_works();
+  setup.peer.kind = broker::Peer::Kind::tcp4;
+  Line tcp(setup);
+  tcp.write(Line::bytes(std::string_view("bob:pw\3\0", 8)));
+  EXPECT_FALSE(tcp.alive()) << "the kernel names nobody there";
+}
+
 TEST(GatewayOpening, OfAConsoleIsAnsweredWithTextAndClosed) {
   Line line(unopened());
   line.write(Line::bytes(std::string_view("bob:pw\0echo 1 2\0", 16)));

@@ -333,6 +333,12 @@ TEST(GatewayHttp, HealthIsAWordAndAStatusThatTurnsWhenItWillShutDown) {
     EXPECT_NE(leaving.find("Content-Length: 9\r\n"), std::string::npos);
     EXPECT_EQ(leaving.substr(leaving.find("\r\n\r\n") + 4), "draining\n");
     EXPECT_EQ(broker::http_page("HEAD", target, facts), leaving.substr(0, leaving.size() - 9));
+    facts.draining = false;
+    facts.awaits_users = true;
+    const std::string closed = broker::http_page("GET", target, facts);
+    EXPECT_EQ(closed.rfind("HTTP/1.1 503 ", 0), 0U);
+    EXPECT_EQ(closed.substr(closed.find("\r\n\r\n") + 4), "no users\n");
+    facts.awaits_users = false;
   }
   EXPECT_EQ(broker::http_page("GET", "/", facts).rfind("HTTP/1.1 200 OK\r\n", 0), 0U);
 }
