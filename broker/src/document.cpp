@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "access/rules.hpp"
+#include "mserve/kdb/utf8.hpp"
 #include "option_keys.hpp"
 #include "options_cli.hpp"
 
@@ -35,9 +36,26 @@ void check_tables(const Document& document, std::vector<std::string>& faults) {
 
 }  // namespace
 
+std::uint32_t line_without_utf8(std::string_view text) noexcept {
+  std::uint32_t line = 1;
+  while (!text.empty()) {
+    const std::size_t bytes = kdb::utf8_sequence(text);
+    if (bytes == 0) {
+      return line;
+    }
+    line += text.front() == '\n' ? 1U : 0U;
+    text.remove_prefix(bytes);
+  }
+  return 0;
+}
+
 Document parse_document(std::string_view text, const std::string& path,
                         std::vector<std::string>& faults) {
   Document document;
+  if (const std::uint32_t line = line_without_utf8(text); line != 0) {
+    faults.push_back(place_in(path, line) + "not valid UTF-8");
+    return document;
+  }
   for (FileEntry& entry : parse_options(text, path, faults)) {
     const bool users = entry.key == "users-table";
     if (!users && entry.key != "roles-table") {

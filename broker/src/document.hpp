@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,6 +29,9 @@ struct Document {
   std::optional<TableText> users{};
   std::optional<TableText> roles{};
 };
+
+/// The first line that is not valid UTF-8, which TOML and JSON are; 0: there is none.
+[[nodiscard]] std::uint32_t line_without_utf8(std::string_view text) noexcept;
 
 /// Takes a text apart; whether its keys are known and their values right is told by OptionKeys and
 /// AccessRules. No input or output.

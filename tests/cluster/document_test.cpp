@@ -187,6 +187,8 @@ TEST_F(ClusterDocument, OperatorsWhoDisagreeWithABrokerOrWithOneAnotherLoseNothi
   expect(bad, 1, "document.toml: line 2: ");
   EXPECT_NE(bad.err.find("document.toml: line 3: "), std::string::npos) << bad.err;
   EXPECT_NE(bad.err.find("the document is not valid; nothing was written"), std::string::npos);
+  expect(a.order({"apply", document("timeout = \"2s\"\n# caf\xe9\n")}), 1,
+         "document.toml: line 2: not valid UTF-8");
   EXPECT_EQ(etcd_->get("/mserve/default/document"), "");
   expect(a.order({"apply", document("timeout = \"2s\"\n")}), 0, "version 1 is written");
   expect(b.order({"apply", document("timeout = \"3s\"\n"), "--base", "1"}), 0, "version 2");

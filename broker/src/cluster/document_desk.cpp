@@ -99,7 +99,7 @@ void DocumentDesk::take(std::string_view request, const std::string& by, std::ui
                         Reply reply) {
   const auto refuse = [&reply](const std::string& why) { reply(answer_line("invalid", why)); };
   json::value root;
-  if (!parse_object(request, kRequestBytesMax, root)) {
+  if (!parse_object(request, kRequestBytesMax, root, /*any_bytes=*/true)) {
     return refuse("the request is no JSON object of at most 2 MiB");
   }
   const json::object& in = root.get_object();

@@ -11,12 +11,13 @@ namespace mserve::cluster {
 
 namespace json = boost::json;
 
-bool parse_object(std::string_view text, std::size_t bytes_max, json::value& out) {
+bool parse_object(std::string_view text, std::size_t bytes_max, json::value& out, bool any_bytes) {
   if (text.size() > bytes_max) {
     return false;
   }
   json::parse_options options;
   options.max_depth = kJsonDepthMax;
+  options.allow_invalid_utf8 = any_bytes;
   json::error_code fault;
   out = json::parse(text, fault, {}, options);
   return !fault && out.is_object();

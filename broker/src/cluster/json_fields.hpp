@@ -20,9 +20,10 @@ namespace mserve::cluster {
 inline constexpr std::size_t kJsonDepthMax = 8;
 
 /// One JSON object and nothing behind it.
+/// @param any_bytes  strings may hold bytes that are not UTF-8, for whoever looks at them himself.
 /// @return false: longer than `bytes_max`, deeper than kJsonDepthMax, no JSON, or no object.
 [[nodiscard]] bool parse_object(std::string_view text, std::size_t bytes_max,
-                                boost::json::value& out);
+                                boost::json::value& out, bool any_bytes = false);
 
 // Each returns nothing (null) where the key is absent or its value is of another kind.
 [[nodiscard]] const boost::json::object* object_at(const boost::json::object& in,

@@ -7,6 +7,7 @@
 
 #include "cluster/broker_record.hpp"
 #include "cluster/json_fields.hpp"
+#include "document.hpp"
 #include "mserve/shm/names.hpp"
 
 namespace mserve::cluster {
@@ -99,6 +100,10 @@ std::optional<Document> read_document(std::string_view value, std::string& fault
   const std::string_view text = value.substr(end + 1);
   if (text.size() > kDocumentBytesMax) {
     fault = "it is longer than 256 KiB";
+    return std::nullopt;
+  }
+  if (const std::uint32_t line = broker::line_without_utf8(text); line != 0) {
+    fault = "line " + std::to_string(line) + " of its text is not valid UTF-8";
     return std::nullopt;
   }
   auto document = read_head(value.substr(0, end), fault);

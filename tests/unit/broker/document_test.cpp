@@ -52,6 +52,7 @@ TEST(Document, OfFaultsEachHasItsLine) {
     const char* said;
   };
   for (const Case& c : {
+           Case{"retries = 1\n# caf\xe9\npolcy = 1\n", "line 2: not valid UTF-8"},
            Case{"retries = 1\npolcy = \"even\"\n",
                 "line 2: there is no key 'polcy'; is it 'policy'?"},
            Case{"usrs-table = \"\"\n",

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "cluster/base64.hpp"
+#include "document.hpp"
 #include "mserve/shm/clock.hpp"
 #include "stat/cluster_call.hpp"
 #include "support/wait.hpp"
@@ -65,8 +66,9 @@ class Desk : public ::testing::Test {
                .own = [this] { return own_; },
                .check =
                    [](std::string_view text) {
-                     return text == "bad" ? std::vector<std::string>{"line 1: bad"}
-                                          : std::vector<std::string>{};
+                     return text == "bad"           ? std::vector<std::string>{"line 1: bad"}
+                            : text.starts_with('#') ? broker::check_document(text)
+                                                    : std::vector<std::string>{};
                    },
                .wall_now = [] { return std::int64_t{77}; }}) {
     own_.document.emplace();
@@ -226,6 +228,9 @@ TEST_F(Desk, WhatIsNotValidIsNotWritten) {
   ask({.verb = "apply", .text = "bad"});
   EXPECT_EQ(expect("refused", "not valid; nothing was written").faults,
             std::vector<std::string>{"line 1: bad"});
+  ask({.verb = "apply", .text = "# first\n# caf\xe9\n"});
+  EXPECT_EQ(expect("refused", "not valid; nothing was written").faults,
+            std::vector<std::string>{"line 2: not valid UTF-8"});
   ask({.verb = "apply", .text = std::string(kDocumentBytesMax + 1, '#')});
   (void)expect("refused", "at most 256 KiB");
   ask({.verb = "apply", .text = "x", .note = "a\nb"});

@@ -68,6 +68,7 @@ TEST(Document, WhatIsNoneIsRefusedWithAWord) {
       R"({"format":1,"version":1,"by":"a","note":""})"
       "\n",
       R"({"format":1,"version":1,"by":"a","at":1,"note":")" + std::string(201, 'x') + "\"}\n",
+      head + "\nx\n# caf\xe9\n",
       head + "\n" + std::string(kDocumentBytesMax + 1, 'x')};
   for (const std::string& value : bad) {
     fault.clear();
