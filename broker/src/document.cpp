@@ -76,6 +76,10 @@ std::string document_path(const std::string& directory, const std::string& name)
   return directory + "/" + name + ".cluster.toml";
 }
 
+std::string staged_document_path(const std::string& directory, const std::string& name) {
+  return directory + "/" + name + ".cluster.next.toml";
+}
+
 std::optional<Document> read_document(const std::string& path, std::vector<std::string>& faults) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0 && errno == ENOENT) {

@@ -42,6 +42,10 @@ struct Document {
 
 /// Where a broker finds it: DIRECTORY/NAME.cluster.toml, which mserve-cluster writes.
 [[nodiscard]] std::string document_path(const std::string& directory, const std::string& name);
+/// Where it finds one that it has not taken yet, instead of that, when it reads its configuration
+/// again.
+[[nodiscard]] std::string staged_document_path(const std::string& directory,
+                                               const std::string& name);
 
 /// Reads it. @return nothing when there is no such file, or it has faults, which `faults` gets.
 [[nodiscard]] std::optional<Document> read_document(const std::string& path,

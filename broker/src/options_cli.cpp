@@ -223,7 +223,7 @@ class Reading {
     }
     const bool clustered = !o.cluster.endpoints.empty() || says(entries, "cluster");
     if (clustered && has_document) {
-      apply_document(entries, keys, faults);
+      apply_document(entries, keys, running != nullptr, faults);
     }
     keys.apply(std::move(entries), file, OptionKeys::Scope::broker, faults);
     o.rules_may_come = !file.empty() || clustered;
@@ -267,17 +267,23 @@ class Reading {
   }
 
   /// Before the file is: what goes before it has to come first. Where it lies the file may say.
-  void apply_document(const std::vector<FileEntry>& entries, OptionKeys& keys,
+  /// @param again  one that is staged goes before it.
+  void apply_document(const std::vector<FileEntry>& entries, OptionKeys& keys, bool again,
                       std::vector<std::string>& faults) {
     BrokerOptions& o = given_.options;
     const auto told = [&](const char* flag, const std::string& value) {
       const std::string from_file = last_value(entries, std::string_view(flag).substr(2));
       return app_.count(flag) > 0 || from_file.empty() ? value : from_file;
     };
-    const std::string path =
-        document_path(rendezvous_directory(told("--dir", o.directory)), told("--name", o.name));
+    const std::string directory = rendezvous_directory(told("--dir", o.directory));
+    const std::string name = told("--name", o.name);
     const std::size_t before = faults.size();
-    std::optional<Document> document = read_document(path, faults);
+    std::string path = staged_document_path(directory, name);
+    std::optional<Document> document = again ? read_document(path, faults) : std::nullopt;
+    if (!document && faults.size() == before) {
+      path = document_path(directory, name);
+      document = read_document(path, faults);
+    }
     if (!document && faults.size() == before) {
       return;
     }

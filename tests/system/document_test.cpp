@@ -155,6 +155,27 @@ TEST_F(DocumentBroker, HoldsWhatIsReloadedAndNothingOfWhatHasAFault) {
   EXPECT_EQ(stat(broker_, {"ctl", "drain"}).exit_code, 2);
 }
 
+// What mserve-cluster brings is where a start looks only once it holds.
+TEST_F(DocumentBroker, ReadsAStagedOneWhenItReadsAgainButNotAtItsStart) {
+  const std::string staged = broker_.directory() + "/" + broker_.name() + ".cluster.next.toml";
+  write(document(), "policy = \"even\"\n");
+  write(staged, "policy = \"least\"\nport = 1\n");
+  const Output refused = reload();
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_NE(refused.err.find(staged + ":2: port is set per broker"), std::string::npos)
+      << refused.err;
+  broker_.stop();
+  broker_.start();
+  (void)broker_.wait_for_log(" document path=");
+  EXPECT_TRUE(broker_.log_lines("document_refused").empty());
+  std::remove(staged.c_str());
+  EXPECT_NE(reload().out.find("no key changed\n"), std::string::npos) << "it began with `even`";
+  write(staged, "policy = \"least\"\n");
+  EXPECT_NE(reload().out.find("  policy = \"least\"\n"), std::string::npos);
+  ASSERT_EQ(std::rename(staged.c_str(), document().c_str()), 0);
+  EXPECT_NE(reload().out.find("no key changed\n"), std::string::npos);
+}
+
 TEST_F(DocumentBroker, UsersComeAndGoWithTheTable) {
   RawClient early = connect(broker_);
   EXPECT_EQ(early.query("echo 1"), Value::long_atom(1));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <utility>
 
@@ -43,14 +44,16 @@ std::optional<std::string> read_file(const std::string& path) {
   return text;
 }
 
-std::string replace_or_remove(const std::string& path, const std::optional<std::string>& text) {
-  int fault = 0;
-  if (text) {
-    fault = replace_file(path, *text);
-  } else if (unlink(path.c_str()) != 0 && errno != ENOENT) {
-    fault = errno;
-  }
+std::string fault_of(const std::string& path, int fault) {
   return fault == 0 ? "" : path + ": " + std::strerror(fault);
+}
+
+std::string remove_file(const std::string& path) {
+  return fault_of(path, unlink(path.c_str()) != 0 && errno != ENOENT ? errno : 0);
+}
+
+std::string move_file(const std::string& from, const std::string& to) {
+  return fault_of(to, std::rename(from.c_str(), to.c_str()) != 0 ? errno : 0);
 }
 
 }  // namespace
@@ -58,6 +61,8 @@ std::string replace_or_remove(const std::string& path, const std::optional<std::
 ClusterDocument::ClusterDocument(const Around& around)
     : around_(around),
       path_(broker::document_path(around.setup.broker.directory, around.setup.broker.name)),
+      staged_(
+          broker::staged_document_path(around.setup.broker.directory, around.setup.broker.name)),
       watch_(around.setup.options.name),
       reload_(around.context, around.setup.broker),
       keeper_(hands()),
@@ -81,7 +86,19 @@ ClusterDocument::ClusterDocument(const Around& around)
 
 DocumentKeeper::Hands ClusterDocument::hands() {
   return {.read = [this] { return read_file(path_); },
-          .write = [this](const auto& text) { return replace_or_remove(path_, text); },
+          .stage =
+              [this](const auto& text) {
+                return text ? fault_of(staged_, replace_file(staged_, *text))
+                            : remove_file(staged_);
+              },
+          .keep =
+              [this](const auto& text) {
+                if (text) {
+                  return move_file(staged_, path_);
+                }
+                const std::string fault = remove_file(path_);
+                return fault.empty() ? remove_file(staged_) : fault;
+              },
           .check = broker::check_document,
           .reload = [this](auto answered) { reload_.ask(std::move(answered)); },
           .changed = [this] { settled(); }};

@@ -57,6 +57,7 @@ class ClusterDocument {
 
   const Around around_;
   const std::string path_;
+  const std::string staged_;
   DocumentWatch watch_;
   ReloadCall reload_;
   DocumentKeeper keeper_;

@@ -33,6 +33,7 @@ std::string short_fault(std::string_view text) {
 
 DocumentKeeper::DocumentKeeper(Hands hands) : hands_(std::move(hands)), held_(hands_.read()) {
   standing_.version = version_in(held_);
+  (void)hands_.stage(std::nullopt);  // left by one that was killed
 }
 
 Document DocumentKeeper::held() const {
@@ -63,36 +64,40 @@ void DocumentKeeper::begin(std::uint64_t now) {
   target_ = wanted ? std::optional(to_file(trying_)) : std::nullopt;
   if (wanted) {
     if (const auto faults = hands_.check(trying_.text); !faults.empty()) {
-      return settle({standing_.version, trying_.version, short_fault(joined(faults))});
+      return take_back(joined(faults), unsure_);
     }
   }
-  const std::optional<std::string> there = hands_.read();
-  if (!wanted && !there && !held_ && !unsure_) {
+  if (!wanted && !held_ && !unsure_ && !hands_.read()) {
     return settle({});  // there never was one, so nobody has to read anything
   }
-  if (there != target_) {
-    if (const std::string fault = hands_.write(target_); !fault.empty()) {
-      settled_ = false;
-      again_at_ = now + kAgainNs;
-      return settle({standing_.version, trying_.version, short_fault(fault)});
-    }
+  if (const std::string fault = hands_.stage(target_.value_or("")); !fault.empty()) {
+    return try_again({standing_.version, trying_.version, short_fault(fault)}, now);
   }
-  asking_ = unsure_ = true;
-  hands_.reload([this, now](const ReloadAnswer& answer) { answered(answer, now); });
+  asking_ = true;
+  hands_.reload([this, now, doubt = std::exchange(unsure_, true)](const ReloadAnswer& answer) {
+    answered(answer, doubt, now);
+  });
 }
 
-void DocumentKeeper::answered(const ReloadAnswer& answer, std::uint64_t now) {
+/// @param doubt  whether nobody knew what the broker had when it was asked.
+void DocumentKeeper::answered(const ReloadAnswer& answer, bool doubt, std::uint64_t now) {
   asking_ = false;
   unsure_ = answer.kind == ReloadAnswer::Kind::silent;
   switch (answer.kind) {
     case ReloadAnswer::Kind::done:
       if (target_ && !answer.document) {
-        return take_back("this broker was started without --cluster, so it reads no document");
+        return take_back("this broker was started without --cluster, so it reads no document",
+                         doubt);
       }
       held_ = target_;
+      if (const std::string fault = hands_.keep(target_); !fault.empty()) {
+        return try_again({trying_.version, trying_.version,
+                          short_fault("it holds, but not once this broker starts anew: " + fault)},
+                         now);
+      }
       return settle({.version = trying_.version});
     case ReloadAnswer::Kind::refused:
-      return take_back(answer.text);
+      return take_back(answer.text, doubt);
     case ReloadAnswer::Kind::silent:
       settled_ = false;
       again_at_ = now + kAgainNs;
@@ -100,25 +105,32 @@ void DocumentKeeper::answered(const ReloadAnswer& answer, std::uint64_t now) {
   }
 }
 
-/// The broker that is started anew is to find what this one has; and one that was started while the
-/// refused one lay there has nothing yet.
-void DocumentKeeper::take_back(const std::string& why) {
+/// What the broker refuses it is not to find again. It has what it had, and reads that once more if
+/// nobody knows what that was.
+void DocumentKeeper::take_back(const std::string& why, bool doubt) {
   DocumentStanding standing{standing_.version, trying_.version, short_fault(why)};
+  if (const std::string fault = hands_.stage(std::nullopt); !fault.empty()) {
+    standing.fault = short_fault(why + "; it cannot be taken away: " + fault);
+  }
   if (held_ == target_) {
     standing.version = 0;  // nothing else is known to have held here
-    return settle(std::move(standing));
+  } else if (doubt) {
+    asking_ = true;
+    hands_.reload([this, standing](const ReloadAnswer& answer) {
+      asking_ = false;
+      const bool done = answer.kind == ReloadAnswer::Kind::done;
+      unsure_ = answer.kind == ReloadAnswer::Kind::silent;
+      settle({done ? version_in(held_) : standing.version, standing.refused, standing.fault});
+    });
+    return;
   }
-  if (const std::string fault = hands_.write(held_); !fault.empty()) {
-    standing.fault = short_fault(why + "; what was there cannot be put back: " + fault);
-    return settle(std::move(standing));
-  }
-  asking_ = true;
-  hands_.reload([this, standing](const ReloadAnswer& answer) {
-    asking_ = false;
-    const bool done = answer.kind == ReloadAnswer::Kind::done;
-    unsure_ = answer.kind == ReloadAnswer::Kind::silent;
-    settle({done ? version_in(held_) : standing.version, standing.refused, standing.fault});
-  });
+  settle(std::move(standing));
+}
+
+void DocumentKeeper::try_again(DocumentStanding standing, std::uint64_t now) {
+  settled_ = false;
+  again_at_ = now + kAgainNs;
+  settle(std::move(standing));
 }
 
 void DocumentKeeper::settle(DocumentStanding standing) {

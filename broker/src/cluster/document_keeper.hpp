@@ -25,16 +25,21 @@ struct ReloadAnswer {
   bool document = false;  ///< Of done: it has read one.
 };
 
-/// Brings a document to the broker: checks it, puts it where the broker reads it, and has it read.
-/// What the broker refuses is taken back, so that it finds what it had when it is started anew.
-/// Neither I/O nor a clock of its own: all of that is in Hands. Threads: one.
+/// Brings a document to the broker: checks it, stages it where the broker looks when it reads its
+/// configuration again, and has it do so. Only what it has taken comes to where it looks when it is
+/// started anew: whoever dies in between leaves nothing there that it may refuse. Neither I/O nor a
+/// clock of its own: all of that is in Hands. Threads: one.
 class DocumentKeeper {
  public:
   struct Hands {
-    /// What is where the broker reads; nothing: there is no such file.
+    /// What the broker reads at its start; nothing: there is no such file.
     std::function<std::optional<std::string>()> read{};
-    /// Replaces it; nothing: takes it away. @return what went wrong; empty: nothing.
-    std::function<std::string(const std::optional<std::string>&)> write{};
+    /// What it reads instead when it is asked to read again; nothing: what it read at its start.
+    /// @return what went wrong; empty: nothing.
+    std::function<std::string(const std::optional<std::string>&)> stage{};
+    /// What is staged, and given here, is what it reads at its start from now on; nothing: there is
+    /// no file any more. Nothing is staged then. @return what went wrong; empty: nothing.
+    std::function<std::string(const std::optional<std::string>&)> keep{};
     /// Each fault of a text.
     std::function<std::vector<std::string>(std::string_view)> check{};
     /// Asks the broker; the answer comes once, and not before this has returned.
@@ -61,8 +66,9 @@ class DocumentKeeper {
 
  private:
   void begin(std::uint64_t now);
-  void answered(const ReloadAnswer& answer, std::uint64_t now);
-  void take_back(const std::string& why);
+  void answered(const ReloadAnswer& answer, bool doubt, std::uint64_t now);
+  void take_back(const std::string& why, bool doubt);
+  void try_again(DocumentStanding standing, std::uint64_t now);
   void settle(DocumentStanding standing);
 
   const Hands hands_;
