@@ -32,8 +32,10 @@ std::string short_fault(std::string_view text) {
 }
 
 DocumentKeeper::DocumentKeeper(Hands hands) : hands_(std::move(hands)), held_(hands_.read()) {
-  standing_.version = version_in(held_);
   (void)hands_.stage(std::nullopt);  // left by one that was killed
+  if (const Document document = held(); document.version != 0) {
+    want(document);
+  }
 }
 
 Document DocumentKeeper::held() const {

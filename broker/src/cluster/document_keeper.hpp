@@ -50,7 +50,8 @@ class DocumentKeeper {
   /// A broker that does not answer is asked again after this.
   static constexpr std::uint64_t kAgainNs = 1'000'000'000;
 
-  /// Until told otherwise what the file holds counts as what holds at the broker.
+  /// Until told otherwise what the file holds is what is wanted: whether it holds at the broker,
+  /// which may have refused it at its start, only the broker can say.
   explicit DocumentKeeper(Hands hands);
 
   /// What etcd says from now on; version 0: there is none. One that is written again is tried

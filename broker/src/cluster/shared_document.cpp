@@ -28,12 +28,21 @@ bool printable(std::string_view text) {
   return std::all_of(text.begin(), text.end(), shm::is_printable);
 }
 
-std::string head_of(const Document& document) {
-  return json::serialize(json::object{{"format", kFormat},
-                                      {"version", document.version},
-                                      {"by", document.by},
-                                      {"at", document.at},
-                                      {"note", document.note}});
+json::object head_of(const Document& document) {
+  return {{"format", kFormat},
+          {"version", document.version},
+          {"by", document.by},
+          {"at", document.at},
+          {"note", document.note}};
+}
+
+/// FNV-1a, 64 bit: that somebody edited a text shows, unless he looks for one where it does not.
+std::string digest_of(std::string_view text) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : text) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  }
+  return std::to_string(hash);
 }
 
 /// All but the text.
@@ -88,7 +97,7 @@ std::int64_t version_of(const std::string& cluster, std::string_view key) {
 }
 
 std::string to_value(const Document& document) {
-  return head_of(document) + "\n" + document.text;
+  return json::serialize(head_of(document)) + "\n" + document.text;
 }
 
 std::optional<Document> read_document(std::string_view value, std::string& fault) {
@@ -118,7 +127,9 @@ std::string to_file(const Document& document) {
   if (!file.empty() && file.back() != '\n') {
     file += '\n';
   }
-  return file.append(kFileMark).append(head_of(document)).append("\n");
+  json::object head = head_of(document);
+  head["digest"] = digest_of(file);
+  return file.append(kFileMark).append(json::serialize(head)).append("\n");
 }
 
 Document from_file(std::string_view file) {
@@ -128,9 +139,13 @@ Document from_file(std::string_view file) {
     std::string ignored;
     std::string_view head = file.substr(mark + kFileMark.size());
     head.remove_suffix(1);
-    if (auto document =
-            head.find('\n') == std::string_view::npos ? read_head(head, ignored) : std::nullopt) {
-      document->text = file.substr(0, mark);
+    const std::string_view text = file.substr(0, mark);
+    json::value root;
+    auto document =
+        head.find('\n') == std::string_view::npos ? read_head(head, ignored) : std::nullopt;
+    if (document && parse_object(head, kHeadBytesMax, root) &&
+        text_at(root.get_object(), "digest", kHeadBytesMax) == digest_of(text)) {
+      document->text = text;
       return *document;
     }
   }

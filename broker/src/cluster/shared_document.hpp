@@ -48,9 +48,9 @@ struct Document {
 /// @param fault  what is wrong, when there is nothing.
 [[nodiscard]] std::optional<Document> read_document(std::string_view value, std::string& fault);
 
-/// What the broker reads: the text, and behind it the same line as a comment.
+/// What the broker reads: the text, and behind it the same line, with a digest, as a comment.
 [[nodiscard]] std::string to_file(const Document& document);
-/// Version 0, with all of it as the text, where that comment is missing.
+/// Version 0, with all of it as the text, where that comment is missing or of another text.
 [[nodiscard]] Document from_file(std::string_view file);
 
 /// What comes behind the versions that there were.

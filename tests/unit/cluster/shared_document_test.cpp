@@ -42,6 +42,7 @@ TEST(Document, AFileOfAnybodyElseHasNoVersion) {
   EXPECT_EQ(from_file("").version, 0);
   EXPECT_EQ(from_file(file + "\n").version, 0) << "it was added to";
   EXPECT_EQ(from_file(file.substr(0, file.size() - 1)).version, 0) << "it was cut";
+  EXPECT_EQ(from_file("x = 1\n" + file).version, 0) << "it is that of another text";
   EXPECT_EQ(from_file("x = 1 " + file.substr(file.find('#'))).version, 0) << "it is no comment";
   EXPECT_EQ(from_file("timeout = 1\n").text, "timeout = 1\n");
 }
