@@ -226,6 +226,19 @@ TEST_F(Cluster, AWatchIsResumedAndWhatWasCompactedIsListedAnew) {
       "the odd key to be counted"));
 }
 
+// A listing with all of them is longer than an answer may be: etcd was lost, for ever.
+TEST_F(Cluster, HugeValuesOfOthersKeepNobodyOut) {
+  Etcd etcd;
+  for (int i = 0; i < 60; ++i) {
+    etcd.put(key_of("huge-" + std::to_string(i)), std::string(120'000, 'x'));
+  }
+  etcd.put(key_of("ghost"), record_of("ghost"));
+  Broker a(with_servant());
+  Member of_a(a, "a", etcd.url());
+  of_a.wait_for_peer("ghost", "link.state", "running");
+  EXPECT_EQ(inside(of_a.state(), "etcd.left_out"), 0);
+}
+
 TEST_F(Cluster, OfTwoBrokersWithOneIdOneIsSeenUntilItGoes) {
   Etcd etcd;
   Broker first(with_servant());

@@ -14,6 +14,7 @@
 #include "cluster/document_desk.hpp"
 #include "cluster/document_keeper.hpp"
 #include "cluster/etcd_messages.hpp"
+#include "cluster/lister.hpp"
 #include "cluster/peer_table.hpp"
 #include "cluster/shared_document.hpp"
 #include "stat/cluster_call.hpp"
@@ -49,6 +50,11 @@ void fuzz_answers(const std::string& text) {
     PeerTable table("/", "me", "", "");
     table.listed(*listing, {});
     require(table.peers().size() <= kPeersMax);
+  }
+  Lister lister("c");
+  std::string fault;
+  for (int i = 0; i < 3 && lister.take(text, fault) == Lister::Step::more; ++i) {
+    require(!lister.request().empty() && lister.all().all.size() <= 3 * kKeysMax);
   }
   if (const auto answer = read_with(read_watch_line, text)) {
     PeerTable table("/", "me", "", "");

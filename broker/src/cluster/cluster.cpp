@@ -158,6 +158,12 @@ class Cluster {
                     {{"reason", LogText{"a key below the prefix is longer than any broker's"}},
                      {"so_far", now.skipped}});
     }
+    if (now.left_out != told_.left_out && now.left_out != 0) {
+      refusals_.log(LogLevel::warning, at, "peer_refused",
+                    {{"reason", LogText{"there are more keys below the prefix than are listed"}},
+                     {"limit", kKeysMax},
+                     {"left_out", now.left_out}});
+    }
     if (now.contested_by.empty() && !told_.contested_by.empty() && published_) {
       contests_.log(LogLevel::info, at, "cluster_id_free",
                     {{"id", own_.id}, {"note", LogText{"its key is written again"}}});

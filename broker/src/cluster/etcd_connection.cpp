@@ -263,6 +263,13 @@ class Connection final : public EtcdConnection,
   }
 
   void read_whole(error_code fault, std::size_t /*bytes*/) {
+    if (fault == http::error::body_limit) {
+      hang_up();
+      was_in_time();
+      std::exchange(answered_,
+                    nullptr)({.fault = "the answer is longer than 8 MiB", .too_large = true});
+      return;
+    }
     if (fault) {
       return fail("the answer breaks off: " + fault.message());
     }
@@ -270,11 +277,17 @@ class Connection final : public EtcdConnection,
     HttpAnswer answer{.status = whole_->get().result_int(),
                       .body = std::move(whole_->get().body())};
     connected_ = whole_->get().keep_alive();
-    if (!connected_) {  // the next call connects again
-      error_code ignored;
-      (void)beast::get_lowest_layer(*stream_).socket().close(ignored);
+    if (!connected_) {
+      hang_up();
     }
     std::exchange(answered_, nullptr)(std::move(answer));
+  }
+
+  /// The next call connects again.
+  void hang_up() {
+    connected_ = false;
+    error_code ignored;
+    (void)beast::get_lowest_layer(*stream_).socket().close(ignored);
   }
 
   void read_header(error_code fault, std::size_t /*bytes*/) {

@@ -33,8 +33,10 @@ class TlsContext {
 struct HttpAnswer {
   unsigned status = 0;
   std::string body{};
-  std::string
-      fault{};  ///< Not empty: there is no answer, and the connection is of no use any more.
+  /// Not empty: there is no answer, and the connection is of no use any more unless it was
+  /// too_large.
+  std::string fault{};
+  bool too_large = false;  ///< It is longer than kAnswerBytesMax.
 };
 
 /// One HTTP/1.1 connection to one etcd: calls one after the other, or one endless answer of lines.

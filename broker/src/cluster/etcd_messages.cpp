@@ -154,6 +154,15 @@ std::string range_request(const KeyRange& keys) {
   return written(range);
 }
 
+std::string page_request(const KeyRange& keys, std::size_t limit, bool values,
+                         std::int64_t revision) {
+  json::object range = range_of(keys);
+  range["limit"] = std::to_string(limit);
+  range["revision"] = std::to_string(revision);
+  range["keys_only"] = !values;
+  return written(range);
+}
+
 std::string latest_request(const KeyRange& keys, std::size_t limit, bool values) {
   return last_request(keys, "KEY", limit, values);
 }
@@ -268,6 +277,16 @@ std::optional<Listing> read_listing(std::string_view body, std::string& fault) {
     } else {
       listing.all.push_back(std::move(read));
     }
+  }
+  if (listing.more) {
+    const json::object* const last = all->empty() ? nullptr : all->back().if_object();
+    const auto key = last != nullptr ? text_at(*last, "key", kAnswerBytesMax) : std::nullopt;
+    auto bytes = key ? from_base64(*key, kAnswerBytesMax) : std::nullopt;
+    if (!bytes) {
+      fault = "there is more, behind no key";
+      return std::nullopt;
+    }
+    listing.last = std::move(*bytes);
   }
   return listing;
 }

@@ -35,13 +35,21 @@ struct KeyValue {
   std::int64_t lease = 0;  ///< 0: none.
 };
 
-/// All keys below a prefix, by key.
+/// Keys below a prefix, by key.
 struct Listing {
   std::int64_t revision = 0;  ///< Of the store: a watch goes on behind it.
   bool more = false;          ///< There are keys behind these.
   std::int64_t count = 0;     ///< How many there are, those and skipped ones included.
   std::size_t skipped = 0;    ///< Keys longer than kKeyBytesMax, which are not among them.
+  std::string last{};         ///< Of an answer that has more: its last key, skipped or not.
   std::vector<KeyValue> all{};
+
+  /// How many keys there are behind these.
+  [[nodiscard]] std::uint64_t left_out() const noexcept {
+    const std::uint64_t seen = all.size() + skipped;
+    const auto there = static_cast<std::uint64_t>(count);
+    return more && there > seen ? there - seen : 0;
+  }
 };
 
 /// What tells whether any of some keys has changed.
@@ -108,6 +116,10 @@ struct Lease {
                                       std::int64_t lease);
 /// By key; the first kKeysMax of them.
 [[nodiscard]] std::string range_request(const KeyRange& keys);
+/// The first `limit` of them, as they were at a revision; 0: as they are.
+/// @param values  false: keys and revisions alone.
+[[nodiscard]] std::string page_request(const KeyRange& keys, std::size_t limit, bool values,
+                                       std::int64_t revision);
 /// From the last key down.
 /// @param values  false: keys and revisions alone.
 [[nodiscard]] std::string latest_request(const KeyRange& keys, std::size_t limit, bool values);

@@ -14,6 +14,7 @@
 #include "cluster/broker_record.hpp"
 #include "cluster/etcd_connection.hpp"
 #include "cluster/key_holder.hpp"
+#include "cluster/lister.hpp"
 #include "cluster/watch_check.hpp"
 #include "wall_clock.hpp"
 
@@ -122,19 +123,17 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
 
   void hang_up() {
     for (auto* const connection : {&calls, &watch}) {
-      if (*connection) {
-        (*connection)->close();
-        connection->reset();
+      if (const auto closed = std::exchange(*connection, nullptr)) {
+        closed->close();
       }
     }
     queue.clear();
     calling = false;
     beating = false;
-    if (putting) {
+    if (std::exchange(putting, false)) {
       written.clear();  // nobody knows
     }
-    putting = false;
-    listing = false;
+    lister.reset();
     (void)beat.cancel();
     (void)resume.cancel();
     (void)check.cancel();
@@ -171,9 +170,11 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
 
   void take_answer(const std::string& path, const HttpAnswer& answer, const Handler& handler) {
     constexpr unsigned kOk = 200;
-    if (!answer.fault.empty()) {
+    if (answer.too_large && path == kRangePath) {
+      handler("");
+    } else if (!answer.fault.empty()) {
       lose(answer.fault);
-    } else if (answer.status == kOk) {
+    } else if (answer.status == kOk && !answer.body.empty()) {
       handler(answer.body);
     } else if (const std::string refusal = read_refusal(answer.body); is_lease_refusal(refusal)) {
       drop_lease();
@@ -336,24 +337,31 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   // ---- What there is, and what changes.
 
   void list() {
-    if (listing) {
-      return;
+    if (!lister) {
+      lister.emplace(options.name);
+      ask_for_page();
     }
-    listing = true;
-    enqueue(kRangePath, range_request(watched_keys(options.name)), [this](const std::string& body) {
-      listing = false;
+  }
+
+  void ask_for_page() {
+    enqueue(kRangePath, lister->request(), [this](const std::string& body) {
       std::string fault;
-      const auto all = read_listing(body, fault);
-      if (!all) {
+      const Lister::Step step = lister->take(body, fault);
+      if (step == Lister::Step::more) {
+        return ask_for_page();
+      }
+      const Listing all = std::exchange(lister, std::nullopt)->all();
+      if (step == Lister::Step::failed) {
         return lose("listing the brokers: " + fault);
       }
-      take_listing(*all);
+      take_listing(all);
     });
   }
 
   void take_listing(const Listing& all) {
-    const bool news = !status.reached || all.skipped != 0;
+    const bool news = !status.reached || all.skipped != 0 || all.left_out() != status.left_out;
     status.skipped += all.skipped;
+    status.left_out = all.left_out();
     status.revision = all.revision;
     status.reached = true;
     status.stale_since = 0;
@@ -465,7 +473,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
               if (!newest) {
                 return lose("looking for what is new: " + fault);
               }
-              if (listing || !watch) {  // it is about to be another
+              if (lister || !watch) {  // it is about to be another
                 watched.forget();
                 return schedule_check(patience.check_ns);
               }
@@ -530,9 +538,9 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   std::shared_ptr<EtcdConnection> watch{};
   std::deque<Call> queue{};
   bool calling = false;
-  bool beating = false;  // a keep-alive, or what stands in for one, is under way
-  bool putting = false;  // a lease or a put is under way
-  bool listing = false;
+  bool beating = false;            // a keep-alive, or what stands in for one, is under way
+  bool putting = false;            // a lease or a put is under way
+  std::optional<Lister> lister{};  // what is listed now
   bool over = false;
   int broken_in_row = 0;
   std::string token{};

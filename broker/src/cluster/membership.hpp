@@ -33,6 +33,7 @@ struct EtcdStatus {
   std::uint64_t resumes = 0;   ///< Of a watch that broke off.
   std::uint64_t silences = 0;  ///< Of a watch that told nothing of what changed, without a fault.
   std::uint64_t skipped = 0;   ///< Keys, or events of them, that are too long for a broker's.
+  std::uint64_t left_out = 0;  ///< Keys beyond kKeysMax, which were not listed.
   bool operator==(const EtcdStatus&) const = default;
 };
 

@@ -203,7 +203,7 @@ bool DocumentWatch::listed(const Listing& all) {
     // A store that was set back tells older revisions, and is right all the same.
     return (!known_ || found->mod_revision != revision_) && put(*found);
   }
-  return !all.more && gone();
+  return gone();
 }
 
 bool DocumentWatch::told(const WatchEvent& event) {

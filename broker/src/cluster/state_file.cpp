@@ -66,7 +66,8 @@ json::object etcd_of(const StateParts& parts) {
           {"relists", parts.etcd.relists},
           {"resumes", parts.etcd.resumes},
           {"silences", parts.etcd.silences},
-          {"skipped", parts.etcd.skipped}};
+          {"skipped", parts.etcd.skipped},
+          {"left_out", parts.etcd.left_out}};
 }
 
 }  // namespace
