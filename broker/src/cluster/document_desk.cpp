@@ -165,14 +165,30 @@ void DocumentDesk::apply(Order order) {
   }
   if (current.version != 0 && current.text == order.text && from_.watch.fault().empty() &&
       count(current.version, Uptake::refused) == 0) {
-    waiting_.push_back({.document = head_of(current),
-                        .what = "version " + number(current.version) + " has that text already",
-                        .deadline = shm::steady_now() + order.wait_ns,
-                        .reply = order.reply});
-    return;
+    return confirm(std::move(order));
   }
   Document document{.by = order.by, .note = order.note, .text = order.text};
   write(std::move(order), document);
+}
+
+/// The document has the wanted text already, unless etcd knows of another one than this broker.
+void DocumentDesk::confirm(Order order) {
+  const Document& current = from_.watch.document();
+  from_.store.find_current(
+      [this, current, order = std::move(order)](const Document& now, const std::string& fault) {
+        if (!fault.empty()) {
+          return order.reply(answer_line("no_etcd", fault + kNothing));
+        }
+        if (now != current) {
+          return written(order, {.kind = WriteResult::Kind::conflict, .document = now});
+        }
+        const std::uint64_t at = shm::steady_now();
+        waiting_.push_back({.document = head_of(current),
+                            .what = "version " + number(current.version) + " has that text already",
+                            .deadline = at + order.wait_ns,
+                            .reply = order.reply});
+        tick(at);
+      });
 }
 
 void DocumentDesk::write(Order order, const Document& document) {

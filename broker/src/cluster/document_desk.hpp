@@ -75,6 +75,7 @@ class DocumentDesk {
   void roll_back(Order order);
   void show(std::int64_t version, const Reply& reply);
   void history(const Reply& reply);
+  void confirm(Order order);
   void write(Order order, const Document& document);
   void written(const Order& order, const WriteResult& result);
   [[nodiscard]] std::vector<BrokerRecord> brokers() const;

@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "cluster/broker_record.hpp"
 #include "cluster/etcd_connection.hpp"
 #include "cluster/json_fields.hpp"
 #include "control/log.hpp"
@@ -162,6 +163,19 @@ DocumentStore::~DocumentStore() {
 
 void DocumentStore::write(Document document, std::int64_t revision, Written written) {
   parts_->write(std::move(document), revision, std::move(written));
+}
+
+void DocumentStore::find_current(
+    std::function<void(const Document& now, const std::string& fault)> found) {
+  parts_->call(kRangePath, range_request(only_key(document_key(parts_->cluster))),
+               [found = std::move(found)](const std::string& body, std::string fault) {
+                 const auto listing = fault.empty() ? read_listing(body, fault) : std::nullopt;
+                 std::string ignored;
+                 const auto document = listing && !listing->all.empty()
+                                           ? read_document(listing->all.front().value, ignored)
+                                           : std::nullopt;
+                 found(document.value_or(Document{}), fault);
+               });
 }
 
 void DocumentStore::find(std::int64_t version, Found found) {

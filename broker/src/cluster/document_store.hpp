@@ -54,6 +54,8 @@ class DocumentStore {
   /// of `revision` (0: nothing stands there).
   /// @param document  its version is that of what stands there; 0: that has none.
   void write(Document document, std::int64_t revision, Written written);
+  /// What stands there; version 0: nothing that can be read.
+  void find_current(std::function<void(const Document& now, const std::string& fault)> found);
   /// That version, if it is kept.
   void find(std::int64_t version, Found found);
   /// The newest kVersionsTold that are kept, newest first.

@@ -243,13 +243,30 @@ TEST_F(Desk, WhatIsNotValidIsNotWritten) {
 }
 
 TEST_F(Desk, TheSameTextIsNotWrittenAgain) {
+  range_ = listing(kv(document_key("c"), to_value(document(7))));
   own_.document = {.version = 7};
   ask({.verb = "apply", .text = document(7).text});
   (void)expect("ok", "version 7 has that text already and holds at 1 broker");
-  EXPECT_TRUE(posts().empty());
+  ASSERT_EQ(posts().size(), 1U);
+  EXPECT_EQ(posts()[0].path, kRangePath);
   own_.document = {.version = 6, .refused = 7};
   ask({.verb = "apply", .text = document(7).text});  // it may do now
-  run_until_asked(2);
+  run_until_asked(3);
+  EXPECT_EQ(posts()[2].path, kTxnPath);
+}
+
+// A broker whose watch is behind said that the text holds, of which there was another one already.
+TEST_F(Desk, WhetherTheTextIsTheSameEtcdSays) {
+  own_.document = {.version = 7};
+  range_ = listing(kv(document_key("c"), to_value(document(8))));
+  ask({.verb = "apply", .text = document(7).text});
+  (void)expect("conflict", "another version was written meanwhile (8 by ann@b)");
+  range_ = listing("");
+  ask({.verb = "apply", .text = document(7).text});
+  (void)expect("conflict", "the document was taken away meanwhile");
+  range_ = "HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+  ask({.verb = "apply", .text = document(7).text});
+  (void)expect("no_etcd", "status 503: ; nothing was written");
 }
 
 TEST_F(Desk, TheLoserOfTwoIsTold) {
