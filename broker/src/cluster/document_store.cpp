@@ -36,7 +36,8 @@ struct DocumentStore::Parts : std::enable_shared_from_this<DocumentStore::Parts>
   /// One call; the connection is closed behind it.
   void call(const char* path, std::string body, Handler handler) {
     const Way now = way();
-    const Connection connection = connection_to(context, now.endpoint, tls, kPatienceNs);
+    const Connection connection = connection_to(context, now.endpoint, tls, kPatienceNs,
+                                                resolve_by_system, LookupFor::documents);
     open.insert(connection);
     connection->call(path, std::move(body), now.token,
                      [self = shared_from_this(), connection = std::weak_ptr(connection),

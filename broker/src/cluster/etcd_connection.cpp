@@ -74,11 +74,12 @@ class Connection final : public EtcdConnection,
 
  public:
   Connection(asio::io_context& context, EtcdEndpoint endpoint, std::shared_ptr<TlsContext> tls,
-             std::uint64_t patience_ns, Resolver resolver)
+             std::uint64_t patience_ns, Resolver resolver, LookupFor purpose)
       : endpoint_(std::move(endpoint)),
         tls_(std::move(tls)),
         patience_(patience_ns),
         resolver_(std::move(resolver)),
+        purpose_(purpose),
         patience_timer_(context),
         context_(context) {}
 
@@ -168,7 +169,8 @@ class Connection final : public EtcdConnection,
               here->connect(answer);
             }
           });
-        });
+        },
+        purpose_);
     if (!lookup_) {
       asio::post(context_, [self = this->shared_from_this()] {
         if (!self->closed_) {
@@ -357,6 +359,7 @@ class Connection final : public EtcdConnection,
   const std::shared_ptr<TlsContext> tls_;
   const std::chrono::nanoseconds patience_;
   const Resolver resolver_;
+  const LookupFor purpose_;
   std::unique_ptr<HostLookup> lookup_{};
   asio::steady_timer patience_timer_;
   asio::io_context& context_;
@@ -380,13 +383,14 @@ class Connection final : public EtcdConnection,
 std::shared_ptr<EtcdConnection> connection_to(asio::io_context& context,
                                               const EtcdEndpoint& endpoint,
                                               std::shared_ptr<TlsContext> tls,
-                                              std::uint64_t patience_ns, Resolver resolver) {
+                                              std::uint64_t patience_ns, Resolver resolver,
+                                              LookupFor purpose) {
   if (endpoint.tls) {
     return std::make_shared<Connection<beast::ssl_stream<beast::tcp_stream>>>(
-        context, endpoint, std::move(tls), patience_ns, std::move(resolver));
+        context, endpoint, std::move(tls), patience_ns, std::move(resolver), purpose);
   }
   return std::make_shared<Connection<beast::tcp_stream>>(context, endpoint, nullptr, patience_ns,
-                                                         std::move(resolver));
+                                                         std::move(resolver), purpose);
 }
 
 }  // namespace mserve::cluster

@@ -69,11 +69,10 @@ class EtcdConnection {
 };
 
 /// @param tls  of an https:// endpoint, else null. @param resolver  of a host that is a name; it is
-/// called on other threads.
-[[nodiscard]] std::shared_ptr<EtcdConnection> connection_to(boost::asio::io_context& context,
-                                                            const EtcdEndpoint& endpoint,
-                                                            std::shared_ptr<TlsContext> tls,
-                                                            std::uint64_t patience_ns,
-                                                            Resolver resolver = resolve_by_system);
+/// called on other threads. @param purpose  of its look-ups.
+[[nodiscard]] std::shared_ptr<EtcdConnection> connection_to(
+    boost::asio::io_context& context, const EtcdEndpoint& endpoint, std::shared_ptr<TlsContext> tls,
+    std::uint64_t patience_ns, Resolver resolver = resolve_by_system,
+    LookupFor purpose = LookupFor::membership);
 
 }  // namespace mserve::cluster

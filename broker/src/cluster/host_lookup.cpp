@@ -19,23 +19,24 @@ namespace {
 /// How often each name is being looked up.
 class UnderWay {
  public:
-  [[nodiscard]] bool enter(const std::string& host) {
+  using Name = std::pair<LookupFor, std::string>;
+  [[nodiscard]] bool enter(const Name& name) {
     const std::lock_guard lock(mutex_);
-    std::uint32_t& count = hosts_[host];
+    std::uint32_t& count = names_[name];
     const bool room = count < kLookupsPerHostMax;
     count += room ? 1 : 0;
     return room;
   }
-  void leave(const std::string& host) {
+  void leave(const Name& name) {
     const std::lock_guard lock(mutex_);
-    if (const auto found = hosts_.find(host); found != hosts_.end() && --found->second == 0) {
-      hosts_.erase(found);
+    if (const auto found = names_.find(name); found != names_.end() && --found->second == 0) {
+      names_.erase(found);
     }
   }
 
  private:
   std::mutex mutex_;
-  std::map<std::string, std::uint32_t> hosts_;
+  std::map<Name, std::uint32_t> names_;
 };
 
 /// Shared with the threads, which may be there for longer than what is static.
@@ -99,18 +100,20 @@ HostLookup::~HostLookup() {
 }
 
 std::unique_ptr<HostLookup> HostLookup::begin(const std::string& host, Resolver resolver,
-                                              std::function<void(const HostAnswer&)> told) {
+                                              std::function<void(const HostAnswer&)> told,
+                                              LookupFor purpose) {
   const std::shared_ptr<UnderWay> counted = under_way();
-  if (!counted->enter(host)) {
+  const UnderWay::Name name(purpose, host);
+  if (!counted->enter(name)) {
     return nullptr;
   }
   auto shared = std::make_shared<Shared>();
   shared->told = std::move(told);
   const NoSignals quiet;
   try {
-    std::thread([shared, counted, host, resolver = std::move(resolver)] {
-      const HostAnswer answer = resolver(host);
-      counted->leave(host);
+    std::thread([shared, counted, name, resolver = std::move(resolver)] {
+      const HostAnswer answer = resolver(name.second);
+      counted->leave(name);
       const std::lock_guard lock(shared->mutex);
       if (shared->told) {
         shared->told(answer);
@@ -118,7 +121,7 @@ std::unique_ptr<HostLookup> HostLookup::begin(const std::string& host, Resolver 
       }
     }).detach();
   } catch (const std::system_error&) {
-    counted->leave(host);
+    counted->leave(name);
     return nullptr;
   }
   return std::unique_ptr<HostLookup>(new HostLookup(std::move(shared)));

@@ -9,8 +9,11 @@
 
 namespace mserve::cluster {
 
-/// Two connections to one etcd look up its name at the same time, and no more do.
+/// Two connections to one etcd look up its name at the same time, and no more do for one purpose.
 inline constexpr std::uint32_t kLookupsPerHostMax = 2;
+
+/// Whose look-ups are counted together: those of one hold up none of the other.
+enum class LookupFor : std::uint8_t { membership, documents };
 
 /// What a host's name stands for.
 struct HostAnswer {
@@ -34,7 +37,8 @@ class HostLookup {
   /// go there.
   /// @return null: that name is being looked up as often as it may, or there is no thread.
   [[nodiscard]] static std::unique_ptr<HostLookup> begin(
-      const std::string& host, Resolver resolver, std::function<void(const HostAnswer&)> told);
+      const std::string& host, Resolver resolver, std::function<void(const HostAnswer&)> told,
+      LookupFor purpose = LookupFor::membership);
   /// Cancels. `told` has returned, or is never called.
   ~HostLookup();
   HostLookup(const HostLookup&) = delete;

@@ -21,6 +21,7 @@
 #include "stat/cluster_call.hpp"
 #include "support/wait.hpp"
 #include "unit/cluster/fake_etcd.hpp"
+#include "unit/cluster/silent_names.hpp"
 
 namespace mserve::cluster {
 namespace {
@@ -57,7 +58,11 @@ class Desk : public ::testing::Test {
           return {post.path == kTxnPath ? txn_ : range_};
         }),
         store_(context_, "c", nullptr,
-               [this] { return DocumentStore::Way{.endpoint = *parse_etcd_url(etcd_.url())}; }),
+               [this] {
+                 EtcdEndpoint endpoint = *parse_etcd_url(etcd_.url());
+                 endpoint.host = host_.empty() ? endpoint.host : host_;
+                 return DocumentStore::Way{.endpoint = std::move(endpoint)};
+               }),
         desk_({.watch = watch_,
                .peers = peers_,
                .store = store_,
@@ -140,6 +145,7 @@ class Desk : public ::testing::Test {
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{
       context_.get_executor()};
   std::string away_;
+  std::string host_;  // given: what etcd's is called
   Document held_;
   BrokerRecord own_{.id = "a"};
   std::int64_t revision_ = 0;
@@ -303,6 +309,24 @@ TEST_F(Desk, FaultsOfEtcdSayWhetherItMayBeWritten) {
     ask({.verb = "apply", .text = "x"});
     (void)expect("no_etcd", words);
   }
+}
+
+// Those of the membership hung, and who asked for a document was told that its host was not found.
+TEST_F(Desk, LooksUpItsHostWhateverTheMembershipLooksUp) {
+  test::SilentNames names;
+  std::vector<std::unique_ptr<HostLookup>> theirs;
+  for (std::uint32_t i = 0; i < kLookupsPerHostMax; ++i) {
+    theirs.push_back(HostLookup::begin(
+        "localhost", [silent = names.resolver()](const std::string&) { return silent("silent"); },
+        [](const HostAnswer&) {}));
+    ASSERT_NE(theirs.back(), nullptr);
+  }
+  host_ = "localhost";
+  ask({.verb = "history"});
+  (void)expect("ok", "");
+  theirs.clear();
+  names.answer();
+  names.wait_until_over();
 }
 
 TEST_F(Desk, RollbackIsANewVersionWithAnOldText) {
