@@ -144,6 +144,13 @@ TEST_F(ClusterDocument, ACanaryIsRolledOutToAllBrokersByOneCommandAndBackByOne) 
   }
   expect(hosts_[1]->order({"apply", document(kTenPercent), "--note", "canary 10%"}), 0,
          "version 2 is written and holds at 3 brokers");
+  for (const auto& host : hosts_) {
+    EXPECT_EQ(inside(cluster_state(host->broker()), "own.document.version"), 2)
+        << "as soon as it is said";
+  }
+  const auto of_b = cluster_state(hosts_[1]->broker());
+  EXPECT_EQ(inside(peer_in(of_b, "a"), "document.version"), 2);
+  EXPECT_EQ(inside(peer_in(of_b, "c"), "document.version"), 2);
   const std::set<int> users = hosts_[0]->canary_users(1000);
   EXPECT_GE(users.size(), 70U);
   EXPECT_LE(users.size(), 130U);

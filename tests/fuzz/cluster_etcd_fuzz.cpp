@@ -117,7 +117,8 @@ void fuzz_desk(const std::string& text) {
                      .held = [] { return Document{}; },
                      .own = [] { return BrokerRecord{}; },
                      .check = [](std::string_view) { return std::vector<std::string>{}; },
-                     .wall_now = [] { return std::int64_t{0}; }});
+                     .wall_now = [] { return std::int64_t{0}; },
+                     .show = [] {}});
   int answers = 0;
   desk.take(text, "me", 0, [&](const std::string& line) {
     ++answers;

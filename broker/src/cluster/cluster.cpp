@@ -60,10 +60,12 @@ class Cluster {
                    .membership = membership_,
                    .peers = table_,
                    .own = own_,
-                   .changed = [this] {
-                     publish(shm::steady_now());
-                     show_soon();
-                   }}) {
+                   .changed =
+                       [this] {
+                         publish(shm::steady_now());
+                         show_at_once();
+                       },
+                   .show = [this] { show_at_once(); }}) {
     own_.id = setup.options.id;
     own_.address = setup.options.advertise;
     own_.zone = setup.options.zone;
@@ -136,6 +138,11 @@ class Cluster {
     if (now < watched_until_ && now >= written_at_ + kDocumentShownNs) {
       show(now);
     }
+  }
+
+  void show_at_once() {
+    urgent_ = true;
+    show(shm::steady_now());
   }
 
   void tell_status() {

@@ -126,7 +126,8 @@ DocumentDesk::Sources ClusterDocument::sources() {
                 return own;
               },
           .check = broker::check_document,
-          .wall_now = broker::wall_now};
+          .wall_now = broker::wall_now,
+          .show = around_.show};
 }
 
 void ClusterDocument::open() {

@@ -33,6 +33,7 @@ class ClusterDocument {
     const PeerTable& peers;
     const BrokerRecord& own;
     std::function<void()> changed{};  ///< standing() is another.
+    std::function<void()> show{};     ///< Who looks shall see what is known now.
   };
   explicit ClusterDocument(const Around& around);
   ClusterDocument(const ClusterDocument&) = delete;

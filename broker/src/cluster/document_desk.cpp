@@ -363,6 +363,7 @@ bool DocumentDesk::answer(const Waiting& waiting, std::uint64_t now) const {
   if (open > 0 && !overtaken && now < waiting.deadline) {
     return false;
   }
+  from_.show();
   json::array all;
   for (const BrokerRecord& broker : brokers()) {
     const Uptake uptake = uptake_of(broker, version);

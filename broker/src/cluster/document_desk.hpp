@@ -52,6 +52,8 @@ class DocumentDesk {
     std::function<BrokerRecord()> own{};        ///< This broker; without an id: it is not there.
     std::function<std::vector<std::string>(std::string_view)> check{};
     std::function<std::int64_t()> wall_now{};
+    /// Called before it is said that brokers have a document: so does whoever looks next see it.
+    std::function<void()> show{};
   };
   using Reply = std::function<void(std::string line)>;
 

@@ -75,7 +75,8 @@ class Desk : public ::testing::Test {
                             : text.starts_with('#') ? broker::check_document(text)
                                                     : std::vector<std::string>{};
                    },
-               .wall_now = [] { return std::int64_t{77}; }}) {
+               .wall_now = [] { return std::int64_t{77}; },
+               .show = [this] { shown_ = true; }}) {
     own_.document.emplace();
     current(document(7));
   }
@@ -94,12 +95,15 @@ class Desk : public ::testing::Test {
         {});
   }
   void ask(const DocumentOrder& order) {
-    answered_ = false;
+    answered_ = shown_ = false;
     std::string line = stat::order_line(order);
     line.pop_back();
     desk_.take(line, "root@a", shm::steady_now(), [this](const std::string& text) {
       EXPECT_FALSE(answered_) << "once";
       answered_ = true;
+      if (text.find(R"("brokers":)") != std::string::npos) {
+        EXPECT_TRUE(shown_) << "who looks now sees what was there before: " << text;
+      }
       auto read = stat::read_document_answer(std::string_view(text).substr(0, text.size() - 1));
       ASSERT_TRUE(read) << text;
       answer_ = std::move(*read);
@@ -156,6 +160,7 @@ class Desk : public ::testing::Test {
   DocumentDesk desk_;
   DocumentAnswer answer_;
   bool answered_ = false;
+  bool shown_ = false;  // since it was asked
 };
 
 TEST_F(Desk, ApplyWritesTheNextVersionAndWaitsForAllBrokers) {
