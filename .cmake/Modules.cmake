@@ -20,7 +20,7 @@ list(APPEND MSERVE_HARDENING $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-U_FO
 
 # mserve_compile_cold(TARGET)
 # In sanitized builds: those of the target's sources that take command lines or sockets through header-only libraries are off the hot
-# path, and optimising and covering these headers anew in each of them took a quarter of what CI has time for.
+# path, and optimising and covering these headers anew in each of them took a fifth of what CI has time for.
 function(mserve_compile_cold target)
   get_target_property(sources ${target} SOURCES)
   foreach(source IN LISTS sources)
@@ -33,6 +33,16 @@ function(mserve_compile_cold target)
       endif()
     endif()
   endforeach()
+endfunction()
+
+# mserve_unoptimised_when_sanitized(TARGET...)
+# For targets none of which serves or is fuzzed: sanitizers find as much in them, and the compiler is done in half of the time.
+function(mserve_unoptimised_when_sanitized)
+  if(MSERVE_SANITIZE)
+    foreach(target IN LISTS ARGN)
+      target_compile_options(${target} PRIVATE -O0 $<$<BOOL:${MSERVE_FUZZ}>:-fno-sanitize=fuzzer-no-link>)
+    endforeach()
+  endif()
 endfunction()
 
 # Applies language level, warnings, hardening and sanitizers to one target of ours.
