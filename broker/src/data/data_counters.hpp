@@ -33,6 +33,7 @@ struct DataCounters {
   shm::Counter* sleeps;          ///< Times that the data thread slept.
   shm::Counter* stamps_dropped;  ///< Requests that --slow or --trace had no room for.
   shm::Counter* not_repeatable;  ///< Repeatable requests of which no copy was kept for a lost link.
+  shm::Counter* sent_elsewhere;  ///< Put back for others, since a link's peer did not run them.
 
   /// Adds them all to the broker's counters segment.
   static DataCounters add_to(shm::CountersWriter& writer);

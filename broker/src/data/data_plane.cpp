@@ -53,7 +53,8 @@ DataCounters DataCounters::add_to(shm::CountersWriter& w) {
           &w.add("running"),        &w.add("affinity_hits"),
           &w.add("remote"),         &w.add("policy_plugin_faults"),
           &w.add("wakes"),          &w.add("sleeps"),
-          &w.add("stamps_dropped"), &w.add("not_repeatable")};
+          &w.add("stamps_dropped"), &w.add("not_repeatable"),
+          &w.add("sent_elsewhere")};
 }
 
 DataPlane::DataPlane(const BrokerOptions& options, bool seq_cst_wakes, const Links& links,
@@ -220,6 +221,7 @@ void DataPlane::timers() {
   counters_.affinity_hits->set(dispatcher_.counters().hits);
   counters_.remote->set(dispatcher_.counters().remote);
   counters_.retried->set(dispatcher_.counters().retried);
+  counters_.sent_elsewhere->set(dispatcher_.counters().elsewhere);
   counters_.queue_timeouts->set(dispatcher_.counters().failed_queued);
   counters_.overruns->set(dispatcher_.counters().overruns);
   tell_oldest();

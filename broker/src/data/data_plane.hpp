@@ -308,12 +308,15 @@ class DataPlane {
   Taken forward_fragment(Session& servant, RequestRecord& record, const shm::FrameView& frame,
                          const shm::FlowExt& flow);
   Taken abort_reply(Session& servant, const shm::FrameView& frame);
+  [[nodiscard]] bool send_elsewhere(Session& link, RequestRecord& record);
   void finish(Session& servant, RequestRecord& record);
   void answer(RequestRecord& record, const shm::FrameView& reply);
   void count_reply(const OriginState& origin) noexcept;
   void refuse(OriginState& origin, std::uint64_t client_id, Errc code);
-  void answer_status(OriginState& origin, std::uint64_t client_id, Errc code, bool reply_begun);
-  void send_status(OriginState& origin, std::uint64_t client_id, Errc code, bool reply_begun);
+  void answer_status(OriginState& origin, std::uint64_t client_id, Errc code, bool reply_begun,
+                     std::uint32_t servant = 0);
+  void send_status(OriginState& origin, std::uint64_t client_id, Errc code, bool reply_begun,
+                   std::uint32_t servant = 0);
   void tell_end(const RequestRecord& ended, Errc code);
   void count_unwanted(const RequestRecord& record) noexcept;
   [[nodiscard]] RequestRecord* running_record(const Session& servant, std::uint64_t id) noexcept;

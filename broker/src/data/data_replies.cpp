@@ -22,6 +22,19 @@ bool is_error(const shm::FrameView& reply) noexcept {
   return servant_status(reply.header.aux) != Errc::ok;
 }
 
+/// What a link alone may say besides: its peer never gave the request to anybody.
+bool says_never_ran(std::uint64_t aux) noexcept {
+  switch (static_cast<Errc>(shm::unpack_reply(aux).status)) {
+    case Errc::busy:
+    case Errc::no_servant:
+    case Errc::queue_timeout:
+    case Errc::shutdown:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 bool DataPlane::serve_servant(Session& servant) {
@@ -103,12 +116,29 @@ DataPlane::Taken DataPlane::take_reply(Session& servant, const shm::FrameView& f
     close(servant, Errc::bad_frame, "whole reply after fragments, or above --max-message");
     return Taken::closed;
   }
+  if (is_error(frame) && servant.link && says_never_ran(frame.header.aux) &&
+      send_elsewhere(servant, *record)) [[unlikely]] {
+    return Taken::done;
+  }
   monitor_.begin_out(clock_);
   answer(*record, frame);  // first: the client waits for it, the books do not
   monitor_.end_out(clock_);
   monitor_.answered(servant.number, *record, now(), is_error(frame));
   finish(servant, *record);
   return Taken::done;
+}
+
+/// Puts a request that the link's peer did not run back into the queue, for somebody else.
+/// @return false: what the peer says is its answer.
+[[gnu::cold]] bool DataPlane::send_elsewhere(Session& link, RequestRecord& record) {
+  const bool wanted = origin_of(record) != nullptr && !record.abandoned;
+  if (!wanted || record.block.empty() || !dispatcher_.on(NotRun{record.id, link.number}, now())) {
+    return false;
+  }
+  leave_servant(record);
+  monitor_.sent_back(link.number);
+  monitor_.queued(record, now());
+  return true;
 }
 
 void DataPlane::finish(Session& servant, RequestRecord& record) {
@@ -284,7 +314,8 @@ void DataPlane::tell_end(const RequestRecord& ended, Errc code) {
   OriginState* const origin = origin_of(ended);
   if (origin != nullptr && !ended.abandoned) {
     note_end(ended, code, ended.reply_bytes);
-    answer_status(*origin, ended.client_id, code, ended.reply_begun);
+    const std::uint32_t servant = ended.servant_session != kNone ? ended.servant_session + 1 : 0;
+    answer_status(*origin, ended.client_id, code, ended.reply_begun, servant);
   } else if (!ended.counted) {
     counters_.discarded->add();
     note_end(ended, Errc::cancelled, ended.reply_bytes);
@@ -311,20 +342,21 @@ void DataPlane::count_reply(const OriginState& origin) noexcept {
 }
 
 /// Of what was accepted.
+/// @param servant  as ReplyAux has it
 void DataPlane::answer_status(OriginState& origin, std::uint64_t client_id, Errc code,
-                              bool reply_begun) {
+                              bool reply_begun, std::uint32_t servant) {
   counters_.errors->add();
-  send_status(origin, client_id, code, reply_begun);
+  send_status(origin, client_id, code, reply_begun, servant);
 }
 
 void DataPlane::send_status(OriginState& origin, std::uint64_t client_id, Errc code,
-                            bool reply_begun) {
+                            bool reply_begun, std::uint32_t servant) {
   monitor_.refused(origin.session->number);
   shm::FrameHeader head;
   head.kind = reply_begun ? shm::Kind::abort : shm::Kind::reply;
   head.id = client_id;
   head.aux = reply_begun ? static_cast<std::uint64_t>(code)
-                         : shm::pack(shm::ReplyAux{0, static_cast<std::uint16_t>(code)});
+                         : shm::pack(shm::ReplyAux{servant, static_cast<std::uint16_t>(code)});
   send_or_keep(origin, head, nullptr, {});
 }
 

@@ -383,22 +383,18 @@ bool DataPlane::try_deliver(Session& servant, RequestRecord& record,
   if (!shm::try_send_whole(link.out, head, terms, payload)) {
     return false;
   }
-  if (record.repeatable) {
-    keep_copy(record, payload);
-  } else {
-    store_.give_back(record.block);
-  }
+  keep_copy(record, payload);
   note_wake(link);
   return true;
 }
 
 /// A link's answers come in any order, and much later than its ring is full: what is to be sent
-/// again if the link is lost is kept here, not there. Copies are taken only while half of the store
-/// is free, so that they are not what keeps others waiting; beyond that a request cannot be sent
-/// again.
+/// again if the link is lost, or elsewhere if its peer does not run it, is kept here, not there.
+/// Copies are taken only while half of the store is free, so that they are not what keeps others
+/// waiting; beyond that a request cannot be sent again.
 void DataPlane::keep_copy(RequestRecord& record, std::span<const std::byte> payload) {
   const std::uint64_t more = record.block.empty() ? payload.size() : 0;
-  if (store_.used_bytes() + more > store_.capacity() / 2) {
+  if (payload.size() > options_.retain_max || store_.used_bytes() + more > store_.capacity() / 2) {
     store_.give_back(record.block);
   } else if (record.block.empty()) {
     record.block = store_.take(payload.size());
@@ -406,7 +402,7 @@ void DataPlane::keep_copy(RequestRecord& record, std::span<const std::byte> payl
       std::copy(payload.begin(), payload.end(), store_.bytes_of(record.block).begin());
     }
   }
-  if (record.block.empty()) {
+  if (record.block.empty() && record.repeatable) {
     record.repeatable = false;
     counters_.not_repeatable->add();
   }

@@ -27,6 +27,11 @@ class MonitorWriter {
   void lost(std::uint32_t servant, std::size_t count) noexcept {
     rows_[servant].busy.lost.add(count);
   }
+  /// Of a servant: it gave back a request that it did not run.
+  void sent_back(std::uint32_t servant) noexcept {
+    rows_[servant].busy.answered.add();
+    rows_[servant].busy.errors.add();
+  }
   /// Adds the book of a servant to the one of all that have left.
   void closing(const Session& session, Errc code) noexcept;
 

@@ -16,8 +16,8 @@ struct alignas(64) RequestRecord {
   RequestId id = {};  ///< Zero: this record is not in use.
   std::uint64_t client_id = 0;
   std::uint64_t route = 0;
-  PayloadStore::Block block = {};  ///< Payload while it waits in the broker, or a copy of what is
-                                   ///< repeatable while a link has it.
+  PayloadStore::Block block = {};  ///< Payload while it waits in the broker, or a copy while a
+                                   ///< link has it, if there was room for one.
   std::uint32_t origin = 0;        ///< Number of who asked, and which of its lives.
   std::uint32_t origin_life = 0;
   std::uint32_t servant_session = kNone;  ///< Where it runs.

@@ -39,6 +39,7 @@ Dispatcher::Dispatcher(const Limits& limits, const Options& options)
       requests_(limits_.requests_max),
       arrived_(limits_.requests_max),
       terms_(limits_.requests_max),
+      refusals_(limits_.requests_max),
       timers_(limits_.requests_max, limits_.tick_bits),
       servants_(limits_.servants_max),
       homes_(limits_.servants_max),

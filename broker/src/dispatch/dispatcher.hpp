@@ -36,14 +36,15 @@ namespace mserve::broker {
 /// enters the queue. Nothing is lost if a pass stops early; the next one goes on where it stopped.
 ///
 /// Every accepted request ends in exactly one of: a valid Done, a `fail`, a `discard`. It is
-/// dispatched at most 1 + retries times, and only to servants of its class. Requests of one origin,
-/// class, priority and route are dispatched first in the order of submission, unless the class
-/// falls back to another one meanwhile.
+/// dispatched at most 1 + retries times, not counting those that its servant refused (NotRun, at
+/// most kRefusalsMax), and only to servants of its class. Requests of one origin, class, priority
+/// and route are dispatched first in the order of submission, unless the class falls back to
+/// another one meanwhile.
 ///
 /// Threads: one at a time. Allocates in the constructor only. The order in which requests are
 /// chosen is told in dispatcher_pick.cpp, the shape of the queue in dispatcher_queue.cpp, who may
 /// run what in dispatcher_classes.cpp, which of several free servants is taken in policies.hpp and
-/// far_policy.hpp.
+/// far_policy.hpp, what becomes of refused ones in dispatcher_elsewhere.cpp.
 class Dispatcher {
  public:
   explicit Dispatcher(const Limits& limits, const Options& options = {});
@@ -60,6 +61,13 @@ class Dispatcher {
   /// False: not believed (stale, forged, or not this servant's request); nothing changed.
   bool on(const ReplyBegan& event, Nanos now) noexcept;
   Cancelled on(const Cancel& event, Nanos now) noexcept;
+  /// Puts the request back for a servant of its class that has not refused it. Its time to wait is
+  /// still that since it was submitted.
+  /// @return false: it stays where it is, and its servant's answer ends it as any other: not
+  ///         believed, nobody else is there or expected, kRefusalsMax were tried, its time is over,
+  ///         nobody wants it, its answer has begun, it is for this servant alone (sticky or
+  ///         broadcast), or nothing is dispatched any more.
+  bool on(const NotRun& event, Nanos now) noexcept;
 
   // ---- Servants and origins.
 
@@ -168,6 +176,23 @@ class Dispatcher {
   void end_broadcast_part() noexcept;
   void end_broadcast_of(std::uint32_t origin) noexcept;
   [[nodiscard]] std::uint32_t next_broadcast_part(bool idle_only) const noexcept;
+
+  // dispatcher_elsewhere.cpp: what a servant did not run is for another one.
+  [[nodiscard]] bool refused_by(const Refusals::By& by) const noexcept {
+    return attached(by.servant) && servants_[by.servant].joined == by.joined;
+  }
+  [[nodiscard]] std::span<const Refusals::By> refusals_of(std::uint32_t slot) const noexcept;
+  [[nodiscard]] bool note_refusal(std::uint32_t slot, std::uint32_t servant) noexcept;
+  [[nodiscard]] bool waited_out(std::uint32_t slot, Nanos now) const noexcept;
+  [[nodiscard]] std::uint32_t usable_others(std::uint32_t slot,
+                                            std::uint32_t number) const noexcept;
+  [[nodiscard]] std::uint32_t class_elsewhere(std::uint32_t slot) const noexcept;
+  void enter_refused(std::uint32_t slot) noexcept;
+  void leave_refused(std::uint32_t slot) noexcept;
+  [[nodiscard]] bool refused_ready(std::uint32_t number) const noexcept;
+  Decision pick_refused(std::uint32_t number, Nanos now) noexcept;
+  [[nodiscard]] std::uint32_t lost_refused() const noexcept;
+  Decision clear_refused(std::uint32_t slot) noexcept;
 
   // dispatcher_queue.cpp: requests in and out of the queue.
   [[nodiscard]] std::uint32_t origin_of(const Request& request) const noexcept {
@@ -391,9 +416,10 @@ class Dispatcher {
   LargeArray<Class> classes_;
   std::array<std::uint64_t, kPoolsMax> pools_ = {};  // The classes of each.
   LargeArray<Request> requests_;
-  LargeArray<Arrival> arrived_;  // By slot.
-  LargeArray<Term> terms_;       // By slot; of those with kTimed.
-  TimerWheel timers_;            // By slot: while queued for waiting, while running for running.
+  LargeArray<Arrival> arrived_;    // By slot.
+  LargeArray<Term> terms_;         // By slot; of those with kTimed.
+  LargeArray<Refusals> refusals_;  // By slot.
+  TimerWheel timers_;              // By slot: while queued for waiting, while running for running.
   LargeArray<Servant> servants_;
   LargeArray<std::uint64_t> homes_;  // By servant: ServantJoined::home.
   LargeArray<Warmth> warmths_;       // By servant, Limits::routes_per_servant of each.
@@ -415,7 +441,8 @@ class Dispatcher {
   List closing_;   // Origins that went away.
   List released_;  // Route queues that lost their last holder while requests were waiting for it.
   List unbound_;   // Sticky origins whose requests wait for a servant to be bound to.
-  List bound_ready_;  // Free servants that bound requests wait for, in turn.
+  List bound_ready_;                 // Free servants that bound requests wait for, in turn.
+  std::uint32_t refused_count_ = 0;  // In Class::refused of all classes.
   std::uint32_t unbound_count_ = 0;
   std::uint32_t unbound_left_ = 0;        // How many of these are still to be looked at.
   std::uint32_t joinings_ = 0;            // Numbers given to servants that joined.

@@ -103,7 +103,8 @@ class DispatcherAudit {
       const Class& in = d_.classes_[number];
       const Seen& seen = seen_[number];
       check(in.queued == seen.queued, "class: queued", number);
-      check((d_.busy_classes_ >> number & 1) == (in.queued != 0), "class: busy", number);
+      check((d_.busy_classes_ >> number & 1) == (in.queued != 0 || !in.refused.empty()),
+            "class: busy", number);
       const auto arrivals = members<&Arrival::by_arrival>(d_.arrived_, in.arrivals, "arrivals");
       check(arrivals.size() == seen.arrived, "arrivals: count", number);
       check(in.unlisted + seen.arrived == in.queued, "arrivals: not listed", number);
@@ -119,17 +120,26 @@ class DispatcherAudit {
         check(flag(slot, Request::kAged) && d_.requests_[slot].class_number() == number,
               "aged: stranger", slot);
       }
-      const auto retries = members<&Request::order>(d_.requests_, in.retry, "retry");
-      check(retries.size() == seen.retries, "class: retries", number);
-      for (const std::uint32_t slot : retries) {
-        check(d_.requests_[slot].state == RequestState::retry &&
-                  d_.requests_[slot].class_number() == number,
-              "retry: stranger", slot);
-      }
+      check(sent_before(in.retry, RequestState::retry, number).size() == seen.retries,
+            "class: retries", number);
+      const auto refused = sent_before(in.refused, RequestState::refused, number);
+      refused_ += refused.size();
+      check(refused.empty() || d_.class_elsewhere(refused[0]) == number || d_.chores_,
+            "refused: lost and forgotten", number);
       const bool lost = in.usable == 0 && in.queued != 0 &&
                         (d_.hopeless(number) || d_.effective_class(number) != number);
       check(!lost || d_.chores_, "class: lost and forgotten", number);
     }
+  }
+
+  std::vector<std::uint32_t> sent_before(const List& list, RequestState state,
+                                         std::uint32_t number) {
+    auto slots = members<&Request::order>(d_.requests_, list, "retry");
+    for (const std::uint32_t slot : slots) {
+      const Request& request = d_.requests_[slot];
+      check(request.state == state && request.class_number() == number, "retry: stranger", slot);
+    }
+    return slots;
   }
 
   std::size_t in_state(RequestState state) const {
@@ -176,7 +186,10 @@ class DispatcherAudit {
       bound += sticky(node);
     }
     check(waiting_ + opened_ == in_state(RequestState::queued), "waiting: count", waiting_);
-    check(retries == in_state(RequestState::retry), "origin: retries", retries);
+    check(retries == in_state(RequestState::retry) + in_state(RequestState::refused),
+          "origin: retries", retries);
+    check(refused_ == in_state(RequestState::refused) && refused_ == d_.refused_count_,
+          "refused: count", refused_);
     bound_ = bound;
     check(closing == members<&Origin::links>(d_.origins_, d_.closing_, "closing").size(), "closing",
           closing);
@@ -570,7 +583,8 @@ class DispatcherAudit {
   std::size_t parts_bound_ = 0;
   std::size_t bound_origins_ = 0;
   std::size_t unbound_origins_ = 0;
-  std::size_t in_state_[7] = {};
+  std::size_t refused_ = 0;
+  std::size_t in_state_[8] = {};
   std::size_t timed_ = 0;
   std::size_t opened_ = 0;
   std::size_t routed_ = 0;

@@ -54,6 +54,8 @@ Decision Dispatcher::chore(Nanos now) noexcept {
       }
     } else if (const std::uint32_t lost = lost_class(); lost != kNone) {
       decision = clear_class(lost);
+    } else if (const std::uint32_t slot = lost_refused(); slot != kNone) {
+      decision = clear_refused(slot);
     } else {
       chores_ = false;
       if (step == 0) {
@@ -275,6 +277,7 @@ void Dispatcher::end(std::uint32_t slot) noexcept {
     case RequestState::queued:
     case RequestState::bound:
     case RequestState::retry:
+    case RequestState::refused:
       unqueue(slot);
       break;
     case RequestState::doomed:

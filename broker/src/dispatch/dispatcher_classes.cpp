@@ -114,6 +114,7 @@ void Dispatcher::count_usable(std::uint32_t index, bool usable) noexcept {
     // Whatever has it as its fallback moves here, or what is here moves on.
     chores_ = chores_ || (busy_classes_ != 0 && in.usable == (usable ? 1U : 0U));
   });
+  chores_ = chores_ || refused_count_ != 0;
   look_at_unbound();
 }
 
@@ -134,7 +135,8 @@ std::uint32_t Dispatcher::lost_class() const noexcept {
   for (std::uint64_t left = busy_classes_; left != 0; left &= left - 1) {
     const auto number = static_cast<std::uint32_t>(std::countr_zero(left));
     const Class& in = classes_[number];
-    if (in.usable == 0 && (hopeless(number) || effective_class(number) != number)) {
+    if (in.usable == 0 && in.queued != 0 &&
+        (hopeless(number) || effective_class(number) != number)) {
       return number;
     }
   }

@@ -7,6 +7,7 @@
 // runs nothing; nothing else goes there then. Requests that are bound to one servant and all others
 // take turns, and of the others the classes that have a free servant. Within a class, as long as a
 // servant of tier 0 is free, in this order:
+//   0. A request that another servant refused, as soon as one is free, of any tier, that did not.
 //   1. A request to be sent again.
 //   2. Of the priority whose turn it is, match: a route that has queued requests and a free holder
 //      (in turn), and of its desks the next in turn. But never so that the desk at the front of the
@@ -110,8 +111,9 @@ std::uint32_t Dispatcher::class_in_turn(std::uint64_t among, Nanos now) const no
     if (found != kNone && in.served >= classes_[found].served) {
       continue;
     }
-    if (in.free == 0 ? remote_due(in) <= now && next_in_turn(in) != kNone
-                     : !in.retry.empty() || priority_in_turn(in) != kNone) {
+    const bool some = in.free == 0 ? remote_due(in) <= now && next_in_turn(in) != kNone
+                                   : !in.retry.empty() || priority_in_turn(in) != kNone;
+    if (some || (!in.refused.empty() && refused_ready(number))) {
       found = number;
     }
   }
@@ -172,7 +174,9 @@ Decision Dispatcher::pick(Nanos now) noexcept {
 Decision Dispatcher::pick_class(std::uint32_t number, Nanos now) noexcept {
   Class& in = classes_[number];
   Decision decision;
-  if (in.free == 0) {
+  if (!in.refused.empty() && refused_ready(number)) [[unlikely]] {
+    decision = pick_refused(number, now);
+  } else if (in.free == 0) {
     decision = pick_remote(in, now);
   } else if (!in.retry.empty()) {
     const Request& request = requests_[in.retry.first];

@@ -164,6 +164,10 @@ void Dispatcher::unqueue(std::uint32_t slot) noexcept {
     leave_bound(slot);
     return;
   }
+  if (request.state == RequestState::refused) {
+    leave_refused(slot);
+    return;
+  }
   forget_queued(slot);
   if (request.state == RequestState::retry) {
     remove<&Request::order>(requests_, class_of(request).retry, slot);
@@ -189,8 +193,12 @@ void Dispatcher::unqueue(std::uint32_t slot) noexcept {
   }
 }
 
-// To be sent again, before anything else of its class.
+// To be sent again, before anything else of its class; to none of those that refused it before.
 void Dispatcher::put_back(std::uint32_t slot) noexcept {
+  if (!refusals_of(slot).empty()) [[unlikely]] {
+    enter_refused(slot);
+    return;
+  }
   Request& request = requests_[slot];
   request.state = RequestState::retry;
   append<&Request::order>(requests_, class_of(request).retry, slot);
@@ -307,7 +315,7 @@ void Dispatcher::note_queued(std::uint32_t slot) noexcept {
 void Dispatcher::forget_queued(std::uint32_t slot) noexcept {
   Request& request = requests_[slot];
   Class& in = class_of(request);
-  if (--in.queued == 0) {
+  if (--in.queued == 0 && in.refused.empty()) {
     busy_classes_ &= ~(std::uint64_t{1} << request.class_number());
   }
   if ((request.flags & Request::kArrived) == 0) {
@@ -322,8 +330,8 @@ Nanos Dispatcher::oldest_submitted() const noexcept {
   Nanos oldest = kForever;
   for (std::uint64_t left = busy_classes_; left != 0; left &= left - 1) {
     const Class& in = classes_[static_cast<std::size_t>(std::countr_zero(left))];
-    if (!in.arrivals.empty()) {
-      oldest = std::min(oldest, requests_[in.arrivals.first].submitted);
+    for (const std::uint32_t first : {in.arrivals.first, in.refused.first}) {
+      oldest = first != kNone ? std::min(oldest, requests_[first].submitted) : oldest;
     }
   }
   return oldest;

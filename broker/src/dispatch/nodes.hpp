@@ -23,6 +23,7 @@ enum class RequestState : std::uint8_t {
   queued,   ///< In its lane if it has a route; kOpen and kAged say what else.
   bound,    ///< Waits for one servant: in the list of its sticky origin, or Servant::broadcast.
   retry,    ///< Its servant left: in its class's and its origin's retry lists.
+  refused,  ///< A servant did not run it (NotRun): in Class::refused and its origin's retry list.
   doomed,   ///< Cancelled while queued: its discard decision is due.
   running,  ///< In its servant's running list.
 };
@@ -41,7 +42,7 @@ struct alignas(64) Request {
   /// Desk's open or waiting list, origin's bound list, retry, doomed, servant's running list,
   /// vacant.
   Links order;
-  Links lane;  ///< The lane's requests; for a retry the origin's retry list.
+  Links lane;  ///< The lane's requests; of a retry or a refused one Origin::retry.
   union {
     Links age;         ///< queued with kAged
     Nanos dispatched;  ///< running
@@ -82,6 +83,18 @@ struct Term {
   Nanos queue_timeout;
   Nanos run_timeout;
   Nanos end;  ///< When it has to be over, wherever it is.
+};
+
+/// Who did not run a request, by its slot: it goes to none of them again. Apart from the requests,
+/// since it is touched only by those that were refused.
+struct Refusals {
+  struct By {
+    std::uint32_t servant;
+    std::uint32_t joined;  ///< Servant::joined: one that comes later with its index is another.
+  };
+  std::uint32_t generation = 0;  ///< Of the request; another one's have no meaning any more.
+  std::uint32_t count = 0;
+  std::array<By, kRefusalsMax> by{};
 };
 
 /// The queued requests of one desk that have one route, first come first served. Exists while it
@@ -157,7 +170,7 @@ struct Class {
   std::uint32_t remote = 0;    ///< Attached, not of tier 0.
 
   // What is queued.
-  std::uint32_t queued = 0;    ///< In one of the lists below or waiting at a desk.
+  std::uint32_t queued = 0;    ///< In one of the lists below or waiting at a desk; not refused.
   List retry;                  ///< To be sent again, before anything else.
   List aged;                   ///< Those that may still have to wait for a holder, oldest first.
   List arrivals;               ///< Those queued while it was kept, in that order; see Arrival.
@@ -168,6 +181,10 @@ struct Class {
   std::uint8_t ringed = 0;     ///< Priorities with open requests, a bit each.
   std::uint8_t ready = 0;      ///< Priorities with ready routes.
   DeskQueue queues[kPriorities];
+
+  /// Those that only others than before may run, in the order of refusal. They go before anything
+  /// else, and are in no other list and count of the class.
+  List refused;
 };
 
 /// Somebody who asks. A node of its own per opening, so that what an earlier user of the same index
@@ -176,7 +193,7 @@ struct alignas(64) Origin {
   enum class State : std::uint8_t { vacant, open, closing, closed };
 
   List desks;           ///< By Desk::of_origin, the one used last last.
-  List retry;           ///< By Request::lane.
+  List retry;           ///< By Request::lane; of refused ones as well.
   List bound;           ///< sticky: requests that wait for its servant, by Request::order.
   Links links;          ///< The closing list; vacant chain.
   Links of_servant;     ///< sticky, with bound requests: Servant::bound or Dispatcher::unbound_.

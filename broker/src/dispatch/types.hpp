@@ -36,6 +36,8 @@ using PoolSet = std::bitset<kPoolsMax>;
 inline constexpr std::uint32_t kClassesMax = 64;
 /// Priorities are 0 to kPriorities - 1, the highest goes first most often.
 inline constexpr std::uint32_t kPriorities = 4;
+/// Once so many servants have refused a request (NotRun), no other one is asked.
+inline constexpr std::uint32_t kRefusalsMax = 4;
 /// Priority of a request that asks for none: one is below it, two above.
 inline constexpr std::uint8_t kPriorityNormal = 1;
 
@@ -227,6 +229,12 @@ struct Done {
   RequestId request;
   std::uint32_t servant;
 };
+/// A servant says that it did not run this request, and will not: it stands for others, and none of
+/// them could. Another one may, however often that was tried: see Dispatcher.
+struct NotRun {
+  RequestId request;
+  std::uint32_t servant;  ///< Who says so; believed only of the servant that runs it.
+};
 /// Shutting down: refuse what is new, finish what is there.
 struct DrainBegan {};
 /// Shutting down, out of patience: everything left fails with `shutdown`, nothing more is sent.
@@ -306,10 +314,11 @@ struct Counters {
   std::uint64_t refused = 0;      ///< Answered with a Refusal.
   std::uint64_t dispatched = 0;   ///< `dispatch` decisions, repeats included.
   std::uint64_t retried = 0;      ///< Put back because the servant left.
+  std::uint64_t elsewhere = 0;    ///< Put back because the servant did not run it, for another one.
   std::uint64_t completed = 0;    ///< Done and delivered.
   std::uint64_t orphaned = 0;     ///< Done, answer dropped: cancelled, overrun or origin gone.
   std::uint64_t overruns = 0;     ///< `overrun` decisions.
-  std::uint64_t invalid = 0;      ///< Done or ReplyBegan that was not believed.
+  std::uint64_t invalid = 0;      ///< Done, ReplyBegan or NotRun that was not believed.
   std::uint64_t discarded = 0;    ///< `discard` decisions.
   std::uint64_t failed_died = 0;  ///< `fail` with servant_died.
   std::uint64_t failed_none = 0;  ///< `fail` with no_servant.

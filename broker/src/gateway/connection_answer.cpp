@@ -18,6 +18,13 @@ namespace {
 constexpr std::uint64_t kLinkInfoBytesMax = 128U << 10;
 static_assert(kLinkInfoBytesMax >= 2 * kErrorTextBytesMax);
 
+/// As links are told it, which go elsewhere with what certainly did not run: a broker that goes
+/// down says `shutdown` of what it never began and of what it cuts short.
+Errc status_for_link(const Pending& pending) noexcept {
+  return pending.status == Errc::shutdown && pending.servant != 0 ? Errc::servant_died
+                                                                  : pending.status;
+}
+
 template <std::size_t N>
 void copy_text(std::array<char, N>& to, std::string_view text) noexcept {
   const std::size_t bytes = std::min(text.size(), N - 1);
@@ -207,7 +214,7 @@ Wrapping Connection::wrap(const Pending& pending, std::uint64_t result_bytes,
       return wrap_lbt(
           pending.client_id(),
           info_object(info, pending.route_text, servant_info, pending.stamps ? &stamps : nullptr,
-                      beats() ? std::optional(pending.status) : std::nullopt),
+                      beats() ? std::optional(status_for_link(pending)) : std::nullopt),
           result_bytes);
     }
     case Convention::np:

@@ -21,7 +21,8 @@ struct PeerAnswer {
   /// `peer_qsvr`, `peer_elapsed` and `peer_execution`.
   std::vector<std::byte> info;
 
-  /// The peer says that no servant of its got the request.
+  /// The peer says that no servant of its got the request, and none will. (It says `shutdown` of
+  /// those alone: of what it cut short a link is told `servant died`.)
   [[nodiscard]] bool never_ran() const noexcept {
     return status == Errc::no_servant || status == Errc::busy || status == Errc::queue_timeout ||
            status == Errc::shutdown;

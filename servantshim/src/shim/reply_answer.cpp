@@ -209,7 +209,7 @@ ReplyReader::Turn ReplyReader::answer_peer(std::span<const std::byte> result,
   made_.push_back(kError);
   made_.insert(made_.end(), text.begin(), std::find(text.begin(), text.end(), std::byte{0}));
   made_.push_back(std::byte{0});
-  return answer_bytes(made_, Errc::failed, /*pair=*/false);
+  return answer_bytes(made_, answer->never_ran() ? answer->status : Errc::failed, /*pair=*/false);
 }
 
 ReplyReader::Turn ReplyReader::answer_error(std::string_view text) {

@@ -247,6 +247,25 @@ TEST(GatewayPeer, AnswersSayWhetherTheyAreErrorsAndLargeOnesStream) {
   EXPECT_EQ(large.count(), 2U) << "a link cannot stream what has an info behind it";
 }
 
+// A link goes elsewhere with what never ran, and a broker that goes down also ends what runs.
+TEST(GatewayPeer, WhatIsCutShortByAShutdownMayHaveRun) {
+  Line line;
+  line.async(list({Value::long_atom(0), text(".mserve.beat 200"), kHop}));
+  (void)line.read();
+  for (const std::uint32_t servant : {0U, 3U}) {
+    ask(line, text("f 1"), kHop);
+    const auto request = line.plane.take();
+    EXPECT_TRUE(
+        line.plane.answer(request.head.id, {}, {.status = Errc::shutdown, .servant = servant}));
+    (void)line.turn();
+    const Value answer = line.read_one().value;
+    EXPECT_EQ(answer.at(1), text("Error: shutdown"));
+    const Errc told = servant == 0 ? Errc::shutdown : Errc::servant_died;
+    EXPECT_EQ(answer.at(2).find("mserve_status"),
+              Value::long_atom(static_cast<std::int64_t>(told)));
+  }
+}
+
 TEST(GatewayPeer, OthersAreToldNoStatus) {
   Line line;
   ask(line, text("f 1"), kHop);

@@ -76,9 +76,13 @@ inline constexpr std::uint32_t kFrameHeaderBytes = sizeof(FrameHeader);
   return (frame_bytes + kCacheLine - 1) & ~std::uint64_t{kCacheLine - 1};
 }
 
-/// Reply aux: who answered, and how. status is an Errc; 0 is success, `failed` an error object.
+/// Reply aux: who answered, and how. status is an Errc; 0 is success, `failed` an error object. A
+/// servant's is one of these two. One tagged `peer=...` may also say `busy`, `no_servant`,
+/// `queue_timeout` or `shutdown`, with an error object, of what was not begun and never will be
+/// there: brokers that know this try somebody else, all others take it for `failed`.
 struct ReplyAux {
-  std::uint32_t servant = 0;  ///< Servant number as in the info; 0 when the broker itself answered.
+  std::uint32_t servant = 0;  ///< Number, as in the info, of the servant that ran it, also where
+                              ///< the broker itself answers; 0: none had it.
   std::uint16_t status = 0;
 };
 [[nodiscard]] constexpr std::uint64_t pack(ReplyAux a) noexcept {
