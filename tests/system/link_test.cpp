@@ -338,12 +338,59 @@ TEST(Link, WhoHangsUpLeavesItsPlaceToTheNext) {
   RawClient next = connect(a);
   EXPECT_EQ(next.query("echo 42"), Value::long_atom(42));
   EXPECT_TRUE(answer(silent, held->header.id, kdb::encode(Value::long_atom(1))));
-  b.wait_for_counter("replies", 2);
+  b.wait_for_counter("stale_replies", 1);
   ASSERT_TRUE(next.send(text("echo 43"), MessageKind::sync));
   const auto later = silent.take();
   ASSERT_TRUE(later);
   EXPECT_TRUE(answer(silent, later->header.id, kdb::encode(Value::long_atom(43))));
   EXPECT_EQ(next.receive()->value, Value::long_atom(43)) << "the late answer went to nobody";
+}
+
+// Goal: what nobody here waits for any more is not run there. Method: B's one servant is busy with
+// somebody else's request; the client of another one, which waits behind it, hangs up. Then one
+// that runs loses its client: its place at B's gateway is free although B's servant goes on.
+TEST(Link, WhatNobodyWaitsForVanishesFromThePeersQueue) {
+  const Broker b(with_gateway({}, 0));
+  RawPeer servant = raw_servant(b, "busy");
+  b.wait_for_counter("servants", 1);
+  RawClient holder = connect(b);
+  ASSERT_TRUE(holder.send(text("echo 1"), MessageKind::sync));
+  const auto held = servant.take();
+  ASSERT_TRUE(held);
+  const Broker a(with_gateway({}, 0));
+  const ShimProcess link(a, to_peer(b, "B"));
+  a.wait_for_counter("servants", 1);
+  {
+    RawClient client = connect(a);
+    ASSERT_TRUE(client.send(text("echo 2"), MessageKind::sync));
+    b.wait_for_counter("queued", 1);
+    client.reset();
+  }
+  b.wait_for_counter("errors", 1);
+  b.wait_for_counter("queued", 0);
+  EXPECT_TRUE(answer(servant, held->header.id, kdb::encode(Value::long_atom(1))));
+  EXPECT_EQ(holder.receive()->value, Value::long_atom(1));
+  EXPECT_FALSE(servant.poll()) << "it ran for nobody";
+  std::optional<Frame> runs;
+  {
+    RawClient client = connect(a);
+    ASSERT_TRUE(client.send(text("echo 3"), MessageKind::sync));
+    runs = servant.take();
+    ASSERT_TRUE(runs);
+    client.reset();
+  }
+  b.wait_for_counter("errors", 2);
+  b.wait_for_counter("gateway_pending", 0);
+  EXPECT_TRUE(answer(servant, runs->header.id, kdb::encode(Value::long_atom(3))));
+  b.wait_for_counter("stale_replies", 1);
+  RawClient next = connect(a);
+  ASSERT_TRUE(next.send(text("echo 4"), MessageKind::sync));
+  const auto last = servant.take();
+  ASSERT_TRUE(last);
+  EXPECT_TRUE(answer(servant, last->header.id, kdb::encode(Value::long_atom(4))));
+  EXPECT_EQ(next.receive()->value, Value::long_atom(4));
+  EXPECT_EQ(b.counter("discarded"), 0U) << "each is counted once";
+  EXPECT_EQ(link.count("the answer is dropped"), 0U) << link.log();
 }
 
 // Goal: a servant of the peer that pauses in the middle of a large answer does not cost the link,

@@ -171,15 +171,29 @@ void DataPlane::cancel(OriginState& origin, std::uint64_t client_id) {
   // client's library drops when it arrives.
   std::uint32_t slot = origin.requests_first;
   for (std::uint32_t i = 0; i < kCancelScanMax && slot != kNone; ++i, slot = records_[slot].next) {
-    RequestRecord& record = records_[slot];
-    if (record.client_id == client_id) {
-      record.abandoned = true;
-      interrupt(record);
-      (void)dispatcher_.on(Cancel{record.id}, now());
-      (void)decide();
+    if (records_[slot].client_id == client_id) {
+      cancel(origin, records_[slot]);
       return;
     }
   }
+}
+
+/// A gateway's connection goes on and hears what became of its request: that it is cancelled, or,
+/// once an answer has begun or is there already, that answer.
+void DataPlane::cancel(const OriginState& origin, RequestRecord& record) {
+  const bool told = origin.session->is_gateway();
+  if (told && (record.abandoned || record.reply_begun || record.flow != kNone)) {
+    return;
+  }
+  const RequestRecord ended = record;
+  record.abandoned = true;
+  record.counted = record.counted || told;
+  interrupt(record);
+  (void)dispatcher_.on(Cancel{record.id}, now());
+  if (told) {
+    tell_end(ended, Errc::cancelled);
+  }
+  (void)decide();
 }
 
 }  // namespace mserve::broker

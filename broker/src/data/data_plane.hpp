@@ -182,6 +182,7 @@ class DataPlane {
   void tell_gone(Session& gateway);
   bool take_control(Session& session);
   void cancel(OriginState& origin, std::uint64_t client_id);
+  void cancel(const OriginState& origin, RequestRecord& record);
 
   // Client to servant (data_requests.cpp).
   bool serve_client(Session& client);

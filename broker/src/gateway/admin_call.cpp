@@ -19,12 +19,13 @@ struct Named {
   std::string_view text;
   AdminCall::Name name;
 };
-constexpr std::array<Named, 5> kNames = {{
+constexpr std::array<Named, 6> kNames = {{
     {".mserve.servants", AdminCall::Name::servants},
     {".mserve.clients", AdminCall::Name::clients},
     {".mserve.queries", AdminCall::Name::queries},
     {".mserve.stats", AdminCall::Name::stats},
     {".mserve.beat", AdminCall::Name::beat},
+    {".mserve.cancel", AdminCall::Name::cancel},
 }};
 
 std::optional<AdminCall> call_named(std::string_view text) {
@@ -63,11 +64,11 @@ bool starts_with_prefix(std::span<const std::byte> object, bool after_blanks) no
 }
 
 std::string_view set_arguments(AdminCall& call, std::span<const kdb::Value> arguments) {
-  const bool beat = call.name == AdminCall::Name::beat;
+  const bool of_link = call.name == AdminCall::Name::beat || call.name == AdminCall::Name::cancel;
   if (arguments.empty() || (arguments.size() == 1 && arguments.front().is_null())) {
-    return beat ? "rank" : "";
+    return of_link ? "rank" : "";
   }
-  if (arguments.size() > 1 || (!beat && call.name != AdminCall::Name::queries)) {
+  if (arguments.size() > 1 || (!of_link && call.name != AdminCall::Name::queries)) {
     return "rank";
   }
   const kdb::Value& count = arguments.front();

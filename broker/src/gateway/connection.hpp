@@ -219,6 +219,8 @@ class Connection {
   [[nodiscard]] bool believed() const noexcept;
   [[nodiscard]] std::string find_asker(std::span<const std::byte> options, Asker& asker) const;
   void answer_beat(const AdminCall& call, const Classified& message);
+  [[nodiscard]] bool says_cancel(const AdminCall& call, const Classified& message) const noexcept;
+  void cancel(const AdminCall& call);
 
   // Broadcasts (connection_broadcast.cpp).
   [[nodiscard]] bool owns_broadcast() const noexcept {

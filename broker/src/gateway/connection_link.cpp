@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connections of other brokers' links: what is believed of them, and signs of life for them.
+#include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "access/table_file.hpp"
 #include "gateway/connection.hpp"
@@ -17,6 +19,27 @@ constexpr std::int64_t kBeatMsMax = 10'000;
 constexpr std::uint64_t kNsPerMs = 1'000'000;
 /// `::`
 constexpr std::array<std::byte, 2> kNothing = {type_byte(101), std::byte{0}};
+/// What a link asked and has no answer to that is looked through for what it cancels: oldest first,
+/// and many times what it has places.
+constexpr std::uint32_t kCancelScanMax = 4096;
+
+using LongAtom = std::array<std::byte, 9>;
+
+LongAtom long_atom(std::int64_t number) noexcept {
+  LongAtom atom = {type_byte(-static_cast<int>(kdb::Type::long_int))};
+  std::memcpy(atom.data() + 1, &number, sizeof(number));
+  return atom;
+}
+
+bool is_atom(std::span<const std::byte> id, const LongAtom& atom) noexcept {
+  return std::equal(id.begin(), id.end(), atom.begin(), atom.end());
+}
+
+/// What the answer to `.mserve.beat` says besides: this broker knows `.mserve.cancel`.
+std::vector<std::byte> link_info() {
+  return kdb::encode(kdb::Value::dict(kdb::Value::symbols({"mserve_cancel"}),
+                                      kdb::Value::list({kdb::Value::boolean(true)})));
+}
 
 }  // namespace
 
@@ -76,7 +99,33 @@ void Connection::answer_beat(const AdminCall& call, const Classified& message) {
   beat_.insert(beat_.end(), kNothing.begin(), kNothing.end());
   beat_ns_ = static_cast<std::uint64_t>(ms) * kNsPerMs;
   beat_at_ = context_.now_ns + beat_ns_;
-  answer(pending, {.result = kNothing, .servant_info = {}, .error = {}});
+  const std::vector<std::byte> info = link_info();
+  answer(pending, {.result = kNothing, .servant_info = info, .error = {}});
+}
+
+/// Whether a link says `(0; ".mserve.cancel qid"; ...)` itself: what its broker's clients ask has
+/// ids of the link's, which are above 0.
+bool Connection::says_cancel(const AdminCall& call, const Classified& message) const noexcept {
+  return call.name == AdminCall::Name::cancel && beats() && call.fault.empty() &&
+         message.convention == Convention::lbt && is_atom(message.id, long_atom(0));
+}
+
+/// The link's broker does not wait for this request any more. Its own answer, which the link waits
+/// for, is all that is said about it: `cancelled`, or what it came to before that. Nothing happens
+/// if there is no such request.
+void Connection::cancel(const AdminCall& call) {
+  const LongAtom qid = long_atom(call.argument.value_or(0));
+  Pending* pending = unordered_.first();
+  for (std::uint32_t n = 0; n < kCancelScanMax && pending != nullptr; ++n) {
+    if (is_atom(pending->client_id(), qid)) {
+      if (pending->state == AnswerState::awaited && !pending->sending() && !pending->cancelled) {
+        pending->cancelled = true;
+        context_.link->cancel(pending->id, origin_);
+      }
+      return;
+    }
+    pending = pending->next;
+  }
 }
 
 void Connection::send_back() {

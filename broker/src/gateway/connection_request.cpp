@@ -112,7 +112,9 @@ Connection::Step Connection::take_whole(const MessageReader::Event& event) {
       }
       if (may_be_admin_call(message.query)) [[unlikely]] {
         if (const std::optional<AdminCall> call = parse_admin_call(message.query)) {
-          if (beats()) {
+          if (says_cancel(*call, message)) {
+            cancel(*call);
+          } else if (beats() || call->name == AdminCall::Name::cancel) {
             // Not the link's own, but what a client of its broker asked: not as that broker.
             answer_forbidden(message, "access");
           } else if (call->name == AdminCall::Name::beat) {

@@ -56,6 +56,7 @@ kdb::Value Gateway::Loop::admin_answer(const AdminCall& call) {
     }
     case AdminCall::Name::stats:
     case AdminCall::Name::beat:  // its connection answers it
+    case AdminCall::Name::cancel:
       break;
   }
   return stats_dict(read_counters(setup_.counters_name));

@@ -89,12 +89,16 @@ void GatewayLink::abort(std::uint64_t id, OriginId origin) {
 }
 
 void GatewayLink::gone(OriginId origin) {
-  gones_.push_back({origin, session_->outgoing().position()});
+  followers_.push_back({shm::Kind::gone, origin, 0, session_->outgoing().position()});
+}
+
+void GatewayLink::cancel(std::uint64_t id, OriginId origin) {
+  followers_.push_back({shm::Kind::cancel, origin, id, session_->outgoing().position()});
 }
 
 bool GatewayLink::gone_waits(OriginId origin) const noexcept {
-  return std::any_of(gones_.begin(), gones_.end(), [origin](const Waiting& gone) {
-    return gone.origin.generation == origin.generation;
+  return std::any_of(followers_.begin(), followers_.end(), [origin](const Follower& follower) {
+    return follower.kind == shm::Kind::gone && follower.origin.generation == origin.generation;
   });
 }
 
@@ -114,8 +118,8 @@ bool GatewayLink::flush() {
          try_put(control, shm::Kind::window, grants_.front().origin, 0, grants_.front().value)) {
     grants_.pop_front();
   }
-  if (!gones_.empty()) {
-    flush_gones();
+  if (!followers_.empty()) {
+    flush_followers();
   }
   if (std::exchange(sent_, false)) {
     session_->wake_broker();
@@ -123,16 +127,16 @@ bool GatewayLink::flush() {
   return !waiting();
 }
 
-void GatewayLink::flush_gones() noexcept {
+void GatewayLink::flush_followers() noexcept {
   shm::RingProducer& main = session_->outgoing();
   const std::uint64_t unread = main.unread();
-  while (!gones_.empty()) {
-    const Waiting& gone = gones_.front();
-    const bool overtakes = main.position() - gone.value < unread;
-    if (overtakes || !try_put(session_->control(), shm::Kind::gone, gone.origin, 0, 0)) {
+  while (!followers_.empty()) {
+    const Follower& first = followers_.front();
+    const bool overtakes = main.position() - first.cursor < unread;
+    if (overtakes || !try_put(session_->control(), first.kind, first.origin, first.id, 0)) {
       return;
     }
-    gones_.pop_front();
+    followers_.pop_front();
   }
 }
 

@@ -78,6 +78,10 @@ class GatewayLink {
   /// The connection is no more: what it asked for is dropped. Waits here until the data plane has
   /// read all that was sent before, since it goes another way and would otherwise overtake it.
   void gone(OriginId origin);
+  /// Nobody waits for request `id` any more, all of which was sent. It is answered with
+  /// `cancelled`, or as ever if its answer has begun, or if the data plane does not find it among
+  /// many. Waits as gone() does.
+  void cancel(std::uint64_t id, OriginId origin);
   /// Whether a gone() of that origin waits here still.
   [[nodiscard]] bool gone_waits(OriginId origin) const noexcept;
   /// `bytes` of answers in fragments have found their place. Waits here while there is no room.
@@ -88,7 +92,7 @@ class GatewayLink {
 
   /// Something has no room yet.
   [[nodiscard]] bool waiting() const noexcept {
-    return !aborts_.empty() || !grants_.empty() || !gones_.empty();
+    return !aborts_.empty() || !grants_.empty() || !followers_.empty();
   }
 
   /// The next frame of the data plane. @return ok; empty; bad_frame: the session can only be
@@ -105,21 +109,28 @@ class GatewayLink {
  private:
   struct Waiting {
     OriginId origin;
-    std::uint64_t value = 0;  ///< Abort: the id; grant: bytes; gone: a cursor of the request ring.
+    std::uint64_t value = 0;  ///< Abort: the id; grant: bytes.
+  };
+  /// What may not overtake the requests in front of it.
+  struct Follower {
+    shm::Kind kind;  ///< gone or cancel
+    OriginId origin;
+    std::uint64_t id = 0;      ///< cancel
+    std::uint64_t cursor = 0;  ///< Of the request ring: all before it is to be read first.
   };
 
   [[nodiscard]] bool send_request(const RequestHead& head, std::span<const std::byte> extensions,
                                   std::span<const std::byte> payload) noexcept;
   [[nodiscard]] bool try_put(shm::RingProducer& ring, shm::Kind kind, OriginId origin,
                              std::uint64_t id, std::uint64_t aux) noexcept;
-  void flush_gones() noexcept;
+  void flush_followers() noexcept;
 
   std::unique_ptr<GatewaySession> session_;
   std::uint64_t whole_bytes_max_;
   std::uint64_t fragment_bytes_max_;
   std::deque<Waiting> aborts_;
   std::deque<Waiting> grants_;
-  std::deque<Waiting> gones_;  // by cursor
+  std::deque<Follower> followers_;  // by cursor
   bool sent_ = false;
 };
 

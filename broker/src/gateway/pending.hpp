@@ -40,10 +40,11 @@ struct Pending {
   PendingList* list = nullptr;  ///< Of the owner's, the one that it is in.
   std::uint64_t sequence = 0;   ///< Place among the messages of its connection.
   Convention convention = Convention::sync;
-  bool silent = false;   ///< Its answer goes nowhere (`--async-reply none`).
-  bool stamps = false;   ///< lbt: its info says when it came, went and was answered.
-  bool refused = false;  ///< The message broke the fixed convention: aw is told so in words.
-  bool counted = false;  ///< Among the owner's unanswered sync requests.
+  bool silent = false;     ///< Its answer goes nowhere (`--async-reply none`).
+  bool stamps = false;     ///< lbt: its info says when it came, went and was answered.
+  bool refused = false;    ///< The message broke the fixed convention: aw is told so in words.
+  bool counted = false;    ///< Among the owner's unanswered sync requests.
+  bool cancelled = false;  ///< The data plane was told that nobody waits for it.
   /// Not null: it is no message but a request of this broadcast, in none of the owner's lists.
   Broadcast* broadcast = nullptr;
   std::size_t row = 0;  ///< Of the broadcast's table.

@@ -11,10 +11,10 @@ Exchange::Exchange(WarnFunction warn, bool peer)
       reader_(questions_, warn_, peer),
       writer_(questions_, peer) {}
 
-void Exchange::connect(Form form, std::uint8_t capability) {
+void Exchange::connect(Form form, std::uint8_t capability, bool takes_cancels) {
   questions_.clear();
   reader_.connect(form);
-  writer_.connect(form, capability);
+  writer_.connect(form, capability, takes_cancels);
   ended_ = Progress::idle;
   send_lost_ = false;
   fault_text_.clear();

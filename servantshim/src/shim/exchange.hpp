@@ -48,7 +48,8 @@ class Exchange {
   Exchange& operator=(const Exchange&) = delete;
 
   /// A new connection to q, which has said who it is. Requests that were not begun are kept.
-  void connect(Form form, std::uint8_t capability);
+  /// @param takes_cancels  of a peer: it is told what nobody waits for any more.
+  void connect(Form form, std::uint8_t capability, bool takes_cancels = false);
   /// A new session. To be called when idle(). Allocates what a session needs.
   void attach(const Bounds& bounds);
   /// The session is over: answers that q still owes will be passed over.

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shim/messages.hpp"
 
+#include <algorithm>
+#include <charconv>
+
 namespace mserve::shim {
 
 namespace {
@@ -71,6 +74,14 @@ void put_plain_probe(OwnBytes& to) noexcept {
 
 void put_lbt_probe(OwnBytes& to) noexcept {
   put_lbt_query(to, "");
+}
+
+void put_cancel(OwnBytes& to, std::uint64_t qid) noexcept {
+  constexpr std::string_view kCall = ".mserve.cancel ";
+  std::array<char, kCall.size() + 20> text{};  // the longest number
+  char* const digits = std::copy(kCall.begin(), kCall.end(), text.data());
+  const char* const end = std::to_chars(digits, text.data() + text.size(), qid).ptr;
+  put_lbt_query(to, {text.data(), static_cast<std::size_t>(end - text.data())});
 }
 
 void put_process_question(OwnBytes& to, Form form) noexcept {

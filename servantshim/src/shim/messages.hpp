@@ -64,6 +64,8 @@ void put_lbt_prefix(OwnBytes& to, std::uint32_t items, std::uint64_t qid) noexce
 void put_plain_probe(OwnBytes& to) noexcept;
 /// The async LBT request (0;"";()!()).
 void put_lbt_probe(OwnBytes& to) noexcept;
+/// Of another broker: that nobody waits for the request `qid` any more. Nothing answers this.
+void put_cancel(OwnBytes& to, std::uint64_t qid) noexcept;
 /// Asks which process q is: a sync ".z.i"; of LBT's servants the async (0;".z.i";()!()), and a sync
 /// "" behind it, since only that is answered by every one.
 void put_process_question(OwnBytes& to, Form form) noexcept;

@@ -224,7 +224,8 @@ bool ask_which_process(Talk& talk, Identity& identity, std::string& why) {
 
 }  // namespace
 
-bool ask_for_beats(QLink& q, std::uint64_t ms, const WaitFunction& wait, std::string& why) {
+bool ask_for_beats(QLink& q, std::uint64_t ms, const WaitFunction& wait, bool& takes_cancels,
+                   std::string& why) {
   using kdb::Value;
   Talk talk(q, wait);
   const Value options = Value::dict(Value::symbols({"hop"}), Value::longs({1}));
@@ -249,6 +250,7 @@ bool ask_for_beats(QLink& q, std::uint64_t ms, const WaitFunction& wait, std::st
     why = "it refuses .mserve.beat: " + std::string(items[1].text_view().value_or("no answer"));
     return false;
   }
+  takes_cancels = items[2].is_dict() && items[2].find("mserve_cancel") == Value::boolean(true);
   return true;
 }
 

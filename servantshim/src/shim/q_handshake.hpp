@@ -45,8 +45,9 @@ using WaitFunction = std::function<bool(bool writable)>;
 
 /// Asks another broker's gateway, which was introduced as Form::lbt, for a sign of life every `ms`
 /// milliseconds: `.mserve.beat`. Each is an async (0; ::); the first of them is awaited here.
+/// @param takes_cancels  set to whether it says that it knows put_cancel().
 /// @return false, and `why` in one sentence, when it is no gateway that knows this, or refuses.
 [[nodiscard]] bool ask_for_beats(QLink& q, std::uint64_t ms, const WaitFunction& wait,
-                                 std::string& why);
+                                 bool& takes_cancels, std::string& why);
 
 }  // namespace mserve::shim

@@ -275,9 +275,9 @@ RequestWriter::Step RequestWriter::take_abort(Rings& rings, std::uint64_t id) {
 }
 
 /// Nobody wants this request any more. It stays in the books, since it is to be answered. A peer is
-/// asked many at once, of which one shall not keep a place: it is answered here, and what the peer
-/// answers is dropped. Beyond as many such orphans as there are places it keeps its place after
-/// all, so that a peer is never asked more than twice the credit.
+/// asked many at once, of which one shall not keep a place: it is answered here, the peer hears of
+/// it, and what that answers is dropped. Beyond as many such orphans as there are places it keeps
+/// its place after all, so that a peer is never asked more than twice the credit.
 RequestWriter::Step RequestWriter::take_cancel(Rings& rings, std::uint64_t id) {
   const auto held = std::find_if(held_.begin(), held_.end(), [id](const Held& h) {
     return h.id == id && h.bytes.size() == h.total_bytes;
@@ -291,10 +291,15 @@ RequestWriter::Step RequestWriter::take_cancel(Rings& rings, std::uint64_t id) {
     return refused;
   }
   Question* const asked = peer_ ? questions_.find_sent(id) : nullptr;
-  if (asked != nullptr && questions_.orphans() < credit_) {
-    const Step refused = refuse_frame(rings, id, kRefusedUnwanted);
-    asked->orphan = refused == Step::worked;
-    return refused;
+  const bool answers = asked != nullptr && questions_.orphans() < credit_;
+  if (answers && !send_error(rings, servant_, id, kRefusedUnwanted)) {
+    return Step::waits_for_ring;
+  }
+  if (asked != nullptr && takes_cancels_ && !asked->unwanted) {
+    cancels_owed_.push_back(asked->qid);
+  }
+  if (answers) {
+    asked->orphan = true;
   }
   questions_.mark_unwanted(id);
   rings.in.release();

@@ -15,7 +15,7 @@ constexpr std::uint8_t kCapabilityLong = 5;
 
 }  // namespace
 
-void RequestWriter::connect(Form form, std::uint8_t capability) {
+void RequestWriter::connect(Form form, std::uint8_t capability, bool takes_cancels) {
   form_ = form;
   options_.assign(no_options().begin(), no_options().end());
   message_bytes_max_ =
@@ -27,6 +27,8 @@ void RequestWriter::connect(Form form, std::uint8_t capability) {
   sending_ = {};
   nyi_owed_ = 0;
   probe_owed_ = false;
+  takes_cancels_ = takes_cancels;
+  cancels_owed_.clear();
 }
 
 void RequestWriter::attach(std::uint32_t servant, std::uint32_t credit,
@@ -35,6 +37,7 @@ void RequestWriter::attach(std::uint32_t servant, std::uint32_t credit,
   credit_ = credit;
   held_bytes_max_ = held_bytes_max;
   fault_ = Errc::ok;
+  cancels_owed_.reserve(std::size_t{2} * credit);  // as many questions there are at most
 }
 
 bool RequestWriter::detach() {
@@ -79,7 +82,7 @@ RequestWriter::Step RequestWriter::choose(Rings* rings, bool take_new) {
     return Step::cut;
   }
   if (!flow_) {
-    if (nyi_owed_ > 0 || probe_owed_) {
+    if (nyi_owed_ > 0 || probe_owed_ || owes_cancel()) {
       begin_own();
       return Step::worked;
     }
@@ -96,6 +99,14 @@ RequestWriter::Step RequestWriter::choose(Rings* rings, bool take_new) {
   return take_frame(*rings);
 }
 
+/// What was answered meanwhile need not be cancelled.
+bool RequestWriter::owes_cancel() noexcept {
+  while (!cancels_owed_.empty() && questions_.find(cancels_owed_.back()) == nullptr) {
+    cancels_owed_.pop_back();
+  }
+  return !cancels_owed_.empty();
+}
+
 void RequestWriter::begin_own() {
   lead_.clear();
   payload_ = {};
@@ -106,6 +117,11 @@ void RequestWriter::begin_own() {
   if (nyi_owed_ > 0) {
     --nyi_owed_;
     put_nyi_response(lead_);
+    return;
+  }
+  if (!probe_owed_) {
+    put_cancel(lead_, cancels_owed_.back());
+    cancels_owed_.pop_back();
     return;
   }
   probe_owed_ = false;

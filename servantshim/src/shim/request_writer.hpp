@@ -52,7 +52,8 @@ class RequestWriter {
   RequestWriter& operator=(const RequestWriter&) = delete;
 
   /// A new connection to q; forgets what the last one was in the middle of, and keeps what is held.
-  void connect(Form form, std::uint8_t capability);
+  /// @param takes_cancels  see put_cancel()
+  void connect(Form form, std::uint8_t capability, bool takes_cancels);
   /// A new session. @param held_bytes_max  bound on a request that is held, and on what has come of
   /// all of them.
   void attach(std::uint32_t servant, std::uint32_t credit, std::uint64_t held_bytes_max);
@@ -106,6 +107,7 @@ class RequestWriter {
   static constexpr int kMessagesPerStep = 16;
 
   Step choose(Rings* rings, bool take_new);
+  [[nodiscard]] bool owes_cancel() noexcept;
   void begin_own();
   Step begin_held(Rings& rings, std::size_t index);
   Step take_frame(Rings& rings);
@@ -172,6 +174,8 @@ class RequestWriter {
   Held sending_;
   std::uint32_t nyi_owed_ = 0;
   bool probe_owed_ = false;
+  bool takes_cancels_ = false;
+  std::vector<std::uint64_t> cancels_owed_;  // Questions of a peer, each once.
 };
 
 }  // namespace mserve::shim

@@ -120,15 +120,17 @@ bool Shim::try_connect(std::uint64_t patience_ns, std::string& why) {
     return q_.wait(writable, patience_ns, stopping_);
   };
   Identity identity;
+  bool takes_cancels = false;
   const bool ask_process = ask_process_ && !options_.peer;
   if (!introduce(q_, options_.credentials, options_.protocol, ask_process, wait, identity, why) ||
-      (options_.peer && !ask_for_beats(q_, options_.heartbeat_ns / 1'000'000, wait, why))) {
+      (options_.peer &&
+       !ask_for_beats(q_, options_.heartbeat_ns / 1'000'000, wait, takes_cancels, why))) {
     ask_process_ = !identity.hung_up_on_process;
     why = options_.q.text() + ": " + why;
     q_.close();
     return false;
   }
-  exchange_.connect(identity.form, identity.capability);
+  exchange_.connect(identity.form, identity.capability, takes_cancels);
   ask_process_ = true;
   q_says_process_ = identity.process;
   q_process_ = {};

@@ -61,6 +61,14 @@ TEST(AdminCall, BeatsHaveAnInterval) {
   EXPECT_EQ(parse(".mserve.beat[-1]")->fault, "domain");
 }
 
+TEST(AdminCall, CancelsNameARequest) {
+  EXPECT_EQ(parse(".mserve.cancel 17")->name, Name::cancel);
+  EXPECT_EQ(parse(".mserve.cancel 9223372036854775807")->argument, INT64_MAX);
+  EXPECT_EQ(parse(".mserve.cancel[]")->fault, "rank");
+  EXPECT_EQ(parse(".mserve.cancel[1;2]")->fault, "rank");
+  EXPECT_EQ(parse(".mserve.cancel `a")->fault, "type");
+}
+
 TEST(AdminCall, AnswersWrongArgumentsAsQWould) {
   EXPECT_EQ(parse(".mserve.queries[1;2]")->fault, "rank");
   EXPECT_EQ(parse(".mserve.stats[1]")->fault, "rank");

@@ -168,6 +168,58 @@ TEST(GatewayPeer, BeatsAreAnsweredAtOnceAndThenFromTimeToTime) {
   EXPECT_TRUE(line.plane.take().here);
 }
 
+/// What a link says of its request `qid`, under this id.
+void say_cancel(Line& line, std::int64_t qid, std::int64_t id = 0) {
+  line.async(list({Value::long_atom(id), text(".mserve.cancel " + std::to_string(qid)), kHop}));
+  (void)line.turn();
+  line.plane.read();
+}
+
+// Goal: what nobody waits for at a link's broker is cancelled here, and answered once all the same.
+TEST(GatewayPeer, ALinkCancelsARequestOfItsOwn) {
+  Line line;
+  line.async(list({Value::long_atom(0), text(".mserve.beat 200"), kHop}));
+  EXPECT_EQ(line.read_one().value.at(2).find("mserve_cancel"), Value::boolean(true))
+      << "a link says it only to brokers that know it";
+  ask(line, text("f 1"), kHop);  // its id is 7
+  const auto request = line.plane.take();
+  line.async(list({Value::long_atom(8), text("f 2"), kHop}));
+  const auto other = line.plane.take();
+  say_cancel(line, 9);
+  EXPECT_TRUE(line.plane.cancels.empty()) << "there is no such request";
+  say_cancel(line, 7);
+  say_cancel(line, 7);
+  EXPECT_EQ(line.plane.cancels, std::vector<std::uint64_t>{request.head.id});
+  EXPECT_TRUE(line.read().empty()) << "it is the data plane that answers";
+  EXPECT_TRUE(line.plane.answer(request.head.id, {}, {.status = Errc::cancelled}));
+  EXPECT_TRUE(line.plane.answer(other.head.id, kdb::encode(Value::long_atom(2))));
+  (void)line.turn();
+  const auto answers = line.read();
+  ASSERT_EQ(answers.size(), 2U);
+  EXPECT_EQ(answers[0].value.at(0), Value::long_atom(7));
+  EXPECT_EQ(answers[0].value.at(1), text("Error: cancelled"));
+  EXPECT_EQ(answers[0].value.at(2).find("mserve_status"),
+            Value::long_atom(static_cast<std::int64_t>(Errc::cancelled)));
+  EXPECT_EQ(answers[1].value.at(1), Value::long_atom(2));
+  EXPECT_EQ(line.context->counters.requests->get(), 2U);
+}
+
+TEST(GatewayPeer, NobodyElseCancelsAnything) {
+  Line line;
+  ask(line, text("f 1"), kHop);
+  (void)line.plane.take();
+  say_cancel(line, 7);  // it is no link
+  EXPECT_EQ(line.read_one().value.at(1), text("Error: access"));
+  line.async(list({Value::long_atom(0), text(".mserve.beat 200"), kHop}));
+  (void)line.read();
+  say_cancel(line, 7, /*id=*/3);  // a client of its broker says so
+  EXPECT_EQ(line.read_one().value.at(1), text("Error: access"));
+  line.sync(".mserve.cancel 7");
+  EXPECT_EQ(line.read_one().value, Value::error("access"));
+  line.plane.read();
+  EXPECT_TRUE(line.plane.cancels.empty());
+}
+
 // Users came while it was there, so it has to log in: what its broker sends it is not read any
 // more.
 TEST(GatewayPeer, OneThatIsSentBackHearsNoBeatsButItsAnswers) {

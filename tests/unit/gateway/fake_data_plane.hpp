@@ -84,6 +84,8 @@ class FakeDataPlane {
       const broker::OriginId origin{ext.origin_index, ext.origin_generation};
       if (frame.header.kind == shm::Kind::gone) {
         gones.push_back(origin);
+      } else if (frame.header.kind == shm::Kind::cancel) {
+        cancels.push_back(frame.header.id);
       } else {
         grants.push_back({origin, frame.header.aux});
       }
@@ -198,6 +200,7 @@ class FakeDataPlane {
   std::vector<std::uint64_t> aborts;
   std::vector<Grant> grants;
   std::vector<broker::OriginId> gones;
+  std::vector<std::uint64_t> cancels;
   int bells = 0;
   bool hung_up = false;
 

@@ -74,6 +74,22 @@ TEST(GatewayLink, GoneWaitsUntilWhatTheOriginSentIsRead) {
   EXPECT_EQ(plane.gones[0].generation, 10U);
 }
 
+TEST(GatewayLink, ACancelDoesNotOvertakeItsRequest) {
+  FakeDataPlane plane;
+  GatewayLink link(plane.session());
+  ASSERT_TRUE(link.try_send(head(1), pattern(10)));
+  link.cancel(1, {1, 10});
+  link.gone({1, 10});
+  EXPECT_TRUE(link.gone_waits({1, 10}));
+  EXPECT_FALSE(link.flush());
+  plane.read();
+  EXPECT_TRUE(plane.cancels.empty());
+  EXPECT_TRUE(link.flush());
+  plane.read();
+  EXPECT_EQ(plane.cancels, std::vector<std::uint64_t>{1});
+  EXPECT_EQ(plane.gones.size(), 1U);
+}
+
 TEST(GatewayLink, WhatFindsNoRoomWaitsAndNothingOfItIsLost) {
   FakePlaneSetup setup;
   setup.ring_bytes = 4096;

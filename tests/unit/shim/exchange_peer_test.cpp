@@ -357,6 +357,7 @@ TEST(ExchangePeer, WhatIsCancelledIsAnsweredAtOnceAndItsLateAnswerDropped) {
   ASSERT_TRUE(cancel(d, 5));  // once more, and of what is unknown: nothing happens
   ASSERT_TRUE(cancel(d, 99));
   d.run();
+  EXPECT_TRUE(d.q.received.empty()) << "this peer did not say that it takes cancels";
   for (const std::int64_t qid : {third, first, second}) {
     d.q.answer(qid, Value::long_atom(qid), info(Errc::ok));
   }
@@ -366,6 +367,70 @@ TEST(ExchangePeer, WhatIsCancelledIsAnsweredAtOnceAndItsLateAnswerDropped) {
   EXPECT_EQ(d.replies.size(), 3U);
   EXPECT_EQ(d.warnings.size(), 0U);
   EXPECT_FALSE(d.exchange.awaiting()) << "nothing is left in the books";
+}
+
+/// The peer is told that nobody waits for `qid`.
+void expect_cancel(Desk& d, std::int64_t qid) {
+  const auto message = d.q.next();
+  ASSERT_TRUE(message) << "no cancel of " << qid;
+  EXPECT_EQ(message->header.kind, MessageKind::async);
+  EXPECT_EQ(message->value,
+            Value::list({Value::long_atom(0), text(".mserve.cancel " + std::to_string(qid)),
+                         Value::dict(Value::list({}), Value::list({}))}));
+}
+
+// Goal: a peer that knows it hears of what nobody waits for, once, and never in the middle of
+// another message. Method: credit 2, so that the third one that is cancelled keeps its place.
+TEST(ExchangePeer, ThePeerIsToldWhatIsCancelled) {
+  Desk::Shape two = streaming();
+  two.credit = 2;
+  Desk d(two);
+  d.exchange.connect(Form::lbt, 6, /*takes_cancels=*/true);
+  for (std::uint64_t id = 1; id <= 3; ++id) {
+    ASSERT_TRUE(d.send(id, text("f 1")));
+    d.run();
+    const std::int64_t qid = expect_request(d, text("f 1"), kHopOnce);
+    ASSERT_TRUE(cancel(d, id));
+    ASSERT_TRUE(cancel(d, id));
+    d.run();
+    expect_cancel(d, qid);
+    EXPECT_FALSE(d.q.next()) << "once";
+  }
+  EXPECT_EQ(d.replies.size(), 2U);
+  for (std::int64_t qid = 1; qid <= 3; ++qid) {
+    d.q.answer(qid, text("Error: cancelled"), info(Errc::cancelled));
+  }
+  d.run();
+  EXPECT_EQ(d.reply(3).value(), Value::error("cancelled"));
+  EXPECT_EQ(d.replies.size(), 3U);
+  EXPECT_FALSE(d.exchange.awaiting()) << "nothing is left in the books";
+  // While a large one is being sent the word waits, and what is answered meanwhile needs none.
+  for (const bool answered : {false, true}) {
+    ASSERT_TRUE(d.send(4, text("f 1")));
+    d.run();
+    const std::int64_t qid = expect_request(d, text("f 1"), kHopOnce);
+    const std::vector<std::byte> large = kdb::encode(blob(15'000));
+    const auto first = std::span(large).first(5'000);
+    ASSERT_TRUE(d.send_fragment(5, 0, large.size(), first));
+    ASSERT_TRUE(cancel(d, 4));
+    d.run();
+    if (answered) {
+      d.q.answer(qid, Value::long_atom(1), info(Errc::ok));
+      d.run();
+    }
+    ASSERT_TRUE(
+        d.send_fragment(5, first.size(), large.size(), std::span(large).subspan(first.size())));
+    d.run();
+    const std::int64_t of_large = expect_request(d, blob(15'000), kHopOnce);
+    if (!answered) {
+      expect_cancel(d, qid);
+      d.q.answer(qid, Value::long_atom(1), info(Errc::ok));
+    }
+    d.q.answer(of_large, Value::long_atom(1), info(Errc::ok));
+    d.run();
+    EXPECT_FALSE(d.q.next());
+    EXPECT_FALSE(d.exchange.awaiting());
+  }
 }
 
 TEST(ExchangePeer, AsManyAnswersAsThereArePlacesMayBeOwedToNobody) {

@@ -243,9 +243,11 @@ TEST(Handshake, OneThatHangsUpOnThatQuestionIsNotAskedAgain) {
 }
 
 /// Runs ask_for_beats() against a peer that says one thing.
-std::string ask_peer(const std::function<void(FakeQ&)>& word, FakeQ& q) {
+std::string ask_peer(const std::function<void(FakeQ&)>& word, FakeQ& q,
+                     bool* takes_cancels = nullptr) {
   int asked = 0;
   std::string why;
+  bool takes = false;
   const bool agreed = ask_for_beats(
       q, 200,
       [&](bool /*writable*/) {
@@ -255,8 +257,11 @@ std::string ask_peer(const std::function<void(FakeQ&)>& word, FakeQ& q) {
         }
         return false;
       },
-      why);
+      takes, why);
   EXPECT_EQ(agreed, why.empty());
+  if (takes_cancels != nullptr) {
+    *takes_cancels = takes;
+  }
   return why;
 }
 
@@ -269,6 +274,18 @@ TEST(Handshake, APeerIsAskedForSignsOfLife) {
   EXPECT_EQ(asked->header.kind, MessageKind::async);
   EXPECT_EQ(asked->value, Value::list({Value::long_atom(0), text(".mserve.beat 200"),
                                        Value::dict(Value::symbols({"hop"}), Value::longs({1}))}));
+}
+
+TEST(Handshake, APeerSaysWhetherItTakesCancels) {
+  for (const bool known : {false, true}) {
+    const Value info =
+        Value::dict(Value::symbols({"qsvr", known ? "mserve_cancel" : "mserve_status"}),
+                    Value::list({Value::symbol(""), Value::boolean(true)}));
+    FakeQ q;
+    bool takes = !known;
+    EXPECT_EQ(ask_peer([&](FakeQ& peer) { peer.answer(0, Value::null(), info); }, q, &takes), "");
+    EXPECT_EQ(takes, known);
+  }
 }
 
 TEST(Handshake, WhatIsNoPeerIsToldSo) {

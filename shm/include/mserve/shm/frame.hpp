@@ -20,7 +20,8 @@ enum class Kind : std::uint8_t {
   reply = 2,    ///< id: as in the request; aux: ReplyAux.
   padding = 3,  ///< Fills the ring up to its end; no id, no aux.
   abort = 4,    ///< Ends a partial flow of this id on this hop; aux: Errc.
-  cancel = 5,   ///< Control ring: the answer of this id is no longer wanted. Towards a servant:
+  cancel = 5,   ///< Control ring: the answer of this id is no longer wanted. A gateway gets one
+                ///< all the same: `cancelled`, unless the servant's has begun. Towards a servant:
                 ///< nobody waits for this request; it may stop it, and answers it as ever.
   window = 6,   ///< Control ring: aux = more flow bytes that the origin may be sent. Towards a
                 ///< gateway: id = its request; aux = more payload bytes of it that it may send.
