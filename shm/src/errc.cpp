@@ -97,7 +97,7 @@ const char* advice(Errc code) noexcept {
       return "Start the broker, or check --name and MSERVE_DIR.";
     case Errc::access:
       return "Have the broker started with --allow-user for this user; with --users, connect "
-             "through its gateway.";
+             "through its gateway, with a user and password of that file.";
     case Errc::no_memory:
       return "Detach what is not needed, or raise the cap or limit that was hit.";
     case Errc::in_use:

@@ -25,7 +25,8 @@ ExitCode run(const Settings& settings) {
   auto client = mserve::Client::connect(settings.client, &reason);
   if (!client) {
     const auto code = client.error().code;
-    const auto shown = mserve::tool::show_failure(0, code, reason, settings.style);
+    const auto shown =
+        mserve::tool::show_no_session(code, reason, settings.client.broker, settings.style);
     std::cout << shown.out;
     std::cerr << shown.err;
     return mserve::tool::exit_code_of(code);

@@ -27,6 +27,18 @@ std::string hint(std::string_view error, const OutputStyle& style) {
                 : "";
 }
 
+Shown failure(std::uint64_t id, Errc code, std::string_view detail, std::string_view what_to_do,
+              const OutputStyle& style) {
+  Shown shown;
+  shown.out = style.json ? json_error(id, to_string(code)) : heading(id, style);
+  shown.err = "'" + std::string(to_string(code)) + "\n";
+  if (!detail.empty()) {
+    shown.err += std::string(detail) + "\n";
+  }
+  shown.err += std::string(what_to_do) + "\n";
+  return shown;
+}
+
 }  // namespace
 
 kdb::Console console_of(const OutputStyle& style) noexcept {
@@ -68,14 +80,19 @@ Shown show_answer(const Answer& answer, const OutputStyle& style) {
 }
 
 Shown show_failure(std::uint64_t id, Errc code, std::string_view detail, const OutputStyle& style) {
-  Shown shown;
-  shown.out = style.json ? json_error(id, to_string(code)) : heading(id, style);
-  shown.err = "'" + std::string(to_string(code)) + "\n";
-  if (!detail.empty()) {
-    shown.err += std::string(detail) + "\n";
+  return failure(id, code, detail, advice(code), style);
+}
+
+Shown show_no_session(Errc code, std::string_view detail, std::string_view where,
+                      const OutputStyle& style) {
+  std::string_view what_to_do = advice(code);
+  if (code == Errc::access && where.starts_with("tcp://")) {
+    // A gateway takes users by password, whichever Unix user asks.
+    what_to_do =
+        "Give a user and password of the broker's --users file: --user USER:PASSWORD, or "
+        "MSERVE_USER, which ps does not show.";
   }
-  shown.err += std::string(advice(code)) + "\n";
-  return shown;
+  return failure(0, code, detail, what_to_do, style);
 }
 
 }  // namespace mserve::tool

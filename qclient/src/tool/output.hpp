@@ -37,4 +37,8 @@ struct Shown {
 [[nodiscard]] Shown show_failure(std::uint64_t id, Errc code, std::string_view detail,
                                  const OutputStyle& style);
 
+/// No session. @param where  ClientOptions::broker, which decides what helps a user who is refused.
+[[nodiscard]] Shown show_no_session(Errc code, std::string_view detail, std::string_view where,
+                                    const OutputStyle& style);
+
 }  // namespace mserve::tool

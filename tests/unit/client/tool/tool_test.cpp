@@ -110,6 +110,15 @@ TEST(Output, FailuresSayWhatToDo) {
 }
 
 TEST(Repeater, IsDueOncePerPeriodAndDropsWhatItMissed) {
+// It used to advise --allow-user, which is about users of this host.
+TEST(Output, WhomAGatewayRefusesIsToldOfUserAndPassword) {
+  const std::string there = show_no_session(Errc::access, "", "tcp://h:5000", {}).err;
+  EXPECT_NE(there.find("--user USER:PASSWORD"), std::string::npos) << there;
+  EXPECT_EQ(there.find("--allow-user"), std::string::npos) << there;
+  const std::string here = show_no_session(Errc::access, "", "default", {}).err;
+  EXPECT_NE(here.find("--allow-user"), std::string::npos) << here;
+}
+
   Repeater repeater(1);
   EXPECT_FALSE(repeater.due(1));
   repeater.set(10, 1'000'000);
