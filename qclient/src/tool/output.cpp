@@ -21,10 +21,17 @@ std::string heading(std::uint64_t id, const OutputStyle& style) {
 
 /// What to do about errors whose words are LBT's, which clients compare with.
 std::string hint(std::string_view error, const OutputStyle& style) {
-  const bool nested = error == "nested evaluation" && !style.quiet;
-  return nested ? "Arguments are values, nothing is evaluated: a symbol has its backtick, `IBM, a "
-                  "text its quotes.\n"
-                : "";
+  if (style.quiet) {
+    return "";
+  }
+  if (error == "nested evaluation") {
+    return "Arguments are values, nothing is evaluated: a symbol has its backtick, `IBM, a text "
+           "its quotes.\n";
+  }
+  return error.starts_with("unknown command: ")
+             ? "No servant has a function of that name, or your role may not call it: the broker's "
+               "--roles says which do.\n"
+             : "";
 }
 
 Shown failure(std::uint64_t id, Errc code, std::string_view detail, std::string_view what_to_do,
