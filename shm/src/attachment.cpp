@@ -37,6 +37,12 @@ void tell(std::string* reason, std::string text) {
   }
 }
 
+void tell_silence(const Error& error, int fd, std::string* reason) {
+  if (error.code == Errc::timed_out) {
+    tell(reason, silence_text(fd));
+  }
+}
+
 Error connect_to_broker(const AttachOptions& options, std::uint64_t deadline_ns, UniqueFd& socket,
                         std::string* reason) {
   const bool by_rule = options.directory.empty();
@@ -53,7 +59,10 @@ Error connect_to_broker(const AttachOptions& options, std::uint64_t deadline_ns,
   }
   auto connected = connect_to(path.value(), deadline_ns);
   if (!connected) {
-    tell(reason, "no broker '" + options.broker + "' listens at " + path.value());
+    tell(reason,
+         connected.error().code == Errc::timed_out
+             ? "broker '" + options.broker + "' takes no connections; is it stopped or overloaded?"
+             : "no broker '" + options.broker + "' listens at " + path.value());
     return connected.error();
   }
   socket = std::move(connected).value();
@@ -209,6 +218,7 @@ Result<Attachment> Attachment::open(const AttachOptions& options, std::string* r
   ReceivedMessage received;
   auto welcome = greet(fd, options, deadline_ns, received, reason);
   if (!welcome) {
+    tell_silence(welcome.error(), fd, reason);
     return welcome.error();
   }
   parts->seq_cst_wakes = welcome.value().wake_mode == WakeMode::seq_cst;
@@ -231,6 +241,7 @@ Result<Attachment> Attachment::open(const AttachOptions& options, std::string* r
   attachment.bind(welcome.value());
   if (const Error e = confirm(fd, welcome.value().session, deadline_ns, reason);
       e.code != Errc::ok) {
+    tell_silence(e, fd, reason);
     return e;
   }
   return attachment;

@@ -292,6 +292,13 @@ Result<Credentials> peer_credentials(int fd) noexcept {
   return Credentials{credentials.pid, credentials.uid, credentials.gid};
 }
 
+std::string silence_text(int fd) {
+  const auto broker = peer_credentials(fd);
+  const bool known = broker && broker.value().pid > 0;
+  return "the broker " + (known ? "(pid " + std::to_string(broker.value().pid) + ") " : "") +
+         "does not answer; is it stopped or overloaded?";
+}
+
 bool peer_is_member(int fd, const Credentials& who, std::span<const gid_t> groups) {
   const auto wanted = [&](gid_t gid) {
     return std::find(groups.begin(), groups.end(), gid) != groups.end();

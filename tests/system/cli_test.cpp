@@ -151,6 +151,24 @@ TEST(CommandLineAlone, NoAnswerWithinTheTimeOutIsExitCode4) {
   EXPECT_NE(shown.err.find("timeout"), std::string::npos) << shown.err;
 }
 
+// The time for attaching was a fixed five seconds, whatever --timeout said.
+TEST(CommandLineAlone, ABrokerThatIsStoppedIsNamedAndNotWaitedForBeyondTheTimeout) {
+  const Broker broker;
+  stop(broker.pid());
+  Process patient(Spawn{.argv = {program("mserve-client"), "--timeout", "0", "proc1 `IBM"},
+                        .env = broker.env()});
+  const Output shown =
+      run_to_end({program("mserve-client"), "--timeout", "0.05", "proc1 `IBM"}, broker.env());
+  EXPECT_FALSE(patient.ended()) << "it began first and waits for five seconds";
+  ::kill(broker.pid(), SIGCONT);
+  EXPECT_EQ(shown.exit_code, 4) << shown.err;
+  EXPECT_NE(shown.err.find("the broker (pid " + std::to_string(broker.pid()) +
+                           ") does not answer; is it stopped or overloaded?"),
+            std::string::npos)
+      << shown.err;
+  EXPECT_NE(shown.err.find("Nothing was sent"), std::string::npos) << shown.err;
+}
+
 TEST(CommandLineAlone, NoServantIsExitCode5) {
   const Broker broker;
   const Output shown = run_to_end({program("mserve-client"), "proc1 `IBM"}, broker.env());

@@ -20,7 +20,9 @@ namespace {
 using mserve::tool::ExitCode;
 using mserve::tool::Settings;
 
-ExitCode run(const Settings& settings) {
+ExitCode run(Settings& settings) {
+  const bool one = settings.query && *settings.query != "-";
+  settings.until_ns = one ? settings.deadline_ns() : 0;  // attaching takes from the same time
   std::string reason;
   auto client = mserve::Client::connect(settings.client, &reason);
   if (!client) {
@@ -31,7 +33,7 @@ ExitCode run(const Settings& settings) {
     std::cerr << shown.err;
     return mserve::tool::exit_code_of(code);
   }
-  if (settings.query && *settings.query != "-") {
+  if (one) {
     return mserve::tool::run_query(client.value(), *settings.query, settings);
   }
   if (settings.query || isatty(STDIN_FILENO) == 0) {

@@ -98,6 +98,8 @@ Shown show_no_session(Errc code, std::string_view detail, std::string_view where
     what_to_do =
         "Give a user and password of the broker's --users file: --user USER:PASSWORD, or "
         "MSERVE_USER, which ps does not show.";
+  } else if (code == Errc::timed_out) {
+    what_to_do = "Nothing was sent. Look at that process, or allow more time with --timeout.";
   }
   return failure(0, code, detail, what_to_do, style);
 }

@@ -2,6 +2,7 @@
 #include "tool/settings.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 
@@ -31,7 +32,7 @@ constexpr const char* kMore =
     "  1  a servant answered with an error: 'its text is on standard error\n"
     "  2  wrong options, or a query that is too large\n"
     "  3  no broker there, it does not take this user, or it went away\n"
-    "  4  no answer within --timeout\n"
+    "  4  no answer within --timeout, or the broker is there and does not answer\n"
     "  5  the broker answered instead of a servant: busy, no servant, servant died, shutdown\n"
     "With several queries it is the first code that is not 0; after 3 the rest is not sent.\n\n"
     "Environment:\n"
@@ -66,7 +67,9 @@ std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
   app.add_option("--dir", settings.client.directory, "Rendezvous directory of the broker")
       ->transform([](const std::string& path) { return std::filesystem::absolute(path).string(); })
       ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
-  app.add_option("--timeout", timeout_s, "How long to wait for each answer; 0: for ever")
+  app.add_option(
+         "--timeout", timeout_s,
+         "How long to wait for each answer, with one QUERY for the broker as well; 0: for ever")
       ->check(CLI::Range(0.0, kTimeoutSecondsMax))
       ->option_text("SECONDS [30]");
   app.add_flag("--once", once, "Never run the query a second time when its servant dies");
@@ -96,6 +99,9 @@ std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
   settings.client.user = credentials.substr(0, colon);
   settings.client.password = colon != std::string::npos ? credentials.substr(colon + 1) : "";
   settings.timeout_ns = static_cast<std::uint64_t>(std::ceil(timeout_s * 1e9));
+  if (settings.timeout_ns != 0) {
+    settings.client.attach_ns_max = std::min(settings.client.attach_ns_max, settings.timeout_ns);
+  }
   if (console.size() == 2) {
     settings.style.rows = console[0];
     settings.style.columns = console[1];

@@ -19,11 +19,13 @@ struct Settings {
   std::optional<std::string> query;
   bool repeatable = true;
   std::uint64_t timeout_ns = 30'000'000'000;  ///< 0: wait for ever.
+  /// When all of a run with one query is to be over, absolute; 0: each query has timeout_ns.
+  std::uint64_t until_ns = 0;
 
   /// The absolute deadline of a query sent now; 0: none.
   [[nodiscard]] std::uint64_t deadline_ns() const noexcept {
     const std::chrono::nanoseconds span(static_cast<std::int64_t>(timeout_ns));
-    return timeout_ns == 0 ? 0 : deadline_after(span);
+    return until_ns != 0 ? until_ns : timeout_ns == 0 ? 0 : deadline_after(span);
   }
 };
 

@@ -78,6 +78,10 @@ struct Credentials {
 /// SO_PEERCRED. @return `os` for anything but a connected Unix socket.
 [[nodiscard]] Result<Credentials> peer_credentials(int fd) noexcept;
 
+/// What to tell whoever waited in vain for the broker at the other end of `fd`: one sentence, with
+/// the process id where the kernel knows it.
+[[nodiscard]] std::string silence_text(int fd);
+
 /// Whether the other end belongs to one of these groups, as its primary (who.gid) or a
 /// supplementary one, as the kernel recorded them at connect time. Allocates.
 /// @param who  what peer_credentials() said of it.
