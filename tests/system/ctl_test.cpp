@@ -211,35 +211,15 @@ TEST_F(TwoServants, ABrokerThatDoesNotAnswerIsNotWaitedForBeyondTheTimeout) {
   EXPECT_NE(output.err.find("the broker does not answer"), std::string::npos) << output.err;
 }
 
-/// A servant by hand that holds a request, and a client that waits for it.
-class HeldRequest : public ::testing::Test {
- protected:
-  HeldRequest() : servant_(raw_servant(broker_, "held")), client_(broker_.client()) {
-    broker_.wait_for_counter("servants", 1);
-    id_ = send_opaque(client_, pattern(10));
-    const auto frame = servant_.take();
-    held_ = frame ? frame->header.id : 0;
-  }
-  /// `mserve-stat ctl VERB all`, which waits.
-  [[nodiscard]] Process begin(const std::string& verb) {
-    Spawn spawn;
-    spawn.argv = {program("mserve-stat"), "ctl", verb, "all"};
-    spawn.env = broker_.env();
-    spawn.stdout_path = dir_.file("out");
-    spawn.stderr_path = dir_.file("err");
-    Process process(spawn);
-    wait_for_state(broker_, "held", "draining");
-    return process;
-  }
-  void answer() { EXPECT_TRUE(servant_.reply(held_, pattern(10))); }
-
-  TempDir dir_;
-  Broker broker_;
-  RawPeer servant_;
-  Client client_;
-  std::uint64_t id_ = 0;
-  std::uint64_t held_ = 0;
-};
+// It was carried out when the broker went on, though nobody waited for it any more.
+TEST_F(TwoServants, AnOrderWhoseAskerGaveUpIsNotCarriedOut) {
+  stop(broker_.pid());
+  EXPECT_EQ(stat(broker_, {"ctl", "pause", "all"}).exit_code, 3);
+  ::kill(broker_.pid(), SIGCONT);
+  EXPECT_NE(broker_.wait_for_log("control_dropped").find("verb=pause"), std::string::npos);
+  EXPECT_EQ(state_in(broker_, "first"), "attached");
+  EXPECT_EQ(state_in(broker_, "second"), "attached");
+}
 
 TEST_F(HeldRequest, ADrainReturnsWhenItIsAnsweredAndNotBefore) {
   Process drain = begin("drain");

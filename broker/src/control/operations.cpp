@@ -23,6 +23,12 @@ namespace {
 
 constexpr std::size_t kOperationsMax = 64;
 
+/// Whoever asked does not wait for the answer any more.
+bool hung_up(int socket) noexcept {
+  pollfd end{socket, POLLRDHUP, 0};
+  return poll(&end, 1, 0) > 0;
+}
+
 }  // namespace
 
 /// Answers at once, or moves the socket to where it waits for its answer.
@@ -42,6 +48,15 @@ void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte>
   }
   if (const Error e = check_operator(handshake.who.uid, geteuid()); e.code != Errc::ok) {
     refuse_it(e.code, e.where);
+    return;
+  }
+  if (hung_up(socket)) {
+    // Asked while this process was stopped, say: nobody expects it to happen now.
+    log(LogLevel::info, "control_dropped",
+        {{"verb", std::string_view(name_of(control.value().verb))},
+         {"uid", handshake.who.uid},
+         {"pid", handshake.who.pid},
+         {"reason", "whoever asked hung up before this was read"}});
     return;
   }
   switch (control.value().verb) {
