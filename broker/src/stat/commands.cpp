@@ -16,6 +16,7 @@
 #include "stat/cluster_order.hpp"
 #include "stat/cluster_view.hpp"
 #include "stat/counters_call.hpp"
+#include "stat/drain_call.hpp"
 #include "stat/monitor_call.hpp"
 #include "stat/serve/serve.hpp"
 #include "stat/tables.hpp"
@@ -437,6 +438,35 @@ ExitCode show_reload(const ControlAnswer& answer, bool json) {
   return exit_code_of(answer.status);
 }
 
+void tell(const std::string& text) {
+  (void)std::fprintf(stderr, "mserve-stat: %s\n", text.c_str());
+}
+
+/// Drain and retire: they may take their time, and whoever waits may lose patience.
+ExitCode run_drain(const Settings& settings) {
+  const DrainOutcome outcome = call_drain(
+      settings.broker, settings.request,
+      [](const std::string& silence) { tell(silence + " Waiting on; Ctrl-C ends it."); });
+  const std::string undo = "to undo: mserve-stat ctl resume '" + settings.target + "'";
+  if (outcome.signal != 0) {
+    tell("interrupted; " + settings.target +
+         (outcome.silent ? " stays paused if the broker has read the order, which it has not "
+                           "answered; "
+                         : " stays paused, what runs there goes on; ") +
+         undo);
+    constexpr int kOfShells = 128;
+    return static_cast<ExitCode>(kOfShells + outcome.signal);
+  }
+  if (!outcome.answer) {
+    return tell_fault(outcome.answer.error().code, outcome.reason);
+  }
+  show(outcome.answer.value(), settings.json);
+  if (outcome.answer.value().status == Errc::timed_out) {
+    tell(undo);
+  }
+  return exit_code_of(outcome.answer.value().status);
+}
+
 }  // namespace
 
 ExitCode run(const Settings& settings) {
@@ -461,15 +491,20 @@ ExitCode run(const Settings& settings) {
   if (settings.request.verb == Verb::queries && settings.follow) {
     return follow_queries(settings);
   }
+  if (settings.request.verb == Verb::drain || settings.request.verb == Verb::retire) {
+    return run_drain(settings);
+  }
   std::string reason;
-  const auto answer = call_control(settings.broker, settings.request, reason);
+  const bool reloads = settings.request.verb == Verb::reload;
+  const auto answer = call_control(settings.broker, settings.request, reason,
+                                   reloads ? kReloadPatienceNs : kPatienceNs);
   if (!answer) {
     return tell_fault(answer.error().code, reason);
   }
   if (settings.request.verb == Verb::servants && answer.value().table) {
     return show_servants(settings, answer.value());
   }
-  if (settings.request.verb == Verb::reload) {
+  if (reloads) {
     return show_reload(answer.value(), settings.json);
   }
   show(answer.value(), settings.json);

@@ -12,7 +12,7 @@
 
 namespace mserve::stat {
 
-/// Scripts test these; --help lists them.
+/// Scripts test these; --help lists them. 128 and its number: of a signal that ended a wait.
 enum class ExitCode : int { ok = 0, refused = 1, usage = 2, no_broker = 3, timed_out = 4 };
 
 /// What is read and not asked for; `control` is Settings::request.
@@ -42,6 +42,7 @@ struct Settings {
   std::uint64_t count = 0;    ///< 0: until it is ended.
   bool follow = false;
   bool json = false;
+  bool wide = false;       ///< All columns, also on a narrow terminal.
   DocumentOrder document;  ///< Of ctl cluster; the file of apply is `target`.
   ServeOptions serve;
 };

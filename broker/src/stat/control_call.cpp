@@ -37,6 +37,8 @@ Result<shm::UniqueFd> connect_to(const BrokerName& broker, std::uint64_t deadlin
     reason = "this user may not enter " + directory;
   } else if (!connected && connected.error().code == Errc::access) {
     reason = "this user may not connect to " + path.value();
+  } else if (!connected && connected.error().code == Errc::timed_out) {
+    reason = "broker '" + broker.name + "' takes no connections; is it stopped or overloaded?";
   } else if (!connected) {
     reason = "no broker '" + broker.name + "' listens at " + path.value();
   }
@@ -131,8 +133,7 @@ Result<ControlAnswer> receive_control(int fd, std::string& reason, std::uint64_t
   auto received = shm::receive_message(fd, buffer, 1, deadline_ns);
   if (!received) {
     reason = received.error().code == Errc::timed_out
-                 ? "the broker does not answer; if its process is stopped, it may still do what "
-                   "was asked when it goes on"
+                 ? shm::silence_text(fd)
                  : "the broker went away, or takes no requests";
     return received.error();
   }
@@ -143,12 +144,9 @@ Result<ControlAnswer> receive_control(int fd, std::string& reason, std::uint64_t
 
 Result<ControlAnswer> call_control(const BrokerName& broker, const shm::Control& request,
                                    std::string& reason, std::uint64_t patience_ns) {
-  const bool waits = request.verb == shm::Verb::drain || request.verb == shm::Verb::retire;
   const std::uint64_t deadline_ns = shm::add_capped(shm::steady_now(), patience_ns);
-  const std::uint64_t answer_ns =
-      waits ? shm::add_capped(deadline_ns, request.timeout_ns) : deadline_ns;
   const auto socket = send_control(broker, request, reason, deadline_ns);
-  return socket ? receive_control(socket.value().get(), reason, answer_ns)
+  return socket ? receive_control(socket.value().get(), reason, deadline_ns)
                 : Result<ControlAnswer>(socket.error());
 }
 

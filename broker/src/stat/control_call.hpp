@@ -13,6 +13,11 @@
 
 namespace mserve::stat {
 
+/// The longest to wait for a broker's word. It says it within microseconds, if it runs.
+inline constexpr std::uint64_t kPatienceNs = 3'000'000'000;
+/// The same while it reads its configuration and all files that this names.
+inline constexpr std::uint64_t kReloadPatienceNs = 10'000'000'000;
+
 /// Which broker.
 struct BrokerName {
   std::string name = "default";
@@ -27,15 +32,15 @@ struct ControlAnswer {
   std::optional<kdb::Value> table;
 };
 
-/// Sends one request and waits for its answer: `patience_ns`, and for a request that may take its
-/// time (drain, retire) its timeout_ns more.
+/// Sends one request and waits for its answer. For those that take their time there is
+/// call_drain().
 /// @param reason  one sentence when there is no answer.
 /// @return the answer, whatever its status; `no_broker`, `access`, `unsafe_directory`,
 ///         `disconnected`, `timed_out`, `version_mismatch` (the broker knows no control requests),
 ///         `protocol`, `invalid` (name), `os`.
 [[nodiscard]] Result<ControlAnswer> call_control(const BrokerName& broker,
                                                  const shm::Control& request, std::string& reason,
-                                                 std::uint64_t patience_ns = 10'000'000'000);
+                                                 std::uint64_t patience_ns = kPatienceNs);
 
 /// The same in two steps, for whoever has something else to do meanwhile: sends one request.
 /// @return the socket, readable once the answer is there; or an error as above.

@@ -27,9 +27,6 @@ Result<CountersPlace> find_counters(const BrokerName& broker, std::uint64_t time
     if (observer.error().code == Errc::access && access(directory.c_str(), X_OK) != 0) {
       reason = "this user may not enter " + directory;
     }
-    if (observer.error().code == Errc::timed_out) {
-      reason = "broker '" + broker.name + "' is there but silent: it is stopped, or hangs";
-    }
     return observer.error();
   }
   const auto owner = shm::peer_credentials(observer.value().fd());

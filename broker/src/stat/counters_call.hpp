@@ -15,9 +15,6 @@
 
 namespace mserve::stat {
 
-/// The longest to wait for a broker's word.
-inline constexpr std::uint64_t kPatienceNs = 10'000'000'000;
-
 /// Where a broker's counters are.
 struct CountersPlace {
   std::string name;  ///< For CountersReader::open() and MonitorReader::open(),
@@ -29,7 +26,7 @@ struct CountersPlace {
 
 using Counters = std::vector<shm::CountersReader::Value>;
 
-/// Asks a broker where its counters are, and reads all of them. Waits ten seconds at most.
+/// Asks a broker where its counters are, and reads all of them. Waits kPatienceNs at most.
 /// @param reason  one sentence when it fails and there is one.
 /// @return as Attachment::open() and CountersReader::open(); `access`: the broker does not take
 /// this

@@ -87,7 +87,8 @@ constexpr const char* kCtlFooter =
     "undo that a stopped process (SIGSTOP) gets nothing, nor is it undone when that goes on.\n"
     "With nobody left to serve, requests wait, as far as --queue-timeout lets them.\n"
     "After --timeout, or Ctrl-C, the servants stay paused, and those of a retire that did not run\n"
-    "dry are not ended: ask again, or resume them.\n"
+    "dry are not ended, which mserve-stat says: ask again, or resume them. An order whose asker\n"
+    "gave up before the broker read it is not carried out.\n"
     "Exit status: 0 done, 1 the broker refused (nothing matched, resumed meanwhile, shutting "
     "down),\n"
     "2 wrong usage, 3 no broker there, or it does not answer, 4 --timeout passed.";
