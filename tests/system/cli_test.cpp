@@ -292,4 +292,26 @@ TEST(BrokerLog, NobodyReadsItAndTheBrokerGoesOn) {
 }
 
 }  // namespace
+// Lines about each end named neither the command nor what to do.
+TEST(BrokerLog, AServantThatKeepsEndingIsToldOnceWithItsCommandAndWhatToDo) {
+  const TempDir dir;
+  const std::string servant = program("mserve-servant");
+  const Process broker(
+      Spawn{.argv = {program("mserve-broker"), "--servant-args", "--rwos 5", "1", servant},
+            .env = {{"MSERVE_DIR", dir.path()}},
+            .stderr_path = dir.file("err")});
+  const auto log = [&dir] { return read_file(dir.file("err")); };
+  ASSERT_TRUE(wait_until([&] { return log().find("no_servants") != std::string::npos; },
+                         "the broker to give up hope"));
+  const std::string text = log();
+  const std::size_t at = text.find("servant_keeps_ending");
+  ASSERT_NE(at, std::string::npos) << text;
+  const std::string line = text.substr(at, text.find('\n', at) - at);
+  for (const std::string& said :
+       {servant + " --rwos 5", std::string("exit=2"), std::string("correct --servant-args")}) {
+    EXPECT_NE(line.find(said), std::string::npos) << said << " in: " << line;
+  }
+  EXPECT_EQ(text.find("servant_keeps_ending", at + 1), std::string::npos) << text;
+}
+
 }  // namespace mserve::test

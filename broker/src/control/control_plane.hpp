@@ -173,6 +173,7 @@ class ControlPlane {
   // What the launcher tells (launched.cpp).
   void take_launch_events();
   void tell_launch_event(const LaunchEvent& event);
+  void tell_keeps_ending(const LaunchEvent& event);
   [[nodiscard]] std::uint32_t launched_servant_of(pid_t pid) const noexcept;
   void note_launched(const Session& servant);
   [[nodiscard]] bool serves_for(std::uint32_t launched, const Session* self) const noexcept;

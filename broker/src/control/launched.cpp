@@ -17,6 +17,26 @@ constexpr std::uint32_t kKeepsEndingMs = 1'600;
 /// Scripts that start scripts: as deep as a servant is looked for below a launched program.
 constexpr int kAncestorsMax = 16;
 
+/// A program as one types it, cut to fit a line of the log.
+std::string typed(const Program& program) {
+  constexpr std::size_t kBytesMax = 300;
+  std::string text;
+  for (const std::string& word : program.argv) {
+    text += (text.empty() ? "" : " ") + word;
+  }
+  return text.size() <= kBytesMax ? text : text.substr(0, kBytesMax) + "...";
+}
+
+/// What to do about a program that keeps ending. @param status  as waitpid() gives it.
+const char* advice_on(int status) noexcept {
+  constexpr int kUsage = 2;
+  constexpr int kNoProgram = 127;  // as of shells, and of the launcher
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+  return code == kUsage ? "it does not take these arguments: correct --servant-args or --q-args"
+         : code == kNoProgram ? "there is no such program: correct the command of the servants"
+                              : "see what it wrote to stderr, or run it by hand";
+}
+
 }  // namespace
 
 void ControlPlane::take_launch_events() {
@@ -35,7 +55,9 @@ void ControlPlane::take_launch_events() {
       continue;  // no servant
     }
     if (event.restart_ms >= kKeepsEndingMs && !serves_for(launched, nullptr)) {
-      launched_failing_.insert(launched);
+      if (launched_failing_.insert(launched).second) {
+        tell_keeps_ending(event);
+      }
       look_at_expected();
       if (servants_attached_ == 0 && expected_classes_ == 0) {
         log(LogLevel::error, "no_servants",
@@ -100,6 +122,23 @@ void ControlPlane::tell_launch_event(const LaunchEvent& event) {
       {"restart_ms", event.restart_ms > 0 ? LogValue(event.restart_ms) : none}};
   log(level, name, fields);
   links_.monitor->tell(shm::MonitorEventKind::launch, event_text(name.text(), fields));
+}
+
+/// Once, until it attaches: lines about each end say neither what was run nor what to do.
+void ControlPlane::tell_keeps_ending(const LaunchEvent& event) {
+  const Program& program = launcher_.programs()[event.program];
+  const bool ended = event.kind == LaunchEvent::Kind::ended;
+  const bool killed = ended && WIFSIGNALED(event.status);
+  const LogValue none = std::nullopt;
+  log(LogLevel::error, "servant_keeps_ending",
+      {{"launched", program.servant},
+       {"program", program.name},
+       {"command", LogText{typed(program)}},
+       {"signal", killed ? LogValue(WTERMSIG(event.status)) : none},
+       {"exit", ended && !killed ? LogValue(WEXITSTATUS(event.status)) : none},
+       {"error", ended ? none : LogValue(LogText{std::strerror(event.status)})},
+       {"restart_ms", event.restart_ms},
+       {"reason", LogText{ended ? advice_on(event.status) : "the system cannot start it"}}});
 }
 
 /// Which launched servant a process is, or was started by; 0: none.
