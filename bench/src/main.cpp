@@ -48,6 +48,11 @@ void check_writable(const mserve::bench::Common& common) {
   }
 }
 
+int end_interrupted() {
+  (void)std::fputs("mserve-bench: interrupted\n", stderr);
+  return 128 + mserve::bench::g_interrupted.load(std::memory_order_relaxed);
+}
+
 int run(const CommandLine& line) {
   if (line.subcommand == nullptr) {
     mserve::bench::serve_echo(line.echo, line.ready_fd);
@@ -57,8 +62,7 @@ int run(const CommandLine& line) {
   mserve::bench::Run run(line.text, line.subcommand->common.seconds);
   line.subcommand->run(run);
   if (mserve::bench::interrupted()) {
-    (void)std::fputs("mserve-bench: interrupted\n", stderr);
-    return 128 + mserve::bench::g_interrupted.load(std::memory_order_relaxed);
+    return end_interrupted();
   }
   write_files(*line.subcommand, run.document());
   return run.failed() ? mserve::bench::kExitFailed : 0;
@@ -76,6 +80,9 @@ int main(int argc, char** argv) {
     return run(line);
   } catch (const std::exception& e) {
     (void)std::fflush(stdout);  // figures first, then why there are no more
+    if (mserve::bench::interrupted()) {
+      return end_interrupted();  // whatever failed then was a call that the signal ended
+    }
     (void)std::fprintf(stderr, "mserve-bench: %s\n", e.what());
     return mserve::bench::kExitFailed;
   }

@@ -109,6 +109,18 @@ INSTANTIATE_TEST_SUITE_P(Each, BenchInterrupt,
                            return name;
                          });
 
+// What a signal interrupts fails as if something else were wrong with it.
+TEST(BenchInterrupted, WhileItWaitsForAnAnswerEndsAsInterruptedTooAndNotAsFailed) {
+  const TempDir dir;
+  Process bench({.argv = {program("mserve-bench"), "kdb", "--standin-path", "/bin/true"},
+                 .env = {{"TMPDIR", dir.path()}},
+                 .stderr_path = dir.file("err")});
+  ASSERT_TRUE(wait_until([&] { return !children_of(bench.pid()).empty(); }, "the stand-in"));
+  bench.signal(SIGINT);
+  EXPECT_EQ(bench.wait(), 128 + SIGINT);
+  EXPECT_EQ(read_file(dir.file("err")), "mserve-bench: interrupted\n");
+}
+
 TEST(BenchAll, PutsEverySubcommandIntoOneDocument) {
   if (shm::usable_cores() < 2) {
     GTEST_SKIP() << "fewer than two usable cores: mserve-bench refuses";
