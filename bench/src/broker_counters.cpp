@@ -18,7 +18,8 @@ shm::CountersReader open_counters(const TripOptions& broker) {
   std::string reason;
   const auto attachment = shm::Attachment::open(options, &reason);
   if (!attachment) {
-    fail("cannot attach to broker '" + broker.broker + "' to look at it: " + reason);
+    fail_to_attach(attachment.error().code,
+                   "cannot attach to broker '" + broker.broker + "' to look at it: " + reason);
   }
   auto reader = shm::CountersReader::open(attachment.value().info().counters_name, geteuid());
   if (!reader) {

@@ -29,6 +29,7 @@ constexpr const char* kFooter =
     "  mserve-bench affinity --svg routes.svg   what a routing string gains with each policy\n"
     "\n"
     "Exit codes: 0 measured, 1 something failed, 2 wrong options, 3 cannot be measured here,\n"
+    "or there is no such broker,\n"
     "130 interrupted (nothing stays behind). bench/README.md tells how to read the figures.";
 
 struct Parsed {

@@ -21,7 +21,7 @@ struct CommandLine {
 inline constexpr int kExitFailed = 1;  ///< Something that was needed failed, or the broker went.
 inline constexpr int kExitUsage = 2;   ///< Wrong options.
 inline constexpr int kExitCannotMeasure =
-    3;  ///< This machine cannot show it: fewer than two cores.
+    3;  ///< Fewer than two cores, or no such broker: see CannotMeasure.
 
 /// @return an exit code when there is nothing left to do (--help, a mistake that was explained).
 [[nodiscard]] std::optional<int> read_command_line(int argc, char** argv, CommandLine& line);

@@ -4,11 +4,19 @@
 #include <stdexcept>
 
 #include "interrupt.hpp"
+#include "subcommand.hpp"
 
 namespace mserve::bench {
 
 void fail(const std::string& what) {
   throw std::runtime_error(what);
+}
+
+void fail_to_attach(Errc code, const std::string& what) {
+  if (code == Errc::no_broker || code == Errc::access) {
+    throw CannotMeasure(what);
+  }
+  fail(what);
 }
 
 void check_alive(shm::Attachment& attachment) {
@@ -33,8 +41,8 @@ shm::Attachment attach(const TripOptions& options, shm::Role role) {
   auto attachment = shm::Attachment::open(attach_options, &reason);
   if (!attachment) {
     const Errc code = attachment.error().code;
-    fail("cannot attach to broker '" + options.broker + "': " + to_string(code) +
-         (reason.empty() ? "" : " (" + reason + ")") + "; " + advice(code));
+    fail_to_attach(code, "cannot attach to broker '" + options.broker + "': " + to_string(code) +
+                             (reason.empty() ? "" : " (" + reason + ")") + "; " + advice(code));
   }
   const std::size_t most = shm::whole_payload_bytes_max(attachment.value().info().out_ring_bytes);
   if (options.payload_bytes > most) {

@@ -23,6 +23,10 @@ inline constexpr std::uint64_t kRoute = 0x9ae16a3b2f90404f;
 /// Throws std::runtime_error.
 [[noreturn]] void fail(const std::string& what);
 
+/// Of a broker that was to be there: throws CannotMeasure when there is none, or it does not take
+/// this user; else std::runtime_error.
+[[noreturn]] void fail_to_attach(Errc code, const std::string& what);
+
 /// Thrown to leave a measurement at Ctrl-C; whoever measures turns it into an early return.
 struct Interrupted {};
 

@@ -84,6 +84,7 @@ int main(int argc, char** argv) {
       return end_interrupted();  // whatever failed then was a call that the signal ended
     }
     (void)std::fprintf(stderr, "mserve-bench: %s\n", e.what());
-    return mserve::bench::kExitFailed;
+    const bool cannot = dynamic_cast<const mserve::bench::CannotMeasure*>(&e) != nullptr;
+    return cannot ? mserve::bench::kExitCannotMeasure : mserve::bench::kExitFailed;
   }
 }

@@ -20,7 +20,8 @@ namespace mserve::bench {
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
-/// This machine cannot show it; the text says why. Exit code 3.
+/// This machine cannot show it, or there is no broker of that name, of which all tools say it with
+/// 3; the text says why. Exit code 3.
 struct CannotMeasure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -121,6 +121,17 @@ TEST(BenchInterrupted, WhileItWaitsForAnAnswerEndsAsInterruptedTooAndNotAsFailed
   EXPECT_EQ(read_file(dir.file("err")), "mserve-bench: interrupted\n");
 }
 
+TEST(BenchNoBroker, IsTheExitCodeOfAllTools) {
+  if (shm::usable_cores() < 2) {
+    GTEST_SKIP() << "fewer than two usable cores: mserve-bench refuses";
+  }
+  const TempDir dir;
+  const Output output =
+      run_to_end({program("mserve-bench"), "rtt", "--name", "nope"}, {{"MSERVE_DIR", dir.path()}});
+  EXPECT_EQ(output.exit_code, 3) << output.err;
+  EXPECT_NE(output.err.find("no broker 'nope'"), std::string::npos) << output.err;
+}
+
 TEST(BenchAll, PutsEverySubcommandIntoOneDocument) {
   if (shm::usable_cores() < 2) {
     GTEST_SKIP() << "fewer than two usable cores: mserve-bench refuses";
