@@ -161,7 +161,8 @@ class Linter:
 
     @staticmethod
     def is_private_header(path, module, name):
-        places = [os.path.dirname(path), module, f"{module}/src", ".cmake"]  # the last: version.hpp.in
+        # The last two: version.hpp.in, and what programs have in common.
+        places = [os.path.dirname(path), module, f"{module}/src", ".cmake", "shm/src/program"]
         if module in ("tests", "bench"):
             places += [place for other in MODULES for place in (other, f"{other}/src")]
         return any(os.path.isfile(os.path.join(ROOT, place, name + ending))
@@ -202,7 +203,7 @@ class Linter:
                         source.comment_at(line))
 
     def check_guest(self, path, source):
-        if not path.startswith(GUESTS) or "/examples/" in path:
+        if not path.startswith(GUESTS) or path.startswith("shm/src/program/") or "/examples/" in path:
             return
         pattern = r"(?:\bstd::|(?<![\w:])::)(?:abort|exit|_exit|quick_exit|terminate|cout|cerr|clog|signal)\b"
         for match in re.finditer(pattern + r"|\b(?:printf|fprintf|puts|fputs|perror)\s*\(", source.code):

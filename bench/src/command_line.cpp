@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "build_info.hpp"
-#include "nearest.hpp"
+#include "usage.hpp"
 
 namespace mserve::bench {
 namespace {
@@ -93,16 +93,7 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    std::vector<std::string> words;
-    for (const Parsed& p : all) {
-      words.emplace_back(p.entry->name);
-    }
-    const std::string text = broker::unknown_subcommand(app.remaining(), words);
-    if (app.get_subcommands().empty() && !text.empty()) {
-      (void)std::fprintf(stderr, "mserve-bench: %s\n", text.c_str());
-      return kExitUsage;
-    }
-    return app.exit(e) == 0 ? 0 : kExitUsage;
+    return program::end_parsing(app, e, argc, argv);
   }
   line.text = typed(argc, argv);
   if (*echo) {

@@ -157,7 +157,7 @@ std::string OptionKeys::unknown(const std::string& key, Scope scope) const {
   if (scope == Scope::cluster) {
     keys.insert(keys.end(), {"users-table", "roles-table"});
   }
-  const std::string nearest = key.size() <= kKeyBytesMax ? nearest_word(key, keys) : "";
+  const std::string nearest = key.size() <= kKeyBytesMax ? program::nearest_word(key, keys) : "";
   const std::string known = scope == Scope::broker
                                 ? "; --check prints all"
                                 : "; keys are " + all + "users-table, roles-table";

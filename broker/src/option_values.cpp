@@ -7,6 +7,8 @@
 #include <charconv>
 #include <string_view>
 
+#include "usage.hpp"
+
 namespace mserve::broker {
 
 namespace {
@@ -33,7 +35,7 @@ bool parse_with_unit(const std::string& given, Nanos unit, Nanos& value) {
 template <class T>
 void add_any_size(CLI::App& app, const char* flag, T& value, const char* text) {
   app.add_option(flag, value, text)
-      ->transform(CLI::AsSizeValue(false))
+      ->transform(CLI::Validator(program::to_bytes, "SIZE"))
       ->default_str(shown_size(value))
       ->option_text("SIZE [" + shown_size(value) + "]");
 }

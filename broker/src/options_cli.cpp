@@ -15,7 +15,6 @@
 #include "document.hpp"
 #include "mserve/shm/directory.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
-#include "nearest.hpp"
 #include "option_keys.hpp"
 #include "option_values.hpp"
 #include "options_cli_cluster.hpp"
@@ -24,6 +23,7 @@
 #include "options_cli_gateway.hpp"
 #include "options_cli_log.hpp"
 #include "options_file.hpp"
+#include "usage.hpp"
 #include "version.hpp"
 
 namespace mserve::broker {
@@ -342,34 +342,6 @@ void print(const CommandLine& line) {
   }
 }
 
-/// A flag on the command line that there is none of, which CLI11 takes for an argument. @return
-/// what to say of it; "" when each is one.
-std::string unknown_flag(const CLI::App& app, int argc, char** argv) {
-  std::vector<std::string> flags;
-  for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_lnames()) {
-      flags.push_back("--" + name);
-    }
-  }
-  bool is_value = false;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word(argv[i]);
-    const std::string flag(word.substr(0, word.find('=')));
-    if (word == "--") {
-      break;
-    }
-    const CLI::Option* const option =
-        word.starts_with('-') ? app.get_option_no_throw(flag) : nullptr;
-    if (!is_value && option == nullptr && flag.starts_with("--") &&
-        flag.find(' ') == std::string::npos) {
-      const std::string nearest = nearest_word(flag, flags);
-      return "there is no option " + flag + (nearest.empty() ? "" : "; is it " + nearest + "?");
-    }
-    is_value = !is_value && option != nullptr && option->get_expected_max() > 0 && flag == word;
-  }
-  return "";
-}
-
 /// What is told of a table is that there is another one: it may be long, and has hashes in it.
 void note_table(const char* key, const std::optional<TableText>& before,
                 const std::optional<TableText>& after, std::vector<Setting>& changed) {
@@ -418,14 +390,7 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
       reading->run(argc, argv, faults, nullptr, /*has_document=*/false);
     }
   } catch (const CLI::ParseError& e) {
-    const std::string unknown =
-        e.get_exit_code() != 0 ? unknown_flag(reading->app(), argc, argv) : "";
-    if (!unknown.empty()) {
-      (void)std::fprintf(stderr, "mserve-broker: %s\nRun with --help for more information.\n",
-                         unknown.c_str());
-      return 2;
-    }
-    return reading->app().exit(e) == 0 ? 0 : 2;
+    return program::end_parsing(reading->app(), e, argc, argv);
   }
   for (const std::string& fault : faults) {
     (void)std::fprintf(stderr, "mserve-broker: %s\n", fault.c_str());

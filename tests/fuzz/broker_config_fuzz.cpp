@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const auto& entry : entries) {
     require(entry.line >= line && entry.line <= size + 1);
     line = entry.line;
-    const std::string nearest = mserve::broker::nearest_word(
+    const std::string nearest = mserve::program::nearest_word(
         std::string_view(entry.key).substr(0, 64), {"policy", "retries", "max-queue-bytes"});
     require(nearest.empty() || nearest.size() > 5);
   }

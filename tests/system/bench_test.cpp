@@ -167,6 +167,18 @@ TEST(BenchUnknownSubcommand, IsNamedWithTheNearest) {
   const Output output = run_to_end({program("mserve-bench"), "rrt"});
   EXPECT_EQ(output.exit_code, 2);
   EXPECT_NE(output.err.find("is it 'rtt'?"), std::string::npos) << output.err;
+  const Output none = run_to_end({program("mserve-bench")});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_EQ(none.err.find("mserve-bench: a command is missing; commands are: floor, rtt, "), 0U)
+      << none.err;
+  EXPECT_EQ(none.err.find("echo-servant"), std::string::npos) << "that one is for itself alone";
+  const Output flag = run_to_end({program("mserve-bench"), "rtt", "--second", "2"});
+  EXPECT_EQ(flag.exit_code, 2);
+  EXPECT_EQ(flag.err.find("mserve-bench: there is no option --second; is it --seconds?\n"), 0U)
+      << flag.err;
+  const Output value = run_to_end({program("mserve-bench"), "rtt", "--seconds", "x"});
+  EXPECT_EQ(value.exit_code, 2);
+  EXPECT_EQ(value.err.find("mserve-bench: --seconds: expected "), 0U) << value.err;
 }
 
 TEST(BenchMany, EndsWhenAClientDoes) {

@@ -254,6 +254,27 @@ TEST(TypicalMistakes, AreToldInWordsThatHelp) {
   has(told({"mserve-broker", "mserve-servant"}, 2), "'mserve-servant' is no number of servants");
   has(told({"mserve-broker", "--config", dir.file("none")}, 2), "No such file or directory");
   has(told({"mserve-stat"}, 2), "a command is missing; commands are: ctl, servants");
+  has(told({"mserve-client", "--timeout", "abc", "x"}, 2),
+      "mserve-client: --timeout: expected SECONDS, a number from 0 to 1000000000, not 'abc'\nRun");
+  has(told({"mserve-client", "--secnods", "2"}, 2), "mserve-client: there is no option --secnods");
+  has(told({"mserve-client", "--timeout"}, 2), "mserve-client: --timeout: its value is missing");
+  has(told({"mserve-client", "passwd"}, 2), "mserve-client passwd: USER is missing");
+  has(told({"mserve-stat", "latency", "--interval", "x"}, 2),
+      "mserve-stat: --interval: expected SECONDS, a number from 0.01 to 3600, not 'x'");
+  has(told({"mserve-stat", "ctl", "explode"}, 2), "verb: expected pause|resume|");
+  has(told({"mserve-stat", "ctl", "cluster"}, 2),
+      "cluster: a command is missing; commands are: apply, rollback");
+  has(told({"mserve-stat", "servants", "--intreval", "2"}, 2), "is it --interval?");
+  has(told({"mserve-pin"}, 2), "mserve-pin: a command is missing; commands are: audit");
+  has(told({"mserve-servant", "--rows", "many"}, 2), "mserve-servant: --rows: expected N");
+  has(told({"mserve-servant", "--rwos", "2"}, 2), "there is no option --rwos; is it --rows?");
+  has(told({"mserve-qshim", "--broekr", "b"}, 2), "there is no option --broekr; is it --broker?");
+  has(told({"mserve-qshim", "--credit", "x"}, 2), "mserve-qshim: --credit: expected");
+  has(told({"mserve-cluster", "--nmae", "b"}, 2), "there is no option --nmae; is it --name?");
+  has(told({"mserve-broker", "--max-message", "5x"}, 2),
+      "mserve-broker: --max-message: '5x' is not a size such as 4096, 64k, 1m or 2g");
+  has(told({"mserve-broker", "--max-sessions", "x"}, 2),
+      "mserve-broker: --max-sessions: expected a whole number, not 'x'");
   has(told({"mserve-stat", "sevants"}, 2), "there is no subcommand 'sevants'; is it 'servants'?");
   const std::string nobody = told({"mserve-stat", "servants"}, 3);
   has(nobody, "mserve-stat: no broker 'default' listens at");
@@ -269,6 +290,28 @@ TEST(BrokerCommandLine, AllowUserTakesOneValueAndLeavesTheServants) {
       run_to_end({program("mserve-broker"), "--name", "x", "--dir", dir.path(), "--socket-group",
                   "no-such-group", "--allow-user", "1000", "1", "/bin/true"});
   EXPECT_NE(refused.err.find("no-such-group"), std::string::npos) << refused.err;
+}
+
+// Lines about each end named neither the command nor what to do.
+TEST(BrokerLog, AServantThatKeepsEndingIsToldOnceWithItsCommandAndWhatToDo) {
+  const TempDir dir;
+  const std::string servant = program("mserve-servant");
+  const Process broker(
+      Spawn{.argv = {program("mserve-broker"), "--servant-args", "--rwos 5", "1", servant},
+            .env = {{"MSERVE_DIR", dir.path()}},
+            .stderr_path = dir.file("err")});
+  const auto log = [&dir] { return read_file(dir.file("err")); };
+  ASSERT_TRUE(wait_until([&] { return log().find("no_servants") != std::string::npos; },
+                         "the broker to give up hope"));
+  const std::string text = log();
+  const std::size_t at = text.find("servant_keeps_ending");
+  ASSERT_NE(at, std::string::npos) << text;
+  const std::string line = text.substr(at, text.find('\n', at) - at);
+  for (const std::string& said :
+       {servant + " --rwos 5", std::string("exit=2"), std::string("correct --servant-args")}) {
+    EXPECT_NE(line.find(said), std::string::npos) << said << " in: " << line;
+  }
+  EXPECT_EQ(text.find("servant_keeps_ending", at + 1), std::string::npos) << text;
 }
 
 TEST(BrokerLog, NobodyReadsItAndTheBrokerGoesOn) {
@@ -292,26 +335,4 @@ TEST(BrokerLog, NobodyReadsItAndTheBrokerGoesOn) {
 }
 
 }  // namespace
-// Lines about each end named neither the command nor what to do.
-TEST(BrokerLog, AServantThatKeepsEndingIsToldOnceWithItsCommandAndWhatToDo) {
-  const TempDir dir;
-  const std::string servant = program("mserve-servant");
-  const Process broker(
-      Spawn{.argv = {program("mserve-broker"), "--servant-args", "--rwos 5", "1", servant},
-            .env = {{"MSERVE_DIR", dir.path()}},
-            .stderr_path = dir.file("err")});
-  const auto log = [&dir] { return read_file(dir.file("err")); };
-  ASSERT_TRUE(wait_until([&] { return log().find("no_servants") != std::string::npos; },
-                         "the broker to give up hope"));
-  const std::string text = log();
-  const std::size_t at = text.find("servant_keeps_ending");
-  ASSERT_NE(at, std::string::npos) << text;
-  const std::string line = text.substr(at, text.find('\n', at) - at);
-  for (const std::string& said :
-       {servant + " --rwos 5", std::string("exit=2"), std::string("correct --servant-args")}) {
-    EXPECT_NE(line.find(said), std::string::npos) << said << " in: " << line;
-  }
-  EXPECT_EQ(text.find("servant_keeps_ending", at + 1), std::string::npos) << text;
-}
-
 }  // namespace mserve::test

@@ -181,8 +181,10 @@ TEST(UnknownSubcommand, IsNamedWithTheNearest) {
     EXPECT_EQ(output.exit_code, 2) << tool;
     return output.err;
   };
-  EXPECT_EQ(said("mserve-stat", "servnats"),
-            "mserve-stat: there is no subcommand 'servnats'; is it 'servants'? --help lists all\n");
+  EXPECT_EQ(
+      said("mserve-stat", "servnats"),
+      "mserve-stat: there is no subcommand 'servnats'; is it 'servants'?\nRun with --help for "
+      "more information.\n");
   EXPECT_NE(said("mserve-stat", "xyzzy").find("there are ctl, servants"), std::string::npos);
   EXPECT_NE(said("mserve-pin", "aduit").find("is it 'audit'?"), std::string::npos);
 }

@@ -8,6 +8,7 @@
 #include "idle_clients_run.hpp"
 #include "many_run.hpp"
 #include "restarts_run.hpp"
+#include "usage.hpp"
 
 namespace mserve::bench {
 namespace {
@@ -19,7 +20,7 @@ class IdleClientsCommand final : public Subcommand {
         ->check(CLI::Range(2, 16000))
         ->option_text("N [1000]");
     app.add_option("--ring-size", s_.ring_bytes, "Ring of a client, each way, a power of two")
-        ->transform(CLI::AsSizeValue(false))
+        ->transform(CLI::Validator(program::to_bytes, "SIZE"))
         ->check(CLI::Range(4096U, 1U << 20))
         ->option_text("BYTES [4k]");
     add_payload_option(app, common);

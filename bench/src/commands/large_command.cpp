@@ -3,6 +3,7 @@
 
 #include "commands/commands.hpp"
 #include "large_run.hpp"
+#include "usage.hpp"
 
 namespace mserve::bench {
 namespace {
@@ -18,7 +19,7 @@ class LargeCommand final : public Subcommand {
   void add_options(CLI::App& app) override {
     app.add_option("--sizes", s_.sizes, "Bytes of payload, in turn")
         ->delimiter(',')
-        ->transform(CLI::AsSizeValue(false))
+        ->transform(CLI::Validator(program::to_bytes, "SIZE"))
         ->check(CLI::Range(std::uint64_t{64}, std::uint64_t{1} << 29))
         ->option_text("BYTES,... [64k,1m,16m,64m]");
     add_cores_option(app, common);

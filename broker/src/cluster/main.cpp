@@ -18,6 +18,7 @@
 #include "mserve/shm/standard_descriptors.hpp"
 #include "option_values.hpp"
 #include "options_cli_cluster.hpp"
+#include "usage.hpp"
 #include "version.hpp"
 
 namespace {
@@ -147,7 +148,7 @@ int main(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    return mserve::program::end_parsing(app, e, argc, argv);
   }
   const std::vector<std::string> faults = complete(given, setup);
   for (const std::string& fault : faults) {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "mserve/shm/standard_descriptors.hpp"
-#include "nearest.hpp"
 #include "pin/commands.hpp"
+#include "usage.hpp"
 #include "version.hpp"
 
 namespace {
@@ -134,16 +134,7 @@ int main(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    std::vector<std::string> words;
-    for (const CLI::App* const one : app.get_subcommands([](const CLI::App*) { return true; })) {
-      words.push_back(one->get_name());
-    }
-    const std::string text = mserve::broker::unknown_subcommand(app.remaining(), words);
-    if (app.get_subcommands().empty() && !text.empty()) {
-      (void)std::fprintf(stderr, "mserve-pin: %s\n", text.c_str());
-      return static_cast<int>(ExitCode::usage);
-    }
-    return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+    return mserve::program::end_parsing(app, e, argc, argv);
   }
   if (app.got_subcommand("run")) {
     return static_cast<int>(run_run(run));

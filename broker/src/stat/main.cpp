@@ -11,10 +11,10 @@
 #include "control/servant_target.hpp"
 #include "mserve/kdb/json.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
-#include "nearest.hpp"
 #include "option_values.hpp"
 #include "stat/cluster_order.hpp"
 #include "stat/commands.hpp"
+#include "usage.hpp"
 #include "version.hpp"
 
 namespace {
@@ -272,34 +272,6 @@ std::string complete(Settings& s, const CLI::App& ctl) {
   return {};
 }
 
-/// What is wrong with a command line, in better words than CLI11's if there are any.
-ExitCode tell_usage(const CLI::App& app, const CLI::ParseError& e) {
-  const CLI::App* const cluster = app.get_subcommand("ctl")->get_subcommand("cluster");
-  if (e.get_exit_code() != 0 && cluster->parsed() && cluster->get_subcommands().empty()) {
-    (void)std::fprintf(stderr,
-                       "mserve-stat: ctl cluster: say apply, rollback, show or history\n"
-                       "Run with --help for more information.\n");
-    return ExitCode::usage;
-  }
-  if (e.get_exit_code() != 0 && app.get_subcommands().empty()) {
-    std::vector<std::string> words;
-    std::string all;
-    for (const CLI::App* const one : app.get_subcommands([](const CLI::App*) { return true; })) {
-      words.push_back(one->get_name());
-      all += (all.empty() ? "" : ", ") + words.back();
-    }
-    const std::vector<std::string> typed = app.remaining();
-    std::string text = mserve::broker::unknown_subcommand(typed, words);
-    if (text.empty()) {
-      text = (typed.empty() ? "a command is missing" : "there is no option " + typed.front()) +
-             "; commands are: " + all + "\nRun with --help for more information.";
-    }
-    (void)std::fprintf(stderr, "mserve-stat: %s\n", text.c_str());
-    return ExitCode::usage;
-  }
-  return app.exit(e) == 0 ? ExitCode::ok : ExitCode::usage;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -312,7 +284,7 @@ int main(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return static_cast<int>(tell_usage(app, e));
+    return mserve::program::end_parsing(app, e, argc, argv);
   }
   if (const CLI::App* const ctl = app.get_subcommand("ctl");
       ctl->parsed() && settings.what != Subcommand::document) {

@@ -17,6 +17,7 @@
 #include <string>
 
 #include "tool/exit_code.hpp"
+#include "usage.hpp"
 
 namespace mserve::tool {
 namespace {
@@ -171,7 +172,7 @@ int run_passwd(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : static_cast<int>(ExitCode::usage);
+    return program::end_parsing(app, e, argc, argv);
   }
   Typed password;
   std::string fault = read_password(password);

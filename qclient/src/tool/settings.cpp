@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "tool/exit_code.hpp"
+#include "usage.hpp"
 #include "version.hpp"
 
 namespace mserve::tool {
@@ -86,13 +87,13 @@ std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    const bool wrong = app.exit(e) != 0;
-    if (wrong && e.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) &&
-        given->count() != 0 && std::string_view(e.what()).find(" -") == std::string_view::npos) {
+    const int status = program::end_parsing(app, e, argc, argv);
+    if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) && given->count() != 0 &&
+        std::string_view(e.what()).find(" -") == std::string_view::npos) {
       std::cerr
           << "A query is one argument: put it in quotes, '...', which keep ` from the shell.\n";
     }
-    return wrong ? static_cast<int>(ExitCode::usage) : 0;
+    return status;
   }
   settings.repeatable = !once;
   const std::size_t colon = credentials.find(':');

@@ -16,6 +16,7 @@
 #include "servant_log.hpp"
 #include "servant_tags.hpp"
 #include "stops_on_signal.hpp"
+#include "usage.hpp"
 #include "version.hpp"
 
 namespace {
@@ -138,7 +139,7 @@ int main(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    return mserve::program::end_parsing(app, e, argc, argv);
   }
   settings.options.tags = mserve::servant_tags(std::move(settings.options.tags), settings.group);
   settings.options.idle =

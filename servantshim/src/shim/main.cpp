@@ -14,6 +14,7 @@
 #include "servant_tags.hpp"
 #include "shim/shim.hpp"
 #include "stops_on_signal.hpp"
+#include "usage.hpp"
 #include "version.hpp"
 
 namespace {
@@ -165,7 +166,7 @@ void describe_limits(CLI::App& app, ShimOptions& o) {
   app.add_option("--max-gathered", o.max_gathered,
                  "Largest message that must be held whole: compressed, big-endian, an lbt reply "
                  "with info, a request that has to wait for a larger one; above: error limit")
-      ->transform(CLI::AsSizeValue(false))
+      ->transform(CLI::Validator(mserve::program::to_bytes, "SIZE"))
       ->option_text("SIZE [64m]");
 }
 
@@ -230,7 +231,7 @@ int main(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : 2;
+    return mserve::program::end_parsing(app, e, argc, argv);
   }
   if (const std::string faults = complete(options, given); !faults.empty()) {
     std::fprintf(stderr, "mserve-qshim: wrong options\n%s", faults.c_str());

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
-namespace mserve::broker {
+namespace mserve::program {
 
 namespace {
 
@@ -63,7 +63,7 @@ std::string unknown_subcommand(const std::vector<std::string>& typed,
   const std::string nearest = nearest_word(*word, words);
   std::string text = "there is no subcommand '" + *word + "'; ";
   if (!nearest.empty()) {
-    return text + "is it '" + nearest + "'? --help lists all";
+    return text + "is it '" + nearest + "'?";
   }
   text += "there are";
   for (const std::string& one : words) {
@@ -72,4 +72,4 @@ std::string unknown_subcommand(const std::vector<std::string>& typed,
   return text;
 }
 
-}  // namespace mserve::broker
+}  // namespace mserve::program

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace mserve::broker {
+namespace mserve::program {
 
 /// Which of `words` somebody who wrote `word` may have meant: the one with the fewest letters
 /// added, left out or changed, capitals and underscores apart; empty if none is near.
@@ -19,4 +19,4 @@ namespace mserve::broker {
 [[nodiscard]] std::string unknown_subcommand(const std::vector<std::string>& typed,
                                              const std::vector<std::string>& words);
 
-}  // namespace mserve::broker
+}  // namespace mserve::program

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "usage.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <string_view>
+#include <vector>
+
+#include "nearest.hpp"
+
+namespace mserve::program {
+
+namespace {
+
+using Chain = std::vector<const CLI::App*>;
+
+/// The program and the subcommands that were given, one within the other.
+Chain chain_of(const CLI::App& app) {
+  Chain chain{&app};
+  while (!chain.back()->get_subcommands().empty()) {
+    chain.push_back(chain.back()->get_subcommands().back());
+  }
+  return chain;
+}
+
+std::vector<const CLI::Option*> options_of(const Chain& chain) {
+  std::vector<const CLI::Option*> all;
+  for (const CLI::App* const app : chain) {
+    for (const CLI::Option* const option : app->get_options()) {
+      all.push_back(option);
+    }
+  }
+  return all;
+}
+
+const CLI::Option* find_flag(const Chain& chain, const std::string& flag) {
+  for (const CLI::App* const app : chain) {
+    if (const CLI::Option* const option = app->get_option_no_throw(flag); option != nullptr) {
+      return option;
+    }
+  }
+  return nullptr;
+}
+
+/// A flag that there is none of, which CLI11 takes for an argument. @return what to say of it;
+/// empty when each is one.
+std::string unknown_flag(const Chain& chain, int argc, const char* const* argv) {
+  bool is_value = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word(argv[i]);
+    const std::string flag(word.substr(0, word.find('=')));
+    if (word == "--") {
+      break;
+    }
+    const CLI::Option* const option = word.starts_with('-') ? find_flag(chain, flag) : nullptr;
+    if (!is_value && option == nullptr && flag.starts_with("--") &&
+        flag.find(' ') == std::string::npos) {
+      std::vector<std::string> flags;
+      for (const CLI::Option* const one : options_of(chain)) {
+        for (const std::string& name : one->get_lnames()) {
+          flags.push_back("--" + name);
+        }
+      }
+      const std::string nearest = nearest_word(flag, flags);
+      return "there is no option " + flag + (nearest.empty() ? "" : "; is it " + nearest + "?");
+    }
+    is_value = !is_value && option != nullptr && option->get_expected_max() > 0 && flag == word;
+  }
+  return "";
+}
+
+/// A subcommand that is none, or missing. @return what to say; empty: none is needed.
+std::string missing_subcommand(const Chain& chain) {
+  const CLI::App& last = *chain.back();
+  if (last.get_require_subcommand_min() == 0) {
+    return "";
+  }
+  std::vector<std::string> words;
+  std::string all;
+  for (const CLI::App* const one : last.get_subcommands([](const CLI::App*) { return true; })) {
+    if (!one->get_group().empty()) {  // else it is hidden
+      words.push_back(one->get_name());
+      all += (all.empty() ? "" : ", ") + words.back();
+    }
+  }
+  const std::string unknown = unknown_subcommand(last.remaining(), words);
+  const std::string where = chain.size() > 1 ? last.get_name() + ": " : "";
+  return where + (unknown.empty() ? "a command is missing; commands are: " + all : unknown);
+}
+
+/// The option that CLI11 complains of; null: of none.
+const CLI::Option* option_in(const Chain& chain, std::string_view what) {
+  constexpr std::string_view kConversion = "Could not convert: ";
+  if (what.starts_with(kConversion)) {
+    what.remove_prefix(kConversion.size());
+  }
+  for (const CLI::Option* const option : options_of(chain)) {
+    const std::string name = option->get_name();
+    if (what.starts_with(name) && what.size() > name.size() &&
+        (what[name.size()] == ':' || what[name.size()] == ' ')) {
+      return option;
+    }
+  }
+  return nullptr;
+}
+
+/// As --help shows it, without the default.
+std::string expected_by(const CLI::Option& option) {
+  const std::string text = option.get_option_text();
+  const std::string form = text.substr(0, text.find(" ["));
+  const std::string type = option.get_type_name();
+  const std::string kind = type.starts_with("FLOAT")                             ? "a number"
+                           : type.starts_with("UINT") || type.starts_with("INT") ? "a whole number"
+                                                                                 : "";
+  if (form.empty() || form.starts_with('[')) {
+    return kind.empty() ? "another value" : kind;
+  }
+  return form.find('|') != std::string::npos || kind.empty() ? form : form + ", " + kind;
+}
+
+/// "1000000000.000000" is 1000000000.
+std::string without_zeros(std::string text) {
+  for (std::size_t dot = text.find('.'); dot != std::string::npos; dot = text.find('.', dot + 1)) {
+    std::size_t end = dot + 1;
+    while (end < text.size() && text[end] >= '0' && text[end] <= '9') {
+      ++end;
+    }
+    std::size_t keep = end;
+    while (keep > dot + 1 && text[keep - 1] == '0') {
+      --keep;
+    }
+    keep = keep == dot + 1 ? dot : keep;
+    text.erase(keep, end - keep);
+  }
+  return text;
+}
+
+std::string wrong_value(const CLI::Option& option, const std::string& what) {
+  constexpr std::string_view kRange = " not in range ";
+  const std::string value = CLI::detail::join(option.results(), " ");
+  if (option.results().empty() || what.find('\'') != std::string::npos) {
+    return what;  // of ours, and says it all
+  }
+  const std::size_t range = what.find(kRange);
+  const std::string bounds = range == std::string::npos
+                                 ? ""
+                                 : " from " + without_zeros(what.substr(range + kRange.size()));
+  return option.get_name() + ": expected " + expected_by(option) + bounds + ", not '" + value + "'";
+}
+
+}  // namespace
+
+std::string usage_fault(const CLI::App& app, const CLI::ParseError& e, int argc,
+                        const char* const* argv) {
+  const Chain chain = chain_of(app);
+  if (std::string text = unknown_flag(chain, argc, argv); !text.empty()) {
+    return text;
+  }
+  if (std::string text = missing_subcommand(chain); !text.empty()) {
+    return text;
+  }
+  const std::string what = e.what();
+  const auto code = static_cast<CLI::ExitCodes>(e.get_exit_code());
+  const CLI::Option* const option = option_in(chain, what);
+  if (code == CLI::ExitCodes::ExtrasError) {
+    const std::vector<std::string> extra = app.remaining(/*recurse=*/true);
+    return extra.empty() ? what : "'" + extra.front() + "' is one argument too many";
+  }
+  if (code == CLI::ExitCodes::RequiredError && option != nullptr) {
+    return option->get_name() + " is missing";
+  }
+  if (code == CLI::ExitCodes::ArgumentMismatch && option != nullptr) {
+    return option->get_name() + ": its value is missing; expected " + expected_by(*option);
+  }
+  return option != nullptr ? wrong_value(*option, what) : what;
+}
+
+int end_parsing(const CLI::App& app, const CLI::ParseError& e, int argc, const char* const* argv) {
+  if (e.get_exit_code() == 0) {
+    return app.exit(e);
+  }
+  std::cerr << app.get_name() << ": " << usage_fault(app, e, argc, argv)
+            << "\nRun with --help for more information.\n";
+  return 2;
+}
+
+std::string to_bytes(std::string& text) {
+  static const CLI::AsSizeValue size(false);
+  const std::string given = text;
+  try {
+    if (size(text).empty()) {
+      return {};
+    }
+  } catch (const CLI::ValidationError&) {  // it names no option
+  }
+  return "'" + given + "' is not a size such as 4096, 64k, 1m or 2g";
+}
+
+}  // namespace mserve::program

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+namespace CLI {  // NOLINT(readability-identifier-naming): not ours
+class App;
+class ParseError;
+}  // namespace CLI
+
+// How programs of ours take a command line, the same in all of them. For executables: no library
+// has it.
+namespace mserve::program {
+
+/// What is wrong with a command line: the option with its value and what is expected there; of an
+/// option or a subcommand that there is none of, the nearest.
+/// @param app  parsed `argv`, and threw `e`, which is neither help nor version.
+/// @return one sentence, without the program's name.
+[[nodiscard]] std::string usage_fault(const CLI::App& app, const CLI::ParseError& e, int argc,
+                                      const char* const* argv);
+
+/// Prints help or version to stdout where `e` asks for it, else the fault behind the program's name
+/// to stderr. @return the exit status: 0, or 2.
+[[nodiscard]] int end_parsing(const CLI::App& app, const CLI::ParseError& e, int argc,
+                              const char* const* argv);
+
+/// A size such as 4096, 64k, 1m or 2g into bytes, in place; for CLI::Validator, which adds the name
+/// of the option. @return what is wrong; empty: nothing.
+[[nodiscard]] std::string to_bytes(std::string& text);
+
+}  // namespace mserve::program
