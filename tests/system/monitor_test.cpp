@@ -9,6 +9,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <sstream>
 #include <thread>
 
 #include "mserve/shm/clock.hpp"
@@ -273,6 +274,31 @@ class OnTerminal {
   int fd_ = -1;
   std::string said_;
 };
+
+// All columns take 225 characters, which a terminal cut wherever its width was.
+TEST(NarrowTerminal, GetsTheColumnsThatFitAndIsToldOfTheOthers) {
+  const Broker broker(BrokerSetup{.args = {}, .servants = 2});
+  for (const unsigned short columns : std::initializer_list<unsigned short>{80, 120}) {
+    OnTerminal narrow(broker, {"servants"}, columns);
+    EXPECT_TRUE(narrow.shows("--wide or a pipe shows all"));
+    EXPECT_EQ(narrow.wait(), 0);
+    const std::string& said = narrow.said();
+    EXPECT_EQ(said.find(".."), std::string::npos) << said;
+    EXPECT_EQ(said.find("out_capacity"), std::string::npos) << said;
+    std::istringstream lines(said);
+    std::string names;
+    std::getline(lines, names);
+    EXPECT_NE(names.find("name"), std::string::npos) << said;
+    EXPECT_NE(names.find("state"), std::string::npos) << said;
+    EXPECT_LE(names.size(), columns) << said;
+  }
+  OnTerminal wide(broker, {"servants", "--wide"}, 80);
+  EXPECT_TRUE(wide.shows("policy match"));
+  EXPECT_NE(wide.said().find("out_capacity"), std::string::npos) << wide.said();
+  const Output piped = run_to_end({program("mserve-stat"), "servants"}, broker.env());
+  EXPECT_NE(piped.out.find("out_capacity"), std::string::npos) << piped.out;
+  EXPECT_EQ(piped.out.find("do not fit"), std::string::npos) << piped.out;
+}
 
 TEST(Top, ShowsEachScreenTakesKeysAndOutlivesItsBroker) {
   Broker broker(BrokerSetup{.args = {}, .servants = 2});

@@ -17,6 +17,7 @@
 #include "stat/cluster_view.hpp"
 #include "stat/counters_call.hpp"
 #include "stat/drain_call.hpp"
+#include "stat/fit_table.hpp"
 #include "stat/monitor_call.hpp"
 #include "stat/serve/serve.hpp"
 #include "stat/tables.hpp"
@@ -44,13 +45,14 @@ ExitCode exit_code_of(Errc status) noexcept {
   }
 }
 
+constexpr std::size_t kWholeLine = 2000;
+
 /// As wide as the terminal; into files and pipes, whole lines.
-kdb::Console console() noexcept {
-  constexpr std::size_t kWhole = 2000;
+kdb::Console console(bool wide = false) noexcept {
   kdb::Console console;
-  console.height = console.width = kWhole;
+  console.height = console.width = kWholeLine;
   winsize size{};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+  if (!wide && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
     console.width = size.ws_col;
   }
   return console;
@@ -63,6 +65,20 @@ void print(const std::string& text) {
 
 void show_table(const Value& table, bool json) {
   print(json ? kdb::to_json(table) + "\n" : kdb::show(table, console()));
+}
+
+/// On a narrow terminal, without the columns that matter least.
+void show_fitting(const Value& table, const Settings& settings) {
+  const kdb::Console screen = console(settings.wide);
+  if (settings.json || screen.width == kWholeLine) {
+    print(settings.json ? kdb::to_json(table) + "\n" : kdb::show(table, screen));
+    return;
+  }
+  const FittedTable fitted = fit_table(table, screen.width);
+  print(kdb::show(fitted.table, screen));
+  if (fitted.left_out > 0) {
+    print(std::to_string(fitted.left_out) + " columns do not fit; --wide or a pipe shows all\n");
+  }
 }
 
 void show(const ControlAnswer& answer, bool json) {
@@ -315,9 +331,9 @@ ExitCode run_look(const Settings& settings) {
   if (settings.what == Subcommand::latency) {
     return run_latency(settings, view);
   }
-  show_table(settings.what == Subcommand::clients ? clients_table(view)
-                                                  : routes_table(view, settings.rows),
-             settings.json);
+  show_fitting(settings.what == Subcommand::clients ? clients_table(view)
+                                                    : routes_table(view, settings.rows),
+               settings);
   return ExitCode::ok;
 }
 
@@ -330,9 +346,7 @@ ExitCode show_servants(const Settings& settings, const ControlAnswer& answer) {
     return ExitCode::ok;
   }
   const View view = look(reader.value(), settings.interval_s);
-  ControlAnswer more = answer;
-  more.table = servants_table(*answer.table, view);
-  show(more, settings.json);
+  show_fitting(servants_table(*answer.table, view), settings);
   if (!settings.json) {
     (void)std::printf("queued %llu, running %llu, policy %s\n",
                       static_cast<unsigned long long>(view.now.totals.queued),

@@ -48,7 +48,7 @@ constexpr const char* kAbout =
     "Looking costs the broker nothing: it is read from memory that the broker writes anyway.";
 
 constexpr const char* kFooter =
-    "--name, --dir and --json go before a subcommand or behind it.\n"
+    "--name, --dir, --json and --wide go before a subcommand or behind it.\n"
     "Only the user who runs the broker and root may ask, but for counters.\n"
     "Environment: MSERVE_NAME and MSERVE_DIR are the defaults of --name and --dir.\n"
     "Exit status: 0 done, 1 the broker refused (nothing matched, resumed meanwhile, shutting "
@@ -91,7 +91,8 @@ constexpr const char* kCtlFooter =
     "gave up before the broker read it is not carried out.\n"
     "Exit status: 0 done, 1 the broker refused (nothing matched, resumed meanwhile, shutting "
     "down),\n"
-    "2 wrong usage, 3 no broker there, or it does not answer, 4 --timeout passed.";
+    "2 wrong usage, 3 no broker there, or it does not answer for 3 s, 4 --timeout passed, 130 "
+    "Ctrl-C.";
 
 void describe_ctl(CLI::App& app, Settings& s) {
   CLI::App* const ctl = app.add_subcommand("ctl", kCtlAbout);
@@ -153,7 +154,8 @@ void describe_looks(CLI::App& app, Settings& s) {
       "sent\n"
       "to it, answered, answers that were errors, hits (it held the route), overruns, "
       "interrupts,\n"
-      "latencies in ns, bytes in its two rings and what these take.");
+      "latencies in ns, bytes in its two rings and what these take. A narrow terminal gets the\n"
+      "columns that fit, and a line that says how many were left out: see --wide.");
   add_interval(*servants, s, "Counts for so long; adds requests_per_s and busy");
   servants->callback([&s] { s.request.verb = Verb::servants; });
   CLI::App* const clients = app.add_subcommand(
@@ -220,6 +222,9 @@ void describe(CLI::App& app, Settings& s) {
       ->transform([](const std::string& dir) { return std::filesystem::absolute(dir).string(); })
       ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
   app.add_flag("--json", s.json, "One line of JSON: an array of rows, or an object for ctl");
+  app.add_flag("--wide", s.wide,
+               "servants, clients, routes: all columns, also on a terminal that is too narrow for "
+               "them");
   describe_ctl(app, s);
   describe_looks(app, s);
   describe_queries(app, s);
