@@ -225,6 +225,7 @@ TEST_F(Config, AMistakeIsNamedWithFileLineAndTheNearestKey) {
         Case{"retries = [1, 2]\n", ":1: retries takes one value"},
         Case{"[limits]\nretries = 1\n", ":1: limits: there are no tables"},
         Case{"retries = 1\nretries = 2\n", ":2: "}, Case{"policy = = 1\n", ":1: "},
+
         Case{"config = \"x\"\n", ":1: there is no key 'config'"}}) {
     write(c.text);
     const Output output = check({});
@@ -232,6 +233,9 @@ TEST_F(Config, AMistakeIsNamedWithFileLineAndTheNearestKey) {
     EXPECT_NE(output.err.find(path_ + c.said), std::string::npos) << c.text << output.err;
     EXPECT_EQ(output.out, "");
   }
+  write("policy = = 1\nnonsense = 1\n");
+  EXPECT_NE(check({}).err.find("column 10; what follows was not looked at)"), std::string::npos)
+      << check({}).err;
   path_ = dir_.file("nowhere");
   EXPECT_NE(check({}).err.find("nowhere: cannot be read"), std::string::npos);
   path_ = "/dev/zero";
