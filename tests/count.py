@@ -20,6 +20,8 @@ FOUND_LINES_MAX = 24
 COLUMNS_MAX = 240
 # What begins a finding of GoogleTest, and what ends it is an empty line.
 FOUND = re.compile(r"^\S+:\d+: Failure$")
+# What a sanitizer reports happened, whether it happens again or not.
+REPORT = re.compile(r"Sanitizer: |: runtime error: ")
 
 
 def outcome(case):
@@ -35,7 +37,7 @@ def findings(lines):
     """Those of the lines that say what an assertion found: from `file:line: Failure` to the next empty line."""
     inside = False
     for line in lines:
-        inside = bool(line.strip()) and (inside or bool(FOUND.match(line)))
+        inside = bool(line.strip()) and (inside or bool(FOUND.match(line)) or bool(REPORT.search(line)))
         if inside:
             yield line
 
@@ -73,7 +75,7 @@ def count(path, show_failed):
     words = []
     for case in cases:
         word = outcome(case)
-        if word == "failed" and case.get("name") in again:
+        if word == "failed" and case.get("name") in again and not REPORT.search(case.findtext("system-out") or ""):
             word = "passed"
             show(path, case, "failed at first and passed when it ran again")
         elif word == "failed" and show_failed:

@@ -13,7 +13,7 @@ usage: tests/ctest.sh PRESET [OPTION-OF-CTEST...]
 Runs the tests of the preset's build, and says "N passed, M failed". Results go to build/results/PRESET.xml.
 Up to $few tests that failed run a second time, alone, into PRESET.again.xml: on a busy machine that tells what is
 broken from what happens now and then. What passes then counts as passed, and is named with what it found at first:
-whoever reads that has a race to find.
+whoever reads that has a race to find. What a sanitizer reported stays a failure.
 
 Exit status: 0 when no test failed.
 TEXT
