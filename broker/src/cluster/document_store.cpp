@@ -77,6 +77,12 @@ struct DocumentStore::Parts : std::enable_shared_from_this<DocumentStore::Parts>
           }
           NextVersion next = next_version(cluster, document.version, *last);
           document.version = next.version;
+          if (document.version > kVersionMax) {
+            return written({.document = std::move(document),
+                            .fault = "what stands there has the last version that there can be. "
+                                     "Take it away, then apply again: etcdctl del " +
+                                     document_key(cluster)});
+          }
           if (std::string why; read_document(to_value(document), why) != document) {
             return written({.document = std::move(document), .fault = "it cannot be kept: " + why});
           }

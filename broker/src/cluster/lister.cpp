@@ -8,9 +8,10 @@
 
 namespace mserve::cluster {
 
-Lister::Lister(const std::string& cluster)
+Lister::Lister(const std::string& cluster, std::size_t page_keys)
     : before_{.from = watched_keys(cluster).from, .end = document_key(cluster)},
-      range_(only_key(document_key(cluster))) {}
+      range_(only_key(document_key(cluster))),
+      limit_(page_keys) {}
 
 std::size_t Lister::limit() const noexcept {
   return document_ || !values_ ? 1 : std::min(limit_, kKeysMax - taken_);
@@ -48,6 +49,9 @@ Lister::Step Lister::take(std::string_view body, std::string& fault) {
   const std::size_t told = page->all.size() + page->skipped;
   for (KeyValue& kv : page->all) {
     if (kv.key >= range_.from && kv.key < range_.end) {
+      if (!document_ && kv.value.size() > kValueBytesMax) {
+        kv.value = {};
+      }
       all_.all.push_back(std::move(kv));
     }
   }

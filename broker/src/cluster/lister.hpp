@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "cluster/etcd_messages.hpp"
 
@@ -22,24 +23,27 @@ class Lister {
   enum class Step : std::uint8_t { more, done, failed };
   static constexpr std::size_t kPageKeys = 128;  ///< Of honest brokers they take 3 MiB at most.
 
-  explicit Lister(const std::string& cluster);
+  /// @param page_keys  what a page holds at first; 1 at least.
+  explicit Lister(const std::string& cluster, std::size_t page_keys = kPageKeys);
 
+  /// How many keys that asks for at most.
+  [[nodiscard]] std::size_t limit() const noexcept;
   /// The body of what to ask next.
   [[nodiscard]] std::string request() const;
   /// @param body   of the answer; empty: it is longer than kAnswerBytesMax.
   /// @param fault  why it failed.
   [[nodiscard]] Step take(std::string_view body, std::string& fault);
-  /// What was found; of done, all there is.
+  /// What was found; of done, all there is. Values that are longer than a broker's are empty.
   [[nodiscard]] const Listing& all() const noexcept { return all_; }
+  [[nodiscard]] Listing take_all() noexcept { return std::move(all_); }
 
  private:
-  [[nodiscard]] std::size_t limit() const noexcept;
   [[nodiscard]] Step make_smaller(std::string& fault);
 
   const KeyRange before_;  // the document: where brokers are
   KeyRange range_;         // that is asked for
   Listing all_{};
-  std::size_t limit_ = kPageKeys;
+  std::size_t limit_;
   std::size_t taken_ = 0;
   bool document_ = true;  // it is asked for
   bool values_ = true;

@@ -133,6 +133,8 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     if (std::exchange(putting, false)) {
       written.clear();  // nobody knows
     }
+    // A page may have been too much for the time that a call has.
+    page_keys = lister ? std::max<std::size_t>(lister->limit() / 2, 1) : page_keys;
     lister.reset();
     (void)beat.cancel();
     (void)resume.cancel();
@@ -249,11 +251,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     }
     lease_id = status.lease = lease->id;
     status.lease_ttl_s = lease->ttl_s;
-    if (value) {
-      put();
-    } else {
-      revoke();  // it was taken away meanwhile
-    }
+    value ? put() : revoke();  // it was taken away meanwhile
     schedule_beat();
   }
 
@@ -338,7 +336,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
 
   void list() {
     if (!lister) {
-      lister.emplace(options.name);
+      lister.emplace(options.name, std::exchange(page_keys, Lister::kPageKeys));
       ask_for_page();
     }
   }
@@ -350,7 +348,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       if (step == Lister::Step::more) {
         return ask_for_page();
       }
-      const Listing all = std::exchange(lister, std::nullopt)->all();
+      const Listing all = std::exchange(lister, std::nullopt)->take_all();
       if (step == Lister::Step::failed) {
         return lose("listing the brokers: " + fault);
       }
@@ -541,6 +539,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   bool beating = false;            // a keep-alive, or what stands in for one, is under way
   bool putting = false;            // a lease or a put is under way
   std::optional<Lister> lister{};  // what is listed now
+  std::size_t page_keys = Lister::kPageKeys;
   bool over = false;
   int broken_in_row = 0;
   std::string token{};
