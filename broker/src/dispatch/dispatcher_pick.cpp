@@ -314,6 +314,10 @@ Nanos Dispatcher::remote_due(const Class& in) const noexcept {
   if (in.local == 0) {
     return 0;
   }
+  // A peer that runs nothing refuses at once, and so would take all that waits here past its turn.
+  if (!in.refused.empty()) {
+    return kForever;
+  }
   Nanos since = in.unlisted != 0 ? in.unlisted_since : kForever;
   if (!in.arrivals.empty()) {
     since = std::min(since, requests_[in.arrivals.first].submitted);

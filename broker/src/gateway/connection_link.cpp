@@ -114,6 +114,7 @@ bool Connection::says_cancel(const AdminCall& call, const Classified& message) c
 /// for, is all that is said about it: `cancelled`, or what it came to before that. Nothing happens
 /// if there is no such request.
 void Connection::cancel(const AdminCall& call) {
+  hold_ = Hold::turn;  // one search a turn: it makes no pending, so nothing else slows it
   const LongAtom qid = long_atom(call.argument.value_or(0));
   Pending* pending = unordered_.first();
   for (std::uint32_t n = 0; n < kCancelScanMax && pending != nullptr; ++n) {

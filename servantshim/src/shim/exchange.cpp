@@ -31,9 +31,10 @@ void Exchange::attach(const Bounds& bounds) {
 }
 
 bool Exchange::detach() {
+  const bool whole = writer_.detach();
   questions_.orphan_all();
   reader_.detach();
-  return writer_.detach();
+  return whole;
 }
 
 Progress Exchange::step(QLink& q, Rings* rings, bool look_at_q, std::uint64_t now_ns) {

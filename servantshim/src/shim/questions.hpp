@@ -78,6 +78,15 @@ class Questions {
     return static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(),
                                                   [](const Question& q) { return q.orphan; }));
   }
+  /// Each request that q was sent all of and somebody waits for.
+  template <class Visit>
+  void each_wanted(Visit visit) const {
+    for (const Question& question : entries_) {
+      if (question.sent && !question.probe && !question.orphan && !question.unwanted) {
+        visit(question);
+      }
+    }
+  }
   void orphan_all() noexcept {
     for (Question& question : entries_) {
       question.orphan = true;

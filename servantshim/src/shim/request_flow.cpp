@@ -285,8 +285,7 @@ RequestWriter::Step RequestWriter::take_cancel(Rings& rings, std::uint64_t id) {
   if (held != held_.end()) {
     const Step refused = refuse_frame(rings, id, kRefusedUnwanted);
     if (refused == Step::worked) {
-      held_bytes_ -= held->total_bytes;
-      held_.erase(held);
+      forget_held(id);
     }
     return refused;
   }

@@ -41,6 +41,9 @@ void RequestWriter::attach(std::uint32_t servant, std::uint32_t credit,
 }
 
 bool RequestWriter::detach() {
+  if (takes_cancels_) {  // whoever asked is gone
+    questions_.each_wanted([this](const Question& asked) { cancels_owed_.push_back(asked.qid); });
+  }
   held_.clear();
   held_bytes_ = sending_.bytes.size();
   // The ring's memory goes away with the session.
@@ -253,7 +256,9 @@ void RequestWriter::finish(Rings* rings) {
 }
 
 RequestWriter::Step RequestWriter::refuse(Rings& rings, std::uint64_t id, const char* text) {
-  return send_error(rings, servant_, id, text) ? Step::worked : Step::waits_for_ring;
+  // As a peer's own `busy`, a link's is for another servant.
+  const Errc status = peer_ && std::string_view(text) == kRefusedBusy ? Errc::busy : Errc::failed;
+  return send_error(rings, servant_, id, text, status) ? Step::worked : Step::waits_for_ring;
 }
 
 /// The frame at the front is used up once the refusal is on its way.

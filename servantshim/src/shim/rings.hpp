@@ -22,15 +22,17 @@ struct Rings {
   bool committed = false;  ///< Something was committed to `out`: the broker may have to be woken.
 };
 
-/// Answers a request with a kdb+ error of our own. @return false when `out` has no room.
+/// Answers a request with a kdb+ error of our own.
+/// @param status  of a link's: what may be tried elsewhere, since it never ran, says so.
+/// @return false when `out` has no room.
 [[nodiscard]] inline bool send_error(Rings& rings, std::uint32_t servant, std::uint64_t id,
-                                     std::string_view text) noexcept {
+                                     std::string_view text, Errc status = Errc::failed) noexcept {
   OwnBytes object;
   put_error(object, text);
   shm::FrameHeader header;
   header.kind = shm::Kind::reply;
   header.id = id;
-  header.aux = shm::pack({servant, static_cast<std::uint16_t>(Errc::failed)});
+  header.aux = shm::pack({servant, static_cast<std::uint16_t>(status)});
   const bool sent = shm::try_send_whole(rings.out, header, {}, object.view());
   rings.committed = rings.committed || sent;
   return sent;

@@ -71,6 +71,24 @@ TEST(DispatcherElsewhere, WaitsForOneThatIsBusyAndHoldsNobodyUp) {
   EXPECT_EQ(desk.last.servant, busy);
 }
 
+// Otherwise all that is queued would run through it, and stand before what came earlier.
+TEST(DispatcherElsewhere, WhoRefusesAtOnceGetsNothingElseWhileThatWaitsForServantsHere) {
+  Links desk(1, 1, 1, {.spill_after = 0});
+  ASSERT_TRUE(desk.it.on(ServantJoined{.servant = 1, .credit = 1}, desk.now));
+  EXPECT_EQ(desk.run(), 1U);
+  RequestId refused;
+  EXPECT_EQ(desk.run_and_refuse(refused), 0U);
+  const RequestId later = desk.submit();
+  desk.expect_none();
+  EXPECT_EQ(desk.it.next_wakeup(desk.now), kForever);
+  desk.done(1);
+  EXPECT_EQ(desk.sent(), refused);
+  EXPECT_EQ(desk.last.servant, 1U);
+  EXPECT_EQ(desk.sent(), later);
+  EXPECT_EQ(desk.last.servant, 0U);
+  EXPECT_EQ(desk.it.audit(), "");
+}
+
 TEST(DispatcherElsewhere, BehindOneThatWaitsTheNextHasItsTurn) {
   Links desk(3);
   const std::uint32_t third = desk.run();

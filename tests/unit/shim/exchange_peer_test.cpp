@@ -379,6 +379,23 @@ void expect_cancel(Desk& d, std::int64_t qid) {
                          Value::dict(Value::list({}), Value::list({}))}));
 }
 
+TEST(ExchangePeer, WithItsSessionAllThatThePeerWasAskedIsCancelled) {
+  Desk d(streaming());
+  d.exchange.connect(Form::lbt, 6, /*takes_cancels=*/true);
+  std::vector<std::int64_t> asked;
+  for (std::uint64_t id = 1; id <= 2; ++id) {
+    ASSERT_TRUE(d.send(id, text("f 1")));
+    d.run();
+    asked.push_back(expect_request(d, text("f 1"), kHopOnce));
+  }
+  EXPECT_TRUE(d.exchange.detach());
+  while (d.step_detached() == Progress::worked) {
+  }
+  expect_cancel(d, asked[1]);
+  expect_cancel(d, asked[0]);
+  EXPECT_FALSE(d.q.next());
+}
+
 // Goal: a peer that knows it hears of what nobody waits for, once, and never in the middle of
 // another message. Method: credit 2, so that the third one that is cancelled keeps its place.
 TEST(ExchangePeer, ThePeerIsToldWhatIsCancelled) {
