@@ -19,8 +19,8 @@ endif()
 list(APPEND MSERVE_HARDENING $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-U_FORTIFY_SOURCE> $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-D_FORTIFY_SOURCE=2>)
 
 # mserve_compile_cold(TARGET)
-# Those of the target's sources that take command lines or sockets through header-only libraries are off the hot path. Optimising, instrumenting
-# and covering these headers anew in each of them, and with LTO once more for each program, took a fifth of what CI has time for.
+# Those of the target's sources that take command lines or sockets through header-only libraries are off the hot path. Optimising
+# these headers anew in each of them, and with LTO once more for each program, took a fifth of what CI has time for.
 function(mserve_compile_cold target)
   get_target_property(sources ${target} SOURCES)
   foreach(source IN LISTS sources)
@@ -28,8 +28,7 @@ function(mserve_compile_cold target)
       file(REAL_PATH "${source}" path BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
       file(STRINGS "${path}" cold REGEX "^#include <(CLI|boost/(asio|beast))/" LIMIT_COUNT 1)
       if(cold AND MSERVE_SANITIZE)  # the precompiled headers are for optimised code
-        set_source_files_properties("${source}" PROPERTIES SKIP_PRECOMPILE_HEADERS ON
-          COMPILE_OPTIONS "-O0;$<$<BOOL:${MSERVE_FUZZ}>:-fno-sanitize=fuzzer-no-link>")
+        set_source_files_properties("${source}" PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-O0")
       elseif(cold AND MSERVE_LTO)
         set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "-O1;-fno-lto")
       endif()
