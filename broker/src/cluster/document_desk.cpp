@@ -185,6 +185,7 @@ void DocumentDesk::confirm(Order order) {
         const std::uint64_t at = shm::steady_now();
         waiting_.push_back({.document = head_of(current),
                             .what = "version " + number(current.version) + " has that text already",
+                            .there = serving(),
                             .deadline = at + order.wait_ns,
                             .reply = order.reply});
         tick(at);
@@ -209,6 +210,7 @@ void DocumentDesk::written(const Order& order, const WriteResult& result) {
       Waiting waiting{.document = head_of(result.document),
                       .what = "version " + number(result.document.version) + " is written",
                       .rollback = order.verb == "rollback",
+                      .there = serving(),
                       .deadline = now + order.wait_ns,
                       .reply = order.reply};
       waiting_.push_back(std::move(waiting));
@@ -354,6 +356,16 @@ std::size_t DocumentDesk::count(std::int64_t version, Uptake uptake) const {
       }));
 }
 
+std::vector<std::string> DocumentDesk::serving() const {
+  std::vector<std::string> ids;
+  for (const BrokerRecord& broker : brokers()) {
+    if (!broker.draining) {
+      ids.push_back(broker.id);
+    }
+  }
+  return ids;
+}
+
 /// @return whether there is no need to wait any more, and that is told.
 bool DocumentDesk::answer(const Waiting& waiting, std::uint64_t now) const {
   const std::int64_t version = waiting.document.version;
@@ -365,7 +377,16 @@ bool DocumentDesk::answer(const Waiting& waiting, std::uint64_t now) const {
   }
   from_.show();
   json::array all;
-  for (const BrokerRecord& broker : brokers()) {
+  std::size_t gone = 0;
+  const std::vector<BrokerRecord> known = brokers();
+  for (const std::string& id : waiting.there) {
+    if (std::none_of(known.begin(), known.end(), [&id](const auto& b) { return b.id == id; })) {
+      ++gone;
+      all.push_back(json::object{
+          {"id", id}, {"state", "gone"}, {"version", 0}, {"fault", "it left meanwhile"}});
+    }
+  }
+  for (const BrokerRecord& broker : known) {
     const Uptake uptake = uptake_of(broker, version);
     const DocumentStanding standing = broker.document.value_or(DocumentStanding{});
     all.push_back(json::object{
@@ -395,6 +416,12 @@ bool DocumentDesk::answer(const Waiting& waiting, std::uint64_t now) const {
                               waiting.what + ", but " + std::to_string(open) + " of " + of +
                                   " did not say in time that it holds there; see mserve-stat "
                                   "cluster",
+                              more));
+  } else if (gone > 0) {
+    waiting.reply(answer_line("timed_out",
+                              waiting.what + ", but " + std::to_string(gone) + " of " + of +
+                                  " left before it was known whether it holds there; see "
+                                  "mserve-stat cluster",
                               more));
   } else {
     waiting.reply(answer_line(

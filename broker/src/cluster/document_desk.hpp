@@ -69,6 +69,7 @@ class DocumentDesk {
     Document document{};
     std::string what{};  ///< What has been done.
     bool rollback = false;
+    std::vector<std::string> there{};  ///< Ids of the brokers that served when it was written.
     std::uint64_t deadline = 0;
     Reply reply{};
   };
@@ -82,6 +83,7 @@ class DocumentDesk {
   void written(const Order& order, const WriteResult& result);
   [[nodiscard]] std::vector<BrokerRecord> brokers() const;
   [[nodiscard]] std::size_t count(std::int64_t version, Uptake uptake) const;
+  [[nodiscard]] std::vector<std::string> serving() const;
   [[nodiscard]] bool answer(const Waiting& waiting, std::uint64_t now) const;
 
   const Sources from_;

@@ -85,13 +85,15 @@ Nearness PeerTable::nearness_of(const BrokerRecord& record) const noexcept {
 }
 
 void PeerTable::refuse(std::string_view id, const std::string& why) {
-  if (notes_.size() < kNotesMax) {
+  if (refusals_ < kNotesMax) {
+    ++refusals_;
     notes_.push_back({PeerNote::Kind::refused, shown(id, 64), why});
   }
 }
 
 void PeerTable::listed(const Listing& listing, Moment now) {
   std::set<std::string, std::less<>> there;
+  waiting_.clear();
   for (const KeyValue& kv : listing.all) {
     const std::string_view id = id_of(kv.key);
     if (id.empty() || id == own_id_) {
@@ -113,6 +115,7 @@ void PeerTable::listed(const Listing& listing, Moment now) {
       remove(peer);
     }
   }
+  admit(now);
 }
 
 void PeerTable::told(const WatchEvent& event, Moment now) {
@@ -128,6 +131,17 @@ void PeerTable::told(const WatchEvent& event, Moment now) {
     put(id, event.kv, now);
   } else if (known != peers_.end()) {
     remove(known);
+    admit(now);
+  } else if (const auto waits = waiting_.find(id); waits != waiting_.end()) {
+    waiting_.erase(waits);
+  }
+}
+
+/// Those for which there was no room, now that there may be some: their keys need not change again.
+void PeerTable::admit(Moment now) {
+  while (peers_.size() < kPeersMax && !waiting_.empty()) {
+    const auto next = waiting_.extract(waiting_.begin());
+    put(next.key(), next.mapped(), now);
   }
 }
 
@@ -142,7 +156,10 @@ void PeerTable::put(std::string_view id, const KeyValue& kv, Moment now) {
   const bool joins = known == peers_.end();
   if (joins) {
     if (peers_.size() >= kPeersMax) {
-      refuse(id, "there are 256 peers already, more are not linked");
+      if (waiting_.size() < kKeysMax) {
+        waiting_.insert_or_assign(std::string(id), kv);
+      }
+      refuse(id, "there are 256 peers already, it is linked when one of them leaves");
       return;
     }
     known = peers_.try_emplace(record->id).first;
@@ -230,6 +247,7 @@ std::vector<LinkAction> PeerTable::take_actions(std::uint64_t steady_ns, const L
 }
 
 std::vector<PeerNote> PeerTable::take_notes() {
+  refusals_ = 0;
   return std::exchange(notes_, {});
 }
 

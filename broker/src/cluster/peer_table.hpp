@@ -124,6 +124,7 @@ class PeerTable {
  private:
   void put(std::string_view id, const KeyValue& kv, Moment now);
   void remove(std::map<std::string, Peer, std::less<>>::iterator peer);
+  void admit(Moment now);
   void look_at_epoch(Peer& peer, std::uint64_t epoch, Moment now);
   [[nodiscard]] std::string_view id_of(std::string_view key) const;
   [[nodiscard]] Nearness nearness_of(const BrokerRecord& record) const noexcept;
@@ -134,8 +135,10 @@ class PeerTable {
   const std::string zone_;
   const std::string region_;
   std::map<std::string, Peer, std::less<>> peers_;
+  std::map<std::string, KeyValue, std::less<>> waiting_;  // for one of the kPeersMax to leave
   std::vector<LinkAction> actions_;
   std::vector<PeerNote> notes_;
+  std::size_t refusals_ = 0;  // of the notes
   bool changed_ = true;
 };
 

@@ -34,7 +34,7 @@ struct DocumentHead {
 /// How a broker stands to what was written.
 struct DocumentBroker {
   std::string id{};
-  std::string state{};  ///< applied, refused, waiting, draining, unable
+  std::string state{};  ///< applied, refused, waiting, draining, unable, gone
   std::string fault{};
 };
 

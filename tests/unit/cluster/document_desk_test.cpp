@@ -235,6 +235,25 @@ TEST_F(Desk, ApplyEndsWithItsTimeAndWithSomebodyElsesVersion) {
   EXPECT_EQ(expect("ok", "version 10 is written and holds at 1 broker").brokers.size(), 2U);
 }
 
+TEST_F(Desk, WhoLeavesMeanwhileIsNamed) {
+  peer("b", DocumentStanding{.version = 7});
+  peer("c", DocumentStanding{.version = 7}, /*draining=*/true);
+  txn_ = http_ok(kRevision + R"(,"succeeded":true})");
+  ask({.verb = "apply", .text = "timeout = 9\n", .wait_ns = kLong});
+  run_until_asked(2);
+  EXPECT_FALSE(answered_);
+  for (const char* const id : {"b", "c"}) {
+    peers_.told({.removed = true, .kv = {.key = broker_key("c", id), .mod_revision = ++revision_}},
+                {});
+  }
+  own_.document->version = 8;
+  desk_.tick(shm::steady_now());
+  expect("timed_out", "version 8 is written, but 1 of 2 brokers left before");
+  ASSERT_EQ(answer().brokers.size(), 2U);
+  EXPECT_EQ(answer().brokers[0].id, "b");
+  EXPECT_EQ(answer().brokers[0].state, "gone");
+}
+
 TEST_F(Desk, WhatIsNotValidIsNotWritten) {
   ask({.verb = "apply", .text = "bad"});
   EXPECT_EQ(expect("refused", "not valid; nothing was written").faults,
