@@ -11,6 +11,7 @@ namespace mserve::cluster {
 Lister::Lister(const std::string& cluster, std::size_t page_keys)
     : before_{.from = watched_keys(cluster).from, .end = document_key(cluster)},
       range_(only_key(document_key(cluster))),
+      page_keys_(page_keys),
       limit_(page_keys) {}
 
 std::size_t Lister::limit() const noexcept {
@@ -66,7 +67,7 @@ Lister::Step Lister::take(std::string_view body, std::string& fault) {
     taken_ += told;
     all_.more = page->more && page->last >= range_.from;
     range_.from = page->last + '\0';
-    limit_ = std::min(limit_ * 2, kPageKeys);
+    limit_ = std::min(limit_ * 2, page_keys_);
     if (!all_.more || taken_ >= kKeysMax) {
       return Step::done;
     }

@@ -23,11 +23,11 @@ class Lister {
   enum class Step : std::uint8_t { more, done, failed };
   static constexpr std::size_t kPageKeys = 128;  ///< Of honest brokers they take 3 MiB at most.
 
-  /// @param page_keys  what a page holds at first; 1 at least.
+  /// @param page_keys  the most that a page holds; 1 at least.
   explicit Lister(const std::string& cluster, std::size_t page_keys = kPageKeys);
 
-  /// How many keys that asks for at most.
-  [[nodiscard]] std::size_t limit() const noexcept;
+  /// How many keys a page holds at most now.
+  [[nodiscard]] std::size_t page_keys() const noexcept { return limit_; }
   /// The body of what to ask next.
   [[nodiscard]] std::string request() const;
   /// @param body   of the answer; empty: it is longer than kAnswerBytesMax.
@@ -38,11 +38,13 @@ class Lister {
   [[nodiscard]] Listing take_all() noexcept { return std::move(all_); }
 
  private:
+  [[nodiscard]] std::size_t limit() const noexcept;
   [[nodiscard]] Step make_smaller(std::string& fault);
 
   const KeyRange before_;  // the document: where brokers are
   KeyRange range_;         // that is asked for
   Listing all_{};
+  const std::size_t page_keys_;
   std::size_t limit_;
   std::size_t taken_ = 0;
   bool document_ = true;  // it is asked for

@@ -134,7 +134,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       written.clear();  // nobody knows
     }
     // A page may have been too much for the time that a call has.
-    page_keys = lister ? std::max<std::size_t>(lister->limit() / 2, 1) : page_keys;
+    page_keys = lister ? std::max<std::size_t>(lister->page_keys() / 2, 1) : page_keys;
     lister.reset();
     (void)beat.cancel();
     (void)resume.cancel();
@@ -336,7 +336,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
 
   void list() {
     if (!lister) {
-      lister.emplace(options.name, std::exchange(page_keys, Lister::kPageKeys));
+      lister.emplace(options.name, page_keys);
       ask_for_page();
     }
   }
@@ -352,6 +352,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       if (step == Lister::Step::failed) {
         return lose("listing the brokers: " + fault);
       }
+      page_keys = std::min(page_keys * 2, Lister::kPageKeys);
       take_listing(all);
     });
   }

@@ -48,8 +48,8 @@ class Listed : public ::testing::Test {
     return R"({"header":{"revision":"9"},"kvs":[)" + kvs + R"(],"more":)" +
            (at != end ? "true" : "false") + R"(,"count":")" + std::to_string(count) + R"("})";
   }
-  Listing list() {
-    Lister lister("c");
+  Listing list(std::size_t page_keys = Lister::kPageKeys) {
+    Lister lister("c", page_keys);
     std::string fault;
     Lister::Step step = Lister::Step::more;
     answered_ = false;
@@ -85,6 +85,15 @@ TEST_F(Listed, IsEveryBrokerAndTheDocument) {
   EXPECT_EQ(asked_, 4) << "the document, and three pages";
   ASSERT_NE(found(all, broker_key("c", "299")), nullptr);
   EXPECT_EQ(found(all, broker_key("c", "299"))->value, "299");
+}
+
+// More than that may take longer than a call may.
+TEST_F(Listed, NoPageHoldsMoreThanItIsTold) {
+  for (int i = 0; i < 12; ++i) {
+    keys_[broker_key("c", std::to_string(i))] = "x";
+  }
+  EXPECT_EQ(list(4).all.size(), 12U);
+  EXPECT_EQ(asked_, 4) << "the document, and three pages";
 }
 
 // Behind 1,024 other keys it was not seen any more.
