@@ -260,9 +260,10 @@ TEST_F(ClusterDocument, WhoeverIsInNoClusterIsToldSo) {
   };
   expect(order({"show"}), 3, "is in no cluster: there is no ");
   expect(order({"apply", dir_.file("none")}), 2, "none: No such file");
-  expect(order({"apply"}), 2, "file is required");
-  expect(order({}), 2, "say apply, rollback, show or history");
-  expect(order({"aply", "x"}), 2, "say apply, rollback, show or history");
+  expect(order({"apply"}), 2, "file is missing");
+  const std::string verbs = "commands are: apply, rollback, show, history";
+  expect(order({}), 2, verbs);
+  expect(order({"aply", "x"}), 2, verbs);
   // Its own mserve-cluster cannot have it read a document.
   Member member(broker, "a", etcd_->url());
   member.wait_for_log("etcd_reached");
