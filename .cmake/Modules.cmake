@@ -29,7 +29,7 @@ function(mserve_compile_cold target)
       file(STRINGS "${path}" cold REGEX "^#include <(CLI|boost/(asio|beast))/" LIMIT_COUNT 1)
       if(cold AND MSERVE_SANITIZE)  # the precompiled headers are for optimised code
         set_source_files_properties("${source}" PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-O0")
-      elseif(cold AND MSERVE_LTO)
+      elseif(cold AND MSERVE_LTO AND NOT target MATCHES "bench")  # whose commands hold what measures
         set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "-O1;-fno-lto")
       endif()
     endif()
