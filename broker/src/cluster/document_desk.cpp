@@ -411,17 +411,12 @@ bool DocumentDesk::answer(const Waiting& waiting, std::uint64_t now) const {
             " what was there" +
             (waiting.rollback ? "" : ": apply a better one, or take it back with rollback"),
         more));
-  } else if (open > 0) {
+  } else if (const std::size_t unknown = open > 0 ? open : gone; unknown > 0) {
     waiting.reply(answer_line("timed_out",
-                              waiting.what + ", but " + std::to_string(open) + " of " + of +
-                                  " did not say in time that it holds there; see mserve-stat "
-                                  "cluster",
-                              more));
-  } else if (gone > 0) {
-    waiting.reply(answer_line("timed_out",
-                              waiting.what + ", but " + std::to_string(gone) + " of " + of +
-                                  " left before it was known whether it holds there; see "
-                                  "mserve-stat cluster",
+                              waiting.what + ", but " + std::to_string(unknown) + " of " + of +
+                                  (open > 0 ? " did not say in time that it holds there"
+                                            : " left before it was known whether it holds there") +
+                                  "; see mserve-stat cluster",
                               more));
   } else {
     waiting.reply(answer_line(
