@@ -16,7 +16,7 @@ namespace mserve::broker {
 
 namespace {
 
-std::string quoted(const std::string& value) {
+std::string toml_string(const std::string& value) {
   std::string text = "\"";
   for (const char c : value) {
     if (static_cast<unsigned char>(c) < ' ') {
@@ -73,7 +73,7 @@ std::string as_toml(const std::string& value) {
   const bool number = !value.empty() && value.size() < 19 &&
                       (value == "0" || value.front() != '0') &&
                       value.find_first_not_of("0123456789") == std::string::npos;
-  return number || value == "true" || value == "false" ? value : quoted(value);
+  return number || value == "true" || value == "false" ? value : toml_string(value);
 }
 
 std::string value_of(const CLI::Option& option) {

@@ -18,7 +18,6 @@
 namespace mserve::shm {
 namespace {
 
-constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 constexpr std::uint64_t kSyncNsMin = 10'000'000;
 
 // The counter ticks at one rate in every power state (what /proc/cpuinfo calls nonstop_tsc).

@@ -12,7 +12,6 @@
 namespace mserve::shm {
 namespace {
 
-constexpr int kSuffixMax = 15;
 constexpr std::uint64_t kReady =
     (std::uint64_t{kCountersMagic} << 32) | (std::uint64_t{kCountersMajor} << 16) | kCountersMinor;
 
@@ -58,7 +57,7 @@ Result<CountersWriter> CountersWriter::create(const CountersOptions& options) {
   auto object = NamedObject::create({.base = counters_name(options.broker, ::geteuid()),
                                      .bytes = kCountersBytes,
                                      .group = options.group,
-                                     .suffix_max = kSuffixMax,
+                                     .suffix_max = kCountersSuffixMax,
                                      .where = "create counters"});
   if (!object) {
     return object.error();

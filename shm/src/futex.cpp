@@ -14,7 +14,6 @@ namespace mserve::shm {
 
 Errc futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
                 std::uint64_t deadline_ns) noexcept {
-  constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
   timespec deadline = {};
   deadline.tv_sec = static_cast<time_t>(deadline_ns / kNsPerSecond);
   deadline.tv_nsec = static_cast<long>(deadline_ns % kNsPerSecond);

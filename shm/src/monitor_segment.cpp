@@ -11,8 +11,7 @@ namespace mserve::shm {
 namespace {
 
 // Only a stranger who squats the names makes a suffix necessary: the broker's counters are its own.
-constexpr int kSuffixMax = 3;
-constexpr int kCountersSuffixMax = 15;
+constexpr int kMonitorSuffixMax = 3;
 
 std::string base_of(std::string_view counters_name) {
   return std::string(counters_name) + "-monitor";
@@ -25,7 +24,7 @@ void remove_others(const std::string& counters_name) {
                                 ? counters_name.substr(0, dot)
                                 : counters_name;
   for (int i = 0; i <= kCountersSuffixMax; ++i) {
-    for (int suffix = 0; suffix <= kSuffixMax; ++suffix) {
+    for (int suffix = 0; suffix <= kMonitorSuffixMax; ++suffix) {
       remove_if_stale(suffixed(base_of(suffixed(plain, i)), suffix));
     }
   }
@@ -55,7 +54,7 @@ Result<MonitorSegment> MonitorSegment::create(const MonitorOptions& options) {
   remove_others(options.counters_name);
   auto object = NamedObject::create({.base = base_of(options.counters_name),
                                      .bytes = shape.bytes(),
-                                     .suffix_max = kSuffixMax,
+                                     .suffix_max = kMonitorSuffixMax,
                                      .where = "create monitor"});
   if (!object) {
     return object.error();

@@ -29,7 +29,7 @@ bool same_file(const struct stat& a, const struct stat& b) noexcept {
 }
 
 /// True when `name` still names the object behind `fd`.
-bool still_named(int fd, const std::string& name) noexcept {
+bool object_still_named(int fd, const std::string& name) noexcept {
   struct stat opened = {};
   struct stat named = {};
   return ::fstat(fd, &opened) == 0 && ::lstat(file_of(name).c_str(), &named) == 0 &&
@@ -106,7 +106,7 @@ struct NamedObject::Parts {
   Parts(const Parts&) = delete;
   Parts& operator=(const Parts&) = delete;
   ~Parts() {
-    if (::getpid() == pid && still_named(fd_of(object), name)) {
+    if (::getpid() == pid && object_still_named(fd_of(object), name)) {
       bip::shared_memory_object::remove(name.c_str());
     }
   }
@@ -145,7 +145,7 @@ Result<NamedObject> NamedObject::create(const Wish& wish) {
       bip::shared_memory_object::remove(name.c_str());
       return error;
     }
-    if (!still_named(fd, name)) {
+    if (!object_still_named(fd, name)) {
       continue;
     }
     Result<Mapping> mapping = Mapping::map(fd, wish.bytes, Access::read_write);
@@ -180,7 +180,7 @@ void remove_if_stale(const std::string& name) {
     return;
   }
   const int fd = fd_of(object.value());
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 && still_named(fd, name)) {
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 && object_still_named(fd, name)) {
     bip::shared_memory_object::remove(name.c_str());
   }
 }

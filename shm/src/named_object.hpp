@@ -46,6 +46,9 @@ class NamedObject {
 /// Removes the object if it is ours and no writer holds its lock; leaves everything else alone.
 void remove_if_stale(const std::string& name);
 
+/// Highest suffix of the counters' object; the monitor's is looked for beside each.
+inline constexpr int kCountersSuffixMax = 15;
+
 /// The name with a suffix; 0: without.
 [[nodiscard]] std::string suffixed(const std::string& base, int suffix);
 

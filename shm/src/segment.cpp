@@ -35,7 +35,7 @@ class Descriptor {
   int fd_;
 };
 
-Error error_of(const bip::interprocess_exception& e, const char* where) noexcept {
+Error mapping_error(const bip::interprocess_exception& e, const char* where) noexcept {
   const int native = static_cast<int>(e.get_native_error());
   return {native == ENOMEM ? Errc::no_memory : Errc::os, native, where};
 }
@@ -123,7 +123,7 @@ Result<Mapping> Mapping::map(int fd, std::uint64_t bytes, Access access, MapOpti
         Descriptor(fd), access == Access::read_write ? bip::read_write : bip::read_only, 0,
         static_cast<std::size_t>(bytes));
   } catch (const bip::interprocess_exception& e) {
-    return error_of(e, "map segment");
+    return mapping_error(e, "map segment");
   } catch (const std::bad_alloc&) {
     return Error{Errc::no_memory, ENOMEM, "map segment"};
   }

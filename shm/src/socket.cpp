@@ -18,7 +18,6 @@
 namespace mserve::shm {
 namespace {
 
-constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 constexpr std::size_t kMessageBytesMax = 65536;
 constexpr std::size_t kDrainMax = 256;
 

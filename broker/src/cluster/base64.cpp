@@ -8,15 +8,15 @@ namespace mserve::cluster {
 
 namespace {
 
-constexpr std::string_view kDigits =
+constexpr std::string_view kBase64Digits =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::uint8_t kNone = 0xff;
 
 constexpr std::array<std::uint8_t, 256> make_values() {
   std::array<std::uint8_t, 256> values{};
   values.fill(kNone);
-  for (std::size_t i = 0; i < kDigits.size(); ++i) {
-    values[static_cast<std::uint8_t>(kDigits[i])] = static_cast<std::uint8_t>(i);
+  for (std::size_t i = 0; i < kBase64Digits.size(); ++i) {
+    values[static_cast<std::uint8_t>(kBase64Digits[i])] = static_cast<std::uint8_t>(i);
   }
   return values;
 }
@@ -36,7 +36,7 @@ std::string to_base64(std::string_view bytes) {
         byte_at(bytes, at) << 16 | byte_at(bytes, at + 1) << 8 | byte_at(bytes, at + 2);
     for (std::size_t digit = 0; digit < 4; ++digit) {
       const bool there = digit == 0 || at + digit - 1 < bytes.size();
-      text += there ? kDigits[(group >> (18 - 6 * digit)) & 63] : '=';
+      text += there ? kBase64Digits[(group >> (18 - 6 * digit)) & 63] : '=';
     }
   }
   return text;

@@ -18,13 +18,9 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kRecordFormat = 1;
 constexpr std::size_t kVersionBytesMax = 31;
 constexpr std::size_t kAddressBytesMax = kHostBytesMax + 8;
-
-bool printable(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), shm::is_printable);
-}
 
 /// A name that may be empty; nothing: it is none.
 std::optional<std::string> name_at(const json::object& in, std::string_view key) {
@@ -139,7 +135,7 @@ std::string to_json(const BrokerRecord& record) {
         json::object{{"tags", group.tags}, {"free", group.free}, {"busy", group.busy}});
   }
   // The epoch as text: not every reader of JSON keeps 64 bits of a number.
-  json::object all{{"format", kFormat},
+  json::object all{{"format", kRecordFormat},
                    {"id", record.id},
                    {"address", record.address},
                    {"zone", record.zone},
@@ -171,7 +167,7 @@ std::optional<BrokerRecord> read_record(std::string_view text, std::string_view 
     return refuse("the value is no JSON object of at most 16 KiB");
   }
   const json::object& in = root.get_object();
-  if (count_at(in, "format") != kFormat) {
+  if (count_at(in, "format") != kRecordFormat) {
     return refuse("format is not 1: that broker is newer than this one");
   }
   if (text_at(in, "id", kNameBytesMax) != id) {

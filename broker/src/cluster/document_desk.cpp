@@ -16,11 +16,11 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kDeskFormat = 1;
 constexpr const char* kNothing = "; nothing was written";
 
 std::string answer_line(const char* status, const std::string& text, json::object more = {}) {
-  json::object all{{"format", kFormat}, {"status", status}, {"text", text}};
+  json::object all{{"format", kDeskFormat}, {"status", status}, {"text", text}};
   for (auto& [key, value] : more) {
     all[key] = std::move(value);
   }
@@ -46,10 +46,6 @@ std::string number(std::int64_t value) {
 
 std::string brokers_of(std::size_t count) {
   return std::to_string(count) + (count == 1 ? " broker" : " brokers");
-}
-
-bool is_note(std::string_view note) {
-  return std::all_of(note.begin(), note.end(), shm::is_printable);
 }
 
 }  // namespace
@@ -103,12 +99,12 @@ void DocumentDesk::take(std::string_view request, const std::string& by, std::ui
     return refuse("the request is no JSON object of at most 2 MiB");
   }
   const json::object& in = root.get_object();
-  if (count_at(in, "format") != kFormat) {
+  if (count_at(in, "format") != kDeskFormat) {
     return refuse("the request is of another format: use the mserve-stat of this version");
   }
   const char* const which = in.contains("base") ? "base" : "version";
   const auto note = in.contains("note") ? text_at(in, "note", kNoteBytesMax) : std::string_view();
-  if (!note || !is_note(*note)) {
+  if (!note || !printable(*note)) {
     return refuse("the note is longer than 200 bytes, or not printable ASCII");
   }
   if (in.contains(which) && !count_at(in, which)) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cluster/json_fields.hpp"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
 #include <cmath>
@@ -75,6 +76,10 @@ std::optional<double> real_at(const json::object& in, std::string_view key) {
 bool flag_at(const json::object& in, std::string_view key) {
   const json::value* const found = in.if_contains(key);
   return found != nullptr && found->is_bool() && found->get_bool();
+}
+
+bool printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), shm::is_printable);
 }
 
 std::string shown(std::string_view text, std::size_t bytes_max) {

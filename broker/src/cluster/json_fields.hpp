@@ -41,6 +41,8 @@ inline constexpr std::size_t kJsonDepthMax = 8;
 /// False where there is none.
 [[nodiscard]] bool flag_at(const boost::json::object& in, std::string_view key);
 
+/// Nothing but printable ASCII.
+[[nodiscard]] bool printable(std::string_view text);
 /// `text` on one line and not longer than `bytes_max`, for a log or a screen: what is not printable
 /// ASCII becomes '?'.
 [[nodiscard]] std::string shown(std::string_view text, std::size_t bytes_max = 200);

@@ -22,7 +22,7 @@ namespace {
 
 /// Connecting takes microseconds, if the broker runs.
 constexpr std::uint64_t kSendNs = 300'000'000;
-constexpr std::chrono::seconds kPatience{10};
+constexpr std::chrono::seconds kReloadPatience{10};
 
 ReloadAnswer no_answer(Errc code, const std::string& reason) {
   // These do not mend themselves.
@@ -58,7 +58,7 @@ struct ReloadCall::Parts : std::enable_shared_from_this<ReloadCall::Parts> {
     }
     error_code fault;
     (void)socket.assign(sent.value().release(), fault);
-    timer.expires_after(kPatience);
+    timer.expires_after(kReloadPatience);
     // Its end may be on the way already when an answer comes: that has another turn.
     timer.async_wait([self = shared_from_this(), now = ++turn](error_code canceled) {
       if (!canceled && now == self->turn) {

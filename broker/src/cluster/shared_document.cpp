@@ -16,20 +16,16 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kDocumentFormat = 1;
 constexpr std::string_view kFileMark = "# mserve document ";
-constexpr std::size_t kDigits = 10;
+constexpr std::size_t kVersionDigits = 10;
 
 std::string history_prefix(const std::string& cluster) {
   return document_key(cluster) + "s/";
 }
 
-bool printable(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), shm::is_printable);
-}
-
-json::object head_of(const Document& document) {
-  return {{"format", kFormat},
+json::object head_object(const Document& document) {
+  return {{"format", kDocumentFormat},
           {"version", document.version},
           {"by", document.by},
           {"at", document.at},
@@ -53,7 +49,7 @@ std::optional<Document> read_head(std::string_view line, std::string& fault) {
     return std::nullopt;
   }
   const json::object& in = root.get_object();
-  if (count_at(in, "format") != kFormat) {
+  if (count_at(in, "format") != kDocumentFormat) {
     fault = "its format is not 1: whoever wrote it is newer than this one";
     return std::nullopt;
   }
@@ -82,12 +78,12 @@ KeyRange history_keys(const std::string& cluster) {
 
 std::string history_key(const std::string& cluster, std::int64_t version) {
   const std::string digits = std::to_string(std::clamp<std::int64_t>(version, 0, kVersionMax));
-  return history_prefix(cluster) + std::string(kDigits - digits.size(), '0') + digits;
+  return history_prefix(cluster) + std::string(kVersionDigits - digits.size(), '0') + digits;
 }
 
 std::int64_t version_of(const std::string& cluster, std::string_view key) {
   const std::string prefix = history_prefix(cluster);
-  if (!key.starts_with(prefix) || key.size() != prefix.size() + kDigits) {
+  if (!key.starts_with(prefix) || key.size() != prefix.size() + kVersionDigits) {
     return 0;
   }
   key.remove_prefix(prefix.size());
@@ -97,7 +93,7 @@ std::int64_t version_of(const std::string& cluster, std::string_view key) {
 }
 
 std::string to_value(const Document& document) {
-  return json::serialize(head_of(document)) + "\n" + document.text;
+  return json::serialize(head_object(document)) + "\n" + document.text;
 }
 
 std::optional<Document> read_document(std::string_view value, std::string& fault) {
@@ -127,7 +123,7 @@ std::string to_file(const Document& document) {
   if (!file.empty() && file.back() != '\n') {
     file += '\n';
   }
-  json::object head = head_of(document);
+  json::object head = head_object(document);
   head["digest"] = digest_of(file);
   return file.append(kFileMark).append(json::serialize(head)).append("\n");
 }

@@ -16,7 +16,7 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kStateFormat = 1;
 
 json::array servants_of(const BrokerRecord& record) {
   json::array all;
@@ -86,7 +86,7 @@ std::string state_json(const StateParts& parts) {
   json::object own = broker_of(parts.own);
   own["published"] = parts.published && parts.etcd.contested_by.empty();
   own["contested_by"] = parts.etcd.contested_by;
-  return json::serialize(json::object{{"format", kFormat},
+  return json::serialize(json::object{{"format", kStateFormat},
                                       {"written_at", parts.written_at},
                                       {"pid", getpid()},
                                       {"cluster", parts.options.name},
@@ -104,7 +104,7 @@ std::string state_path(const std::string& directory, const std::string& broker) 
 
 int write_state(const std::string& directory, const std::string& broker, const std::string& text) {
   struct stat socket {};
-  const bool shared = stat((directory + "/" + broker + ".sock").c_str(), &socket) == 0 &&
+  const bool shared = ::stat((directory + "/" + broker + ".sock").c_str(), &socket) == 0 &&
                       (socket.st_mode & S_IRWXG) != 0;
   return replace_file(state_path(directory, broker), text,
                       shared ? std::optional(socket.st_gid) : std::nullopt);

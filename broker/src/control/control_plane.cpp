@@ -17,7 +17,6 @@ namespace mserve::broker {
 
 namespace {
 
-constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr std::uint64_t kTick = kSecond / 10;
 constexpr std::uint64_t kGiveUp = 2 * kSecond;  // for the last answers after the drain time-out
 

@@ -23,11 +23,10 @@ namespace mserve::broker {
 
 namespace {
 
-constexpr std::uint64_t kMs = 1'000'000;
-constexpr std::uint64_t kBackoffMin = 100 * kMs;
-constexpr std::uint64_t kBackoffMax = 10'000 * kMs;
-constexpr std::uint64_t kLivedLong = 10'000 * kMs;
-constexpr std::uint64_t kTermGrace = 2'000 * kMs;
+constexpr std::uint64_t kBackoffMin = 100 * kMillisecond;
+constexpr std::uint64_t kBackoffMax = 10'000 * kMillisecond;
+constexpr std::uint64_t kLivedLong = 10'000 * kMillisecond;
+constexpr std::uint64_t kTermGrace = 2'000 * kMillisecond;
 
 /// What the broker orders, one datagram each. A hang-up orders the end.
 struct LaunchOrder {
@@ -217,7 +216,7 @@ class Supervisor {
       child.backoff = kBackoffMin;
     }
     child.start_again_at = now + child.backoff;
-    const auto wait_ms = static_cast<std::uint32_t>(child.backoff / kMs);
+    const auto wait_ms = static_cast<std::uint32_t>(child.backoff / kMillisecond);
     child.backoff = std::min(child.backoff * 2, kBackoffMax);
     return wait_ms;
   }
@@ -239,7 +238,7 @@ class Supervisor {
 
   [[nodiscard]] int next_timeout_ms() const {
     const std::uint64_t now = shm::steady_now();
-    std::uint64_t wait = 1'000 * kMs;
+    std::uint64_t wait = 1'000 * kMillisecond;
     for (const Child& child : children_) {
       std::uint64_t due = 0;
       if (child.pid < 0) {
@@ -249,7 +248,7 @@ class Supervisor {
       }
       wait = std::min(wait, due > now ? due - now : 0);
     }
-    return static_cast<int>((wait + kMs - 1) / kMs);
+    return static_cast<int>((wait + kMillisecond - 1) / kMillisecond);
   }
 
   void end_all(int signals) {

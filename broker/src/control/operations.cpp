@@ -24,7 +24,7 @@ namespace {
 constexpr std::size_t kOperationsMax = 64;
 
 /// Whoever asked does not wait for the answer any more.
-bool hung_up(int socket) noexcept {
+bool asker_gone(int socket) noexcept {
   pollfd end{socket, POLLRDHUP, 0};
   return poll(&end, 1, 0) > 0;
 }
@@ -50,7 +50,7 @@ void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte>
     refuse_it(e.code, e.where);
     return;
   }
-  if (hung_up(socket)) {
+  if (asker_gone(socket)) {
     // Asked while this process was stopped, say: nobody expects it to happen now.
     log(LogLevel::info, "control_dropped",
         {{"verb", std::string_view(name_of(control.value().verb))},

@@ -9,9 +9,8 @@ namespace mserve::broker {
 
 namespace {
 
-constexpr Nanos kMs = 1'000'000;
-constexpr Nanos kLookMax = 100 * kMs;
-constexpr Nanos kLookMin = 5 * kMs;
+constexpr Nanos kLookMax = 100 * kMillisecond;
+constexpr Nanos kLookMin = 5 * kMillisecond;
 constexpr Nanos kLooksPerBound = 4;  // so that a start is late by a quarter of the bound at most
 constexpr std::uint64_t kRunningMask = UINT32_MAX;
 
@@ -40,7 +39,8 @@ void ControlPlane::advance_reserve() {
     advance_leaving(*leaving, now, age);
   }
   if (const auto servant = reserve_.start(now, age)) {
-    log(LogLevel::info, "reserve_started", {{"launched", *servant}, {"queue_age_ms", age / kMs}});
+    log(LogLevel::info, "reserve_started",
+        {{"launched", *servant}, {"queue_age_ms", age / kMillisecond}});
     launcher_.start(*servant);
   }
   if (const auto servant = reserve_.hold(now, age)) {
@@ -95,8 +95,8 @@ void ControlPlane::advance_leaving(std::uint32_t number, Nanos now, Nanos age) {
   if (obeyed && dry) {
     log(LogLevel::info, "reserve_stopped",
         {{"launched", number},
-         {"idle_ms", reserve_.idle(number, now) / kMs},
-         {"queue_age_ms", age / kMs}});
+         {"idle_ms", reserve_.idle(number, now) / kMillisecond},
+         {"queue_age_ms", age / kMillisecond}});
     reserve_.end(number);
     launcher_.rest(number);
   } else if (obeyed) {

@@ -9,7 +9,7 @@ namespace mserve::broker {
 
 namespace {
 
-constexpr int kFramesPerPass = 16;
+constexpr int kReplyFramesPerPass = 16;
 /// What of a servant's flags its client gets to see.
 constexpr std::uint8_t kReplyFlags = shm::kFlagOpaque | shm::kFlagPair;
 
@@ -48,7 +48,7 @@ bool DataPlane::serve_servant(Session& servant) {
     send_interrupts(servant);
   }
   bool worked = false;
-  for (int i = 0; i < kFramesPerPass; ++i) {
+  for (int i = 0; i < kReplyFramesPerPass; ++i) {
     shm::FrameView frame;
     const Errc code = servant.in.front(frame);
     if (code == Errc::empty) {

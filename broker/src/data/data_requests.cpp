@@ -10,7 +10,7 @@ namespace mserve::broker {
 
 namespace {
 
-constexpr int kFramesPerPass = 16;  // one session cannot hold the loop
+constexpr int kRequestFramesPerPass = 16;  // one session cannot hold the loop
 constexpr std::uint32_t kDecisionsPerPass = 64;
 constexpr std::uint32_t kControlPassMask = 15;
 
@@ -65,7 +65,7 @@ bool DataPlane::serve_client(Session& client) {
   if (!client.origins.untold.empty()) [[unlikely]] {
     tell_gone(client);
   }
-  for (int i = 0; i < kFramesPerPass; ++i) {
+  for (int i = 0; i < kRequestFramesPerPass; ++i) {
     shm::FrameView frame;
     const Errc code = client.in.front(frame);
     if (code == Errc::empty) {

@@ -14,6 +14,8 @@ class PolicySource;
 /// A point in time or a span, in nanoseconds. The Dispatcher never reads a clock: whoever calls it
 /// passes `now`, which must not go backwards.
 using Nanos = std::uint64_t;
+inline constexpr Nanos kMillisecond = 1'000'000;
+inline constexpr Nanos kSecond = 1'000 * kMillisecond;
 
 /// "No bound", for Options::match_wait and Options::route_expire, and "no such time".
 inline constexpr Nanos kForever = std::numeric_limits<Nanos>::max();

@@ -19,7 +19,7 @@ struct Named {
   std::string_view text;
   AdminCall::Name name;
 };
-constexpr std::array<Named, 6> kNames = {{
+constexpr std::array<Named, 6> kCallNames = {{
     {".mserve.servants", AdminCall::Name::servants},
     {".mserve.clients", AdminCall::Name::clients},
     {".mserve.queries", AdminCall::Name::queries},
@@ -29,7 +29,7 @@ constexpr std::array<Named, 6> kNames = {{
 }};
 
 std::optional<AdminCall> call_named(std::string_view text) {
-  for (const Named& named : kNames) {
+  for (const Named& named : kCallNames) {
     if (named.text == text) {
       AdminCall call;
       call.name = named.name;

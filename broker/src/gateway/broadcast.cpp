@@ -24,13 +24,13 @@ constexpr std::string_view kName = ".mserve.broadcast";
 /// A table, its dictionary, its columns, and the one with the results.
 constexpr std::size_t kTableDepth = 4;
 
-constexpr auto kText = static_cast<std::int8_t>(kdb::Type::character);
-constexpr auto kNames = static_cast<std::int8_t>(kdb::Type::symbol);
+constexpr auto kCharacter = static_cast<std::int8_t>(kdb::Type::character);
+constexpr auto kSymbol = static_cast<std::int8_t>(kdb::Type::symbol);
 constexpr std::int8_t kGeneralList = 0;
 
 /// What kdb+ clients ask with; and the string of one character, which q has as an atom.
-constexpr bool is_query(std::int8_t type) noexcept {
-  return type == kText || type == -kText || type == kGeneralList || type == kNames;
+constexpr bool can_be_asked(std::int8_t type) noexcept {
+  return type == kCharacter || type == -kCharacter || type == kGeneralList || type == kSymbol;
 }
 
 /// Behind the name the text may go on, but not the name.
@@ -66,7 +66,7 @@ BroadcastCall call_in_list(kdb::ListReader list, std::uint64_t query_bytes_max) 
     return faulty("rank");
   }
   // All symbols: then the query is one, which is no query.
-  if (group->type != -kNames || query->in_vector || !is_query(query->type)) {
+  if (group->type != -kSymbol || query->in_vector || !can_be_asked(query->type)) {
     return faulty("type");
   }
   if (query->bytes.size() > query_bytes_max) {
@@ -87,7 +87,7 @@ BroadcastCall call_in_text(Bytes object, std::uint64_t query_bytes_max) {
   }
   const kdb::Value& group = parsed->arguments[0];
   const kdb::Value& query = parsed->arguments[1];
-  if (group.type_code() != -kNames || !is_query(query.type_code())) {
+  if (group.type_code() != -kSymbol || !can_be_asked(query.type_code())) {
     return faulty("type");
   }
   if (kdb::encoded_size(query) > query_bytes_max) {
@@ -98,7 +98,7 @@ BroadcastCall call_in_text(Bytes object, std::uint64_t query_bytes_max) {
 
 bool is_list(Bytes object) noexcept {
   const auto type = static_cast<std::int8_t>(object.front());
-  return type == kGeneralList || type == kNames;
+  return type == kGeneralList || type == kSymbol;
 }
 
 }  // namespace
@@ -114,7 +114,7 @@ bool names_broadcast(Bytes head) noexcept {
   }
   // A string or a symbol; where it ends does not matter.
   const bool wide = head.size() > 1 && (std::to_integer<unsigned>(head[1]) & 0x80U) != 0;
-  const bool is_text = static_cast<std::int8_t>(head.front()) == kText;
+  const bool is_text = static_cast<std::int8_t>(head.front()) == kCharacter;
   const std::size_t offset = !is_text ? 1 : wide ? kListHeadBytes + 4 : kListHeadBytes;
   const Bytes text = head.subspan(std::min(offset, head.size()));
   return calls_broadcast({reinterpret_cast<const char*>(text.data()), text.size()});

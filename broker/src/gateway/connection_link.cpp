@@ -16,12 +16,11 @@ namespace {
 
 constexpr std::int64_t kBeatMsMin = 50;
 constexpr std::int64_t kBeatMsMax = 10'000;
-constexpr std::uint64_t kNsPerMs = 1'000'000;
 /// `::`
 constexpr std::array<std::byte, 2> kNothing = {type_byte(101), std::byte{0}};
 /// What a link asked and has no answer to that is looked through for what it cancels: oldest first,
 /// and many times what it has places.
-constexpr std::uint32_t kCancelScanMax = 4096;
+constexpr std::uint32_t kPendingScanMax = 4096;
 
 using LongAtom = std::array<std::byte, 9>;
 
@@ -97,7 +96,7 @@ void Connection::answer_beat(const AdminCall& call, const Classified& message) {
   const std::span<const std::byte> before = wrapping.before.span();
   beat_.assign(before.begin(), before.end());
   beat_.insert(beat_.end(), kNothing.begin(), kNothing.end());
-  beat_ns_ = static_cast<std::uint64_t>(ms) * kNsPerMs;
+  beat_ns_ = static_cast<std::uint64_t>(ms) * kMillisecond;
   beat_at_ = context_.now_ns + beat_ns_;
   const std::vector<std::byte> info = link_info();
   answer(pending, {.result = kNothing, .servant_info = info, .error = {}});
@@ -117,7 +116,7 @@ void Connection::cancel(const AdminCall& call) {
   hold_ = Hold::turn;  // one search a turn: it makes no pending, so nothing else slows it
   const LongAtom qid = long_atom(call.argument.value_or(0));
   Pending* pending = unordered_.first();
-  for (std::uint32_t n = 0; n < kCancelScanMax && pending != nullptr; ++n) {
+  for (std::uint32_t n = 0; n < kPendingScanMax && pending != nullptr; ++n) {
     if (is_atom(pending->client_id(), qid)) {
       if (pending->state == AnswerState::awaited && !pending->sending() && !pending->cancelled) {
         pending->cancelled = true;

@@ -29,7 +29,6 @@ struct Wishes {
 /// A time of a client's options: a timespan, or a number of milliseconds as everywhere in LBT's
 /// dictionaries. 0 if it is missing or makes no sense.
 std::uint64_t time_of(const kdb::Value& options, std::string_view key) {
-  constexpr double kNsPerMs = 1e6;
   constexpr double kNsMax = 1e18;
   const std::optional<kdb::Value> value = options.find(key);
   const std::optional<double> number = value ? value->number() : std::nullopt;
@@ -37,7 +36,7 @@ std::uint64_t time_of(const kdb::Value& options, std::string_view key) {
     return 0;
   }
   const bool is_span = value->type_code() == -static_cast<std::int8_t>(kdb::Type::timespan);
-  const double ns = is_span ? *number : *number * kNsPerMs;
+  const double ns = is_span ? *number : *number * static_cast<double>(kMillisecond);
   return ns >= 1 && ns <= kNsMax ? static_cast<std::uint64_t>(ns) : 0;
 }
 

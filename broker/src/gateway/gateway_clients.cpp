@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Connections come and go.
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,29 +25,23 @@ std::uint64_t key_of(std::uint32_t subject, std::uint32_t index) noexcept {
 }
 
 shm::TcpPatience patience_for(const Peer& peer, const GatewayOptions& options) noexcept {
-  constexpr std::uint64_t kNsPerMs = 1'000'000;
-  constexpr std::uint64_t kNsPerS = 1'000 * kNsPerMs;
   constexpr int kProbes = 6;
   shm::TcpPatience patience;
   // A shut receive window counts for it too, and a client on this host can only be busy.
   if (peer.remote && options.tcp_user_timeout != kForever) {
     constexpr std::uint64_t kMsMax = 1U << 30;
     patience.user_timeout_ms =
-        static_cast<int>(std::min(options.tcp_user_timeout / kNsPerMs, kMsMax));
+        static_cast<int>(std::min(options.tcp_user_timeout / kMillisecond, kMsMax));
   }
   if (options.tcp_keepalive == kForever) {
     patience.idle_s = 0;
     return patience;
   }
   // Asked several times within the second half, since a question may be lost.
-  patience.idle_s = static_cast<int>(options.tcp_keepalive / kNsPerS);
+  patience.idle_s = static_cast<int>(options.tcp_keepalive / kSecond);
   patience.every_s = std::max(1, patience.idle_s / kProbes);
   patience.probes = patience.idle_s / patience.every_s;
   return patience;
-}
-
-int duplicate(int fd) noexcept {
-  return ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
 bool hung_up(int fd) noexcept {
@@ -67,8 +60,8 @@ void Gateway::Loop::open_listeners() {
   }
   std::uint32_t index = 0;
   for (const shm::UniqueFd& socket : listeners_.sockets()) {
-    Readiness::Handle handle = ready_.add(
-        duplicate(socket.get()), key_of(static_cast<std::uint32_t>(Subject::listener), index++));
+    Readiness::Handle handle = ready_.add_duplicate(
+        socket.get(), key_of(static_cast<std::uint32_t>(Subject::listener), index++));
     if (handle != nullptr) {
       ready_.watch(*handle, Readiness::What::readable);
       listener_watches_.push_back(std::move(handle));

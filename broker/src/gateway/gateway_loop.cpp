@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/gateway_loop.hpp"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <sys/eventfd.h>
@@ -18,8 +17,6 @@ namespace mserve::broker {
 
 namespace {
 
-constexpr std::uint64_t kMillisecond = 1'000'000;
-constexpr std::uint64_t kSecond = 1'000 * kMillisecond;
 constexpr std::uint64_t kTickNs = 100 * kMillisecond;
 constexpr std::uint64_t kFlushNs = 2 * kSecond;  // for unsent answers at the end
 constexpr std::uint64_t kRetryNs = 200 * kMillisecond;
@@ -67,10 +64,6 @@ ConnectionSettings settings_of(const BrokerOptions& options) {
   settings.query_log = gateway.query_log;
   settings.purge_ns = gateway.purge;
   return settings;
-}
-
-int duplicate(int fd) noexcept {
-  return ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
 std::uint64_t key_of(std::uint32_t subject) noexcept {
@@ -144,7 +137,7 @@ void Gateway::Loop::run() {
   }
   pin();
   signal_watch_ =
-      ready_.add(duplicate(signal_fd_.get()), key_of(static_cast<std::uint32_t>(Subject::signal)));
+      ready_.add_duplicate(signal_fd_.get(), key_of(static_cast<std::uint32_t>(Subject::signal)));
   if (signal_watch_ == nullptr) {
     log(LogLevel::error, "gateway_failed", {{"reason", LogText{"out of descriptors"}}});
     return;
@@ -210,8 +203,8 @@ bool Gateway::Loop::attach() {
   if (const auto rule = kdb::parse_rule(link_->info().route_rule)) {
     context_.settings.route_rule = *rule;
   }
-  session_watch_ = ready_.add(duplicate(link_->session().fd()),
-                              key_of(static_cast<std::uint32_t>(Subject::session)));
+  session_watch_ = ready_.add_duplicate(link_->session().fd(),
+                                        key_of(static_cast<std::uint32_t>(Subject::session)));
   if (session_watch_ == nullptr) {
     return false;
   }
@@ -248,8 +241,8 @@ void Gateway::Loop::borrow_data() {
   if (setup_.loan == nullptr) {
     return;
   }
-  data_watch_ = ready_.add(duplicate(setup_.data_epoll_fd),
-                           key_of(static_cast<std::uint32_t>(Subject::data)));
+  data_watch_ =
+      ready_.add_duplicate(setup_.data_epoll_fd, key_of(static_cast<std::uint32_t>(Subject::data)));
   if (data_watch_ != nullptr) {
     data_ = setup_.loan->borrow();
   }

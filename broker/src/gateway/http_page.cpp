@@ -32,7 +32,7 @@ std::string body_of(const HttpFacts& facts) {
          "(neg h)(1;\"proc1 `IBM\")            / async: (id; result; info)</pre>\n</body></html>\n";
 }
 
-constexpr const char* kText = "Content-Type: text/plain; charset=utf-8\r\n";
+constexpr const char* kPlainText = "Content-Type: text/plain; charset=utf-8\r\n";
 
 /// @param more  headers that only this answer has, each with its end of line.
 std::string answer(std::string_view method, const char* status, std::string_view more,
@@ -53,9 +53,9 @@ std::string http_page(std::string_view method, std::string_view target, const Ht
   }
   if (target.substr(0, target.find('?')) == "/healthz") {
     if (!facts.draining && !facts.awaits_users) {
-      return answer(method, "200 OK", kText, "ok\n");
+      return answer(method, "200 OK", kPlainText, "ok\n");
     }
-    return answer(method, "503 Service Unavailable", kText,
+    return answer(method, "503 Service Unavailable", kPlainText,
                   facts.draining ? "draining\n" : "no users\n");
   }
   return answer(method, "200 OK", "Content-Type: text/html; charset=utf-8\r\n", body_of(facts));

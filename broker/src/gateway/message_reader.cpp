@@ -12,8 +12,8 @@ namespace mserve::broker {
 
 namespace {
 
+constexpr std::string_view kMalformed = "badmsg";
 constexpr std::string_view kBadHeader = "bad header";
-constexpr std::string_view kBadMessage = "badmsg";
 constexpr std::string_view kLimit = "limit";
 
 /// Smaller messages are not worth pieces, and a flush must come whole.
@@ -199,7 +199,7 @@ MessageReader::Event MessageReader::read_stream(std::size_t piece_bytes_max) {
 }
 
 MessageReader::Event MessageReader::refuse(kdb::Errc code) noexcept {
-  return fail(code, code == kdb::Errc::too_large ? kLimit : kBadMessage);
+  return fail(code, code == kdb::Errc::too_large ? kLimit : kMalformed);
 }
 
 MessageReader::Event MessageReader::fail(kdb::Errc code, std::string_view reason) noexcept {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/readiness.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <boost/asio/executor_work_guard.hpp>
@@ -111,6 +112,10 @@ Readiness::Handle Readiness::add(int fd, std::uint64_t key) {
     return nullptr;
   }
   return Handle(watched.release());
+}
+
+Readiness::Handle Readiness::add_duplicate(int fd, std::uint64_t key) {
+  return add(::fcntl(fd, F_DUPFD_CLOEXEC, 0), key);
 }
 
 void Readiness::watch(Watched& watched, What what) {

@@ -32,6 +32,8 @@ class Readiness {
 
   /// Takes `fd` over. @return nullptr when the kernel has no room for it: it is closed.
   [[nodiscard]] Handle add(int fd, std::uint64_t key);
+  /// The same for a descriptor that stays the caller's: watches a duplicate of it.
+  [[nodiscard]] Handle add_duplicate(int fd, std::uint64_t key);
   void watch(Watched& watched, What what);
 
   /// Runs the handlers of what is ready now. Never blocks. @return whether there were any.

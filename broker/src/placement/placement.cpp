@@ -11,8 +11,6 @@ namespace mserve::broker {
 
 namespace {
 
-using Kind = kdb::RouteRule::Kind;
-
 template <class Hash>
 std::vector<std::uint64_t> hashes_of(const std::vector<std::string>& texts, const Hash& hash) {
   std::vector<std::uint64_t> hashes;
@@ -36,10 +34,10 @@ Placement::Placement(std::span<const Rule> rules, std::span<const std::uint32_t>
   for (std::size_t at = 0; at < rules.size(); ++at) {
     const Rule& rule = rules[at];
     const auto function = [](const std::string& name) {
-      return kdb::route_of(name, {}, {.kind = Kind::function}).hash;
+      return kdb::route_of(name, {}, {.kind = kdb::RouteRule::Kind::function}).hash;
     };
     const auto user = [](const std::string& name) {
-      return kdb::route_of("", {}, {.kind = Kind::user}, {.user = name}).hash;
+      return kdb::route_of("", {}, {.kind = kdb::RouteRule::Kind::user}, {.user = name}).hash;
     };
     const auto route = [](const std::string& text) { return kdb::route_of_text(text).hash; };
     rules_.push_back({hashes_of(rule.functions, function), hashes_of(rule.users, user),

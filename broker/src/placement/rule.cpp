@@ -60,7 +60,7 @@ bool is_name_of_q(std::string_view name) {
          std::all_of(name.begin(), name.end(), inner);
 }
 
-std::string quoted(std::string_view word) {
+std::string in_quotes(std::string_view word) {
   return "'" + std::string(word) + "'";
 }
 
@@ -80,19 +80,19 @@ bool add_condition(Rule& rule, std::string_view word, std::string& fault) {
       return false;
     }
     if (!split(value, *list)) {
-      fault = quoted(word) + ": names parted by commas are needed behind '='";
+      fault = in_quotes(word) + ": names parted by commas are needed behind '='";
       return false;
     }
     for (const std::string& name : *list) {
       if (list == &rule.functions && !is_name_of_q(name)) {
-        fault = quoted(name) + " is no name that a function of q has";
+        fault = in_quotes(name) + " is no name that a function of q has";
         return false;
       }
     }
     return true;
   }
   if (key != "share") {
-    fault = quoted(word) + " is none of fn=, user=, route=, share=, ->";
+    fault = in_quotes(word) + " is none of fn=, user=, route=, share=, ->";
     return false;
   }
   if (rule.share != Rule::kAll) {
@@ -101,7 +101,7 @@ bool add_condition(Rule& rule, std::string_view word, std::string& fault) {
   }
   const std::optional<std::uint32_t> share = share_of(value);
   if (!share) {
-    fault = quoted(word) + ": a share is a percentage from 0% to 100%, such as share=10%";
+    fault = in_quotes(word) + ": a share is a percentage from 0% to 100%, such as share=10%";
     return false;
   }
   rule.share = *share;
@@ -123,7 +123,7 @@ bool read_selector(const std::vector<std::string_view>& words, Selector& selecto
       }
     } else if (word == "!" || word == "->" || word == "else" || word.starts_with("weight=") ||
                word.starts_with("!weight=")) {
-      fault = quoted(word) + " is no tag that servants are chosen by";
+      fault = in_quotes(word) + " is no tag that servants are chosen by";
       return false;
     } else if (word.starts_with('!')) {
       selector.without.emplace_back(word.substr(1));
@@ -137,7 +137,8 @@ bool read_selector(const std::vector<std::string_view>& words, Selector& selecto
   }
   for (const std::string& tag : selector.with) {
     if (std::binary_search(selector.without.begin(), selector.without.end(), tag)) {
-      fault = quoted(tag) + " and " + quoted("!" + tag) + ": no servant has and has not a tag";
+      fault =
+          in_quotes(tag) + " and " + in_quotes("!" + tag) + ": no servant has and has not a tag";
       return false;
     }
   }

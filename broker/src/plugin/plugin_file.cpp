@@ -30,16 +30,16 @@ constexpr std::size_t kNameBytesMax = 63;
 constexpr std::string_view kBuildAgain = "build it again with this broker's mserve/plugin.h";
 
 /// What is common to both kinds.
-struct Kind {
+struct PluginKind {
   const char* flag;
   const char* symbol;
   const char* other_flag;
   const char* other_symbol;
 };
-constexpr Kind kPolicy{"--policy-plugin", "mserve_policy_plugin", "--route-plugin",
-                       "mserve_route_plugin"};
-constexpr Kind kRoute{"--route-plugin", "mserve_route_plugin", "--policy-plugin",
-                      "mserve_policy_plugin"};
+constexpr PluginKind kPolicyPlugin{"--policy-plugin", "mserve_policy_plugin", "--route-plugin",
+                                   "mserve_route_plugin"};
+constexpr PluginKind kRoutePlugin{"--route-plugin", "mserve_route_plugin", "--policy-plugin",
+                                  "mserve_policy_plugin"};
 
 /// What stands first in the tables of every version.
 struct TableFront {
@@ -142,7 +142,7 @@ std::string missing_function(const mserve_route_table& table) {
 
 /// @param fault  without the file's name.
 template <class Table>
-const Table* table_of(void* handle, const Kind& kind, std::string& fault) {
+const Table* table_of(void* handle, const PluginKind& kind, std::string& fault) {
   void* const symbol = ::dlsym(handle, kind.symbol);
   if (symbol == nullptr) {
     fault = "exports no " + std::string(kind.symbol) + "()" +
@@ -178,7 +178,7 @@ std::string create_fault(const mserve_policy_table& table, std::uint32_t servant
 
 /// @param further  looks at a table that is complete and says what is wrong with it.
 template <class Table, class Further>
-const Table* load(const std::string& file, const Kind& kind, std::vector<std::string>& faults,
+const Table* load(const std::string& file, const PluginKind& kind, std::vector<std::string>& faults,
                   Further further) {
   const auto refuse = [&](const std::string& reason) -> const Table* {
     faults.push_back(std::string(kind.flag) + ": " + reason);
@@ -213,7 +213,7 @@ const Table* load(const std::string& file, const Kind& kind, std::vector<std::st
 
 const mserve_policy_table* load_policy_plugin(const std::string& file, std::uint32_t servants_max,
                                               std::vector<std::string>& faults) {
-  return load<mserve_policy_table>(file, kPolicy, faults,
+  return load<mserve_policy_table>(file, kPolicyPlugin, faults,
                                    [servants_max](const mserve_policy_table& table) {
                                      return create_fault(table, servants_max);
                                    });
@@ -221,7 +221,7 @@ const mserve_policy_table* load_policy_plugin(const std::string& file, std::uint
 
 const mserve_route_table* load_route_plugin(const std::string& file,
                                             std::vector<std::string>& faults) {
-  return load<mserve_route_table>(file, kRoute, faults,
+  return load<mserve_route_table>(file, kRoutePlugin, faults,
                                   [](const mserve_route_table&) { return std::string(); });
 }
 

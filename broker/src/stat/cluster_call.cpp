@@ -29,19 +29,19 @@ using cluster::text_at;
 namespace {
 
 constexpr std::size_t kAnswerBytesMax = std::size_t{4} << 20;
-constexpr std::size_t kWordBytesMax = 2048;
+constexpr std::size_t kFaultWordBytesMax = 2048;
 /// etcd is asked up to three times, three seconds each.
 constexpr std::uint64_t kBesidesNs = 15'000'000'000;
 
-std::string word(const json::object& in, const char* key) {
-  return cluster::shown(text_at(in, key, kWordBytesMax).value_or(""), kWordBytesMax);
+std::string answer_word(const json::object& in, const char* key) {
+  return cluster::shown(text_at(in, key, kFaultWordBytesMax).value_or(""), kFaultWordBytesMax);
 }
 
 DocumentHead head_in(const json::object& in) {
   return {.version = count_at(in, "version").value_or(0),
           .at = count_at(in, "at").value_or(0),
-          .by = word(in, "by"),
-          .note = word(in, "note"),
+          .by = answer_word(in, "by"),
+          .note = answer_word(in, "note"),
           .bytes = count_at(in, "bytes").value_or(0)};
 }
 
@@ -161,7 +161,7 @@ std::optional<DocumentAnswer> read_document_answer(std::string_view line) {
     return std::nullopt;
   }
   const json::object& in = root.get_object();
-  DocumentAnswer answer{.status = word(in, "status"), .text = word(in, "text")};
+  DocumentAnswer answer{.status = answer_word(in, "status"), .text = answer_word(in, "text")};
   if (count_at(in, "format") != 1 || answer.status.empty()) {
     return std::nullopt;
   }
@@ -172,12 +172,13 @@ std::optional<DocumentAnswer> read_document_answer(std::string_view line) {
   each_in(in, "documents",
           [&](const json::object& one) { answer.history.push_back(head_in(one)); });
   each_in(in, "brokers", [&](const json::object& one) {
-    answer.brokers.push_back({word(one, "id"), word(one, "state"), word(one, "fault")});
+    answer.brokers.push_back(
+        {answer_word(one, "id"), answer_word(one, "state"), answer_word(one, "fault")});
   });
   if (const json::array* const faults = array_at(in, "faults")) {
     for (const json::value& fault : *faults) {
       if (const json::string* const text = fault.if_string()) {
-        answer.faults.push_back(cluster::shown(*text, kWordBytesMax));
+        answer.faults.push_back(cluster::shown(*text, kFaultWordBytesMax));
       }
     }
   }

@@ -16,14 +16,14 @@ namespace {
 
 constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::int64_t kDaySeconds = 86'400;
-constexpr double kDayMs = 86'400'000.0;
+constexpr double kMsPerDay = 86'400'000.0;
 
-bool is_digit(char c) noexcept {
+bool digit(char c) noexcept {
   return c >= '0' && c <= '9';
 }
 
 int hex_digit(char c) noexcept {
-  if (is_digit(c)) {
+  if (digit(c)) {
     return c - '0';
   }
   const char lower = static_cast<char>(c | 0x20);
@@ -52,7 +52,7 @@ std::optional<T> whole_number(std::string_view text) noexcept {
 
 /// Only digits, at least one; the value, or nothing when it does not fit.
 std::optional<std::int64_t> digits(std::string_view text) noexcept {
-  return !text.empty() && is_digit(text[0]) ? whole_number<std::int64_t>(text) : std::nullopt;
+  return !text.empty() && digit(text[0]) ? whole_number<std::int64_t>(text) : std::nullopt;
 }
 
 std::optional<std::int64_t> two_digits(std::string_view text, std::int64_t below) noexcept {
@@ -237,7 +237,7 @@ std::optional<Word> word_of(std::string_view text) noexcept {
     return sound ? std::optional(word) : std::nullopt;
   }
   const char last = word.body.back();
-  if (!is_digit(last) && last != '.' && last != 'D' && last != 'T') {
+  if (!digit(last) && last != '.' && last != 'D' && last != 'T') {
     word.type = type_of_letter(last);
     word.suffixed = true;
     word.body.remove_suffix(1);
@@ -298,7 +298,7 @@ std::optional<double> datetime_days(const Word& word) noexcept {
   }
   const std::int64_t ms =
       *days * kDaySeconds * 1000 + clock->seconds * 1000 + clock->ns / 1'000'000;
-  return static_cast<double>(ms) / kDayMs;
+  return static_cast<double>(ms) / kMsPerDay;
 }
 
 /// An integer or floating-point numeral in decimal; from_chars alone would also take "inf" and
@@ -306,7 +306,7 @@ std::optional<double> datetime_days(const Word& word) noexcept {
 template <class T>
 std::optional<T> numeral(const Word& word) noexcept {
   if (word.body.empty() ||
-      !(is_digit(word.body[0]) || (word.body[0] == '.' && word.body.size() > 1))) {
+      !(digit(word.body[0]) || (word.body[0] == '.' && word.body.size() > 1))) {
     return std::nullopt;
   }
   if constexpr (std::is_floating_point_v<T>) {

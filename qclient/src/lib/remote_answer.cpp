@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::int8_t kErrorType = -128;
 constexpr std::int8_t kSymbolAtom = -11;
-constexpr std::int8_t kLongAtom = -7;
+constexpr std::int8_t kLongAtomType = -7;
 constexpr std::string_view kErrorPrefix = "Error: ";
 
 bool is_dictionary(std::int8_t type) noexcept {
@@ -59,7 +59,7 @@ Errc status_of_text(std::string_view text) noexcept {
 
 std::uint64_t ns_of(const kdb::Element& milliseconds) noexcept {
   std::int64_t ms = 0;
-  if (milliseconds.type != kLongAtom) {
+  if (milliseconds.type != kLongAtomType) {
     return 0;
   }
   std::memcpy(&ms, milliseconds.bytes.data() + 1, sizeof(ms));
@@ -71,7 +71,7 @@ std::uint64_t ns_of(const kdb::Element& milliseconds) noexcept {
 
 std::uint32_t count_of(const kdb::Element& number) noexcept {
   std::int64_t value = 0;
-  if (number.type == kLongAtom) {
+  if (number.type == kLongAtomType) {
     std::memcpy(&value, number.bytes.data() + 1, sizeof(value));
   }
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(value, 0, UINT32_MAX));

@@ -22,13 +22,13 @@
 namespace mserve::tool {
 namespace {
 
-constexpr const char* kAbout =
+constexpr const char* kPasswdAbout =
     "Reads a password and prints the line of a users file, for mserve-broker --users FILE.\n\n"
     "At a terminal it asks twice, without echo; otherwise the password is the first line of\n"
     "standard input. Without --role the line is USER:HASH, for a file of such lines as kdb+'s -u\n"
     "takes; with --role it is USER|HASH|ROLE, for a file with the header user|password|role.";
 
-constexpr const char* kMore =
+constexpr const char* kPasswdMore =
     "Examples:\n"
     "  mserve-client passwd ken >> users\n"
     "  (echo 'user|password|role'; mserve-client passwd ken --role user) > users.csv";
@@ -160,8 +160,8 @@ std::string check_name(const std::string& name) {
 }  // namespace
 
 int run_passwd(int argc, char** argv) {
-  CLI::App app(kAbout, "mserve-client passwd");
-  app.footer(kMore);
+  CLI::App app(kPasswdAbout, "mserve-client passwd");
+  app.footer(kPasswdMore);
   std::string user;
   std::string role;
   bool sha1 = false;

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "shim/lbt_reply.hpp"
 
+#include "shim/type_codes.hpp"
+
 namespace mserve::shim {
 
 namespace {
 
-constexpr std::byte kList{0x00};
-constexpr std::byte kLongVector{0x07};
-constexpr std::byte kLongAtom{0xf9};
 constexpr unsigned kWideCount = 0x80;
 
 /// Reads up to the end of `bytes` and no further; false once something is missing.
@@ -54,12 +53,13 @@ LbtOpening lbt_opening(std::span<const std::byte> body, kdb::ByteOrder order) no
     return opening;
   }
   const bool wide = (std::to_integer<unsigned>(attribute) & kWideCount) != 0;
-  if ((type != kList && type != kLongVector) || !cursor.number(wide ? 8 : 4, opening.items)) {
+  if ((type != kListByte && type != kLongVectorByte) ||
+      !cursor.number(wide ? 8 : 4, opening.items)) {
     return opening;
   }
-  opening.joined = type == kLongVector;
-  std::byte item = kLongAtom;
-  if (opening.items == 0 || (!opening.joined && (!cursor.byte(item) || item != kLongAtom)) ||
+  opening.joined = type == kLongVectorByte;
+  std::byte item = kLongAtomByte;
+  if (opening.items == 0 || (!opening.joined && (!cursor.byte(item) || item != kLongAtomByte)) ||
       !cursor.number(8, opening.qid)) {
     return opening;
   }

@@ -4,15 +4,12 @@
 #include <algorithm>
 #include <charconv>
 
+#include "shim/type_codes.hpp"
+
 namespace mserve::shim {
 
 namespace {
 
-constexpr std::uint8_t kList = 0x00;
-constexpr std::uint8_t kLongAtom = 0xf9;
-constexpr std::uint8_t kCharVector = 0x0a;
-constexpr std::uint8_t kDictionary = 0x63;
-constexpr std::uint8_t kError = 0x80;
 constexpr std::size_t kErrorTextMax = 100;
 constexpr std::string_view kNyi = "nyi";
 
@@ -22,13 +19,13 @@ constexpr std::size_t kNoOptionsBytes = 1 + 2 * kEmptyVectorBytes;
 
 constexpr std::array<std::byte, kNoOptionsBytes> make_no_options() {
   std::array<std::byte, kNoOptionsBytes> bytes{};  // two empty general lists, all zeros
-  bytes[0] = std::byte{kDictionary};
+  bytes[0] = kDictionaryByte;
   return bytes;
 }
 constexpr std::array<std::byte, kNoOptionsBytes> kNoOptions = make_no_options();
 
 void put_text(OwnBytes& to, std::string_view text) noexcept {
-  to.put(kCharVector);
+  to.put(kCharVectorByte);
   to.put(std::uint8_t{0});  // no attribute
   to.put_number(text.size(), 4);
   to.put(std::as_bytes(std::span(text)));
@@ -61,10 +58,10 @@ void put_header(OwnBytes& to, kdb::MessageKind kind, std::uint64_t body_bytes) n
 }
 
 void put_lbt_prefix(OwnBytes& to, std::uint32_t items, std::uint64_t qid) noexcept {
-  to.put(kList);
+  to.put(kListByte);
   to.put(std::uint8_t{0});  // no attribute
   to.put_number(items, 4);
-  to.put(kLongAtom);
+  to.put(kLongAtomByte);
   to.put_number(qid, 8);
 }
 
@@ -95,7 +92,7 @@ void put_process_question(OwnBytes& to, Form form) noexcept {
 }
 
 void put_error(OwnBytes& to, std::string_view text) noexcept {
-  to.put(kError);
+  to.put(kErrorByte);
   to.put(std::as_bytes(std::span(text.substr(0, kErrorTextMax))));
   to.put(std::uint8_t{0});
 }

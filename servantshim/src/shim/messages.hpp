@@ -30,10 +30,8 @@ class SmallBytes {
     std::memcpy(bytes_.data() + size_, bytes.data(), count);
     size_ += count;
   }
-  void put(std::uint8_t byte) noexcept {
-    const std::byte one{byte};
-    put(std::span(&one, 1));
-  }
+  void put(std::byte byte) noexcept { put(std::span(&byte, 1)); }
+  void put(std::uint8_t byte) noexcept { put(std::byte{byte}); }
   /// The low `width` bytes of a number.
   void put_number(std::uint64_t number, std::size_t width) noexcept {
     for (std::size_t i = 0; i < width; ++i) {

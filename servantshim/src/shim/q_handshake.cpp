@@ -8,6 +8,7 @@
 
 #include "mserve/kdb/message.hpp"
 #include "mserve/kdb/value.hpp"
+#include "shim/type_codes.hpp"
 
 namespace mserve::shim {
 
@@ -72,20 +73,19 @@ bool ended(const Talk& talk, std::string& why) {
   return false;
 }
 
-/// Begins as LBT's reply to our question does: `(0;` and one or two more.
+/// Begins as LBT's reply to our question does: `(0;` and one or two more; q makes a vector of
+/// (0;42).
 bool answers_probe(std::span<const std::byte> body) noexcept {
   const auto at = [body](std::size_t i) { return std::to_integer<unsigned>(body[i]); };
   constexpr std::size_t kListHead = 6;
   constexpr std::size_t kLong = 8;
-  constexpr unsigned kLongAtom = 0xf9;
-  constexpr unsigned kLongVector = 7;  // q makes one of (0;42)
-  if (body.size() < kListHead + kLong + 1 || (at(0) != 0 && at(0) != kLongVector)) {
+  if (body.size() < kListHead + kLong + 1 || (at(0) != 0 && body[0] != kLongVectorByte)) {
     return false;
   }
   const unsigned count = at(2) + at(5);  // the other bytes of it, of either order, are zero
   const std::size_t zero = at(0) == 0 ? kListHead + 1 : kListHead;
   return (count == 2 || count == 3) && at(3) == 0 && at(4) == 0 &&
-         (at(0) != 0 || at(kListHead) == kLongAtom) &&
+         (at(0) != 0 || body[kListHead] == kLongAtomByte) &&
          std::all_of(body.begin() + static_cast<std::ptrdiff_t>(zero),
                      body.begin() + static_cast<std::ptrdiff_t>(zero + kLong),
                      [](std::byte b) { return b == std::byte{0}; });

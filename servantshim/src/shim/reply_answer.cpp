@@ -7,15 +7,12 @@
 #include "mserve/kdb/skip.hpp"
 #include "shim/peer_answer.hpp"
 #include "shim/reply_reader.hpp"
+#include "shim/type_codes.hpp"
 
 namespace mserve::shim {
 
 namespace {
 
-constexpr std::byte kError{0x80};
-constexpr std::byte kLongAtom{0xf9};
-constexpr std::int8_t kDictionary = 99;
-constexpr std::int8_t kSortedDictionary = 127;
 constexpr std::size_t kFlowExtBytes = shm::ext_bytes_of(sizeof(shm::FlowExt));
 /// A buffer larger than this is given back after use.
 constexpr std::size_t kKeptBytes = std::size_t{1} << 20;
@@ -70,7 +67,7 @@ ReplyReader::Turn ReplyReader::commit_piece(Rings& rings, std::byte* frame, std:
   if (validator_->feed({payload, bytes}) != kdb::Errc::ok || (left_ == 0 && !validator_->done())) {
     return malformed("a reply that is no kdb+ object");
   }
-  if (flow_offset_ == 0 && payload[0] == kError) {
+  if (flow_offset_ == 0 && payload[0] == kErrorByte) {
     flow_status_ = Errc::failed;
   }
   (void)shm::put_extension(frame + shm::kFrameHeaderBytes, shm::ExtType::flow, 0,
@@ -158,7 +155,7 @@ ReplyReader::Turn ReplyReader::answer(std::span<const std::byte> body) {
   if (form_ == Form::lbt) {
     return answer_lbt(body);
   }
-  return answer_bytes(body, body[0] == kError ? Errc::failed : Errc::ok, /*pair=*/false);
+  return answer_bytes(body, body[0] == kErrorByte ? Errc::failed : Errc::ok, /*pair=*/false);
 }
 
 ReplyReader::Turn ReplyReader::answer_lbt(std::span<const std::byte> body) {
@@ -170,7 +167,7 @@ ReplyReader::Turn ReplyReader::answer_lbt(std::span<const std::byte> body) {
       return answer_error(kNoReply);
     }
     own_.clear();
-    own_.put(std::to_integer<std::uint8_t>(kLongAtom));
+    own_.put(kLongAtomByte);
     own_.put(rest);
     return answer_bytes(own_.view(), Errc::ok, /*pair=*/false);
   }
@@ -183,7 +180,7 @@ ReplyReader::Turn ReplyReader::answer_lbt(std::span<const std::byte> body) {
     if (result_bytes && peer_) {
       return answer_peer(rest.first(*result_bytes), rest.subspan(*result_bytes));
     }
-    if (result_bytes && (info == kDictionary || info == kSortedDictionary)) {
+    if (result_bytes && is_dictionary(info)) {
       return answer_bytes(rest, Errc::ok, /*pair=*/true);
     }
   }
@@ -206,7 +203,7 @@ ReplyReader::Turn ReplyReader::answer_peer(std::span<const std::byte> result,
     warn_("the peer did not run a request: " + answer->error);
   }
   const std::span<const std::byte> text = std::as_bytes(std::span(answer->error));
-  made_.push_back(kError);
+  made_.push_back(kErrorByte);
   made_.insert(made_.end(), text.begin(), std::find(text.begin(), text.end(), std::byte{0}));
   made_.push_back(std::byte{0});
   return answer_bytes(made_, answer->never_ran() ? answer->status : Errc::failed, /*pair=*/false);

@@ -3,14 +3,11 @@
 
 #include "mserve/kdb/skip.hpp"
 #include "mserve/shm/frame.hpp"
+#include "shim/type_codes.hpp"
 
 namespace mserve::shim {
 
 namespace {
-
-constexpr std::byte kError{0x80};
-constexpr std::int8_t kDictionary = 99;
-constexpr std::int8_t kSortedDictionary = 127;
 
 const char* refusal_of(const kdb::Error& error) noexcept {
   return error.code == kdb::Errc::too_deep ? kRefusedTooLarge : kRefusedMalformed;
@@ -28,7 +25,7 @@ Checked check_request(Form form, std::uint8_t flags, std::span<const std::byte> 
   if (!query_bytes) {
     return {refusal_of(query_bytes.error()), {}};
   }
-  if (payload[0] == kError) {
+  if (payload[0] == kErrorByte) {
     return {kRefusedMalformed, {}};
   }
   if ((flags & shm::kFlagPair) == 0) {
@@ -39,7 +36,7 @@ Checked check_request(Form form, std::uint8_t flags, std::span<const std::byte> 
   if (!options) {
     return {refusal_of(options.error()), {}};
   }
-  if (*options != kDictionary && *options != kSortedDictionary) {
+  if (!is_dictionary(*options)) {
     return {kRefusedMalformed, {}};
   }
   return {nullptr, form == Form::lbt ? payload : payload.first(*query_bytes), *query_bytes};

@@ -4,16 +4,13 @@
 
 #include "shim/request_check.hpp"
 #include "shim/request_writer.hpp"
+#include "shim/type_codes.hpp"
 
 namespace mserve::shim {
 
 namespace {
 
-constexpr std::int8_t kErrorType = -128;
-constexpr std::int8_t kDictionaryType = 99;
-constexpr std::int8_t kSortedDictionaryType = 127;
-
-const char* refusal_of(kdb::Errc code) noexcept {
+const char* flow_refusal_of(kdb::Errc code) noexcept {
   return code == kdb::Errc::too_deep ? kRefusedTooLarge : kRefusedMalformed;
 }
 
@@ -118,16 +115,16 @@ RequestWriter::Step RequestWriter::take_fragment(Rings& rings, const shm::FrameV
 const char* RequestWriter::check_flow_piece(Flow& flow, std::span<const std::byte> piece) noexcept {
   const kdb::Errc verdict = flow.validator.feed(piece);
   if (verdict != kdb::Errc::ok) {
-    return refusal_of(verdict);
+    return flow_refusal_of(verdict);
   }
-  return flow.validator.type() == kErrorType ? kRefusedMalformed : nullptr;
+  return flow.validator.type() == static_cast<std::int8_t>(kdb::Type::error) ? kRefusedMalformed
+                                                                             : nullptr;
 }
 
 /// Of a flow that was fed to its end: whether it is one object, with a dictionary as its options.
 bool RequestWriter::ended_well(const Flow& flow) const noexcept {
-  const std::int8_t options = flow.validator.item_type();
   return flow.validator.done() &&
-         (form_ == Form::plain || options == kDictionaryType || options == kSortedDictionaryType);
+         (form_ == Form::plain || is_dictionary(flow.validator.item_type()));
 }
 
 RequestWriter::Step RequestWriter::begin_flow(Rings& rings, const shm::FrameView& frame,

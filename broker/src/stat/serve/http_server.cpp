@@ -29,9 +29,6 @@ constexpr std::chrono::seconds kIdle{kHttpIdleSeconds};
 constexpr std::chrono::seconds kLinger{1};
 constexpr std::size_t kLingerBytes = 65536;
 
-class Peer;
-using Peers = std::list<std::shared_ptr<Peer>>;
-
 /// What to say to a request that cannot be read; 0: nothing, it is just over.
 unsigned status_of(const error_code& fault) {
   constexpr unsigned kBadRequest = 400;
@@ -49,10 +46,23 @@ unsigned status_of(const error_code& fault) {
              : 0;
 }
 
+/// A fresh socket has room for a line. What the peer sent is not read.
+void tell(tcp::socket socket, const std::string& line) {
+  error_code ignored;
+  (void)socket.non_blocking(true, ignored);
+  (void)socket.write_some(asio::buffer(line), ignored);
+  (void)socket.shutdown(tcp::socket::shutdown_send, ignored);
+}
+
+}  // namespace
+
+class HttpPeer;
+using HttpPeers = std::list<std::shared_ptr<HttpPeer>>;
+
 /// One connection. Lives as long as an operation of it is under way; all callbacks hold it.
-class Peer : public std::enable_shared_from_this<Peer> {
+class HttpPeer : public std::enable_shared_from_this<HttpPeer> {
  public:
-  Peer(tcp::socket socket, const HttpServer::Handler& handler, Peers& peers)
+  HttpPeer(tcp::socket socket, const HttpServer::Handler& handler, HttpPeers& peers)
       : stream_(std::move(socket)), handler_(handler), peers_(peers) {}
 
   void start() {
@@ -186,8 +196,8 @@ class Peer : public std::enable_shared_from_this<Peer> {
 
   beast::tcp_stream stream_;
   const HttpServer::Handler& handler_;
-  Peers& peers_;
-  Peers::iterator place_{};
+  HttpPeers& peers_;
+  HttpPeers::iterator place_{};
   bool listed_ = false;
   beast::flat_buffer buffer_{2 * kHttpHeaderBytes};
   std::optional<http::request_parser<http::empty_body>> parser_{};
@@ -196,11 +206,11 @@ class Peer : public std::enable_shared_from_this<Peer> {
 };
 
 /// Where connections come from.
-class Door {
+class HttpDoor {
  public:
   using Taken = std::function<void(tcp::socket)>;
 
-  explicit Door(asio::io_context& context) : acceptor_(context), pause_(context) {}
+  explicit HttpDoor(asio::io_context& context) : acceptor_(context), pause_(context) {}
 
   /// @return what went wrong; empty: it listens.
   [[nodiscard]] std::string open(const std::string& host, std::uint16_t port) {
@@ -261,25 +271,15 @@ class Door {
   asio::steady_timer pause_;
 };
 
-/// A fresh socket has room for a line. What the peer sent is not read.
-void tell(tcp::socket socket, const std::string& line) {
-  error_code ignored;
-  (void)socket.non_blocking(true, ignored);
-  (void)socket.write_some(asio::buffer(line), ignored);
-  (void)socket.shutdown(tcp::socket::shutdown_send, ignored);
-}
-
-}  // namespace
-
 struct HttpServer::Parts {
   explicit Parts(Handler answer) : handler(std::move(answer)) {}
 
   void take(tcp::socket socket) {
     if (peers.size() >= kHttpConnections) {
-      const std::shared_ptr<Peer> silent = peers.front();
+      const std::shared_ptr<HttpPeer> silent = peers.front();
       silent->close();
     }
-    std::make_shared<Peer>(std::move(socket), handler, peers)->start();
+    std::make_shared<HttpPeer>(std::move(socket), handler, peers)->start();
   }
 
   void tick(const std::function<void()>& each_second) {
@@ -296,17 +296,17 @@ struct HttpServer::Parts {
   Handler handler;
   std::function<std::string()> line{};
   asio::io_context context{1};
-  Door door{context};
-  Door line_door{context};
+  HttpDoor door{context};
+  HttpDoor line_door{context};
   asio::steady_timer second{context};
   asio::signal_set signals{context};
-  Peers peers{};
+  HttpPeers peers{};
 };
 
 HttpServer::HttpServer(Handler handler) : parts_(std::make_unique<Parts>(std::move(handler))) {}
 HttpServer::~HttpServer() {
   while (!parts_->peers.empty()) {
-    const std::shared_ptr<Peer> peer = parts_->peers.front();
+    const std::shared_ptr<HttpPeer> peer = parts_->peers.front();
     peer->close();
   }
 }

@@ -15,9 +15,8 @@ namespace mserve::stat {
 
 namespace {
 
-constexpr double kNsPerSecond = 1e9;
-
 double seconds(std::uint64_t ns) noexcept {
+  constexpr double kNsPerSecond = 1e9;
   return static_cast<double>(ns) / kNsPerSecond;
 }
 
@@ -85,14 +84,14 @@ class Text {
 };
 
 /// One family whose samples differ in a label, or that has one sample.
-struct Part {
+struct Labelled {
   const char* label;
   std::uint64_t value;
 };
 void counters(Text& text, const char* name, const char* help, const char* label,
-              std::initializer_list<Part> parts) {
+              std::initializer_list<Labelled> parts) {
   text.family(name, "counter", help);
-  for (const Part& part : parts) {
+  for (const Labelled& part : parts) {
     text.sample({{label, part.label}}, part.value);
   }
 }

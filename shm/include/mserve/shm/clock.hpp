@@ -10,6 +10,8 @@
 
 namespace mserve::shm {
 
+inline constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
+
 /// CLOCK_MONOTONIC in nanoseconds; the clock of every deadline. Some 20 to 50 ns.
 [[nodiscard]] std::uint64_t steady_now() noexcept;
 
