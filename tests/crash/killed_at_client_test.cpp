@@ -16,7 +16,7 @@ enum class Serving : std::uint8_t {
   part,   ///< Sends the first fragment of the answer at once, the others when the victim is dead.
 };
 
-struct Row {
+struct ClientStep {
   const char* step;
   Serving serving;
   Books books;  ///< What the broker counts because of it.
@@ -27,7 +27,7 @@ struct Row {
 constexpr std::uint64_t kAnswerBytes = 400'000;
 constexpr std::uint64_t kPartBytes = 4'000;
 
-RawPeer attached(const Broker& broker) {
+RawPeer attached_client(const Broker& broker) {
   return raw_client(broker);
 }
 
@@ -44,7 +44,7 @@ void send_first_of(RawPeer& peer, std::uint64_t total) {
 }
 
 void die_while_it_is_gathered(const Broker& broker) {
-  RawPeer peer = attached(broker);
+  RawPeer peer = attached_client(broker);
   const std::uint64_t before = broker.counter("fragments_in").value_or(0);
   send_first_of(peer, 100'000);
   broker.wait_for_counter("fragments_in", before + 2);
@@ -52,25 +52,25 @@ void die_while_it_is_gathered(const Broker& broker) {
 }
 
 // clang-format off
-const Row kTable[] = {
+const ClientStep kClientSteps[] = {
     // step                 servant          what is counted                         until then
     {"attach: connected",   Serving::later, {},                                      [](const Broker& b) { die_attaching(b, shm::Role::client, AttachStep::connected); }},
     {"attach: hello",       Serving::later, {},                                      [](const Broker& b) { die_attaching(b, shm::Role::client, AttachStep::said_hello); }},
     {"attach: welcomed",    Serving::later, {},                                      [](const Broker& b) { die_attaching(b, shm::Role::client, AttachStep::welcomed); }},
     {"attach: mapped",      Serving::later, {},                                      [](const Broker& b) { die_attaching(b, shm::Role::client, AttachStep::mapped); }},
-    {"attach: attached",    Serving::later, {},                                      [](const Broker& b) { const RawPeer p = attached(b); die(); }},
-    {"claim",               Serving::later, {},                                      [](const Broker& b) { RawPeer p = attached(b); claim_half(p); die(); }},
-    {"commit",              Serving::later, {.requests = kEither, .discarded = kEither}, [](const Broker& b) { RawPeer p = attached(b); commit_silently(p, shm::Kind::request, 1); die(); }},
-    {"queued",              Serving::later, {.requests = 2, .discarded = 2},         [](const Broker& b) { RawPeer p = attached(b); ask(p, 1); ask(p, 2); b.wait_for_counter("queued", 1); die(); }},
-    {"dispatch",            Serving::later, {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached(b); ask(p); b.wait_for_counter("running", 1); die(); }},
-    {"cancel",              Serving::later, {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached(b); ask(p); b.wait_for_counter("running", 1); say_cancel(p, 1); die(); }},
+    {"attach: attached",    Serving::later, {},                                      [](const Broker& b) { const RawPeer p = attached_client(b); die(); }},
+    {"claim",               Serving::later, {},                                      [](const Broker& b) { RawPeer p = attached_client(b); claim_half(p); die(); }},
+    {"commit",              Serving::later, {.requests = kEither, .discarded = kEither}, [](const Broker& b) { RawPeer p = attached_client(b); commit_silently(p, shm::Kind::request, 1); die(); }},
+    {"queued",              Serving::later, {.requests = 2, .discarded = 2},         [](const Broker& b) { RawPeer p = attached_client(b); ask(p, 1); ask(p, 2); b.wait_for_counter("queued", 1); die(); }},
+    {"dispatch",            Serving::later, {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached_client(b); ask(p); b.wait_for_counter("running", 1); die(); }},
+    {"cancel",              Serving::later, {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached_client(b); ask(p); b.wait_for_counter("running", 1); say_cancel(p, 1); die(); }},
     {"mid-fragment, small", Serving::later, {},                                      die_while_it_is_gathered},
-    {"mid-fragment, large", Serving::later, {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached(b); send_first_of(p, 10'000'000); b.wait_for_counter("running", 1); die(); }},
-    {"reply, unread",       Serving::whole, {.requests = 1, .replies = 1},           [](const Broker& b) { RawPeer p = attached(b); ask(p); await_front(p); die(); }},
-    {"reply, read",         Serving::whole, {.requests = 1, .replies = 1},           [](const Broker& b) { RawPeer p = attached(b); ask(p); (void)p.take(); die(); }},
-    {"reply, mid-fragment", Serving::part,  {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached(b); ask(p); (void)p.take(); die(); }},
-    {"detach, idle",        Serving::later, {},                                      [](const Broker& b) { RawPeer p = attached(b); p.vanish(); die(); }},
-    {"detach, mid-request", Serving::later, {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached(b); ask(p); b.wait_for_counter("running", 1); p.vanish(); die(); }},
+    {"mid-fragment, large", Serving::later, {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached_client(b); send_first_of(p, 10'000'000); b.wait_for_counter("running", 1); die(); }},
+    {"reply, unread",       Serving::whole, {.requests = 1, .replies = 1},           [](const Broker& b) { RawPeer p = attached_client(b); ask(p); await_front(p); die(); }},
+    {"reply, read",         Serving::whole, {.requests = 1, .replies = 1},           [](const Broker& b) { RawPeer p = attached_client(b); ask(p); (void)p.take(); die(); }},
+    {"reply, mid-fragment", Serving::part,  {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached_client(b); ask(p); (void)p.take(); die(); }},
+    {"detach, idle",        Serving::later, {},                                      [](const Broker& b) { RawPeer p = attached_client(b); p.vanish(); die(); }},
+    {"detach, mid-request", Serving::later, {.requests = 1, .discarded = 1},         [](const Broker& b) { RawPeer p = attached_client(b); ask(p); b.wait_for_counter("running", 1); p.vanish(); die(); }},
 };
 // clang-format on
 
@@ -157,7 +157,7 @@ TEST_F(KilledClientAt, EveryStepLeavesOthersAloneAndNothingBehind) {
   expect_others_go_on();
   const Holdings before = holdings_of(broker_.pid());
   const std::size_t files = count_entries(broker_.directory());
-  for (const Row& row : kTable) {
+  for (const ClientStep& row : kClientSteps) {
     SCOPED_TRACE(row.step);
     const Books books_before = Books::of(broker_);
     Process victim([&] {

@@ -10,7 +10,7 @@
 namespace mserve::test {
 namespace {
 
-struct Row {
+struct ServantStep {
   const char* step;
   bool has_request;   ///< It dies of a request; else before it could get any.
   std::size_t bytes;  ///< Of that request.
@@ -25,13 +25,13 @@ constexpr std::size_t kLarge = 4'000'000;  // streams, so it is never sent again
 constexpr Errc kOk = Errc::ok;
 constexpr Errc kDied = Errc::servant_died;
 
-RawPeer attached(const Broker& broker) {
+RawPeer attached_servant(const Broker& broker) {
   return raw_servant(broker, "victim");
 }
 
 /// Attached, and with its request in hand.
 RawPeer asked(const Broker& broker, std::uint64_t& id) {
-  RawPeer peer = attached(broker);
+  RawPeer peer = attached_servant(broker);
   const auto request = peer.take();
   if (!request) {
     _exit(1);
@@ -86,21 +86,21 @@ void die_detached(const Broker& b) {
 }
 
 // clang-format off
-const Row kTable[] = {
+const ServantStep kServantSteps[] = {
     // step                    request        not to be repeated | to be    until then
     {"attach: connected",      false, kSmall, kOk,   kOk, [](const Broker& b) { die_attaching(b, shm::Role::servant, AttachStep::connected); }},
     {"attach: hello",          false, kSmall, kOk,   kOk, [](const Broker& b) { die_attaching(b, shm::Role::servant, AttachStep::said_hello); }},
     {"attach: welcomed",       false, kSmall, kOk,   kOk, [](const Broker& b) { die_attaching(b, shm::Role::servant, AttachStep::welcomed); }},
     {"attach: mapped",         false, kSmall, kOk,   kOk, [](const Broker& b) { die_attaching(b, shm::Role::servant, AttachStep::mapped); }},
-    {"attach: attached",       false, kSmall, kOk,   kOk, [](const Broker& b) { const RawPeer p = attached(b); die(); }},
-    {"dispatch, unread",       true,  kSmall, kDied, kOk, [](const Broker& b) { RawPeer p = attached(b); await_ready(p); die(); }},
-    {"dispatch, read",         true,  kSmall, kDied, kOk, [](const Broker& b) { RawPeer p = attached(b); await_front(p); die(); }},
-    {"mid-fragment",           true,  kLarge, kDied, kDied, [](const Broker& b) { RawPeer p = attached(b); (void)p.take(); die(); }},
+    {"attach: attached",       false, kSmall, kOk,   kOk, [](const Broker& b) { const RawPeer p = attached_servant(b); die(); }},
+    {"dispatch, unread",       true,  kSmall, kDied, kOk, [](const Broker& b) { RawPeer p = attached_servant(b); await_ready(p); die(); }},
+    {"dispatch, read",         true,  kSmall, kDied, kOk, [](const Broker& b) { RawPeer p = attached_servant(b); await_front(p); die(); }},
+    {"mid-fragment",           true,  kLarge, kDied, kDied, [](const Broker& b) { RawPeer p = attached_servant(b); (void)p.take(); die(); }},
     {"claim",                  true,  kSmall, kDied, kOk, die_claiming},
     {"commit",                 true,  kSmall, kOk,   kOk, die_committed},
     {"reply, mid-fragment",    true,  kSmall, kDied, kDied, die_answering},
     {"reply",                  true,  kSmall, kOk,   kOk, die_answered},
-    {"detach, idle",           false, kSmall, kOk,   kOk, [](const Broker& b) { RawPeer p = attached(b); p.vanish(); die(); }},
+    {"detach, idle",           false, kSmall, kOk,   kOk, [](const Broker& b) { RawPeer p = attached_servant(b); p.vanish(); die(); }},
     {"detach, mid-request",    true,  kSmall, kDied, kOk, die_detached},
 };
 // clang-format on
@@ -120,7 +120,7 @@ class KilledServantAt : public ::testing::TestWithParam<bool> {
   }
 
   /// The request of one row, from before its servant is there until the servant is dead.
-  Errc run(const Row& row) {
+  Errc run(const ServantStep& row) {
     Process victim([&] {
       row.die_there(broker_);
       return 1;
@@ -139,7 +139,7 @@ class KilledServantAt : public ::testing::TestWithParam<bool> {
     return status;
   }
 
-  [[nodiscard]] static Books books_of(const Row& row) {
+  [[nodiscard]] static Books books_of(const ServantStep& row) {
     const bool ok = (GetParam() ? row.again : row.once) == Errc::ok;
     const bool retried = GetParam() && row.once != row.again;
     return {.requests = 1,
@@ -162,7 +162,7 @@ TEST_P(KilledServantAt, EveryStepEndsTheRequestOnceAndLeavesNothingBehind) {
   expect_echo(client_, pattern(77));
   const Holdings before = holdings_of(broker_.pid());
   const std::size_t files = count_entries(broker_.directory());
-  for (const Row& row : kTable) {
+  for (const ServantStep& row : kServantSteps) {
     SCOPED_TRACE(row.step);
     expect_echo(client_, pattern(77));  // by the other one
     const Books books_before = Books::of(broker_);

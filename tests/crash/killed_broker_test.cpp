@@ -26,7 +26,7 @@ struct Scene {
   std::optional<RawPeer> servant;
 };
 
-struct Row {
+struct BrokerStep {
   const char* step;
   Errc status;  ///< Of the client's request.
   /// Brings the broker to that step and kills it there. @return what the request came to.
@@ -142,7 +142,7 @@ Errc kill_while_it_drains(Scene& scene) {
 }
 
 // clang-format off
-const Row kTable[] = {
+const BrokerStep kBrokerSteps[] = {
     {"attach: connected",        Errc::disconnected, [](Scene& s) { return kill_while_attaching(s, AttachStep::connected); }},
     {"attach: hello",            Errc::disconnected, [](Scene& s) { return kill_while_attaching(s, AttachStep::said_hello); }},
     {"attach: welcomed",         Errc::disconnected, [](Scene& s) { return kill_while_attaching(s, AttachStep::welcomed); }},
@@ -164,7 +164,7 @@ TEST(KilledBrokerAt, EveryStepEndsEachRequestOnceAndTheNextBrokerServesTheSameCl
   Client client = broker.client({.retry_ns_max = 20'000'000});
   const std::size_t files = count_entries(broker.directory());
   const Holdings before = holdings_of(getpid());
-  for (const Row& row : kTable) {
+  for (const BrokerStep& row : kBrokerSteps) {
     SCOPED_TRACE(row.step);
     {
       Scene scene{broker, client, raw_servant(broker, "servant")};
@@ -207,7 +207,7 @@ TEST(KilledBrokerAt, RandomMomentsUnderLoadEndEachRequestOnce) {
     std::map<std::uint64_t, Bytes> in_flight;
     std::uint64_t sent = 0;
     std::uint64_t ended = 0;
-    const auto take = [&](const Reply& reply) {
+    const auto take = [&](const mserve::Reply& reply) {
       const auto found = in_flight.find(reply.id);
       ASSERT_NE(found, in_flight.end()) << "ended twice";
       if (reply.status == Errc::ok) {

@@ -17,7 +17,7 @@
 namespace mserve::test {
 namespace {
 
-std::uint64_t ask(Client& client, const std::string& text) {
+std::uint64_t begin_query(Client& client, const std::string& text) {
   const auto id = client.send(make_query(text, client).object, {}, watchdog());
   EXPECT_TRUE(id);
   return id ? id.value() : 0;
@@ -65,7 +65,7 @@ class KilledAt : public ::testing::Test {
   }
   void expect_answer() {
     broker_.wait_for_counter("servants", 1);
-    EXPECT_EQ(await(client_, ask(client_, "echo 42")).status, Errc::ok);
+    EXPECT_EQ(await(client_, begin_query(client_, "echo 42")).status, Errc::ok);
   }
   void wait_for_more(const char* counter, std::uint64_t than) {
     EXPECT_TRUE(wait_until([&] { return broker_.counter(counter).value_or(0) > than; }, counter));
@@ -94,7 +94,7 @@ class KilledShimAt : public KilledAt {
     broker_.wait_for_counter("servants", 1);
     q.hold();
     const std::uint64_t before = q.messages();
-    const std::uint64_t id = ask(client_, "echo 1");
+    const std::uint64_t id = begin_query(client_, "echo 1");
     EXPECT_TRUE(wait_until([&] { return q.messages() > before; }, "q to have the query"));
     return id;
   }
@@ -112,7 +112,7 @@ class KilledShimAt : public KilledAt {
   }
   static Errc queued(KilledShimAt& t, Standin& q, ShimProcess& shim) {
     const std::uint64_t running = t.ask_and_hold(q);
-    const std::uint64_t id = ask(t.client_, "echo 2");
+    const std::uint64_t id = begin_query(t.client_, "echo 2");
     t.broker_.wait_for_counter("queued", 1);
     shim.process().end();
     q.release();
@@ -135,7 +135,7 @@ class KilledShimAt : public KilledAt {
                            const char* counter) {
     t.broker_.wait_for_counter("servants", 1);
     const std::uint64_t before = t.now(counter);
-    const std::uint64_t id = ask(t.client_, query);
+    const std::uint64_t id = begin_query(t.client_, query);
     t.wait_for_more(counter, before);
     shim.process().end();
     return await(t.client_, id).status;
@@ -232,7 +232,7 @@ class KilledQAt : public KilledAt {
       shim.wait_for_log("no q:");
     } else {
       broker_.wait_for_counter("servants", 1);
-      EXPECT_EQ(await(client_, ask(client_, row.query)).status, row.status);
+      EXPECT_EQ(await(client_, begin_query(client_, row.query)).status, row.status);
     }
     EXPECT_EQ(q.process().wait(), 128 + SIGKILL);
     broker_.wait_for_counter("servants", 0);

@@ -35,7 +35,7 @@ std::uint64_t word(std::uint32_t bytes, std::uint8_t kind, std::uint8_t flags = 
 }
 
 /// One way to break the protocol that must end the session with `code`.
-struct Attack {
+struct AttackByClient {
   const char* name;
   Errc code;
   std::function<void(RawPeer&)> run;
@@ -46,7 +46,7 @@ void forge(RawPeer& peer, std::uint64_t commit_word) {
   peer.wake_broker();
 }
 
-std::vector<Attack> attacks() {
+std::vector<AttackByClient> attacks_by_client() {
   const auto fragment = [](std::uint64_t offset, std::uint64_t total, std::size_t bytes) {
     return [=](RawPeer& p) { (void)p.fragment(request_header(1), offset, total, pattern(bytes)); };
   };
@@ -134,7 +134,7 @@ std::vector<Attack> attacks() {
 class ClientAttack : public ::testing::TestWithParam<std::size_t> {};
 
 TEST_P(ClientAttack, ClosesThatSessionWithAReason) {
-  const Attack attack = attacks()[GetParam()];
+  const AttackByClient attack = attacks_by_client()[GetParam()];
   Bystander others;
   {
     RawPeer attacker = raw_client(others.broker());
@@ -149,8 +149,11 @@ TEST_P(ClientAttack, ClosesThatSessionWithAReason) {
   EXPECT_EQ(others.broker().counter("closed_total"), 1U);
   others.expect_unharmed();
 }
-INSTANTIATE_TEST_SUITE_P(Each, ClientAttack, ::testing::Range(std::size_t{0}, attacks().size()),
-                         [](const auto& test) { return std::string(attacks()[test.param].name); });
+INSTANTIATE_TEST_SUITE_P(Each, ClientAttack,
+                         ::testing::Range(std::size_t{0}, attacks_by_client().size()),
+                         [](const auto& test) {
+                           return std::string(attacks_by_client()[test.param].name);
+                         });
 
 TEST(HostileClient, ConsumerCursorThatLiesIsClosedAtTheNextAnswerThatNeedsRoom) {
   for (const std::uint64_t lie :

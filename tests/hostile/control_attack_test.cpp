@@ -41,7 +41,7 @@ Errc status_at(const shm::UniqueFd& socket) {
 }
 
 template <class Change>
-Errc say(const Broker& broker, const Change& change) {
+Errc say_control(const Broker& broker, const Change& change) {
   shm::Control control;
   change(control);
   return status_at(send_control(broker, shm::wire_bytes(control)));
@@ -50,17 +50,19 @@ Errc say(const Broker& broker, const Change& change) {
 TEST(HostileControl, FieldsThatLieAreRefused) {
   Bystander others;
   const Broker& broker = others.broker();
-  EXPECT_EQ(say(broker, [](shm::Control&) {}), Errc::ok);
-  EXPECT_EQ(say(broker, [](shm::Control& c) { c.verb = static_cast<shm::Verb>(0); }),
+  EXPECT_EQ(say_control(broker, [](shm::Control&) {}), Errc::ok);
+  EXPECT_EQ(say_control(broker, [](shm::Control& c) { c.verb = static_cast<shm::Verb>(0); }),
             Errc::invalid);
-  EXPECT_EQ(say(broker, [](shm::Control& c) { c.verb = static_cast<shm::Verb>(99); }),
+  EXPECT_EQ(say_control(broker, [](shm::Control& c) { c.verb = static_cast<shm::Verb>(99); }),
             Errc::invalid);
-  EXPECT_EQ(say(broker, [](shm::Control& c) { c.protocol_major = 9; }), Errc::version_mismatch);
-  EXPECT_EQ(say(broker, [](shm::Control& c) { c.reserved = 1; }), Errc::protocol);
-  EXPECT_EQ(say(broker, [](shm::Control& c) { std::memset(c.target, 'a', sizeof(c.target)); }),
-            Errc::protocol);
-  EXPECT_EQ(say(broker, [](shm::Control& c) { c.header.bytes = 8; }), Errc::protocol);
-  EXPECT_EQ(say(broker, [](shm::Control& c) { c.verb = shm::Verb::retire; }), Errc::invalid)
+  EXPECT_EQ(say_control(broker, [](shm::Control& c) { c.protocol_major = 9; }),
+            Errc::version_mismatch);
+  EXPECT_EQ(say_control(broker, [](shm::Control& c) { c.reserved = 1; }), Errc::protocol);
+  EXPECT_EQ(
+      say_control(broker, [](shm::Control& c) { std::memset(c.target, 'a', sizeof(c.target)); }),
+      Errc::protocol);
+  EXPECT_EQ(say_control(broker, [](shm::Control& c) { c.header.bytes = 8; }), Errc::protocol);
+  EXPECT_EQ(say_control(broker, [](shm::Control& c) { c.verb = shm::Verb::retire; }), Errc::invalid)
       << "no target is not all of them";
   others.expect_unharmed();
 }
@@ -104,7 +106,7 @@ TEST(HostileControl, RandomBytesLeaveTheBrokerWell) {
                 status == Errc::no_servant || status == Errc::version_mismatch)
         << to_string(status);
   }
-  EXPECT_EQ(say(others.broker(), [](shm::Control& c) { c.verb = shm::Verb::queries; }),
+  EXPECT_EQ(say_control(others.broker(), [](shm::Control& c) { c.verb = shm::Verb::queries; }),
             Errc::invalid)
       << "no gateway, and still an answer";
   others.expect_unharmed();

@@ -25,14 +25,14 @@ shm::FrameHeader reply_header(std::uint64_t id) {
 }
 
 /// What a servant does with the id of the request that it holds.
-struct Attack {
+struct AttackByServant {
   const char* name;
   Errc code;    ///< Why it is closed.
   Errc status;  ///< What the request of the client ends with; it may not be repeated.
   std::function<void(RawPeer&, std::uint64_t)> run;
 };
 
-std::vector<Attack> attacks() {
+std::vector<AttackByServant> attacks_by_servant() {
   const auto fragments = [](std::uint64_t offset, std::uint64_t total) {
     return [=](RawPeer& p, std::uint64_t id) {
       (void)p.fragment(reply_header(id), 0, 100'000, pattern(1000));
@@ -75,7 +75,7 @@ std::vector<Attack> attacks() {
 class ServantAttack : public ::testing::TestWithParam<std::size_t> {};
 
 TEST_P(ServantAttack, ClosesThatSessionWithAReason) {
-  const Attack attack = attacks()[GetParam()];
+  const AttackByServant attack = attacks_by_servant()[GetParam()];
   const Broker broker;
   RawPeer servant = raw_servant(broker, "liar");
   broker.wait_for_counter("servants", 1);
@@ -95,8 +95,11 @@ TEST_P(ServantAttack, ClosesThatSessionWithAReason) {
   broker.wait_for_counter("running", 0);
   EXPECT_EQ(broker.counter("closed_total"), 1U);
 }
-INSTANTIATE_TEST_SUITE_P(Each, ServantAttack, ::testing::Range(std::size_t{0}, attacks().size()),
-                         [](const auto& test) { return std::string(attacks()[test.param].name); });
+INSTANTIATE_TEST_SUITE_P(Each, ServantAttack,
+                         ::testing::Range(std::size_t{0}, attacks_by_servant().size()),
+                         [](const auto& test) {
+                           return std::string(attacks_by_servant()[test.param].name);
+                         });
 
 TEST(HostileServant, RepliesToUnknownIdsAreCountedAndDropped) {
   Bystander others;
@@ -124,7 +127,7 @@ TEST(HostileServant, ASecondReplyToTheSameRequestIsDropped) {
     ASSERT_TRUE(request);
     EXPECT_TRUE(servant.reply(request->header.id, bytes_of("first")));
     EXPECT_TRUE(servant.reply(request->header.id, bytes_of("again")));
-    const Reply reply = await(client, id);
+    const mserve::Reply reply = await(client, id);
     EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), bytes_of("first"));
   }
   broker.wait_for_counter("stale_replies", 20);
@@ -146,7 +149,7 @@ TEST(HostileServant, CannotAnswerARequestThatAnotherRuns) {
   EXPECT_TRUE(thief.send(abort, {}, {}));
   broker.wait_for_counter("stale_replies", 2);
   EXPECT_TRUE(holder.reply(request->header.id, bytes_of("true")));
-  const Reply reply = await(client, id);
+  const mserve::Reply reply = await(client, id);
   EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), bytes_of("true"));
 }
 
@@ -227,12 +230,12 @@ TEST(HostileServant, RandomWordsInItsWholeSegmentHarmNobodyElse) {
       liar.wake_broker();
       // Requests that it may get are lost with it; they can be repeated.
       (void)send_opaque(others.client(), pattern(50), {.repeatable = true});
-      others.client().poll_each([](const Reply&) {});
+      others.client().poll_each([](const mserve::Reply&) {});
     }
     liar.vanish();
     while (others.client().in_flight() > 0 && !HasFailure()) {
       EXPECT_EQ(others.client().wait(watchdog()), Errc::ok);
-      others.client().poll_each([](const Reply&) {});
+      others.client().poll_each([](const mserve::Reply&) {});
     }
   }
   others.broker().wait_for_counter("servants", 1);
@@ -260,14 +263,14 @@ TEST(HostileServant, AnswersThatChangeWhileTheyAreReadHarmNobodyElse) {
       if (const auto request = liar.poll()) {
         (void)liar.try_send(reply_header(request->header.id), {}, pattern(3000));
       }
-      others.client().poll_each([](const Reply&) {});
+      others.client().poll_each([](const mserve::Reply&) {});
     }
     stop.store(true, std::memory_order_release);
     flipper.join();
   }
   while (others.client().in_flight() > 0 && !HasFailure()) {
     EXPECT_EQ(others.client().wait(watchdog()), Errc::ok);
-    others.client().poll_each([](const Reply&) {});
+    others.client().poll_each([](const mserve::Reply&) {});
   }
   others.broker().wait_for_counter("servants", 1);
   others.expect_unharmed();

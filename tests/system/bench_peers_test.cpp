@@ -17,8 +17,8 @@
 namespace mserve::test {
 namespace {
 
-constexpr std::array<const char*, 7> kNames = {"mserve", "unix", "tcp",    "boost",
-                                               "zmq",    "nng",  "haproxy"};
+constexpr std::array<const char*, 7> kPeerNames = {"mserve", "unix", "tcp",    "boost",
+                                                   "zmq",    "nng",  "haproxy"};
 
 bool enough_cores() {
   return shm::usable_cores() >= 2;
@@ -35,7 +35,7 @@ std::string excuse(const boost::json::value& section, const std::string& name) {
   return "";
 }
 
-const boost::json::value* row_of(const boost::json::value& section, const std::string& name) {
+const boost::json::value* row_named(const boost::json::value& section, const std::string& name) {
   for (const boost::json::value& row : section.at("rows").as_array()) {
     if (row.at("name").as_string() == name) {
       return &row;
@@ -56,9 +56,9 @@ TEST(BenchPeers, MeasuresEveryPeerThatIsThereInBothModes) {
   const auto& sections = json.at("sections").as_array();
   ASSERT_EQ(sections.size(), 4U) << "round trip and throughput, pair and processes";
   for (const std::size_t latency : {std::size_t{0}, std::size_t{2}}) {
-    for (const std::string name : kNames) {
-      const boost::json::value* const row = row_of(sections[latency], name);
-      const boost::json::value* const rate = row_of(sections[latency + 1], name);
+    for (const std::string name : kPeerNames) {
+      const boost::json::value* const row = row_named(sections[latency], name);
+      const boost::json::value* const rate = row_named(sections[latency + 1], name);
       if (row == nullptr || rate == nullptr) {
         const std::string why = excuse(sections[latency], name);
         EXPECT_NE(why, "") << name << " is neither measured nor excused";
@@ -83,7 +83,7 @@ TEST(BenchPeers, TriesSettingsAndSaysWhichWasBest) {
   ASSERT_EQ(output.exit_code, 0) << output.out << output.err;
   const boost::json::value json = boost::json::parse(read_file(dir.file("json")));
   const boost::json::value& tried = json.at("sections").at(0);
-  const boost::json::value* const chosen = row_of(json.at("sections").at(1), "unix");
+  const boost::json::value* const chosen = row_named(json.at("sections").at(1), "unix");
   ASSERT_NE(chosen, nullptr);
   const std::string setting(chosen->at("setting").as_string());
   double lowest = 0;

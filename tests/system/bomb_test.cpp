@@ -11,13 +11,12 @@
 #include "support/requests.hpp"
 #include "support/sanitized.hpp"
 #include "support/shim_process.hpp"
+#include "support/sizes.hpp"
 #include "support/test_gateway.hpp"
 #include "system/gateway_setup.hpp"
 
 namespace mserve::test {
 namespace {
-
-constexpr std::uint64_t kMiB = 1U << 20;
 
 void put_length(Bytes& message, std::uint32_t bytes) {
   std::memcpy(message.data() + 4, &bytes, sizeof(bytes));

@@ -136,22 +136,22 @@ TEST_F(GroupOfThree, ACallerThatHangsUpSetsTheGroupFree) {
 }
 
 /// Clients that ask all the time, one query at a time each.
-class Load {
+class QueryLoad {
  public:
-  explicit Load(const Broker& broker) {
+  explicit QueryLoad(const Broker& broker) {
     constexpr int kClients = 4;
     for (int i = 0; i < kClients; ++i) {
       threads_.emplace_back([this, &broker] { ask(broker); });
     }
   }
-  ~Load() {
+  ~QueryLoad() {
     stop_.store(true, std::memory_order_release);
     for (std::thread& thread : threads_) {
       thread.join();
     }
   }
-  Load(const Load&) = delete;
-  Load& operator=(const Load&) = delete;
+  QueryLoad(const QueryLoad&) = delete;
+  QueryLoad& operator=(const QueryLoad&) = delete;
   /// Waits until `count` more were answered.
   void wait_for(std::uint64_t count) {
     const std::uint64_t from = answered_.load(std::memory_order_acquire);
@@ -190,7 +190,7 @@ TEST(Broadcast, LoseNothingUnderLoad) {
   }
   RawClient admin = admin_of(broker);
   {
-    Load load(broker);
+    QueryLoad load(broker);
     constexpr int kBroadcasts = 20;
     for (int i = 0; i < kBroadcasts; ++i) {
       load.wait_for(20);

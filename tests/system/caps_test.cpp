@@ -91,7 +91,7 @@ TEST(Caps, MoreQueuedBytesThanAllowedAreBusyAtOnce) {
         if (const auto request = servant.poll()) {
           EXPECT_TRUE(servant.reply(request->header.id, {}));
         }
-        left -= client.poll_each([&](const Reply& reply) {
+        left -= client.poll_each([&](const mserve::Reply& reply) {
           EXPECT_TRUE(reply.status == Errc::ok || reply.status == Errc::busy);
           busy += reply.status == Errc::busy ? 1 : 0;
         });

@@ -13,10 +13,10 @@
 namespace mserve::test {
 namespace {
 
-constexpr std::uint64_t kMost = 64ULL << 20;
-constexpr std::uint32_t kRing = 1U << 20;
-/// Their rings alone are more than kMost.
-constexpr std::size_t kTooMany = kMost / kRing;
+constexpr std::uint64_t kGroupBytes = 64ULL << 20;
+constexpr std::uint32_t kClientRing = 1U << 20;
+/// Their rings alone are more than kGroupBytes.
+constexpr std::size_t kTooMany = kGroupBytes / kClientRing;
 
 class OutOfMemoryInACgroup : public ::testing::Test {
  protected:
@@ -40,11 +40,11 @@ class OutOfMemoryInACgroup : public ::testing::Test {
     ClientOptions options;
     options.broker = broker.name();
     options.directory = broker.directory();
-    options.ring_bytes = kRing;
+    options.ring_bytes = kClientRing;
     return Client::connect(options, &reason);
   }
 
-  SmallCgroup group_{kMost};
+  SmallCgroup group_{kGroupBytes};
 };
 
 TEST_F(OutOfMemoryInACgroup, ABoundBelowItsLimitRefusesNewcomersAndNobodyIsKilled) {
@@ -59,7 +59,7 @@ TEST_F(OutOfMemoryInACgroup, ABoundBelowItsLimitRefusesNewcomersAndNobodyIsKille
   EXPECT_NE(reason.find("--max-shared-bytes"), std::string::npos) << reason;
   ASSERT_FALSE(clients.empty());
   for (Client& client : clients) {
-    expect_echo(client, pattern(kRing / 8));
+    expect_echo(client, pattern(kClientRing / 8));
   }
   EXPECT_EQ(group_.events("oom_kill"), 0U);
 }

@@ -10,7 +10,7 @@
 namespace mserve::test {
 namespace {
 
-constexpr std::uint64_t kShort = 20'000'000;  // ns
+constexpr std::uint64_t kShortRun = 20'000'000;  // ns
 
 /// What a servant does with a request that its broker aborts on the way.
 void take_aborted(RawPeer& servant) {
@@ -84,7 +84,7 @@ TEST(Deadline, AClientMayAskForLessThanTheBrokerAllowsButNotForMore) {
   RawPeer servant = raw_servant(broker, "busy");
   broker.wait_for_counter("servants", 1);
   Client client = broker.client();
-  const std::uint64_t runs = send_opaque(client, pattern(10), {.run_ns_max = kShort});
+  const std::uint64_t runs = send_opaque(client, pattern(10), {.run_ns_max = kShortRun});
   const auto held = servant.take();
   ASSERT_TRUE(held);
   EXPECT_EQ(await(client, runs).status, Errc::timed_out);
@@ -102,7 +102,7 @@ TEST(Deadline, ALargeRequestThatIsStillOnItsWayIsCutAndItsServantToldSo) {
   Client client = broker.client();
   // More than both rings hold, and the servant does not read.
   const Bytes large = pattern(8'000'000);
-  SendOptions options{.run_ns_max = kShort};
+  SendOptions options{.run_ns_max = kShortRun};
   options.opaque = true;
   const auto reply = client.call(large, options, watchdog());
   EXPECT_EQ(status_of(reply), Errc::timed_out);

@@ -15,11 +15,6 @@
 namespace mserve::test {
 namespace {
 
-/// Sends as LBT's clients do.
-void send(RawClient& client, int id, const std::string& query) {
-  EXPECT_TRUE(client.send(list({Value::int_atom(id), text(query)}), MessageKind::async));
-}
-
 /// Whether the client's timer asks on while the query before runs.
 enum class Timer { quick, slow };
 
@@ -35,7 +30,7 @@ std::map<std::int64_t, std::map<std::string, int>> dispatch_example(
   int id = 0;
   for (int round = 0; round < rounds; ++round) {
     for (const char* const symbol : kSymbols) {
-      send(client, ++id, "proc1 `" + std::string(symbol));
+      send_with_id(client, ++id, "proc1 `" + std::string(symbol));
       EXPECT_TRUE(timer == Timer::quick || client.receive());
     }
   }

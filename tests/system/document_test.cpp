@@ -30,7 +30,7 @@ constexpr const char* kUsersTable =
     "all|*\n"
     "'''\n";
 
-void write(const std::string& path, const std::string& text) {
+void write_file(const std::string& path, const std::string& text) {
   std::ofstream(path, std::ios::trunc) << text;
 }
 
@@ -52,9 +52,10 @@ class DocumentLayer : public ::testing::Test {
 };
 
 TEST_F(DocumentLayer, StandsBetweenFlagsAndTheFile) {
-  write(config_, "cluster = \"http://127.0.0.1:1\"\nport = 5000\npolicy = \"orig\"\nretries = 7\n");
-  write(document_,
-        "policy = \"even\"\ntimeout = \"3s\"\nmax-queue-client = 9\n" + std::string(kUsersTable));
+  write_file(config_,
+             "cluster = \"http://127.0.0.1:1\"\nport = 5000\npolicy = \"orig\"\nretries = 7\n");
+  write_file(document_, "policy = \"even\"\ntimeout = \"3s\"\nmax-queue-client = 9\n" +
+                            std::string(kUsersTable));
   const Output both = check();
   ASSERT_EQ(both.exit_code, 0) << both.err;
   EXPECT_EQ(both.err, "");
@@ -63,12 +64,12 @@ TEST_F(DocumentLayer, StandsBetweenFlagsAndTheFile) {
   EXPECT_TRUE(has(both, "# Of all brokers of the cluster: " + document_)) << both.out;
   EXPECT_TRUE(has(both, "# users-table there takes the place of users")) << both.out;
   EXPECT_TRUE(has(check({"--policy", "least"}), "policy = \"least\"")) << "flags go before it";
-  write(config_, "port = 5000\npolicy = \"orig\"\n");
+  write_file(config_, "port = 5000\npolicy = \"orig\"\n");
   EXPECT_TRUE(has(check(), "policy = \"orig\"")) << "of a broker without --cluster it is none";
 }
 
 TEST_F(DocumentLayer, WithAFaultDoesNotCount) {
-  write(config_, "cluster = \"http://127.0.0.1:1\"\nport = 5000\npolicy = \"orig\"\n");
+  write_file(config_, "cluster = \"http://127.0.0.1:1\"\nport = 5000\npolicy = \"orig\"\n");
   struct Case {
     const char* text;
     const char* said;
@@ -79,13 +80,13 @@ TEST_F(DocumentLayer, WithAFaultDoesNotCount) {
                         Case{"policy = \"even\"\n[x]\n", ":2: x: there are no tables"},
                         Case{"policy = \"even\"\nroles-table = '''\nrole|fn\nall|*\n'''\n",
                              ":2: roles-table: there is neither"}}) {
-    write(document_, c.text);
+    write_file(document_, c.text);
     const Output output = check();
     EXPECT_EQ(output.exit_code, 0) << c.text;
     EXPECT_NE(output.err.find(document_ + c.said), std::string::npos) << c.text << output.err;
     EXPECT_TRUE(has(output, "policy = \"orig\"")) << c.text << output.out;
   }
-  write(document_, "policy = \"even\"\n");
+  write_file(document_, "policy = \"even\"\n");
   ASSERT_EQ(::chmod(document_.c_str(), 0606), 0);
   EXPECT_NE(check().err.find("everybody can write to it"), std::string::npos);
   ASSERT_EQ(::chmod(document_.c_str(), 0600), 0);
@@ -116,7 +117,7 @@ class DocumentBroker : public ::testing::Test {
 };
 
 TEST_F(DocumentBroker, HoldsWhatIsReloadedAndNothingOfWhatHasAFault) {
-  write(document(), "policy = \"even\"\nrule = [\"fn=nowhere -> group=none\", \"-> any\"]\n");
+  write_file(document(), "policy = \"even\"\nrule = [\"fn=nowhere -> group=none\", \"-> any\"]\n");
   const Output done = reload();
   EXPECT_EQ(done.exit_code, 0) << done.err;
   EXPECT_NE(done.out.find("changed: policy, rule\n"), std::string::npos) << done.out;
@@ -127,7 +128,7 @@ TEST_F(DocumentBroker, HoldsWhatIsReloadedAndNothingOfWhatHasAFault) {
   const Output again = reload();
   EXPECT_EQ(again.out, "no key changed\n  document = \"" + document() + "\"\n") << again.err;
 
-  write(document(), "policy = \"orig\"\nretries = 256\nport = 1\nxyzzy = 1\n");
+  write_file(document(), "policy = \"orig\"\nretries = 256\nport = 1\nxyzzy = 1\n");
   const Output refused = reload();
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_EQ(refused.out, "");
@@ -164,8 +165,8 @@ TEST_F(DocumentBroker, ReadsAStagedOneWhenItReadsAgainButNotAtItsStart) {
   };
   ASSERT_TRUE(cleared(1));
   const std::string staged = broker_.directory() + "/" + broker_.name() + ".cluster.next.toml";
-  write(document(), "policy = \"even\"\n");
-  write(staged, "policy = \"least\"\nport = 1\n");
+  write_file(document(), "policy = \"even\"\n");
+  write_file(staged, "policy = \"least\"\nport = 1\n");
   const Output refused = reload();
   EXPECT_EQ(refused.exit_code, 1);
   EXPECT_NE(refused.err.find(staged + ":2: port is set per broker"), std::string::npos)
@@ -177,7 +178,7 @@ TEST_F(DocumentBroker, ReadsAStagedOneWhenItReadsAgainButNotAtItsStart) {
   ASSERT_TRUE(cleared(2));
   std::remove(staged.c_str());
   EXPECT_NE(reload().out.find("no key changed\n"), std::string::npos) << "it began with `even`";
-  write(staged, "policy = \"least\"\n");
+  write_file(staged, "policy = \"least\"\n");
   EXPECT_NE(reload().out.find("  policy = \"least\"\n"), std::string::npos);
   ASSERT_EQ(std::rename(staged.c_str(), document().c_str()), 0);
   EXPECT_NE(reload().out.find("no key changed\n"), std::string::npos);
@@ -186,7 +187,7 @@ TEST_F(DocumentBroker, ReadsAStagedOneWhenItReadsAgainButNotAtItsStart) {
 TEST_F(DocumentBroker, UsersComeAndGoWithTheTable) {
   RawClient early = connect(broker_);
   EXPECT_EQ(early.query("echo 1"), Value::long_atom(1));
-  write(document(), kUsersTable);
+  write_file(document(), kUsersTable);
   const Output done = reload();
   EXPECT_EQ(done.exit_code, 0) << done.err;
   EXPECT_NE(done.out.find("changed: users-table, roles-table; 2 users, 2 roles\n"),
@@ -244,7 +245,7 @@ TEST_F(UsersRequired, NobodyGetsInBeforeThereAreAny) {
   EXPECT_TRUE(console.closed_by_peer());
   EXPECT_EQ(health_of(broker_.port()), "503 no users");
 
-  write(document(), kUsersTable);
+  write_file(document(), kUsersTable);
   EXPECT_EQ(reload().exit_code, 0);
   EXPECT_TRUE(wait_until([&] { return health_of(broker_.port()) == "200 ok"; }, "users"));
   EXPECT_TRUE(admin.closed_by_peer()) << "it was not asked who it is";
@@ -261,14 +262,14 @@ TEST_F(UsersRequired, NobodyGetsInBeforeThereAreAny) {
 }
 
 TEST_F(UsersRequired, NobodyGetsInWhereTheDocumentHasAFaultAtTheStart) {
-  write(document(), std::string(kUsersTable) + "port = 1\n");
+  write_file(document(), std::string(kUsersTable) + "port = 1\n");
   broker_.stop();
   broker_.start();
   (void)broker_.wait_for_log("document_refused");
   EXPECT_TRUE(wait_until([&] { return broker_.log_lines(" gateway port=").size() == 2; },
                          "the port to be another one"));
   expect_closed();
-  write(document(), kUsersTable);
+  write_file(document(), kUsersTable);
   EXPECT_EQ(reload().exit_code, 0);
   EXPECT_TRUE(wait_until([&] { return !refused("ken:ken"); }, "ken to be let in"));
 }
@@ -278,7 +279,7 @@ TEST_F(DocumentBroker, LimitsWhatOneClientMayQueue) {
   Client client = broker_.client();
   const std::uint64_t first = send_opaque(client, pattern(50));
   broker_.wait_for_counter("queued", 1);
-  write(document(), "max-queue-client = 1\n");
+  write_file(document(), "max-queue-client = 1\n");
   EXPECT_NE(reload().out.find("  max-queue-client = 1\n"), std::string::npos);
   // The data thread hears of it a moment later.
   EXPECT_TRUE(wait_until(
@@ -292,7 +293,7 @@ TEST_F(DocumentBroker, LimitsWhatOneClientMayQueue) {
         return answered && reply.status == Errc::busy;
       },
       "a second request to be refused"));
-  write(document(), "");
+  write_file(document(), "");
   EXPECT_EQ(reload().exit_code, 0);
   EXPECT_EQ(stat(broker_, {"ctl", "resume", "all"}).exit_code, 0);
   EXPECT_EQ(await(client, first).status, Errc::ok);

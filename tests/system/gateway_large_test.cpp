@@ -8,14 +8,13 @@
 #include <thread>
 
 #include "support/sanitized.hpp"
+#include "support/sizes.hpp"
 #include "system/gateway_setup.hpp"
 
 namespace mserve::test {
 namespace {
 
-constexpr std::size_t kMiB = std::size_t{1} << 20;
-
-constexpr std::size_t kLargeBytes = (kSanitized ? 16 : 100) * kMiB;
+constexpr std::size_t kLargeQueryBytes = (kSanitized ? 16 : 100) * kMiB;
 constexpr std::size_t kConnections = kSanitized ? 500 : 10'000;
 
 /// VmRSS of a process, in bytes.
@@ -37,14 +36,14 @@ Value echo(RawClient& client, const Value& value, MessageKind kind = MessageKind
   return answer ? answer->value : Value::null();
 }
 
-BrokerSetup patient(std::vector<std::string> args = {}) {
+BrokerSetup patient_gateway(std::vector<std::string> args = {}) {
   // A machine that is busy with other tests may pause a servant for more than a second.
   args.insert(args.end(), {"--stall-timeout", "30s"});
   return with_gateway(std::move(args));
 }
 
 TEST(GatewayLarge, AHundredMebibytesComeBackInBoundedMemoryWhileSmallOnesPass) {
-  const Broker broker(patient());
+  const Broker broker(patient_gateway());
   RawClient small = connect(broker);
   ASSERT_EQ(small.query("echo 1"), Value::long_atom(1));
   const std::size_t before = resident_bytes(broker.pid());
@@ -61,7 +60,7 @@ TEST(GatewayLarge, AHundredMebibytesComeBackInBoundedMemoryWhileSmallOnesPass) {
   });
   {
     RawClient client = connect(broker);
-    const Value value = Value::bytes(std::vector<std::uint8_t>(kLargeBytes, 7));
+    const Value value = Value::bytes(std::vector<std::uint8_t>(kLargeQueryBytes, 7));
     EXPECT_TRUE(echo(client, value) == value);
   }
   done.store(true, std::memory_order_release);
@@ -77,7 +76,7 @@ TEST(GatewayLarge, AHundredMebibytesComeBackInBoundedMemoryWhileSmallOnesPass) {
 }
 
 TEST(GatewayLarge, OfEverySizeAroundTheLimitsComeBackIdentical) {
-  const Broker broker(patient());
+  const Broker broker(patient_gateway());
   RawClient client = connect(broker);
   for (const std::size_t limit : {std::size_t{4096}, 64 * 1024UL, 256 * 1024UL, kMiB, 4 * kMiB}) {
     for (const std::size_t bytes : {limit - 60, limit - 14, limit - 8, limit, limit + 1}) {
@@ -92,8 +91,9 @@ TEST(GatewayLarge, OfEverySizeAroundTheLimitsComeBackIdentical) {
 }
 
 TEST(GatewayLarge, PassThroughTheSmallestRings) {
-  const Broker broker(patient({"--gateway-ring", "64k", "--servant-ring", "16k", "--client-ring",
-                               "16k", "--gather-max", "4k", "--retain-max", "0"}));
+  const Broker broker(
+      patient_gateway({"--gateway-ring", "64k", "--servant-ring", "16k", "--client-ring", "16k",
+                       "--gather-max", "4k", "--retain-max", "0"}));
   RawClient client = connect(broker);
   for (const std::size_t bytes : {10UL, 3000UL, 5000UL, 100'000UL, 3 * kMiB}) {
     const Value value = text(std::string(bytes, 'x'));
@@ -102,7 +102,7 @@ TEST(GatewayLarge, PassThroughTheSmallestRings) {
 }
 
 TEST(GatewayLarge, OfSeveralClientsAtOnceComeBackIdentical) {
-  const Broker broker(patient());
+  const Broker broker(patient_gateway());
   std::vector<std::thread> clients;
   for (std::size_t i = 0; i < 4; ++i) {
     clients.emplace_back([&broker, i] {
@@ -119,7 +119,7 @@ TEST(GatewayLarge, OfSeveralClientsAtOnceComeBackIdentical) {
 }
 
 TEST(GatewayLarge, BigEndianIsHeldWholeAndPassedOnInFragments) {
-  const Broker broker(patient());
+  const Broker broker(patient_gateway());
   RawClient client = connect(broker);
   const Value value = Value::longs(std::vector<std::int64_t>(500'000, 0x0102030405060708));
   const Bytes message = kdb::encode_message(list({Value::symbol("echo"), value}), MessageKind::sync,

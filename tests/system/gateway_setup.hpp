@@ -73,6 +73,11 @@ inline Value list(std::vector<Value> items) {
   return Value::list(std::move(items));
 }
 
+/// Sends as LBT's clients do.
+inline void send_with_id(RawClient& client, int id, const std::string& query) {
+  EXPECT_TRUE(client.send(list({Value::int_atom(id), text(query)}), MessageKind::async));
+}
+
 /// The answer of a servant made by hand: an encoded object.
 inline bool answer(RawPeer& servant, std::uint64_t id, std::span<const std::byte> object) {
   shm::FrameHeader head;

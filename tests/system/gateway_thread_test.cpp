@@ -12,12 +12,12 @@
 namespace mserve::test {
 namespace {
 
-struct Way {
+struct ThreadAndIdle {
   const char* thread;
   const char* idle;
 };
 
-class GatewayThread : public ::testing::TestWithParam<Way> {
+class GatewayThread : public ::testing::TestWithParam<ThreadAndIdle> {
  protected:
   static BrokerSetup setup() {
     return with_gateway(
@@ -93,10 +93,12 @@ TEST_P(GatewayThread, StopsWithConnectionsOpen) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, GatewayThread,
-                         ::testing::Values(Way{"own", "auto"}, Way{"own", "park"},
-                                           Way{"data", "auto"}, Way{"data", "park"},
-                                           Way{"data", "yield"}),
-                         [](const ::testing::TestParamInfo<Way>& test) {
+                         ::testing::Values(ThreadAndIdle{"own", "auto"},
+                                           ThreadAndIdle{"own", "park"},
+                                           ThreadAndIdle{"data", "auto"},
+                                           ThreadAndIdle{"data", "park"},
+                                           ThreadAndIdle{"data", "yield"}),
+                         [](const ::testing::TestParamInfo<ThreadAndIdle>& test) {
                            return std::string(test.param.thread) + "_" + test.param.idle;
                          });
 

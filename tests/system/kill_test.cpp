@@ -184,7 +184,7 @@ TEST(KilledServant, ItsRepeatableRequestIsAnsweredByAnother) {
   const Process other = broker.spawn_servant("other", {"--rows", "0"});
   broker.wait_for_counter("servants", 2);
   victim.kill();
-  const Reply reply = await(client, id);
+  const mserve::Reply reply = await(client, id);
   EXPECT_EQ(reply.status, Errc::ok) << to_string(reply.status);
   EXPECT_TRUE(
       std::equal(reply.payload.begin(), reply.payload.end(), payload.begin(), payload.end()));
@@ -311,7 +311,7 @@ TEST(KilledServant, WithManyRequestsInHandEachIsRepeatedWithItsOwnBytes) {
   victim.vanish();
   while (!sent.empty() && !HasFailure()) {
     ASSERT_EQ(client.wait(watchdog()), Errc::ok);
-    client.poll_each([&](const Reply& reply) {
+    client.poll_each([&](const mserve::Reply& reply) {
       ASSERT_EQ(sent.count(reply.id), 1U);
       const std::uint32_t i = sent[reply.id];
       EXPECT_EQ(reply.status, Errc::ok);
@@ -335,7 +335,7 @@ TEST(KilledServant, RealOneMidRequestLeavesTheAnswerToAnother) {
   const Process other = broker.spawn_servant("other", {"--rows", "100"});
   broker.wait_for_counter("servants", 2);
   victim.end();
-  const Reply reply = await(client, id.value());
+  const mserve::Reply reply = await(client, id.value());
   const auto answer = answer_of(reply, "IBM");
   ASSERT_TRUE(answer) << to_string(answer.error().code);
   EXPECT_FALSE(answer.value().is_error());

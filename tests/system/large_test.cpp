@@ -7,11 +7,10 @@
 
 #include "support/requests.hpp"
 #include "support/sanitized.hpp"
+#include "support/sizes.hpp"
 
 namespace mserve::test {
 namespace {
-
-constexpr std::size_t kMiB = 1U << 20;
 
 constexpr std::size_t kLargeBytes = (kSanitized ? 16 : 256) * kMiB;
 
@@ -141,7 +140,7 @@ TEST(LargeMessage, SeveralOfOneClientInFlightComeBackIdentical) {
   }
   while (!sent.empty() && !HasFailure()) {
     ASSERT_EQ(client.wait(watchdog()), Errc::ok);
-    client.poll_each([&](const Reply& reply) {
+    client.poll_each([&](const mserve::Reply& reply) {
       EXPECT_EQ(reply.status, Errc::ok);
       const Bytes& wanted = sent[reply.id];
       EXPECT_TRUE(

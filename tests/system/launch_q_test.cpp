@@ -154,7 +154,7 @@ TEST_F(LaunchQ, ThoseOfAnotherHostServeWhenNoneIsHere) {
   local.vanish();
   broker.wait_for_counter("servants", 1);
   for (int at = 0; at < 2; ++at) {
-    Reply reply;
+    mserve::Reply reply;
     ASSERT_EQ(client.wait(watchdog()), Errc::ok);
     ASSERT_EQ(client.poll(reply), Errc::ok);
   }
@@ -198,7 +198,7 @@ TEST_F(LaunchQ, ANearerTierServesUntilItIsGone) {
   const std::string near_number = number_of(broker, "near");
   Client client = broker.client();
   const auto servant = [&] {
-    Reply reply;
+    mserve::Reply reply;
     EXPECT_TRUE(send_query(client, make_query("echo 42", ""), {}, watchdog()));
     EXPECT_EQ(client.wait(watchdog()), Errc::ok);
     EXPECT_EQ(client.poll(reply), Errc::ok);

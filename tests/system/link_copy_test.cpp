@@ -7,23 +7,11 @@
 #include <vector>
 
 #include "mserve/shm/clock.hpp"
-#include "support/raw_peer.hpp"
 #include "support/requests.hpp"
+#include "system/link_setup.hpp"
 
 namespace mserve::test {
 namespace {
-
-RawPeer raw_link(const Broker& broker, std::uint32_t credit, std::uint32_t servants = 1) {
-  RawPeer link(broker,
-               {.role = shm::Role::servant, .name = "peer-B", .credit = credit, .tags = "peer=B"});
-  broker.wait_for_counter("servants", servants);
-  return link;
-}
-
-/// The request that comes next at a servant made by hand.
-Frame next_request(RawPeer& servant) {
-  return servant.take().value_or(Frame{});
-}
 
 // Goal: a link's slow answer does not keep others waiting, and is still to be had elsewhere when
 // the link is lost. Method: many times what its ring holds goes through while the first request
@@ -32,7 +20,7 @@ TEST(LinkCopy, OneUnansweredRequestDoesNotFillTheRing) {
   BrokerSetup setup;
   setup.args = {"--servant-ring", "64k"};
   const Broker broker(setup);
-  RawPeer link = raw_link(broker, 4);
+  RawPeer link = raw_link(broker, "B", 1);
   Client client = broker.client();
   const SendOptions repeatable{.repeatable = true};
   const std::uint64_t slow = send_opaque(client, pattern(2'000, 7), repeatable);
@@ -60,12 +48,12 @@ TEST(LinkCopy, OneUnansweredRequestDoesNotFillTheRing) {
 TEST(LinkCopy, WhatIsSentAgainWaitsAnew) {
   constexpr std::uint64_t kWait = 60'000'000'000;
   const Broker broker{BrokerSetup{}};
-  RawPeer link = raw_link(broker, 4);
+  RawPeer link = raw_link(broker, "B", 1);
   Client client = broker.client();
   const std::uint64_t id =
       send_opaque(client, pattern(10), {.repeatable = true, .queue_ns_max = kWait});
   ASSERT_LE(next_request(link).extensions.deadline.queue_ns, kWait);
-  RawPeer other = raw_link(broker, 4, 2);
+  RawPeer other = raw_link(broker, "B", 2);
   const std::uint64_t before = shm::steady_now();
   link.vanish();
   const Frame again = next_request(other);
@@ -83,7 +71,7 @@ TEST(LinkCopy, WhatFindsNoRoomIsNotRepeated) {
   BrokerSetup setup;
   setup.args = {"--max-queue-bytes", "1m", "--max-pending-bytes", "1m"};
   const Broker broker(setup);
-  RawPeer link = raw_link(broker, kRequests);
+  RawPeer link = raw_link(broker, "B", 1, kRequests);
   Client client = broker.client();
   std::vector<std::uint64_t> ids;
   for (std::uint32_t n = 0; n < kRequests; ++n) {
@@ -119,7 +107,7 @@ TEST(LinkCopy, WhatLeavesNoRoomForItsTermsDoesNotGoThere) {
   BrokerSetup setup;
   setup.args = {"--servant-ring", "64k", "--client-ring", "64k"};
   const Broker broker(setup);
-  RawPeer link = raw_link(broker, 4);
+  RawPeer link = raw_link(broker, "B", 1);
   Client client = broker.client();
   EXPECT_EQ(await(client, send_opaque(client, pattern(kMost), {})).status, Errc::too_large);
   EXPECT_EQ(await(client, send_opaque(client, pattern(kMost - kTerms + 1), {})).status,
@@ -144,7 +132,7 @@ TEST(LinkCopy, FullFragmentsOfALargeRequestKeepItsTerms) {
   setup.args = {"--servant-ring", "64k",  "--client-ring",   "64k", "--gather-max", "4k",
                 "--timeout",      "600s", "--stall-timeout", "60s"};
   const Broker broker(setup);
-  RawPeer link = raw_link(broker, 4);
+  RawPeer link = raw_link(broker, "B", 1);
   RawPeer client = raw_client(broker);
   shm::FrameHeader head;
   head.kind = shm::Kind::request;

@@ -7,30 +7,16 @@
 #include <vector>
 
 #include "support/requests.hpp"
-#include "system/way_setup.hpp"
+#include "system/link_setup.hpp"
 
 namespace mserve::test {
 namespace {
-
-/// A link made by hand, attached.
-RawPeer raw_link(const Broker& broker, const std::string& id, std::uint32_t servants,
-                 std::uint32_t credit = 4) {
-  RawPeer link(
-      broker,
-      {.role = shm::Role::servant, .name = "peer-" + id, .credit = credit, .tags = "peer=" + id});
-  broker.wait_for_counter("servants", servants);
-  return link;
-}
 
 /// As a link tells what its peer did not run: the peer's words, and why.
 bool refuse(RawPeer& link, const Frame& request, Errc why) {
   return link.reply(request.header.id,
                     kdb::encode(Value::error(std::string("peer: ") + to_string(why))),
                     static_cast<std::uint16_t>(why));
-}
-
-Frame next_request(RawPeer& servant) {
-  return servant.take().value_or(Frame{});
 }
 
 /// The text of the error that a request ended with.
@@ -199,26 +185,10 @@ TEST(LinkElsewhere, NobodyRunsWhatIsNotWantedAnyMore) {
   EXPECT_FALSE(local.poll());
 }
 
-/// A broker with one q.
-struct Site {
-  Site() : broker(with_gateway({}, 0)), q(broker, StandinOptions{}) {
-    broker.wait_for_counter("servants", 1);
-  }
-  Broker broker;
-  ServedQ q;
-};
-
-std::vector<std::string> to_peer(const Broker& to, const std::string& id) {
-  return {"--peer",      "--q",        "127.0.0.1:" + std::to_string(to.port()),
-          "--name",      "peer-" + id, "--tags",
-          "peer=" + id,  "--tier",     "1",
-          "--heartbeat", "5"};
-}
-
 // The same with real links: B has nobody, and C runs it, for each way to ask.
 TEST(LinkElsewhere, OnePeerHasNobodyAndTheNextOneRunsIt) {
   const Broker b(with_gateway({}, 0));
-  Site c;
+  Site c({}, StandinOptions{});
   const Broker a(with_gateway({}, 0));
   const ShimProcess to_b(a, to_peer(b, "B"));
   a.wait_for_counter("servants", 1);

@@ -7,7 +7,7 @@
 
 #include "mserve/client/query.hpp"
 #include "support/requests.hpp"
-#include "system/way_setup.hpp"
+#include "system/link_setup.hpp"
 
 namespace mserve::test {
 namespace {
@@ -16,45 +16,12 @@ namespace {
 /// is too short for a machine on which everything else runs as well.
 constexpr const char* kSoon = "0.5";
 
-/// A link to the broker `to`. Its patience is long, since a loaded machine may hold anybody up.
-std::vector<std::string> to_peer(const Broker& to, const std::string& id,
-                                 const std::string& tags = "", const std::string& heartbeat = "5") {
-  return {"--peer",
-          "--q",
-          "127.0.0.1:" + std::to_string(to.port()),
-          "--name",
-          "peer-" + id,
-          "--tags",
-          "peer=" + id + " " + tags,
-          "--tier",
-          "1",
-          "--heartbeat",
-          heartbeat};
-}
-
-StandinOptions lbt() {
-  StandinOptions options;
-  options.form = Form::lbt;
-  return options;
-}
-
-/// A broker with one q. One that speaks LBT's form can tell the options that it got, but its errors
-/// are texts.
-struct Site {
-  explicit Site(std::vector<std::string> args = {}, StandinOptions options = lbt())
-      : broker(with_gateway(std::move(args), 0)), q(broker, std::move(options)) {
-    broker.wait_for_counter("servants", 1);
-  }
-  Broker broker;
-  ServedQ q;
-};
-
 Value options(std::vector<std::string> keys, std::vector<Value> values) {
   return Value::dict(Value::symbols(std::move(keys)), Value::list(std::move(values)));
 }
 
 /// The answer to (7; query; with).
-Value ask(RawClient& client, const Value& query, const Value& with) {
+Value ask_lbt(RawClient& client, const Value& query, const Value& with) {
   EXPECT_TRUE(client.send(list({Value::long_atom(7), query, with}), MessageKind::async));
   const auto answer = client.receive();
   return answer ? answer->value : Value::error("closed");
@@ -80,7 +47,7 @@ TEST(Link, WhatNobodyHereCanRunIsRunThereAndAnsweredOnce) {
   EXPECT_EQ(client.query(call("echo", text("Error: only a text"))), text("Error: only a text"));
   EXPECT_EQ(client.query(""), Value::null()) << "a second answer came in its place";
   EXPECT_EQ(b.q.q.queries() - before, 9U);
-  const Value info = ask(client, text("echo 1"), options({}, {})).at(2);
+  const Value info = ask_lbt(client, text("echo 1"), options({}, {})).at(2);
   EXPECT_EQ(info.find("qsvr"), Value::symbol("peer-B"));
   EXPECT_EQ(info.find("peer_qsvr"), Value::symbol("127.0.0.1-" + std::to_string(b.q.q.port())));
   Client rings = a.client();
@@ -101,7 +68,7 @@ TEST(Link, LargeMessagesAndManyAtOnce) {
   EXPECT_EQ(client.query("big " + std::to_string(kLarge))->count(), kLarge);
   const Value large = Value::bytes(std::vector<std::uint8_t>(1U << 20, 7));
   EXPECT_EQ(client.query(call("echo", large)), large);
-  const Value answer = ask(client, call("echo", large), options({"x"}, {Value::long_atom(1)}));
+  const Value answer = ask_lbt(client, call("echo", large), options({"x"}, {Value::long_atom(1)}));
   EXPECT_EQ(answer.at(1), large);
   // 64 are there at once; the others wait here.
   constexpr std::int64_t kMany = 100;
@@ -133,7 +100,7 @@ TEST(Link, WhatCameFromElsewhereGoesNoFurther) {
   b.wait_for_counter("servants", 1);
   RawClient client = connect(a);
   EXPECT_EQ(client.query("echo 1"), Value::error("no servant"));
-  EXPECT_EQ(ask(client, text("echo 1"), options({"hop"}, {Value::long_atom(0)})).at(1),
+  EXPECT_EQ(ask_lbt(client, text("echo 1"), options({"hop"}, {Value::long_atom(0)})).at(1),
             text("Error: no servant"));
   const Value large = Value::bytes(std::vector<std::uint8_t>(1U << 20, 7));
   EXPECT_EQ(client.query(call("echo", large)), Value::error("no servant"));
@@ -241,7 +208,7 @@ TEST(Link, TimesAndPriorityTravel) {
   const Value wishes = options({"timeout", "priority", "hop", "user", "x"},
                                {Value::long_atom(300'000), Value::long_atom(3),
                                 Value::symbol("none"), Value::symbol("root"), text("kept")});
-  const Value of_lbt = ask(client, text("options[]"), wishes).at(1);
+  const Value of_lbt = ask_lbt(client, text("options[]"), wishes).at(1);
   EXPECT_EQ(of_lbt.find("hop"), Value::long_atom(1));
   EXPECT_EQ(of_lbt.find("priority"), Value::long_atom(3));
   EXPECT_EQ(of_lbt.find("x"), text("kept"));
@@ -252,7 +219,7 @@ TEST(Link, TimesAndPriorityTravel) {
   EXPECT_LE(left(of_lbt, "queue_timeout"), left(of_lbt, "timeout"));
   // It ends there as well, not only here.
   b.q.q.hold();
-  const Value late = ask(client, text("echo 1"), options({"timeout"}, {Value::long_atom(100)}));
+  const Value late = ask_lbt(client, text("echo 1"), options({"timeout"}, {Value::long_atom(100)}));
   EXPECT_EQ(late.at(1), text("Error: timeout"));
   b.broker.wait_for_counter("overruns", 1);
   b.q.q.release();
@@ -497,7 +464,7 @@ TEST(Link, WhatItMayRunForIncludesItsTimeInThePeersQueue) {
   ASSERT_TRUE(held);
   RawClient link = connect(b);
   const Value terms = options({"hop", "timeout"}, {Value::long_atom(1), Value::long_atom(50)});
-  EXPECT_EQ(ask(link, text("echo 2"), terms).at(1), text("Error: queue timeout"));
+  EXPECT_EQ(ask_lbt(link, text("echo 2"), terms).at(1), text("Error: queue timeout"));
   EXPECT_TRUE(answer(servant, held->header.id, kdb::encode(Value::long_atom(1))));
   EXPECT_EQ(holder.receive()->value, Value::long_atom(1));
   EXPECT_FALSE(servant.poll()) << "it was never sent";
@@ -545,7 +512,7 @@ TEST_F(LinkAccess, UserAndRoleTravelAndArePutToThePeersRoles) {
   EXPECT_EQ(told.find("user"), Value::symbol("ken"));
   EXPECT_EQ(told.find("role"), Value::symbol("user"));
   const Value as_root = options({"user", "role"}, {Value::symbol("root"), Value::symbol("all")});
-  EXPECT_EQ(ask(ken, text("options[]"), as_root).at(1).find("user"), Value::symbol("ken"));
+  EXPECT_EQ(ask_lbt(ken, text("options[]"), as_root).at(1).find("user"), Value::symbol("ken"));
   // His role lists it here, but not there.
   EXPECT_EQ(ken.query("echo 1"), Value::error("unknown command: `echo"));
   EXPECT_EQ(login(a, "arthur:arthur").query("echo 1"), Value::error("unknown role: `poweruser"));
@@ -560,7 +527,7 @@ TEST_F(LinkAccess, WhatNobodyVouchesForIsAskedByTheLink) {
   a.wait_for_counter("servants", 1);
   RawClient client = connect(a);
   const Value as_ken = options({"user", "role"}, {Value::symbol("ken"), Value::symbol("user")});
-  const Value told = ask(client, text("options[]"), as_ken).at(1);
+  const Value told = ask_lbt(client, text("options[]"), as_ken).at(1);
   EXPECT_EQ(told.find("user"), Value::symbol("link"));
   EXPECT_EQ(told.find("role"), Value::symbol("all"));
 }

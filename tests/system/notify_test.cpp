@@ -54,7 +54,7 @@ class Notify : public ::testing::Test {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::strncpy(address.sun_path, path_.c_str(), sizeof(address.sun_path) - 1);
-    ASSERT_EQ(connect(other.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
+    ASSERT_EQ(::connect(other.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
               0);
     while (send(other.get(), "x", 1, 0) == 1) {
     }

@@ -127,7 +127,7 @@ TEST_F(UsersOfRings, NeedARoleThatMayCallEverything) {
 }
 
 /// What a request with options, or without, ends with.
-int ask(const Broker& broker, std::uint8_t flags) {
+int outcome_of_request(const Broker& broker, std::uint8_t flags) {
   RawPeer client = raw_client(broker);
   if (!client.request(1, pattern(40), flags)) {
     return kCouldNotTry;
@@ -140,9 +140,10 @@ TEST_F(UsersOfRings, CannotSayWhoAsks) {
   constexpr int kRefused = 1 + static_cast<int>(Errc::access);
   const Broker broker(with_users());
   const uid_t daemon = getpwnam("daemon")->pw_uid;
-  EXPECT_EQ(as(daemon, {kNoGroup}, [&] { return ask(broker, shm::kFlagPair); }), kRefused);
-  EXPECT_NE(as(daemon, {kNoGroup}, [&] { return ask(broker, 0); }), kRefused);
-  EXPECT_NE(ask(broker, shm::kFlagPair), kRefused) << "root may say it for others";
+  EXPECT_EQ(as(daemon, {kNoGroup}, [&] { return outcome_of_request(broker, shm::kFlagPair); }),
+            kRefused);
+  EXPECT_NE(as(daemon, {kNoGroup}, [&] { return outcome_of_request(broker, 0); }), kRefused);
+  EXPECT_NE(outcome_of_request(broker, shm::kFlagPair), kRefused) << "root may say it for others";
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ class PlacingBroker : public Broker {
   std::vector<Process> servants_;
 };
 
-std::string servant_of(const Value& info) {
+std::string servant_in(const Value& info) {
   const auto servant = info.find("qsvr");
   return servant ? std::string(servant->text_view().value_or("")) : std::string();
 }
@@ -53,7 +53,7 @@ std::set<std::string> ran_for(const Broker& broker, const std::string& user,
       ADD_FAILURE() << "no answer with an info dictionary";
       break;
     }
-    servants.insert(servant_of(answer->value.at(2)));
+    servants.insert(servant_in(answer->value.at(2)));
   }
   return servants;
 }
@@ -66,7 +66,7 @@ std::set<std::string> ran_on_rings(const Broker& broker, const std::string& user
   for (int i = 0; i < count; ++i) {
     const auto answer = mserve::query(client, query, {}, watchdog());
     EXPECT_TRUE(answer);
-    servants.insert(answer ? servant_of(answer.value().info) : std::string());
+    servants.insert(answer ? servant_in(answer.value().info) : std::string());
   }
   return servants;
 }
@@ -101,11 +101,11 @@ TEST(Placement, LargeRequestsGoWhereTheRulesSayToo) {
       ASSERT_TRUE(over_tcp.send(list({Value::int_atom(1), large}), MessageKind::async));
       const auto answer = over_tcp.receive();
       ASSERT_TRUE(answer && answer->value.count() == 3) << user;
-      EXPECT_EQ(servant_of(answer->value.at(2)), wanted) << user;
+      EXPECT_EQ(servant_in(answer->value.at(2)), wanted) << user;
       const auto reply =
           on_rings.call(object, placed(object, on_rings, {.want_info = true}), watchdog());
       ASSERT_TRUE(reply) << user;
-      EXPECT_EQ(servant_of(answer_of(*reply.value()).value().info), wanted) << user;
+      EXPECT_EQ(servant_in(answer_of(*reply.value()).value().info), wanted) << user;
     }
   }
 }
@@ -192,7 +192,7 @@ TEST(Sticky, AConnectionStaysOnItsServant) {
       const auto answer = client.receive();
       ASSERT_TRUE(answer && answer->value.count() == 3);
       EXPECT_EQ(answer->value.at(0), Value::int_atom(at));
-      servants.insert(servant_of(answer->value.at(2)));
+      servants.insert(servant_in(answer->value.at(2)));
     }
     EXPECT_EQ(servants.size(), 1U);
     const Names rings = ran_on_rings(broker, "ken", "echo 1");

@@ -211,7 +211,7 @@ std::string field(const Value& info, const char* key) {
 }
 
 /// Asks as LBT's clients do. @return the info dictionary.
-Value ask(RawClient& client, const std::string& query) {
+Value info_for(RawClient& client, const std::string& query) {
   EXPECT_TRUE(client.send(list({Value::int_atom(1), text(query)}), MessageKind::async));
   const auto answer = client.receive();
   EXPECT_TRUE(answer && answer->value.count() == 3);
@@ -226,15 +226,15 @@ TEST_F(Plugin, TheExampleRoutesByMonthAndRingClientsNameTheirOwn) {
   std::set<std::string> january;
   std::set<std::string> may;
   for (const char* const day : {"2024.01.03", "2024.01.31D10:00", "2024.01.05 2024.01.09"}) {
-    const Value info = ask(client, std::string("echo ") + day);
+    const Value info = info_for(client, std::string("echo ") + day);
     EXPECT_EQ(field(info, "route"), "2024.01") << day;
     january.insert(field(info, "qsvr"));
-    may.insert(field(ask(client, "echo 2024.05.01"), "qsvr"));
+    may.insert(field(info_for(client, "echo 2024.05.01"), "qsvr"));
   }
   ASSERT_EQ(january.size(), 1U);
   ASSERT_EQ(may.size(), 1U);
   EXPECT_NE(january, may);
-  EXPECT_EQ(field(ask(client, "echo `IBM"), "route"), "") << "no date";
+  EXPECT_EQ(field(info_for(client, "echo `IBM"), "route"), "") << "no date";
   // Over rings nobody knows the plugin's rule; who names the same route finds the same servant.
   Client library = broker.client();
   EXPECT_EQ(library.session().route_rule, "plugin");
@@ -251,8 +251,8 @@ TEST_F(Plugin, TheExampleRoutesByMonthAndRingClientsNameTheirOwn) {
 TEST_F(Plugin, ARouteThatIsNoneIsCountedAndTheRequestRuns) {
   const Broker broker(with_gateway({"--route-plugin", plugin("liar")}));
   RawClient client = connect(broker);
-  EXPECT_EQ(field(ask(client, "echo `IBM"), "route"), "");
-  EXPECT_EQ(field(ask(client, "echo .z.d"), "route"), "");
+  EXPECT_EQ(field(info_for(client, "echo `IBM"), "route"), "");
+  EXPECT_EQ(field(info_for(client, "echo .z.d"), "route"), "");
   broker.wait_for_counter("gateway_route_faults", 2);
   EXPECT_EQ(field_of(broker.wait_for_log("route_plugin_fault"), "name"), "liar");
 }

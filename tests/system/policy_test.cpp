@@ -30,7 +30,7 @@ Tally run_requests(const Broker& broker, int count, std::size_t at_once) {
   std::map<std::uint64_t, std::string> symbol_of;
   int sent = 0;
   int answered = 0;
-  const auto take = [&](const Reply& reply) {
+  const auto take = [&](const mserve::Reply& reply) {
     const std::string symbol = symbol_of[reply.id];
     const auto answer = answer_of(reply, symbol);
     ASSERT_TRUE(answer) << to_string(answer.error().code);

@@ -11,15 +11,10 @@
 namespace mserve::test {
 namespace {
 
-/// Sends as LBT's clients do.
-void send(RawClient& client, int id, const std::string& query) {
-  EXPECT_TRUE(client.send(list({Value::int_atom(id), text(query)}), MessageKind::async));
-}
-
 TEST(Queries, OfTheGatewayAreShownWithLbtsColumns) {
   const Broker broker(with_gateway({}, 1));
   RawClient client = connect(broker);
-  send(client, 17, "echo 42");
+  send_with_id(client, 17, "echo 42");
   ASSERT_TRUE(client.receive());
   EXPECT_TRUE(client.query(text("echo `IBM")));
   const boost::json::array rows = rows_of(broker, {"queries"});

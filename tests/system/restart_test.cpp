@@ -150,7 +150,7 @@ TEST(StoppedBroker, AnswersWhatRunsAndWhatIsQueuedAndRefusesWhatIsNew) {
         if (const auto next = servant.poll()) {
           EXPECT_TRUE(servant.reply(next->header.id, next->payload));
         }
-        client.poll_each([&](const Reply& reply) { answers[reply.id] = reply.status; });
+        client.poll_each([&](const mserve::Reply& reply) { answers[reply.id] = reply.status; });
         return client.in_flight() == 0;
       },
       "every request to be answered"));

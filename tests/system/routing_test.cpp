@@ -45,7 +45,7 @@ RawClient client_of(const Broker& broker, const std::string& user) {
 }
 
 /// Asks as LBT's clients do.
-Ran ask(RawClient& client, const std::string& query, const Value& options = Value()) {
+Ran run_query(RawClient& client, const std::string& query, const Value& options = Value()) {
   std::vector<Value> message{Value::int_atom(1), text(query)};
   if (!options.is_null()) {
     message.push_back(options);
@@ -61,8 +61,8 @@ TEST(Routing, FunctionsSettleOnServants) {
   RawClient client = client_of(broker, "bob");
   std::set<Ran> seen;
   for (int i = 0; i < 6; ++i) {
-    seen.insert(ask(client, "echo " + std::to_string(i)));
-    seen.insert(ask(client, i % 2 == 0 ? "proc1 `IBM" : "proc1 `GS"));
+    seen.insert(run_query(client, "echo " + std::to_string(i)));
+    seen.insert(run_query(client, i % 2 == 0 ? "proc1 `IBM" : "proc1 `GS"));
   }
   ASSERT_EQ(seen.size(), 2U) << "one servant for each function, whatever the argument";
   EXPECT_NE(seen.begin()->servant, seen.rbegin()->servant);
@@ -75,8 +75,8 @@ TEST(Routing, UsersSettleOnServants) {
   RawClient eve = client_of(broker, "eve");
   std::set<Ran> seen;
   for (int i = 0; i < 6; ++i) {
-    seen.insert(ask(bob, "echo 1"));
-    seen.insert(ask(eve, "echo 1"));
+    seen.insert(run_query(bob, "echo 1"));
+    seen.insert(run_query(eve, "echo 1"));
   }
   ASSERT_EQ(seen.size(), 2U);
   EXPECT_NE(seen.begin()->servant, seen.rbegin()->servant);
@@ -92,12 +92,12 @@ TEST(Routing, AnOptionOfLbtSettlesOnAServant) {
   };
   std::set<Ran> seen;
   for (int i = 0; i < 6; ++i) {
-    seen.insert(ask(client, "echo " + std::to_string(i), options("rates")));
-    seen.insert(ask(client, "echo " + std::to_string(i), options("fx")));
+    seen.insert(run_query(client, "echo " + std::to_string(i), options("rates")));
+    seen.insert(run_query(client, "echo " + std::to_string(i), options("fx")));
   }
   ASSERT_EQ(seen.size(), 2U);
   EXPECT_NE(seen.begin()->servant, seen.rbegin()->servant);
-  EXPECT_EQ(ask(client, "echo 1").route, "");
+  EXPECT_EQ(run_query(client, "echo 1").route, "");
 }
 
 TEST(Routing, OneForEverythingKeepsOneServantBusy) {
@@ -106,7 +106,7 @@ TEST(Routing, OneForEverythingKeepsOneServantBusy) {
   Client library = broker.client();
   std::set<Ran> seen;
   for (int i = 0; i < 4; ++i) {
-    seen.insert(ask(bob, "echo " + std::to_string(i)));
+    seen.insert(run_query(bob, "echo " + std::to_string(i)));
     const auto answer = query(library, "proc1 `IBM", {}, watchdog());
     ASSERT_TRUE(answer);
     seen.insert(ran_of(answer.value().info));
@@ -125,7 +125,7 @@ TEST(Routing, ClientsOnRingsLearnTheRuleAndAgreeWithTheGateway) {
       const auto answer = query(library, q, {}, watchdog());
       ASSERT_TRUE(answer);
       seen.insert(ran_of(answer.value().info));
-      seen.insert(ask(client, q));
+      seen.insert(run_query(client, q));
     }
   }
   ASSERT_EQ(seen.size(), 2U);
@@ -147,8 +147,8 @@ TEST(Routing, TheUserOfARingIsWhoeverTheSystemSaysUnlessTheProgramDoes) {
   RawClient other = client_of(broker, name + "2");
   const auto mine = query(library, "echo 1", {}, watchdog());
   ASSERT_TRUE(mine);
-  EXPECT_EQ(ran_of(mine.value().info), ask(same, "echo 1"));
-  const Ran others = ask(other, "echo 1");
+  EXPECT_EQ(ran_of(mine.value().info), run_query(same, "echo 1"));
+  const Ran others = run_query(other, "echo 1");
   EXPECT_NE(ran_of(mine.value().info).servant, others.servant);
   ClientOptions options;
   options.directory = broker.directory();

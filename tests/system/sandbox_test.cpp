@@ -27,7 +27,7 @@ namespace mserve::test {
 namespace {
 
 /// A field of /proc/PID/status, or of one of its threads.
-std::string status_of(const std::string& path, const std::string& key) {
+std::string status_field(const std::string& path, const std::string& key) {
   std::istringstream lines(read_file(path));
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with(key + ":\t")) {
@@ -43,8 +43,8 @@ std::map<std::string, std::string> filters_of(pid_t pid) {
   const std::string tasks = "/proc/" + std::to_string(pid) + "/task";
   for (const auto& task : std::filesystem::directory_iterator(tasks)) {
     const std::string status = task.path().string() + "/status";
-    filters[status_of(status, "Name")] =
-        status_of(status, "Seccomp") == "2" ? status_of(status, "Seccomp_filters") : "none";
+    filters[status_field(status, "Name")] =
+        status_field(status, "Seccomp") == "2" ? status_field(status, "Seccomp_filters") : "none";
   }
   return filters;
 }
@@ -154,8 +154,8 @@ TEST_P(OrdinaryLife, GoesOn) {
   const std::vector<pid_t> first = broker.launched();
   ASSERT_EQ(first.size(), 2U);
   const std::string servant = "/proc/" + std::to_string(first.front()) + "/status";
-  EXPECT_EQ(status_of(servant, "Seccomp"), "0");
-  EXPECT_EQ(status_of(servant, "NoNewPrivs"), "0");
+  EXPECT_EQ(status_field(servant, "Seccomp"), "0");
+  EXPECT_EQ(status_field(servant, "NoNewPrivs"), "0");
   ASSERT_EQ(::kill(first.front(), SIGKILL), 0);
   EXPECT_TRUE(wait_until(
       [&] {
@@ -181,7 +181,7 @@ TEST_P(OrdinaryLife, GoesOn) {
     EXPECT_EQ(count, computes ? "2" : "1") << thread;
   }
   EXPECT_EQ(filters.count("mserve-data") + filters.count("mserve-access"), 2U);
-  EXPECT_EQ(status_of("/proc/" + std::to_string(broker.pid()) + "/status", "NoNewPrivs"), "1");
+  EXPECT_EQ(status_field("/proc/" + std::to_string(broker.pid()) + "/status", "NoNewPrivs"), "1");
 
   // Its last word would find no room behind the beats of a day that a busy machine made long.
   broker.process().signal(SIGSTOP);

@@ -24,8 +24,8 @@ Value ask_once(Client& client, const std::string& text) {
 }
 
 /// A q that was killed is started again on its port, and serves.
-void expect_service_resumes(const Broker& broker, Client& client, std::uint16_t port,
-                            std::vector<std::string> args) {
+void expect_next_q_serves(const Broker& broker, Client& client, std::uint16_t port,
+                          std::vector<std::string> args) {
   broker.wait_for_counter("servants", 0);
   const StandinProcess again(std::move(args), port);
   broker.wait_for_counter("servants", 1);
@@ -44,7 +44,7 @@ TEST_P(ShimDeath, BetweenRequests) {
   q.process().end();
   broker.wait_for_counter("servants", 0);
   EXPECT_EQ(ask_once(client, "echo 2"), Value::error(to_string(Errc::no_servant)));
-  expect_service_resumes(broker, client, q.port(), {"--form", GetParam()});
+  expect_next_q_serves(broker, client, q.port(), {"--form", GetParam()});
 }
 
 TEST_P(ShimDeath, OnAQuery) {
@@ -55,7 +55,7 @@ TEST_P(ShimDeath, OnAQuery) {
   broker.wait_for_counter("servants", 1);
   Client client = broker.client();
   EXPECT_EQ(ask_once(client, "echo 1"), Value::error(to_string(Errc::servant_died)));
-  expect_service_resumes(broker, client, q.port(), {"--form", GetParam()});
+  expect_next_q_serves(broker, client, q.port(), {"--form", GetParam()});
 }
 
 TEST_P(ShimDeath, InTheMiddleOfASmallReply) {
@@ -65,7 +65,7 @@ TEST_P(ShimDeath, InTheMiddleOfASmallReply) {
   broker.wait_for_counter("servants", 1);
   Client client = broker.client();
   EXPECT_EQ(ask_once(client, "echo 1"), Value::error(to_string(Errc::servant_died)));
-  expect_service_resumes(broker, client, q.port(), {"--form", GetParam()});
+  expect_next_q_serves(broker, client, q.port(), {"--form", GetParam()});
 }
 
 TEST_P(ShimDeath, InTheMiddleOfALargeReply) {
@@ -75,7 +75,7 @@ TEST_P(ShimDeath, InTheMiddleOfALargeReply) {
   broker.wait_for_counter("servants", 1);
   Client client = broker.client();
   EXPECT_EQ(ask_once(client, "big 20000000"), Value::error(to_string(Errc::servant_died)));
-  expect_service_resumes(broker, client, q.port(), {"--form", GetParam()});
+  expect_next_q_serves(broker, client, q.port(), {"--form", GetParam()});
 }
 
 TEST_P(ShimDeath, RightBehindAReply) {
@@ -85,7 +85,7 @@ TEST_P(ShimDeath, RightBehindAReply) {
   broker.wait_for_counter("servants", 1);
   Client client = broker.client();
   EXPECT_EQ(ask_once(client, "big 5000000").count(), 5'000'000U);
-  expect_service_resumes(broker, client, q.port(), {"--form", GetParam()});
+  expect_next_q_serves(broker, client, q.port(), {"--form", GetParam()});
 }
 
 TEST_P(ShimDeath, InTheMiddleOfTheHandshake) {
@@ -95,7 +95,7 @@ TEST_P(ShimDeath, InTheMiddleOfTheHandshake) {
   shim.wait_for_log("no q:");
   EXPECT_EQ(broker.counter("servants"), 0U);
   Client client = broker.client();
-  expect_service_resumes(broker, client, q.port(), {"--form", GetParam()});
+  expect_next_q_serves(broker, client, q.port(), {"--form", GetParam()});
 }
 
 TEST_P(ShimDeath, ARepeatableRequestIsRunByAnotherServant) {

@@ -7,13 +7,12 @@
 #include "support/requests.hpp"
 #include "support/sanitized.hpp"
 #include "support/shim_process.hpp"
+#include "support/sizes.hpp"
 
 namespace mserve::test {
 namespace {
 
 using kdb::Value;
-
-constexpr std::size_t kMiB = 1U << 20;
 
 constexpr std::uint64_t kPeakBytes = (kSanitized ? 1024 : 32) * kMiB;
 
@@ -32,7 +31,7 @@ Value big(std::size_t count) {
   return Value::bytes(std::move(bytes));
 }
 
-Result<OwnedReply> call(Client& client, const Value& value) {
+Result<OwnedReply> call_value(Client& client, const Value& value) {
   return client.call(kdb::encode(value), {}, watchdog());
 }
 
@@ -64,7 +63,7 @@ TEST(ShimLarge, ARequestOf16MiBStreamsAndItsEchoComesBack) {
     broker.wait_for_counter("servants", 1);
     Client client = broker.client();
     const Value payload = big(16 * kMiB);
-    const auto reply = call(client, Value::list({Value::symbol("echo"), payload}));
+    const auto reply = call_value(client, Value::list({Value::symbol("echo"), payload}));
     ASSERT_TRUE(reply) << to_string(reply.error().code);
     EXPECT_EQ(reply.value()->status, Errc::ok);
     EXPECT_EQ(kdb::decode(reply.value()->payload).value(), payload);
@@ -83,7 +82,7 @@ TEST(ShimLarge, ManySizesComeBackIdentical) {
   for (const std::size_t size :
        {frame - 40, frame - 12, frame - 6, frame, frame + 1, kMiB, 3 * kMiB + 1}) {
     const Value payload = big(size);
-    const auto reply = call(client, Value::list({Value::symbol("echo"), payload}));
+    const auto reply = call_value(client, Value::list({Value::symbol("echo"), payload}));
     ASSERT_TRUE(reply) << to_string(reply.error().code);
     EXPECT_EQ(kdb::decode(reply.value()->payload).value(), payload) << size;
   }

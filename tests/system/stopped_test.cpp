@@ -29,7 +29,7 @@ TEST(StoppedServant, GetsNothingUntilItGoesOn) {
   EXPECT_TRUE(wait_until(
       [&] {
         const auto id = send_opaque(client, pattern(10), {.want_info = true});
-        Reply reply;
+        mserve::Reply reply;
         return client.await(id, reply, deadline_after(std::chrono::milliseconds(20))) == Errc::ok &&
                servant_of(reply) == "second";
       },
@@ -173,7 +173,7 @@ TEST(StoppedServant, ThatIsKilledLeavesItsRequestToAnotherOnce) {
   const Process second = broker.spawn_servant("second", {"--rows", "0"});
   broker.wait_for_counter("servants", 2);
   first.process().end();
-  const Reply reply = await(client, id);
+  const mserve::Reply reply = await(client, id);
   EXPECT_EQ(reply.status, Errc::ok);
   EXPECT_EQ(servant_of(reply), "second");
   broker.wait_for_counter("retried", 1);

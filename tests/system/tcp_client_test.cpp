@@ -101,7 +101,7 @@ TEST(TcpFallback, ARequestSurvivesItsBrokerAndTheRingsComeBack) {
   ASSERT_TRUE(repeatable && once);
   ASSERT_TRUE(servant.take());
   broker.kill();
-  Reply reply;
+  mserve::Reply reply;
   ASSERT_EQ(client.value().await(once.value(), reply, watchdog()), Errc::ok);
   EXPECT_EQ(reply.status, Errc::disconnected);
   ASSERT_EQ(client.value().await(repeatable.value(), reply, watchdog()), Errc::ok);

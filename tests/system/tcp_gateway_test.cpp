@@ -18,7 +18,7 @@ namespace {
 
 using kdb::Value;
 
-BrokerSetup with_gateway(int servants, std::vector<std::string> args = {}) {
+BrokerSetup with_tcp(int servants, std::vector<std::string> args = {}) {
   BrokerSetup setup;
   setup.servants = servants;
   setup.args = std::move(args);
@@ -47,7 +47,7 @@ struct BothWays {
 };
 
 TEST(TcpGateway, QueriesHaveTheSameResultsAsThroughRings) {
-  BothWays both(with_gateway(1));
+  BothWays both(with_tcp(1));
   for (const char* text : {"proc1 `IBM", "proc1 `IBM`GS", "proc2 `GOOG", "echo 1 2 3", "echo `a`b",
                            "echo \"text\"", "echo ()", "echo 2024.01.02"}) {
     std::vector<Answer> answers;
@@ -69,7 +69,7 @@ TEST(TcpGateway, QueriesHaveTheSameResultsAsThroughRings) {
 }
 
 TEST(TcpGateway, ErrorsAreTheSameAsThroughRings) {
-  BothWays both(with_gateway(1));
+  BothWays both(with_tcp(1));
   for (const char* text : {"system \"ls\"", "proc1 proc2 `IBM", "", "1+1"}) {
     std::vector<Answer> answers;
     for (Client& client : both.ways) {
@@ -83,7 +83,7 @@ TEST(TcpGateway, ErrorsAreTheSameAsThroughRings) {
 }
 
 TEST(TcpGateway, StatusesOfTheBrokerAreTheSameAsThroughRings) {
-  BothWays both(with_gateway(0));
+  BothWays both(with_tcp(0));
   for (Client& client : both.ways) {
     EXPECT_EQ(query(client, "proc1 `IBM", {}, watchdog()).error().code, Errc::no_servant);
   }
@@ -94,7 +94,7 @@ TEST(TcpGateway, StatusesOfTheBrokerAreTheSameAsThroughRings) {
     ASSERT_TRUE(send_query(client, make_query("proc1 `IBM", ""), {}, watchdog()));
     ASSERT_TRUE(servant.take());
     servant.vanish();
-    Reply reply;
+    mserve::Reply reply;
     ASSERT_EQ(client.wait(watchdog()), Errc::ok);
     ASSERT_EQ(client.poll(reply), Errc::ok);
     EXPECT_EQ(reply.status, Errc::no_servant) << "nobody is left to run it again";
@@ -102,7 +102,7 @@ TEST(TcpGateway, StatusesOfTheBrokerAreTheSameAsThroughRings) {
 }
 
 TEST(TcpGateway, LargeMessagesPassBothWays) {
-  BothWays both(with_gateway(1));
+  BothWays both(with_tcp(1));
   std::vector<std::int64_t> numbers(1'000'000);
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     numbers[i] = static_cast<std::int64_t>(i * 0x9e3779b97f4a7c15U);
@@ -121,7 +121,7 @@ TEST(TcpGateway, LargeMessagesPassBothWays) {
 }
 
 TEST(TcpGateway, ManyRequestsInFlightAreEachAnsweredOnce) {
-  BothWays both(with_gateway(2));
+  BothWays both(with_tcp(2));
   constexpr std::int64_t kRequests = 2000;
   for (Client& client : both.ways) {
     std::map<std::uint64_t, std::int64_t> sent;
@@ -132,7 +132,7 @@ TEST(TcpGateway, ManyRequestsInFlightAreEachAnsweredOnce) {
       sent.emplace(id.value(), i);
     }
     while (!sent.empty()) {
-      Reply reply;
+      mserve::Reply reply;
       ASSERT_EQ(client.wait(watchdog()), Errc::ok);
       ASSERT_EQ(client.poll(reply), Errc::ok);
       ASSERT_EQ(sent.count(reply.id), 1U);
@@ -144,7 +144,7 @@ TEST(TcpGateway, ManyRequestsInFlightAreEachAnsweredOnce) {
 }
 
 TEST(TcpGateway, CommandLineShowsTheSameByBothWays) {
-  const Broker broker(with_gateway(1));
+  const Broker broker(with_tcp(1));
   const auto shown = [&](const std::string& name) {
     return run_to_end({program("mserve-client"), "-q", "--console", "40", "200", "--dir",
                        broker.directory(), "--name", name, "proc1 `IBM`GS"});
@@ -158,7 +158,7 @@ TEST(TcpGateway, CommandLineShowsTheSameByBothWays) {
 }
 
 TEST(TcpGateway, WhatMustNotRunTwiceDoesNot) {
-  const Broker broker(with_gateway(0));
+  const Broker broker(with_tcp(0));
   RawPeer servant = raw_servant(broker, "dies");
   broker.wait_for_counter("servants", 1);
   Client client = tcp_client(broker);
@@ -167,7 +167,7 @@ TEST(TcpGateway, WhatMustNotRunTwiceDoesNot) {
   const RawPeer heir = raw_servant(broker, "heir");
   broker.wait_for_counter("servants", 2);
   servant.vanish();
-  Reply reply;
+  mserve::Reply reply;
   ASSERT_EQ(client.wait(watchdog()), Errc::ok);
   ASSERT_EQ(client.poll(reply), Errc::ok);
   EXPECT_EQ(reply.status, Errc::servant_died);
@@ -175,9 +175,9 @@ TEST(TcpGateway, WhatMustNotRunTwiceDoesNot) {
 
 // A gateway is killed under a request; the next one in the list answers it.
 TEST(TcpGateway, ARepeatableRequestSurvivesItsGateway) {
-  Broker first(with_gateway(0));
+  Broker first(with_tcp(0));
   RawPeer servant = raw_servant(first, "holds");
-  const Broker second(with_gateway(1));
+  const Broker second(with_tcp(1));
   ClientOptions options;
   options.broker = endpoint_of(first) + "," + endpoint_of(second);
   auto client = Client::connect(options);
@@ -187,7 +187,7 @@ TEST(TcpGateway, ARepeatableRequestSurvivesItsGateway) {
   ASSERT_TRUE(sent);
   ASSERT_TRUE(servant.take());
   first.kill();
-  Reply reply;
+  mserve::Reply reply;
   ASSERT_EQ(client.value().await(sent.value(), reply, watchdog()), Errc::ok);
   const auto answer = answer_of(reply);
   ASSERT_TRUE(answer) << to_string(answer.error().code);

@@ -30,7 +30,7 @@ void answer_late(RawPeer& servant, std::size_t bytes) {
   ASSERT_TRUE(servant.reply(request->header.id, pattern(bytes)));
 }
 
-std::uint64_t number_of(const std::string& line, const std::string& key) {
+std::uint64_t number_in_line(const std::string& line, const std::string& key) {
   const std::string text = field_of(line, key);
   EXPECT_FALSE(text.empty()) << key << " in " << line;
   return text.empty() ? 0 : std::stoull(text);
@@ -57,14 +57,14 @@ TEST(Slow, ARequestThatTookLongIsLoggedWithItsTimes) {
   EXPECT_EQ(field_of(line, "route"), "0x0000000000000abc");
   EXPECT_EQ(field_of(line, "status"), "ok");
   EXPECT_EQ(field_of(line, "uid"), std::to_string(::getuid()));
-  EXPECT_EQ(number_of(line, "bytes"), 100U);
-  EXPECT_EQ(number_of(line, "reply_bytes"), 50U);
-  EXPECT_GE(number_of(line, "execution_ns"), kLong);
-  EXPECT_EQ(number_of(line, "whole_ns"),
-            number_of(line, "queue_ns") + number_of(line, "execution_ns"));
+  EXPECT_EQ(number_in_line(line, "bytes"), 100U);
+  EXPECT_EQ(number_in_line(line, "reply_bytes"), 50U);
+  EXPECT_GE(number_in_line(line, "execution_ns"), kLong);
+  EXPECT_EQ(number_in_line(line, "whole_ns"),
+            number_in_line(line, "queue_ns") + number_in_line(line, "execution_ns"));
 
   const std::string behind = broker.wait_for_log("slow_query request=" + std::to_string(second));
-  EXPECT_GE(number_of(behind, "queue_ns"), kLong);
+  EXPECT_GE(number_in_line(behind, "queue_ns"), kLong);
   EXPECT_EQ(behind.find("route="), std::string::npos) << behind;
 }
 
@@ -82,8 +82,8 @@ TEST(Slow, SoIsOneThatEndedOtherwise) {
   const std::string line = broker.wait_for_log("slow_query request=" + std::to_string(lost));
   EXPECT_NE(line.find("status=\"servant died\""), std::string::npos) << line;
   const std::string other = broker.wait_for_log("slow_query request=" + std::to_string(unserved));
-  EXPECT_EQ(number_of(other, "execution_ns"), 0U);
-  EXPECT_GE(number_of(other, "queue_ns"), kLong);
+  EXPECT_EQ(number_in_line(other, "execution_ns"), 0U);
+  EXPECT_GE(number_in_line(other, "queue_ns"), kLong);
 }
 
 TEST(Slow, SoIsOneWhoseClientHungUpMeanwhileByName) {
@@ -135,7 +135,7 @@ TEST(Slow, AHupChangesHowSlow) {
 using Row = std::vector<std::string>;
 
 /// No name of these tests has a comma in it.
-std::vector<Row> rows_of(const std::string& file) {
+std::vector<Row> rows_in_file(const std::string& file) {
   std::vector<Row> rows;
   std::istringstream lines(read_file(file));
   for (std::string line; std::getline(lines, line);) {
@@ -197,7 +197,7 @@ TEST(Trace, ACsvHasARowForEachRequestHoweverItEnded) {
   EXPECT_EQ(broker.counter("stamps_dropped"), 0U);
   broker.stop();
 
-  std::vector<Row> rows = rows_of(file);
+  std::vector<Row> rows = rows_in_file(file);
   ASSERT_EQ(rows.size(), 1U + 24U) << read_file(file);
   ASSERT_EQ(rows.front(), (Row{"submitted_ns", "dispatched_ns", "answered_ns", "status", "request",
                                "client", "client_session", "connection", "uid", "servant",
@@ -307,7 +307,7 @@ TEST(Trace, ItIsNoLargerThanAllowed) {
   expect_echo(client, pattern(10));
   broker.stop();
   EXPECT_EQ(std::filesystem::file_size(file), size);
-  for (const Row& row : rows_of(file)) {
+  for (const Row& row : rows_in_file(file)) {
     EXPECT_EQ(row.size(), 15U);
   }
   EXPECT_EQ(broker.log_lines("trace_ended").size(), 1U);

@@ -49,7 +49,7 @@ struct DoomedQ {
   ShimProcess shim;
 };
 
-void send(Ask ask, RawClient& client, const Value& query) {
+void send_as(Ask ask, RawClient& client, const Value& query) {
   ASSERT_TRUE(client.send_bytes(message_of(ask, query)));
 }
 
@@ -86,7 +86,7 @@ TEST_P(WayDeath, OnAQueryIsOneError) {
     {
       const DoomedQ doomed(broker_, args({"--die", "on-query", "--die-after", pass}));
       broker_.wait_for_counter("servants", 1);
-      send(ask, client, call("echo", Value::long_atom(42)));
+      send_as(ask, client, call("echo", Value::long_atom(42)));
       EXPECT_EQ(fate(ask, client), failure(ask, "servant died", "no servant")) << name_of(ask);
     }
     expect_service_resumes(broker_, client);
@@ -100,7 +100,7 @@ TEST_P(WayDeath, InTheMiddleOfASmallReplyIsOneError) {
     {
       const DoomedQ doomed(broker_, args({"--die", "mid-reply"}));
       broker_.wait_for_counter("servants", 1);
-      send(ask, client, call("echo", Value::long_atom(42)));
+      send_as(ask, client, call("echo", Value::long_atom(42)));
       EXPECT_EQ(fate(ask, client), failure(ask, "servant died", "no servant")) << name_of(ask);
     }
     expect_service_resumes(broker_, client);
@@ -115,7 +115,7 @@ TEST_P(WayDeath, InTheMiddleOfAReplyThatStreamsIsAClosedConnection) {
     {
       const DoomedQ doomed(broker_, args({"--die", "mid-reply"}));
       broker_.wait_for_counter("servants", 1);
-      send(ask, client, call("big", Value::long_atom(20'000'000)));
+      send_as(ask, client, call("big", Value::long_atom(20'000'000)));
       EXPECT_EQ(fate(ask, client), "broke off") << name_of(ask);
       EXPECT_TRUE(client.closed_by_peer());
     }
@@ -131,7 +131,7 @@ TEST_P(WayDeath, RightBehindAReplyLeavesTheReplyWhole) {
     {
       const DoomedQ doomed(broker_, args({"--die", "after-reply"}));
       broker_.wait_for_counter("servants", 1);
-      send(ask, client, call("big", Value::long_atom(3'000'000)));
+      send_as(ask, client, call("big", Value::long_atom(3'000'000)));
       const auto answer = client.receive();
       ASSERT_TRUE(answer) << name_of(ask);
       EXPECT_EQ(result_in(ask, *answer).count(), 3'000'000U) << name_of(ask);
@@ -147,11 +147,11 @@ TEST_P(WayDeath, BetweenRequestsIsAnErrorForTheNext) {
     {
       DoomedQ doomed(broker_, args({}));
       broker_.wait_for_counter("servants", 1);
-      send(ask, client, call("echo", Value::long_atom(42)));
+      send_as(ask, client, call("echo", Value::long_atom(42)));
       EXPECT_EQ(fate(ask, client), "42") << name_of(ask);
       doomed.q.process().end();
       broker_.wait_for_counter("servants", 0);
-      send(ask, client, call("echo", Value::long_atom(42)));
+      send_as(ask, client, call("echo", Value::long_atom(42)));
       EXPECT_EQ(fate(ask, client), failure(ask, "no servant", "no servant")) << name_of(ask);
     }
     expect_service_resumes(broker_, client);
@@ -166,7 +166,7 @@ TEST_P(WayDeath, InTheMiddleOfTheHandshakeIsAnErrorAndNoServant) {
       const DoomedQ doomed(broker_, args({"--die", "handshake"}));
       doomed.shim.wait_for_log("no q:");
       EXPECT_EQ(broker_.counter("servants"), 0U);
-      send(ask, client, call("echo", Value::long_atom(42)));
+      send_as(ask, client, call("echo", Value::long_atom(42)));
       EXPECT_EQ(fate(ask, client), failure(ask, "no servant", "no servant")) << name_of(ask);
     }
     expect_service_resumes(broker_, client);
@@ -183,8 +183,8 @@ TEST_P(WayDeath, OfOneOfTwoAnAsyncQueryIsAnsweredByTheOther) {
     ServedQ other(broker_, q_of_this_form());
     broker_.wait_for_counter("servants", 2);
     other.q.hold();  // so that each q has one of the two
-    send(ask, client, call("echo", Value::long_atom(42)));
-    send(ask, client, call("echo", Value::long_atom(42)));
+    send_as(ask, client, call("echo", Value::long_atom(42)));
+    send_as(ask, client, call("echo", Value::long_atom(42)));
     broker_.wait_for_counter("servants", 1);
     other.q.release();
     EXPECT_EQ(fate(ask, client), "42") << name_of(ask);
@@ -244,7 +244,7 @@ TEST(WayDeathOfLbtServants, InTheMiddleOfALargeReplyWithInfoIsOneError) {
     {
       const DoomedQ doomed(broker, {"--form", "lbt", "--info", "--die", "mid-reply"});
       broker.wait_for_counter("servants", 1);
-      send(ask, client, call("big", Value::long_atom(3'000'000)));
+      send_as(ask, client, call("big", Value::long_atom(3'000'000)));
       EXPECT_EQ(fate(ask, client), failure(ask, "servant died", "no servant")) << name_of(ask);
     }
     expect_service_resumes(broker, client);

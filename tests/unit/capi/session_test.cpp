@@ -182,7 +182,7 @@ TEST(CClient, RefusesWhatIsOutOfRangeAndSendsNothing) {
 TEST(CClient, AReplyFillsWhatALaterProgramHasRoomForAndClearsTheRest) {
   const Broker broker({.args = {}, .servants = 1});
   const ClientHandle client = connect(broker);
-  struct Later {
+  struct LaterReply {
     mserve_reply known;
     std::uint64_t added;
   } later{MSERVE_REPLY_INIT, 77};

@@ -23,10 +23,6 @@ struct Started : Standin {
   }
 };
 
-Value text(const char* value) {
-  return Value::chars(value);
-}
-
 TEST(StandinReply, BigEndianIsMarkedAndReadsTheSame) {
   const Started standin({.reply = Reply::big_endian});
   RawClient client = standin.connect();
@@ -65,7 +61,7 @@ TEST(StandinReply, DribbledIsComplete) {
 TEST(StandinRequest, MayBeBigEndianCompressedAndInPieces) {
   const Started standin;
   RawClient client = standin.connect();
-  const Value query = text("echo `abc");
+  const Value query = Value::chars("echo `abc");
   client.send(query, MessageKind::sync, kdb::ByteOrder::big);
   EXPECT_EQ(client.receive()->value, Value::symbol("abc"));
 
@@ -83,7 +79,7 @@ TEST(StandinRequest, ThatIsMalformedClosesThatConnectionOnly) {
   const Started standin;
   RawClient good = standin.connect();
   RawClient bad = standin.connect();
-  std::vector<std::byte> message = kdb::encode_message(text("echo 1"), MessageKind::sync);
+  std::vector<std::byte> message = kdb::encode_message(Value::chars("echo 1"), MessageKind::sync);
   message[8] = std::byte{3};  // no such type
   bad.send_bytes(message);
   EXPECT_TRUE(bad.closed_by_peer());
@@ -93,7 +89,7 @@ TEST(StandinRequest, ThatIsMalformedClosesThatConnectionOnly) {
 TEST(StandinRequest, ResponsesAndErrorsAreIgnored) {
   const Started standin;
   RawClient client = standin.connect();
-  client.send(text("echo 1"), MessageKind::response);
+  client.send(Value::chars("echo 1"), MessageKind::response);
   client.send(Value::error("stop"), MessageKind::async);
   EXPECT_EQ(client.query("echo 2"), Value::long_atom(2));
   EXPECT_EQ(standin.queries(), 1u);
@@ -102,8 +98,8 @@ TEST(StandinRequest, ResponsesAndErrorsAreIgnored) {
 TEST(StandinRequest, AHalfClosedPeerStillGetsItsAnswers) {
   const Started standin({.reply = Reply::dribble});
   RawClient client = standin.connect();
-  client.send(text("echo 1"), MessageKind::sync);
-  client.send(text("big 1000"), MessageKind::sync);
+  client.send(Value::chars("echo 1"), MessageKind::sync);
+  client.send(Value::chars("big 1000"), MessageKind::sync);
   client.half_close();
   EXPECT_EQ(client.receive()->value, Value::long_atom(1));
   EXPECT_EQ(client.receive()->value.count(), 1000u);
@@ -135,7 +131,7 @@ TEST(StandinDeath, OnAQueryNothingIsAnswered) {
   RawClient client = standin.connect();
   EXPECT_EQ(client.query("echo 1"), Value::long_atom(1));
   EXPECT_TRUE(client.query("").has_value());  // no occasion
-  client.send(text("echo 2"), MessageKind::sync);
+  client.send(Value::chars("echo 2"), MessageKind::sync);
   EXPECT_TRUE(client.closed_by_peer());
 }
 
@@ -144,7 +140,7 @@ TEST(StandinDeath, InTheMiddleOfAReply) {
   RawClient client = standin.connect();
   const std::size_t whole =
       kdb::encode_message(*client.query("big 1000"), MessageKind::sync).size();
-  client.send(text("big 1000"), MessageKind::sync);
+  client.send(Value::chars("big 1000"), MessageKind::sync);
   EXPECT_EQ(client.receive_bytes(whole).size(), whole / 2);
   EXPECT_EQ(standin.answers(), 1u);
 }
@@ -183,7 +179,7 @@ TEST(StandinControl, AHeldQueryWaitsForItsRelease) {
   Started standin;
   RawClient client = standin.connect();
   standin.hold();
-  client.send(text("echo 1"), MessageKind::sync);
+  client.send(Value::chars("echo 1"), MessageKind::sync);
   EXPECT_TRUE(wait_until([&] { return standin.queries() == 1; }, "the query began"));
   EXPECT_EQ(standin.answers(), 0u);
   standin.release();
@@ -193,7 +189,7 @@ TEST(StandinControl, AHeldQueryWaitsForItsRelease) {
 TEST(StandinControl, DroppingGivesUpWhatRunsAndWelcomesTheNext) {
   Started standin;
   RawClient client = standin.connect();
-  client.send(text("sleep 3600000"), MessageKind::sync);
+  client.send(Value::chars("sleep 3600000"), MessageKind::sync);
   EXPECT_TRUE(wait_until([&] { return standin.queries() == 1; }, "the query began"));
   standin.drop_connections();
   EXPECT_TRUE(client.closed_by_peer());
@@ -204,7 +200,7 @@ TEST(StandinControl, DroppingGivesUpWhatRunsAndWelcomesTheNext) {
 TEST(StandinControl, StoppingGivesUpWhatRunsAndFreesThePort) {
   Started standin;
   RawClient client = standin.connect();
-  client.send(text("sleep 3600000"), MessageKind::sync);
+  client.send(Value::chars("sleep 3600000"), MessageKind::sync);
   EXPECT_TRUE(wait_until([&] { return standin.queries() == 1; }, "the query began"));
   standin.stop();
   EXPECT_TRUE(client.closed_by_peer());
@@ -219,9 +215,9 @@ TEST(StandinControl, ServesOneConnectionAtATime) {
   RawClient first = standin.connect();
   RawClient second = standin.connect();
   standin.hold();
-  first.send(text("echo 1"), MessageKind::sync);
+  first.send(Value::chars("echo 1"), MessageKind::sync);
   EXPECT_TRUE(wait_until([&] { return standin.queries() == 1; }, "the query began"));
-  second.send(text("echo 2"), MessageKind::sync);
+  second.send(Value::chars("echo 2"), MessageKind::sync);
   standin.release();
   EXPECT_EQ(first.receive()->value, Value::long_atom(1));
   EXPECT_EQ(second.receive()->value, Value::long_atom(2));
