@@ -27,32 +27,32 @@ void print_row(std::FILE* out, const AffinityReport& report, const AffinityCase&
              cell.spread(&AffinityResult::busy_share, 100).median);
 }
 
-json::object of(const AffinityResult& r) {
+json::object json_of(const AffinityResult& r) {
   return {{"requests", r.requests}, {"hit_share", r.hit_share}, {"busy_share", r.busy_share},
           {"mean_ns", r.mean_ns},   {"p50_ns", r.p50_ns},       {"p99_ns", r.p99_ns}};
 }
 
-json::object of(const Spread& s) {
+json::object json_of(const Spread& s) {
   return {{"median", s.median}, {"low", s.low}, {"high", s.high}};
 }
 
-json::object of(const AffinityReport& report, const AffinityCase& at, std::size_t load,
-                std::size_t policy) {
+json::object json_of(const AffinityReport& report, const AffinityCase& at, std::size_t load,
+                     std::size_t policy) {
   const AffinityCell& cell = at.cells[load][policy];
   json::array repetitions;
   for (const AffinityResult& r : cell.repetitions) {
-    repetitions.push_back(of(r));
+    repetitions.push_back(json_of(r));
   }
   return {{"routes", at.routes},
           {"warm_routes", at.warm_routes},
           {"exponent", at.exponent},
           {"load_percent", report.loads[load]},
           {"policy", report.policies[policy]},
-          {"hit_share", of(cell.spread(&AffinityResult::hit_share, 1))},
-          {"mean_ns", of(cell.spread(&AffinityResult::mean_ns, 1))},
-          {"p50_ns", of(cell.spread(&AffinityResult::p50_ns, 1))},
-          {"p99_ns", of(cell.spread(&AffinityResult::p99_ns, 1))},
-          {"mean_ratio", of(report.ratio(at, load, policy))},
+          {"hit_share", json_of(cell.spread(&AffinityResult::hit_share, 1))},
+          {"mean_ns", json_of(cell.spread(&AffinityResult::mean_ns, 1))},
+          {"p50_ns", json_of(cell.spread(&AffinityResult::p50_ns, 1))},
+          {"p99_ns", json_of(cell.spread(&AffinityResult::p99_ns, 1))},
+          {"mean_ratio", json_of(report.ratio(at, load, policy))},
           {"repetitions", std::move(repetitions)}};
 }
 
@@ -143,7 +143,7 @@ std::string to_json(const AffinityReport& report) {
   for (const AffinityCase& at : report.cases) {
     for (std::size_t load = 0; load < at.cells.size(); ++load) {
       for (std::size_t policy = 0; policy < at.cells[load].size(); ++policy) {
-        cells.push_back(of(report, at, load, policy));
+        cells.push_back(json_of(report, at, load, policy));
       }
     }
   }

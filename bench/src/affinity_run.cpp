@@ -30,7 +30,7 @@ constexpr std::uint32_t kToldMax = 64;  ///< What the broker takes.
 constexpr std::size_t kReference = 0;
 
 constexpr std::uint32_t kRoutesMax = 65536;
-constexpr double kWarmUpShare = 0.2;
+constexpr double kCellWarmUpShare = 0.2;
 /// What starting and stopping a broker takes, away from a cell's time.
 constexpr double kStartSeconds = 0.1;
 constexpr double kCellSecondsMin = 0.05;
@@ -76,7 +76,7 @@ void measure(const AffinitySettings& s, const AffinityCase& at, const ArrivalPla
              std::vector<AffinityCell>& cells) {
   const std::vector<Arrival> arrivals = make_arrivals(plan);
   const auto warm_up_ns =
-      static_cast<std::uint64_t>(static_cast<double>(plan.duration_ns) * kWarmUpShare);
+      static_cast<std::uint64_t>(static_cast<double>(plan.duration_ns) * kCellWarmUpShare);
   AffinityStage stage = s.stage;
   stage.warm_routes = at.warm_routes;
   for (std::size_t p = 0; p < kPolicies.size() && !interrupted(); ++p) {

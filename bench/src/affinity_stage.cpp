@@ -27,11 +27,10 @@
 namespace mserve::bench {
 namespace {
 
-constexpr const char* kBrokerName = "bench";
 /// Clients and servants are all there before the first request is due.
 constexpr std::uint64_t kStartNs = 5'000'000;
 /// Longest time without an answer that is still owed.
-constexpr std::uint64_t kAnswerNsMax = 30'000'000'000;
+constexpr std::uint64_t kOwedNsMax = 30'000'000'000;
 
 /// What travels: the client fills in the route, the servant the rest.
 struct Note {
@@ -58,7 +57,7 @@ class LoadingServant {
   LoadingServant(const AffinityStage& stage, const std::string& directory)
       : stage_(stage), warm_(stage.warm_routes), servant_(options(directory)) {
     servant_.set_opaque([this](std::vector<std::byte>& message) { serve(message); });
-    const std::uint64_t until = shm::steady_now() + kAnswerNsMax;
+    const std::uint64_t until = shm::steady_now() + kOwedNsMax;
     while (!servant_.attached()) {
       const Errc code = servant_.poll_once();
       if (code != Errc::ok && (shm::steady_now() > until || interrupted())) {
@@ -197,7 +196,7 @@ class OpenLoopClient {
     if (code == Errc::disconnected) {
       throw std::runtime_error("the broker went away: " + attachment_.closing_reason());
     }
-    if (answered_ < sent_ && latest > last_sign_ns_ + kAnswerNsMax) {
+    if (answered_ < sent_ && latest > last_sign_ns_ + kOwedNsMax) {
       throw std::runtime_error("no answer for 30 s");
     }
   }

@@ -16,25 +16,25 @@ constexpr double kPanelWidth = 180;
 constexpr double kPanelHeight = 140;
 constexpr double kColumnGap = 16;
 constexpr double kRowGap = 20;
-constexpr double kLeft = 70;
-constexpr double kRight = 14;
+constexpr double kPanelsLeft = 70;
+constexpr double kPanelsRight = 14;
 constexpr double kWidthMin = 560;  ///< Of the texts above and below.
 constexpr double kLegendTop = 50;
 constexpr double kLegendLine = 22;
 constexpr double kHeadings = 58;
-constexpr double kFoot = 66;
+constexpr double kPanelsFoot = 66;
 constexpr double kPanelPad = 24;  ///< From a panel's edge to the first load.
 constexpr double kDodge = 3.5;    ///< Between policies at one load, so that none hides another.
-constexpr double kTickRoom = 34;  ///< Loads closer than this share a label.
+constexpr double kLoadRoom = 34;  ///< Loads closer than this share a label.
 
 /// One figure, drawn in one row of panels.
-struct Row {
+struct PanelRow {
   const char* title;
   double AffinityResult::*figure;
   double scale;
   bool logarithmic;
 };
-constexpr std::array<Row, 3> kRows = {{
+constexpr std::array<PanelRow, 3> kRows = {{
     {"hit rate, %", &AffinityResult::hit_share, 100, false},
     {"mean, ms (log)", &AffinityResult::mean_ns, 1e-6, true},
     {"p99, ms (log)", &AffinityResult::p99_ns, 1e-6, true},
@@ -44,11 +44,12 @@ class RoutesPicture {
  public:
   explicit RoutesPicture(const AffinityReport& report)
       : report_(report), columns_(std::min(report.cases.size(), kSvgCasesMax)) {
-    width_ = std::max(kLeft + kRight + across(std::max<std::size_t>(columns_, 1)) - kColumnGap,
-                      kWidthMin);
+    width_ = std::max(
+        kPanelsLeft + kPanelsRight + across(std::max<std::size_t>(columns_, 1)) - kColumnGap,
+        kWidthMin);
     place_legend();
-    height_ =
-        top() + static_cast<double>(kRows.size()) * (kPanelHeight + kRowGap) - kRowGap + kFoot;
+    height_ = top() + static_cast<double>(kRows.size()) * (kPanelHeight + kRowGap) - kRowGap +
+              kPanelsFoot;
   }
 
   std::string draw() {
@@ -61,7 +62,7 @@ class RoutesPicture {
     for (std::size_t r = 0; r < kRows.size(); ++r) {
       draw_row(r);
     }
-    const double middle = kLeft + (width_ - kLeft - kRight) / 2;
+    const double middle = kPanelsLeft + (width_ - kPanelsLeft - kPanelsRight) / 2;
     text(middle, height_ - 30, "middle",
          "load, % of what the servants do when every request is cold");
     text(middle, height_ - 10, "middle",
@@ -102,23 +103,23 @@ class RoutesPicture {
   [[nodiscard]] double x_of(std::size_t column, std::size_t load) const {
     const auto [low, high] = std::minmax_element(report_.loads.begin(), report_.loads.end());
     const double share = *high > *low ? (report_.loads[load] - *low) / (*high - *low) : 0.5;
-    return kLeft + across(column) + kPanelPad + share * (kPanelWidth - 2 * kPanelPad);
+    return kPanelsLeft + across(column) + kPanelPad + share * (kPanelWidth - 2 * kPanelPad);
   }
 
   void begin() {
     text(
-        kLeft, 24, "start",
+        kPanelsLeft, 24, "start",
         fmt::format("{} servants: {} \xc2\xb5s when the route is warm, {} \xc2\xb5s when it is not",
                     report_.servants, report_.warm_ns / 1000, report_.cold_ns / 1000),
         " class=\"bold\"");
   }
 
   void place_legend() {
-    Point at{kLeft, kLegendTop};
+    Point at{kPanelsLeft, kLegendTop};
     for (const std::string& name : report_.policies) {
       const double wide = 44 + kLetter * static_cast<double>(name.size()) + 16;
-      if (at.x > kLeft && at.x + wide > width_ - kRight) {
-        at = {kLeft, at.y + kLegendLine};
+      if (at.x > kPanelsLeft && at.x + wide > width_ - kPanelsRight) {
+        at = {kPanelsLeft, at.y + kLegendLine};
       }
       legend_.push_back(at);
       at.x += wide;
@@ -144,7 +145,7 @@ class RoutesPicture {
 
   void draw_heading(std::size_t column) {
     const AffinityCase& at = report_.cases[column];
-    const double x = kLeft + across(column) + kPanelWidth / 2;
+    const double x = kPanelsLeft + across(column) + kPanelWidth / 2;
     text(x, top() - 28, "middle", fmt::format("{} routes, {}", at.routes, at.distribution()),
          " class=\"bold\"");
     text(x, top() - 11, "middle", fmt::format("{} warm per servant", at.warm_routes));
@@ -152,17 +153,17 @@ class RoutesPicture {
 
   void draw_loads(std::size_t column) {
     const double y = row_top(kRows.size() - 1) + kPanelHeight + 17;
-    double last = -kTickRoom;
+    double last = -kLoadRoom;
     for (std::size_t load = 0; load < report_.loads.size(); ++load) {
       const double x = x_of(column, load);
-      if (x - last >= kTickRoom) {
+      if (x - last >= kLoadRoom) {
         text(x, y, "middle", fmt::format("{:g}", report_.loads[load]));
         last = x;
       }
     }
   }
 
-  [[nodiscard]] Axis axis_of(const Row& row) const {
+  [[nodiscard]] Axis axis_of(const PanelRow& row) const {
     if (!row.logarithmic) {
       return {{0, 25, 50, 75, 100}, false};
     }
@@ -183,16 +184,16 @@ class RoutesPicture {
   }
 
   void draw_row(std::size_t r) {
-    const Row& row = kRows[r];
+    const PanelRow& row = kRows[r];
     const Axis axis = axis_of(row);
     const double middle = row_top(r) + kPanelHeight / 2;
     text(18, middle, "middle", row.title,
          fmt::format(" transform=\"rotate(-90 18 {:.1f})\"", middle));
     for (const double tick : axis.ticks) {
-      text(kLeft - 8, y_of(r, axis, tick) + 4.5, "end", fmt::format("{:g}", tick));
+      text(kPanelsLeft - 8, y_of(r, axis, tick) + 4.5, "end", fmt::format("{:g}", tick));
     }
     for (std::size_t c = 0; c < columns_; ++c) {
-      const double left = kLeft + across(c);
+      const double left = kPanelsLeft + across(c);
       for (const double tick : axis.ticks) {
         add("<path class=\"grid\" d=\"M{:.1f} {:.1f}h{:.0f}\"/>", left, y_of(r, axis, tick),
             kPanelWidth);

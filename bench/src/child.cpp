@@ -25,7 +25,6 @@
 namespace mserve::bench {
 namespace {
 
-constexpr std::uint64_t kReadyNsMax = 30'000'000'000;
 constexpr std::uint64_t kStopNsMax = 5'000'000'000;
 
 void nap() noexcept {

@@ -24,6 +24,9 @@ class TempDir {
   std::string path_;
 };
 
+/// The longest that a process may take until it says that it is ready.
+inline constexpr std::uint64_t kReadyNsMax = 30'000'000'000;
+
 /// A process that ends with this one: it gets SIGTERM when we die, however we die. It has a process
 /// group of its own, so that Ctrl-C reaches us alone and we stop it in order.
 class Child {

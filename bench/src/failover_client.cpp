@@ -16,7 +16,7 @@ namespace mserve::bench {
 namespace {
 
 /// Longest sleep between two looks at everything, and the most that is caught up with.
-constexpr std::uint64_t kNapNs = 10'000'000;
+constexpr std::uint64_t kNapNsMax = 10'000'000;
 /// Enough that each of two hosts is at home to some.
 constexpr std::uint32_t kRoutes = 64;
 
@@ -63,10 +63,10 @@ void SteadyClient::run_for(std::uint64_t ns) {
       due += period_ns_;
     }
     // What could not be sent in time is left out: all of it at once would be another load.
-    due = std::max(due, now - kNapNs);
+    due = std::max(due, now - kNapNsMax);
     book_.hear_nothing(shm::steady_now());
     if (!worked) {
-      sleep_until(std::min(due > now ? due : now + kNapNs, std::min(now + kNapNs, until)));
+      sleep_until(std::min(due > now ? due : now + kNapNsMax, std::min(now + kNapNsMax, until)));
     }
   }
 }
@@ -75,7 +75,7 @@ void SteadyClient::settle(std::uint64_t ns) {
   book_.end_of_silence();
   const std::uint64_t until = shm::steady_now() + ns;
   while ((take() || book_.under_way() > 0) && shm::steady_now() < until && !interrupted()) {
-    sleep_until(shm::steady_now() + kNapNs);
+    sleep_until(shm::steady_now() + kNapNsMax);
   }
 }
 

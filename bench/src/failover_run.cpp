@@ -50,9 +50,9 @@ class Stopped {
 };
 
 /// Three hosts, as far as one machine can be that.
-class Stage {
+class ThreeHosts {
  public:
-  explicit Stage(const FailoverSettings& settings) : s_(settings), etcd_(settings.etcd_path) {
+  explicit ThreeHosts(const FailoverSettings& settings) : s_(settings), etcd_(settings.etcd_path) {
     a_ = start("a", free_port(), 0);
     c_ = start("c", free_port(), kServants);
     port_of_b_ = free_port();
@@ -110,18 +110,18 @@ class Stage {
   std::optional<Stopped> stopped_{};  ///< Ends before B does.
 };
 
-FailoverFigures measure(Stage& stage, const FailoverSettings& settings, Loss loss,
+FailoverFigures measure(ThreeHosts& hosts, const FailoverSettings& settings, Loss loss,
                         std::uint64_t ns) {
-  SteadyClient client(stage.asked(), settings.per_second, settings.window);
+  SteadyClient client(hosts.asked(), settings.per_second, settings.window);
   const std::uint64_t before_ns = share_of(ns, kBeforeShare);
   client.run_for(before_ns);
   client.send_now(kSentAtLoss);
-  stage.lose(loss);
+  hosts.lose(loss);
   client.note_loss(kLink);
   client.run_for(ns - before_ns);
   client.settle(kSettleNsMax);
   if (!interrupted()) {
-    stage.bring_back(loss);
+    hosts.bring_back(loss);
     // What a host says late that was given up would come now.
     client.settle(0);
   }
@@ -135,12 +135,12 @@ struct What {
   const char* setting;
   Value value;
 };
-constexpr std::array<What, 2> kTimes = {
+constexpr std::array<What, 2> kTimeRows = {
     {{"wait", "the longest that a request which was at B took to its answer",
       [](const FailoverFigures& f) { return static_cast<double>(f.wait_ns) / 1e6; }},
      {"silence", "the longest time without an answer to any request",
       [](const FailoverFigures& f) { return static_cast<double>(f.silence_ns) / 1e6; }}}};
-constexpr std::array<What, 5> kCounts = {
+constexpr std::array<What, 5> kCountRows = {
     {{"sent", "", [](const FailoverFigures& f) { return static_cast<double>(f.sent); }},
      {"moved", "sent to B, and again to C",
       [](const FailoverFigures& f) { return static_cast<double>(f.moved); }},
@@ -179,7 +179,7 @@ std::vector<Section> describe(const FailoverSettings& settings) {
       settings.per_second, settings.window, kServants);
   times.pinning = "none, all usable cores; hosts are brokers with directories of their own";
   times.idle = "brokers, links and servants auto; the client sleeps";
-  add_rows(times, kTimes);
+  add_rows(times, kTimeRows);
   times.rows.push_back({"allowed", "not measured: what a failover may take"});
   for (std::size_t row = 0; row + 1 < times.rows.size(); ++row) {
     times.comparisons.push_back({row, times.rows.size() - 1, "failover of 1 s allowed"});
@@ -188,7 +188,7 @@ std::vector<Section> describe(const FailoverSettings& settings) {
   counts.title = "requests meanwhile, and before";
   counts.unit = Unit::requests;
   counts.sample = "requests of that repetition; lost and twice have to be 0";
-  add_rows(counts, kCounts);
+  add_rows(counts, kCountRows);
   return {times, counts};
 }
 
@@ -221,7 +221,7 @@ class Verdict {
 }  // namespace
 
 void run_failover(Run& run, const Plan& plan, const FailoverSettings& settings) {
-  Stage stage(settings);
+  ThreeHosts hosts(settings);
   if (interrupted()) {
     return;
   }
@@ -229,12 +229,12 @@ void run_failover(Run& run, const Plan& plan, const FailoverSettings& settings) 
   run.measure(describe(settings), plan, [&](std::vector<Section>& sections, std::uint64_t ns) {
     for (std::size_t loss = 0; loss < kLosses.size() && !interrupted(); ++loss) {
       run.say(name_of(kLosses[loss]));
-      const FailoverFigures figures = measure(stage, settings, kLosses[loss], ns / kLosses.size());
+      const FailoverFigures figures = measure(hosts, settings, kLosses[loss], ns / kLosses.size());
       if (interrupted()) {
         return;
       }
-      add_figures(sections[0], kTimes, loss, figures);
-      add_figures(sections[1], kCounts, loss, figures);
+      add_figures(sections[0], kTimeRows, loss, figures);
+      add_figures(sections[1], kCountRows, loss, figures);
       verdict.add(figures);
     }
     sections[0].rows.back().add(kAllowedMs);

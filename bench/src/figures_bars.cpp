@@ -10,10 +10,8 @@
 namespace mserve::bench {
 namespace {
 
-constexpr double kTop = 12;
 constexpr double kRowHeight = 38;
 constexpr double kBarHeight = 11;
-constexpr double kBottom = 52;
 constexpr double kMarkerRoom = 18;
 constexpr double kNameRoomMax = 230;
 constexpr double kNameLetter = 8.4;  ///< Wide fonts must not reach the marker.
@@ -35,7 +33,7 @@ class Bars {
         percentiles_(section.unit == Unit::ns ? std::vector<std::size_t>{kP50, kP99}
                                               : std::vector<std::size_t>{0}),
         width_(width),
-        height_(kTop + kRowHeight * static_cast<double>(section.rows.size()) + kBottom +
+        height_(kChartTop + kRowHeight * static_cast<double>(section.rows.size()) + kChartBottom +
                 kRatioLine * static_cast<double>(section.comparisons.size())) {
     double letters = 4;
     for (const Row& row : section.rows) {
@@ -57,7 +55,7 @@ class Bars {
  private:
   [[nodiscard]] double right() const { return width_ - kFigureRoom; }
   [[nodiscard]] double bottom() const {
-    return kTop + kRowHeight * static_cast<double>(section_.rows.size());
+    return kChartTop + kRowHeight * static_cast<double>(section_.rows.size());
   }
   [[nodiscard]] double x_of(double value) const {
     return left_ + (right() - left_) * axis_.place(value);
@@ -84,7 +82,7 @@ class Bars {
     double last = -kTickRoom;
     for (const double tick : axis_.ticks) {
       const double x = x_of(tick);
-      canvas_.add("<path class=\"grid\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>", x, kTop, bottom());
+      canvas_.add("<path class=\"grid\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>", x, kChartTop, bottom());
       if (x - last >= kTickRoom) {
         canvas_.text(x, bottom() + 18, "middle", drawn(section_.unit, tick));
         last = x;
@@ -98,7 +96,7 @@ class Bars {
 
   void draw_row(std::size_t r) {
     const Row& row = section_.rows[r];
-    const double top = kTop + kRowHeight * static_cast<double>(r);
+    const double top = kChartTop + kRowHeight * static_cast<double>(r);
     const double middle = top + kRowHeight / 2;
     const auto most = static_cast<std::size_t>(kNameRoomMax / kNameLetter);
     const std::string name =
@@ -134,7 +132,7 @@ class Bars {
   }
 
   void draw_ratios() {
-    double y = bottom() + kBottom + 10;
+    double y = bottom() + kChartBottom + 10;
     for (const Comparison& c : section_.comparisons) {
       const std::string names =
           fmt::format("{} / {}: ", section_.rows.at(c.above).name, section_.rows.at(c.below).name);

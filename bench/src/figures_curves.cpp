@@ -11,8 +11,6 @@ namespace {
 
 constexpr double kLeft = 76;
 constexpr double kRight = 20;
-constexpr double kTop = 12;
-constexpr double kBottom = 52;
 
 /// Percentiles that the axis names.
 constexpr std::array<std::pair<double, const char*>, 7> kTicks = {{{0, "min"},
@@ -68,7 +66,7 @@ class Curves {
     return kLeft + (width_ - kLeft - kRight) * decades(percent) / x_end_;
   }
   [[nodiscard]] double y_of(double ns) const {
-    return kTop + (height_ - kTop - kBottom) * (1 - axis_.place(std::max(ns, 1.0)));
+    return kChartTop + (height_ - kChartTop - kChartBottom) * (1 - axis_.place(std::max(ns, 1.0)));
   }
 
   [[nodiscard]] Axis value_axis() const {
@@ -85,7 +83,7 @@ class Curves {
   }
 
   void draw_grid() {
-    const double bottom = height_ - kBottom;
+    const double bottom = height_ - kChartBottom;
     for (const double tick : axis_.ticks) {
       canvas_.add("<path class=\"grid\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", kLeft, y_of(tick),
                   width_ - kRight);
@@ -95,7 +93,7 @@ class Curves {
       if (decades(percent) > x_end_ + 1e-9) {
         break;
       }
-      canvas_.add("<path class=\"grid\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>", x_of(percent), kTop,
+      canvas_.add("<path class=\"grid\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>", x_of(percent), kChartTop,
                   bottom);
       if (percent > 0) {
         canvas_.text(x_of(percent), bottom + 18, "middle", name);
@@ -104,7 +102,7 @@ class Curves {
     canvas_.add(
         "<rect class=\"frame\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" "
         "height=\"{:.1f}\"/>",
-        kLeft, kTop, width_ - kLeft - kRight, bottom - kTop);
+        kLeft, kChartTop, width_ - kLeft - kRight, bottom - kChartTop);
     canvas_.text(kLeft + (width_ - kLeft - kRight) / 2, bottom + 40, "middle",
                  "percentile, spread by 1 / (1 - p)", " class=\"muted\"");
   }

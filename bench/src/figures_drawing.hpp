@@ -8,6 +8,9 @@ namespace mserve::bench {
 
 /// Width of every drawing of a section.
 inline constexpr double kSectionWidth = 960;
+/// Above what is plotted, and below it, for the axis.
+inline constexpr double kChartTop = 12;
+inline constexpr double kChartBottom = 52;
 
 /// humane(), with the letters that a drawing can show and a terminal may not.
 [[nodiscard]] std::string drawn(Unit unit, double value);

@@ -5,20 +5,19 @@
 
 #include "interrupt.hpp"
 #include "mserve/shm/idle.hpp"
+#include "pace.hpp"
 
 namespace mserve::bench {
 namespace {
 
 constexpr std::uint64_t kStop = UINT64_MAX;
-constexpr int kTripsPerLook = 1000;
-constexpr int kBatch = 64;
-constexpr int kPassesPerLook = 16;
+constexpr int kFloorTripsPerLook = 1000;
 /// A reader that polls all the time takes the line back while its writer is about to store. Tried
 /// on an Intel Xeon virtual machine, p50 and p99 in ns: 0 pauses 560 and 645, 1: 580 and 655,
 /// 2: 567 and 660, 3: 534 and 658.
 constexpr int kPausesPerPass = 3;
 
-inline void wait_for(const FloorChannel& channel, std::uint64_t number) noexcept {
+inline void wait_for_word(const FloorChannel& channel, std::uint64_t number) noexcept {
   while (channel.word_at(number) != number) {
     shm::cpu_pause();
   }
@@ -142,13 +141,13 @@ void FloorRelay::round_trips(const Timer& timer, std::uint64_t duration_ns,
   const FloorChannels& c = channels_;
   const std::uint64_t begin_ns = shm::steady_now();
   while (shm::steady_now() - begin_ns < duration_ns && !interrupted()) {
-    for (int i = 0; i < kTripsPerLook; ++i) {
+    for (int i = 0; i < kFloorTripsPerLook; ++i) {
       const std::uint64_t n = ++number_;
       const std::uint64_t begin = timer.read();
       c.client_to_relay.send<kOneLine>(n, request_.data());
-      wait_for(c.relay_to_servant, n);
+      wait_for_word(c.relay_to_servant, n);
       c.servant_to_relay.send<kOneLine>(n, c.relay_to_servant.payload_at(n));
-      wait_for(c.relay_to_client, n);
+      wait_for_word(c.relay_to_client, n);
       c.relay_to_client.copy<kOneLine>(answer_.data(), c.relay_to_client.payload_at(n));
       const std::uint64_t end = timer.read();
       samples.record(timer.to_ns(end - begin));

@@ -20,12 +20,12 @@ constexpr std::uint32_t kFront = 0;
 /// The host that comes or goes has the last number.
 constexpr std::uint32_t kOther = kHostsThatStay + 1;
 
-enum class Way : std::uint8_t { joins, leaves };
+enum class ChangeKind : std::uint8_t { joins, leaves };
 
-class Trial final : public HostsWatcher {
+class ChangeTrial final : public HostsWatcher {
  public:
-  Trial(const HostsSettings& settings, Way way, HostsChange& to)
-      : s_(settings), way_(way), to_(to), model_(settings, kOther + 1, 1, *this) {
+  ChangeTrial(const HostsSettings& settings, ChangeKind kind, HostsChange& to)
+      : s_(settings), kind_(kind), to_(to), model_(settings, kOther + 1, 1, *this) {
     model_.add_host(0);
     for (std::uint32_t host = 0; host < to.before; ++host) {
       model_.add_host(s_.servants);
@@ -38,7 +38,7 @@ class Trial final : public HostsWatcher {
     model_.run_for(kWarmUp);
     go_on(HostsPhase::before, kBefore);
     const std::vector<std::uint32_t> homes = homes_now();
-    if (way_ == Way::joins) {
+    if (kind_ == ChangeKind::joins) {
       model_.add_host(s_.servants);
     } else {
       model_.retire_host(kOther);
@@ -91,21 +91,21 @@ class Trial final : public HostsWatcher {
       moved_.push_back(moved);
       to_.moved.count(moved);
       to_.moved_elsewhere +=
-          moved && (way_ == Way::joins ? after : before)[route] != kOther ? 1 : 0;
+          moved && (kind_ == ChangeKind::joins ? after : before)[route] != kOther ? 1 : 0;
     }
   }
 
   const HostsSettings& s_;
-  Way way_;
+  ChangeKind kind_;
   HostsChange& to_;
   HostsModel model_;
   std::vector<bool> moved_;  ///< By route.
 };
 
-HostsChange simulate(const HostsSettings& settings, Way way) {
+HostsChange simulate(const HostsSettings& settings, ChangeKind kind) {
   HostsChange change;
-  change.before = kHostsThatStay + (way == Way::leaves ? 1 : 0);
-  change.after = kHostsThatStay + (way == Way::joins ? 1 : 0);
+  change.before = kHostsThatStay + (kind == ChangeKind::leaves ? 1 : 0);
+  change.after = kHostsThatStay + (kind == ChangeKind::joins ? 1 : 0);
   change.per_second =
       cold_capacity_per_ns(settings, kHostsThatStay) * settings.load_percent / 100 * 1e9;
   HostsSettings one = settings;
@@ -114,7 +114,7 @@ HostsChange simulate(const HostsSettings& settings, Way way) {
   for (std::uint32_t trial = 0; trial < trials && !interrupted(); ++trial) {
     one.seed = settings.seed + trial;
     one.first_route = trial * one.routes;
-    Trial(one, way, change).run();
+    ChangeTrial(one, kind, change).run();
   }
   return change;
 }
@@ -122,11 +122,11 @@ HostsChange simulate(const HostsSettings& settings, Way way) {
 }  // namespace
 
 HostsChange simulate_joining(const HostsSettings& settings) {
-  return simulate(settings, Way::joins);
+  return simulate(settings, ChangeKind::joins);
 }
 
 HostsChange simulate_leaving(const HostsSettings& settings) {
-  return simulate(settings, Way::leaves);
+  return simulate(settings, ChangeKind::leaves);
 }
 
 }  // namespace mserve::bench

@@ -23,13 +23,9 @@ constexpr std::size_t base64_bytes(std::size_t bytes) noexcept {
   return (bytes + 2) / 3 * 4;
 }
 
-constexpr std::size_t at(HostsPhase phase) noexcept {
-  return static_cast<std::size_t>(phase);
-}
-
 /// A line of a table with a column for each `Of`.
 template <class Of>
-struct Line {
+struct TableLine {
   const char* name;
   std::function<std::string(const Of&)> text;
 };
@@ -46,7 +42,7 @@ std::string megabytes(double bytes) {
   return fmt::format("{:.3g} MB/s", bytes / 1e6);
 }
 
-std::vector<Line<HostsResult>> lines() {
+std::vector<TableLine<HostsResult>> lines() {
   using Result = HostsResult;
   return {
       {"zones, regions", [](const Result& r) { return fmt::format("{}, {}", r.zones, r.regions); }},
@@ -61,16 +57,17 @@ std::vector<Line<HostsResult>> lines() {
       {"  within the region", [](const Result& r) { return percent(r.of_tier[1]); }},
       {"  elsewhere", [](const Result& r) { return percent(r.of_tier[2]); }},
       {"at the home of the route",
-       [](const Result& r) { return percent(r.at_home[at(HostsPhase::before)]); }},
+       [](const Result& r) { return percent(r.at_home[index_of(HostsPhase::before)]); }},
       {"  with one host more",
-       [](const Result& r) { return percent(r.at_home[at(HostsPhase::after)]); }},
+       [](const Result& r) { return percent(r.at_home[index_of(HostsPhase::after)]); }},
       {"route warm, not forwarded",
-       [](const Result& r) { return percent(r.warm_here[at(HostsPhase::before)]); }},
+       [](const Result& r) { return percent(r.warm_here[index_of(HostsPhase::before)]); }},
       {"route warm, forwarded",
-       [](const Result& r) { return percent(r.warm[at(HostsPhase::before)]); }},
+       [](const Result& r) { return percent(r.warm[index_of(HostsPhase::before)]); }},
       {"  right after a host is added",
-       [](const Result& r) { return percent(r.warm[at(HostsPhase::right_after)]); }},
-      {"  from then on", [](const Result& r) { return percent(r.warm[at(HostsPhase::after)]); }},
+       [](const Result& r) { return percent(r.warm[index_of(HostsPhase::right_after)]); }},
+      {"  from then on",
+       [](const Result& r) { return percent(r.warm[index_of(HostsPhase::after)]); }},
       {"homes that moved, in that zone", [](const Result& r) { return percent(r.moved); }},
       {"messages/request, host to host",
        [](const Result& r) { return fmt::format("{:.2f}", costs_of(r).messages_per_request); }},
@@ -96,7 +93,7 @@ std::string name_of(const HostsChange& change) {
   return change.after > change.before ? "a host joins" : "a host leaves";
 }
 
-std::vector<Line<HostsChange>> change_lines() {
+std::vector<TableLine<HostsChange>> change_lines() {
   using Change = HostsChange;
   return {
       {"hosts with servants",
@@ -116,13 +113,13 @@ std::vector<Line<HostsChange>> change_lines() {
 /// @param heads  of the columns, one for each of `all`.
 template <class Of>
 void print_lines(std::FILE* out, const std::string& title, const std::vector<std::string>& heads,
-                 const std::vector<Line<Of>>& lines, std::span<const Of> all) {
+                 const std::vector<TableLine<Of>>& lines, std::span<const Of> all) {
   fmt::print(out, "\n{:<34}", title);
   for (const std::string& head : heads) {
     fmt::print(out, "{:>14}", head);
   }
   fmt::print(out, "\n");
-  for (const Line<Of>& line : lines) {
+  for (const TableLine<Of>& line : lines) {
     fmt::print(out, "{:<34}", line.name);
     for (const Of& one : all) {
       fmt::print(out, "{:>14}", line.text(one));

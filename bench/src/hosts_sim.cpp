@@ -12,10 +12,6 @@ namespace {
 
 constexpr std::uint64_t kRoutesCounted = 10'000;  ///< To see how many homes move.
 
-constexpr std::size_t at(HostsPhase phase) noexcept {
-  return static_cast<std::size_t>(phase);
-}
-
 class Cluster final : public HostsWatcher {
  public:
   Cluster(const HostsSettings& settings, std::uint32_t hosts)
@@ -61,7 +57,7 @@ class Cluster final : public HostsWatcher {
   }
 
   void on_served(const Asked& asked, bool forwarded, bool warm) override {
-    Share& share = (forwarded ? result_.warm : result_.warm_here)[at(asked.phase)];
+    Share& share = (forwarded ? result_.warm : result_.warm_here)[index_of(asked.phase)];
     share.count(warm);
     if (asked.phase == HostsPhase::before) {
       waiting_->record(model_.now() - asked.born);
@@ -74,7 +70,7 @@ class Cluster final : public HostsWatcher {
 
   void on_forwarded(const Asked& asked, std::uint32_t peer) override {
     const std::uint32_t tier = model_.tier_between(asked.host, peer);
-    result_.at_home[at(asked.phase)].count(
+    result_.at_home[index_of(asked.phase)].count(
         model_.home_of(asked.host, model_.hash_of(asked.route), tier) == peer);
     for (std::size_t each = 0; each < kLinkTiers && model_.phase() == HostsPhase::before; ++each) {
       result_.of_tier[each].count(each + 1 == tier);

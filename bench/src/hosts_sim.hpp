@@ -53,6 +53,9 @@ struct Share {
 /// on.
 enum class HostsPhase : std::uint8_t { warm_up, before, right_after, after };
 inline constexpr std::size_t kHostsPhases = 4;
+[[nodiscard]] constexpr std::size_t index_of(HostsPhase phase) noexcept {
+  return static_cast<std::size_t>(phase);
+}
 inline constexpr std::uint64_t kRightAfter = 1000;
 
 /// How one cluster did.

@@ -11,6 +11,7 @@
 #include "interrupt.hpp"
 #include "mserve/shm/clock.hpp"
 #include "own_broker.hpp"
+#include "pace.hpp"
 
 namespace mserve::bench {
 namespace {
@@ -19,7 +20,6 @@ namespace {
 constexpr const char* kCool = "2ms";
 constexpr std::uint64_t kCooledNs = 6'000'000;  // longer than that, with the broker's own tick
 constexpr std::size_t kFirstMessagesMax = 100;
-constexpr int kTripsPerLook = 100;
 constexpr std::size_t kOneRow = 0;
 constexpr std::size_t kManyRow = 1;
 constexpr std::size_t kColdRow = 2;
@@ -50,9 +50,9 @@ std::vector<ClientSide> attach_silent(const TripOptions& options, std::uint32_t 
   return silent;
 }
 
-class Trial {
+class SilenceTrial {
  public:
-  Trial(const IdleClientsSettings& settings, const Timer& timer, const OwnBroker& broker)
+  SilenceTrial(const IdleClientsSettings& settings, const Timer& timer, const OwnBroker& broker)
       : settings_(settings), timer_(timer), options_(broker.trip_options(settings.payload_bytes)) {
     options_.ring_bytes = settings.ring_bytes;
     TripOptions servant = options_;
@@ -141,7 +141,7 @@ void run_idle_clients(Run& run, const Plan& plan, const IdleClientsSettings& set
     }
     const Pinned pinned(settings.cores.measuring);
     try {
-      Trial(settings, run.timer(), broker).measure(section, ns);
+      SilenceTrial(settings, run.timer(), broker).measure(section, ns);
     } catch (const Interrupted&) {
       // The caller looks at interrupted() too.
     }

@@ -13,8 +13,8 @@
 namespace mserve::bench {
 namespace {
 
-constexpr std::uint64_t kStop = UINT64_MAX;
-constexpr std::uint64_t kBatch = 200;
+constexpr std::uint64_t kLastWord = UINT64_MAX;
+constexpr std::uint64_t kTripsPerBatch = 200;
 constexpr std::uint64_t kBatchesMin = 16;
 constexpr std::uint64_t kPatienceNs = 2'000'000'000;
 constexpr std::uint32_t kLooksPerClock = 1 << 14;  // far more than a bounce takes
@@ -30,7 +30,7 @@ struct alignas(shm::kCacheStride) Line {
 using Lines = std::array<Line, kLines>;
 
 inline Line& line_of(Lines& lines, std::uint64_t trips) noexcept {
-  return lines[trips / (2 * kBatch) % kLines];
+  return lines[trips / (2 * kTripsPerBatch) % kLines];
 }
 
 void answer(Lines& lines, int core) {
@@ -38,7 +38,7 @@ void answer(Lines& lines, int core) {
   for (std::uint64_t trips = 0;;) {
     Line& line = line_of(lines, trips);
     const std::uint64_t word = line.word.load(std::memory_order_acquire);
-    if (word == kStop) {
+    if (word == kLastWord) {
       return;
     }
     if (word % 2 != 0) {
@@ -89,28 +89,28 @@ LineProbe probe_line(const CorePair& cores, const Timer& timer, std::uint64_t du
   const std::uint64_t begin_ns = shm::steady_now();
   Patience patience(begin_ns + kPatienceNs + duration_ns);
   // Until the other thread runs: the first line is used up.
-  for (; trips < 2 * kBatch && !patience.was_over(); ++trips) {
+  for (; trips < 2 * kTripsPerBatch && !patience.was_over(); ++trips) {
     bounce((*lines)[0], patience);
   }
   while ((shm::steady_now() - begin_ns < duration_ns || batches->count() < kBatchesMin) &&
          !patience.over()) {
     Line& line = line_of(*lines, trips);
     const std::uint64_t batch_begin = timer.read();
-    for (std::uint64_t i = 0; i < kBatch && !patience.was_over(); ++i) {
+    for (std::uint64_t i = 0; i < kTripsPerBatch && !patience.was_over(); ++i) {
       bounce(line, patience);
     }
     batches->record(timer.to_ns(timer.read() - batch_begin));
-    for (std::uint64_t i = 0; i < kBatch && !patience.was_over(); ++i) {
+    for (std::uint64_t i = 0; i < kTripsPerBatch && !patience.was_over(); ++i) {
       const std::uint64_t begin = timer.read();
       bounce(line, patience);
       timed->record(timer.to_ns(timer.read() - begin));
     }
-    trips += 2 * kBatch;
+    trips += 2 * kTripsPerBatch;
   }
   // When it was given up on, the other thread may be at any bounce, and answer over the word.
   while (!ended.load(std::memory_order_acquire)) {
     for (Line& line : *lines) {
-      line.word.store(kStop, std::memory_order_release);
+      line.word.store(kLastWord, std::memory_order_release);
     }
     std::this_thread::yield();
   }
@@ -119,7 +119,7 @@ LineProbe probe_line(const CorePair& cores, const Timer& timer, std::uint64_t du
     return {};
   }
   // Not the median batch: on a busy machine most of them meet a scheduler tick.
-  return {timed->percentile(50), static_cast<double>(batches->percentile(25)) / kBatch};
+  return {timed->percentile(50), static_cast<double>(batches->percentile(25)) / kTripsPerBatch};
 }
 
 }  // namespace mserve::bench

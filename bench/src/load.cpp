@@ -9,13 +9,12 @@
 #include "interrupt.hpp"
 #include "mserve/shm/clock.hpp"
 #include "own_broker.hpp"
+#include "pace.hpp"
+#include "run.hpp"
 
 namespace mserve::bench {
 namespace {
 
-constexpr int kBatch = 64;          ///< Most frames of one ring before the other gets its turn.
-constexpr int kPassesPerLook = 16;  ///< Between looks at the clock.
-constexpr double kWarmUpShare = 0.15;
 constexpr std::size_t kGaps = 1U << 16;
 /// Requests under way, at most, in an open loop; what is beyond waits, and its latency counts.
 constexpr std::uint64_t kUnderWayMax = 1U << 12;

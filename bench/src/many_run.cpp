@@ -23,7 +23,6 @@ namespace {
 
 constexpr std::uint32_t kCrowdMax = 256;
 constexpr std::uint64_t kNapNs = 1'000'000;
-constexpr double kWarmUpShare = 0.15;
 
 enum State : int { starting, ready, done, failed };
 
@@ -66,9 +65,10 @@ void be_client(Board& board, ClientBoard& own, const TripOptions& options, const
   }
 }
 
-class Clients {
+class ClientProcesses {
  public:
-  Clients(std::uint32_t count, const TripOptions& options, const Timer& timer, std::uint64_t ns)
+  ClientProcesses(std::uint32_t count, const TripOptions& options, const Timer& timer,
+                  std::uint64_t ns)
       : memory_(sizeof(Board) + alignof(ClientBoard) + count * sizeof(ClientBoard)),
         board_(new (memory_.data()) Board{}) {
     void* at = static_cast<std::byte*>(memory_.data()) + sizeof(Board);
@@ -143,7 +143,7 @@ void measure(Run& run, const ManySettings& settings, const Crowd& crowd, std::ui
   if (interrupted()) {
     return;
   }
-  Clients clients(crowd.clients, options, run.timer(), ns);
+  ClientProcesses clients(crowd.clients, options, run.timer(), ns);
   clients.run();
   latency.add(clients.latencies());
   rate.add(clients.per_second());

@@ -4,12 +4,11 @@
 namespace mserve::bench {
 namespace {
 
-constexpr const char* kBrokerName = "bench";
 constexpr int kLinesShown = 20;
 
-std::vector<std::string> command_of(const std::string& path, const std::string& directory,
-                                    shm::IdleStrategy idle, std::optional<int> core,
-                                    const std::vector<std::string>& options) {
+std::vector<std::string> broker_command(const std::string& path, const std::string& directory,
+                                        shm::IdleStrategy idle, std::optional<int> core,
+                                        const std::vector<std::string>& options) {
   std::vector<std::string> command = {path,     "--name",        kBrokerName,   "--dir",  directory,
                                       "--idle", to_string(idle), "--log-level", "warning"};
   if (core) {
@@ -23,7 +22,7 @@ std::vector<std::string> command_of(const std::string& path, const std::string& 
 
 OwnBroker::OwnBroker(const std::string& path, shm::IdleStrategy idle, std::optional<int> core,
                      const std::vector<std::string>& options)
-    : broker_(std::make_unique<Child>(command_of(path, dir_.path(), idle, core, options),
+    : broker_(std::make_unique<Child>(broker_command(path, dir_.path(), idle, core, options),
                                       dir_.path() + "/log")) {}
 
 OwnBroker::~OwnBroker() {

@@ -17,8 +17,8 @@ namespace {
 
 constexpr auto kAnswersWithin = std::chrono::seconds(60);
 
-std::vector<std::string> command_of(const std::string& path, const std::string& directory,
-                                    const std::string& url) {
+std::vector<std::string> etcd_command(const std::string& path, const std::string& directory,
+                                      const std::string& url) {
   const std::string peers = "http://127.0.0.1:" + std::to_string(free_port());
   // Alone it elects itself, and need not wait for others for a second before.
   return {path,
@@ -64,7 +64,7 @@ std::string etcd_path_of(const std::string& given) {
 OwnEtcd::OwnEtcd(const std::string& path)
     : port_(std::to_string(free_port())),
       url_("http://127.0.0.1:" + port_),
-      etcd_(command_of(path, dir_.path(), url_), dir_.path() + "/log", Child::Ready::not_at_all) {
+      etcd_(etcd_command(path, dir_.path(), url_), dir_.path() + "/log", Child::Ready::not_at_all) {
   const std::string log = dir_.path() + "/log";
   wait_for(
       kAnswersWithin,

@@ -3,11 +3,11 @@
 #include "floor_relay.hpp"
 #include "interrupt.hpp"
 #include "mserve/shm/idle.hpp"
+#include "pace.hpp"
 
 namespace mserve::bench {
 namespace {
 
-constexpr int kTripsPerLook = 100;
 constexpr std::uint32_t kWaitsPerLook = 1U << 12;
 
 /// `auto`, except that it begins anew where `auto` would sleep.

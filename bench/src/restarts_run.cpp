@@ -19,6 +19,7 @@
 #include "interrupt.hpp"
 #include "mserve/shm/clock.hpp"
 #include "own_broker.hpp"
+#include "pace.hpp"
 #include "processes.hpp"
 
 namespace mserve::bench {
@@ -32,7 +33,6 @@ constexpr std::uint64_t kLookNs = 20'000'000;  // between two looks whether all 
 constexpr std::uint64_t kAllBackNsMax = 120'000'000'000;
 /// What counts of the time between two looks: more is this process's, or the machine's, absence.
 constexpr std::uint64_t kLookNsMax = 1'000'000'000;
-constexpr int kTripsPerLook = 100;
 
 /// How long the broker's data thread was ready to run and did not, since its start.
 std::uint64_t data_thread_waited_ns(pid_t broker) {
@@ -116,9 +116,9 @@ struct Shown {
   std::uint64_t ns = 0;
 };
 
-class Trial {
+class RestartTrial {
  public:
-  Trial(const RestartsSettings& settings, const Timer& timer, const OwnBroker& broker)
+  RestartTrial(const RestartsSettings& settings, const Timer& timer, const OwnBroker& broker)
       : settings_(settings),
         watch_(timer, broker.trip_options(settings.payload_bytes)),
         broker_(broker) {}
@@ -257,7 +257,7 @@ void run_restarts(Run& run, const Plan& plan, const RestartsSettings& settings) 
     }
     const Pinned pinned(settings.cores.measuring);
     try {
-      Trial trial(settings, run.timer(), broker);
+      RestartTrial trial(settings, run.timer(), broker);
       const Shown restarted = trial.restart();
       const Shown quiet = trial.stay_quiet(restarted.ns);
       sections[0].rows[kRestartedRow].add(restarted.trips);

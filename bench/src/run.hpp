@@ -65,11 +65,13 @@ class Run {
   bool failed_ = false;
 };
 
+/// Of a measurement: run before it and thrown away.
+inline constexpr double kWarmUpShare = 0.15;
+
 /// Runs `measure(duration_ns, histogram)` for a warm-up, whose samples are thrown away, then for
 /// the record.
 template <class Measure>
 std::unique_ptr<shm::Histogram> measure_warm(std::uint64_t duration_ns, Measure measure) {
-  constexpr double kWarmUpShare = 0.15;
   auto samples = std::make_unique<shm::Histogram>();
   const auto warm_up_ns =
       static_cast<std::uint64_t>(static_cast<double>(duration_ns) * kWarmUpShare);

@@ -14,11 +14,11 @@
 #include "mserve/kdb/codec.hpp"
 #include "mserve/kdb/route.hpp"
 #include "mserve/kdb/value.hpp"
+#include "pace.hpp"
 
 namespace mserve::bench {
 namespace {
 
-constexpr int kTripsPerLook = 100;
 ClientSide kdb_side(const TripOptions& options) {
   if (options.payload_bytes < kEchoCallBytesMin) {
     fail("an echo call takes at least " + std::to_string(kEchoCallBytesMin) + " bytes of payload");

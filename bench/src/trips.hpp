@@ -12,6 +12,9 @@
 
 namespace mserve::bench {
 
+/// What a broker is called that was started to be measured.
+inline constexpr const char* kBrokerName = "bench";
+
 /// Where the broker is, and what to send.
 struct TripOptions {
   std::string broker;     ///< Its --name.

@@ -25,12 +25,12 @@ std::vector<std::string> stat_command(const TripOptions& broker, std::vector<std
 
 /// The port behind "http://127.0.0.1:" in what `serve` said; empty while it has said nothing.
 std::string port_in(const std::string& said) {
-  constexpr std::string_view kBefore = "http://127.0.0.1:";
-  const std::size_t found = said.find(kBefore);
+  constexpr std::string_view kUrlStart = "http://127.0.0.1:";
+  const std::size_t found = said.find(kUrlStart);
   if (found == std::string::npos) {
     return {};
   }
-  const std::size_t from = found + kBefore.size();
+  const std::size_t from = found + kUrlStart.size();
   const std::size_t end = said.find_first_not_of("0123456789", from);
   return end != std::string::npos ? said.substr(from, end - from) : "";
 }

@@ -14,9 +14,8 @@
 #include "mserve/kdb/value.hpp"
 
 // What kdb+ objects cost: checking them, reading them, writing them.
+namespace mserve::kdb {
 namespace {
-
-using namespace mserve::kdb;
 
 /// What travels: a short call, a vector of longs, a vector of symbols.
 enum Shape : std::int64_t { call, longs, symbols };
@@ -91,3 +90,4 @@ BENCHMARK(BM_Route)->ArgNames({"shape", "count"})->Args({call, 0});
 // NOLINTEND(readability-identifier-naming)
 
 }  // namespace
+}  // namespace mserve::kdb

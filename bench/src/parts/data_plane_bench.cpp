@@ -21,9 +21,8 @@
 // What the broker's data thread does for a request, without anything that travels between cores:
 // client and servant are played by the thread that makes the passes. What is counted here is the
 // work; what `mserve-bench throughput` takes beyond it is the lines' way.
+namespace mserve {
 namespace {
-
-using namespace mserve;
 
 constexpr std::uint32_t kSessions = 4;
 constexpr std::uint64_t kRoute = 0x9ae16a3b2f90404f;
@@ -187,3 +186,4 @@ BENCHMARK(BM_Relay)->ArgName("window")->Arg(1)->Arg(8)->Arg(64);
 // NOLINTEND(readability-identifier-naming)
 
 }  // namespace
+}  // namespace mserve

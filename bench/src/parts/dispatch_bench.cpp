@@ -11,9 +11,8 @@
 //
 // Budget: BM_RoundTrip 30 ns; BM_Decision 150 ns, and no more than 2.5 times from 1,000 to
 // 1,000,000 queued. One iteration of BM_Decision is a whole life: Done, Submit, next().
+namespace mserve::broker {
 namespace {
-
-using namespace mserve::broker;
 
 // Cheap and repeatable: the generator must not show in the figure.
 class Random {
@@ -143,3 +142,4 @@ BENCHMARK(BM_RoundTripOfClasses)->ArgName("classes")->Arg(1)->Arg(2)->Arg(8)->Ar
 // NOLINTEND(readability-identifier-naming)
 
 }  // namespace
+}  // namespace mserve::broker

@@ -7,9 +7,8 @@
 #include "mserve/shm/histogram.hpp"
 
 // What a histogram costs the threads that record into it, and those who read it.
+namespace mserve::shm {
 namespace {
-
-using mserve::shm::Histogram;
 
 // NOLINTBEGIN(readability-identifier-naming): the names are what the report shows.
 
@@ -46,3 +45,4 @@ BENCHMARK(BM_HistogramPercentile);
 // NOLINTEND(readability-identifier-naming)
 
 }  // namespace
+}  // namespace mserve::shm

@@ -15,9 +15,8 @@
 
 // What a ring costs, without a broker: both ends in one thread, so that nothing is waited for, and
 // both ends on two threads, where a message has to travel.
+namespace mserve {
 namespace {
-
-using namespace mserve;
 
 /// A ring in private memory, with both its ends.
 struct Ring {
@@ -111,3 +110,4 @@ BENCHMARK(BM_RingHops)->ArgName("payload_bytes")->Arg(40)->Arg(4096)->UseRealTim
 // NOLINTEND(readability-identifier-naming)
 
 }  // namespace
+}  // namespace mserve

@@ -61,7 +61,7 @@ void check_size(std::size_t got, std::size_t wanted) {
 }
 
 /// One direction of the relay.
-struct Direction {
+struct QueueDirection {
   Queue& from;
   Queue& to;
   std::vector<std::byte> bytes;
@@ -87,8 +87,8 @@ struct Direction {
 
 [[noreturn]] void relay(Queues& queues, std::size_t payload_bytes, Wait wait) {
   const std::vector<std::byte> bytes(payload_bytes);
-  Direction requests{queues.client_to_relay, queues.relay_to_servant, bytes};
-  Direction answers{queues.servant_to_relay, queues.relay_to_client, bytes};
+  QueueDirection requests{queues.client_to_relay, queues.relay_to_servant, bytes};
+  QueueDirection answers{queues.servant_to_relay, queues.relay_to_client, bytes};
   relay_both_ways(requests, answers, wait);
 }
 

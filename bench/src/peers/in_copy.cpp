@@ -20,7 +20,7 @@
 namespace mserve::bench {
 namespace {
 
-constexpr std::uint64_t kStopNsMax = 15'000'000'000;
+constexpr std::uint64_t kCopyStopNsMax = 15'000'000'000;
 constexpr char kResult = 'r';
 constexpr char kError = 'e';
 
@@ -56,7 +56,7 @@ std::string read_all(int fd, pid_t copy) {
   for (;;) {
     if (interrupted() && kill_at == 0) {
       (void)kill(copy, SIGTERM);
-      kill_at = shm::steady_now() + kStopNsMax;
+      kill_at = shm::steady_now() + kCopyStopNsMax;
     }
     if (kill_at != 0 && shm::steady_now() > kill_at) {
       (void)kill(copy, SIGKILL);

@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "child.hpp"
+#include "ends.hpp"
 #include "mserve/shm/attachment.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/message.hpp"
@@ -19,19 +20,16 @@
 namespace mserve::bench {
 namespace {
 
-constexpr const char* kBrokerName = "bench";
-/// A route like any other: affinity is part of what a request costs.
-constexpr std::uint64_t kRoute = 0x9ae16a3b2f90404f;
 /// As many requests as a peer's servant finds in its queue.
 constexpr std::uint32_t kCredit = 64;
 constexpr std::uint32_t kLooksPerCheck = 1U << 16;
-constexpr std::uint64_t kAnswerNsMax = 1'000'000'000;
+constexpr std::uint64_t kReceiveNsMax = std::uint64_t{kReceiveMsMax} * 1'000'000;
 
-[[noreturn]] void fail(const std::string& what) {
+[[noreturn]] void fail_in_mserve(const std::string& what) {
   throw std::runtime_error("mserve: " + what);
 }
 
-shm::Attachment attach(const PeerOptions& options, shm::Role role) {
+shm::Attachment open_attachment(const PeerOptions& options, shm::Role role) {
   shm::AttachOptions attach_options;
   attach_options.broker = kBrokerName;
   attach_options.directory = options.directory;
@@ -41,7 +39,8 @@ shm::Attachment attach(const PeerOptions& options, shm::Role role) {
   std::string reason;
   auto attachment = shm::Attachment::open(attach_options, &reason);
   if (!attachment) {
-    fail(std::string("cannot attach: ") + to_string(attachment.error().code) + " " + reason);
+    fail_in_mserve(std::string("cannot attach: ") + to_string(attachment.error().code) + " " +
+                   reason);
   }
   return std::move(attachment).value();
 }
@@ -75,7 +74,7 @@ class MserveEndpoint final : public Endpoint {
       return false;
     }
     if (code != Errc::ok) {
-      fail("the broker sent a frame that is none");
+      fail_in_mserve("the broker sent a frame that is none");
     }
     const bool ours = view.header.kind == (servant_ ? shm::Kind::request : shm::Kind::reply);
     if (ours) {
@@ -90,7 +89,7 @@ class MserveEndpoint final : public Endpoint {
   }
 
   bool receive(std::span<std::byte> message) override {
-    const std::uint64_t until = shm::steady_now() + kAnswerNsMax;
+    const std::uint64_t until = shm::steady_now() + kReceiveNsMax;
     while (!try_receive(message)) {
       if (idler_.idle() == shm::Idler::Step::park) {
         // Whatever it returns, the ring tells the rest.
@@ -109,17 +108,17 @@ class MserveEndpoint final : public Endpoint {
  private:
   [[gnu::cold]] void check_alive() {
     if (attachment_.check() != Errc::ok) {
-      fail("the broker went away: " + attachment_.closing_reason());
+      fail_in_mserve("the broker went away: " + attachment_.closing_reason());
     }
   }
   void check(const shm::FrameView& view, std::size_t payload_bytes) const {
     if (!servant_ && shm::unpack_reply(view.header.aux).status != 0) {
-      fail("refused: " +
-           std::string(to_string(static_cast<Errc>(shm::unpack_reply(view.header.aux).status))));
+      fail_in_mserve("refused: " + std::string(to_string(static_cast<Errc>(
+                                       shm::unpack_reply(view.header.aux).status))));
     }
     if (view.payload.size() != payload_bytes) {
-      fail(std::to_string(view.payload.size()) + " bytes instead of " +
-           std::to_string(payload_bytes));
+      fail_in_mserve(std::to_string(view.payload.size()) + " bytes instead of " +
+                     std::to_string(payload_bytes));
     }
   }
 
@@ -159,7 +158,7 @@ class MservePeer final : public Peer {
 
  private:
   [[nodiscard]] std::unique_ptr<Endpoint> open(shm::Role role) const {
-    return std::make_unique<MserveEndpoint>(attach(options_, role), role);
+    return std::make_unique<MserveEndpoint>(open_attachment(options_, role), role);
   }
 
   PeerOptions options_;

@@ -18,7 +18,6 @@
 namespace mserve::bench {
 namespace {
 
-constexpr nng_duration kAnswerMsMax = 1000;
 constexpr std::uint32_t kRequestBit = 0x80000000U;
 
 void check(int result, const char* what) {
@@ -30,15 +29,15 @@ bool would_wait(int result) noexcept {
   return result == NNG_EAGAIN || result == NNG_ETIMEDOUT || result == NNG_EINTR;
 }
 
-class Socket {
+class NngSocket {
  public:
-  explicit Socket(int (*open)(nng_socket*)) {
+  explicit NngSocket(int (*open)(nng_socket*)) {
     check(open(&socket_), "open");
-    (void)nng_socket_set_ms(socket_, NNG_OPT_RECVTIMEO, kAnswerMsMax);
+    (void)nng_socket_set_ms(socket_, NNG_OPT_RECVTIMEO, kReceiveMsMax);
   }
-  ~Socket() { (void)nng_close(socket_); }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
+  ~NngSocket() { (void)nng_close(socket_); }
+  NngSocket(const NngSocket&) = delete;
+  NngSocket& operator=(const NngSocket&) = delete;
   [[nodiscard]] nng_socket get() const noexcept { return socket_; }
 
   void listen(const std::string& address) const {
@@ -52,12 +51,12 @@ class Socket {
   nng_socket socket_{};
 };
 
-std::string address_of(const PeerOptions& options, const char* side) {
+std::string nng_address_of(const PeerOptions& options, const char* side) {
   return "ipc://" + options.directory + "/nng-" + side;
 }
 
 /// Moves one message with its header. @return false when none is there.
-bool move_message(const Socket& from, const Socket& to) {
+bool move_message(const NngSocket& from, const NngSocket& to) {
   nng_msg* message = nullptr;
   const int result = nng_recvmsg(from.get(), &message, NNG_FLAG_NONBLOCK);
   if (would_wait(result)) {
@@ -68,7 +67,7 @@ bool move_message(const Socket& from, const Socket& to) {
   return true;
 }
 
-[[noreturn]] void relay(const Socket& front, const Socket& back, Wait wait) {
+[[noreturn]] void relay(const NngSocket& front, const NngSocket& back, Wait wait) {
   if (wait == Wait::block) {
     check(nng_device(front.get(), back.get()), "device");
     throw std::runtime_error("nng: the device ended");
@@ -84,7 +83,7 @@ bool move_message(const Socket& from, const Socket& to) {
 }
 
 /// Takes a message and copies its body out. @return the message, the caller's; null: none is there.
-nng_msg* receive_into(std::span<std::byte> to, const Socket& socket, int flags) {
+nng_msg* receive_into(std::span<std::byte> to, const NngSocket& socket, int flags) {
   nng_msg* message = nullptr;
   const int result = nng_recvmsg(socket.get(), &message, flags);
   if (would_wait(result)) {
@@ -134,7 +133,7 @@ class NngClient final : public Endpoint {
     return true;
   }
 
-  Socket socket_;
+  NngSocket socket_;
   std::uint32_t number_ = 0;
 };
 
@@ -179,7 +178,7 @@ class NngServant final : public Endpoint {
     return true;
   }
 
-  Socket socket_;
+  NngSocket socket_;
   nng_msg* message_ = nullptr;
 };
 
@@ -189,19 +188,19 @@ class NngPeer final : public Peer {
 
   std::unique_ptr<Relay> start_relay() override {
     return fork_relay("relay of nng", options_, [this](const std::function<void()>& ready) {
-      const Socket front(nng_rep0_open_raw);
-      const Socket back(nng_req0_open_raw);
-      front.listen(address_of(options_, "clients"));
-      back.listen(address_of(options_, "servants"));
+      const NngSocket front(nng_rep0_open_raw);
+      const NngSocket back(nng_req0_open_raw);
+      front.listen(nng_address_of(options_, "clients"));
+      back.listen(nng_address_of(options_, "servants"));
       ready();
       relay(front, back, options_.setting.relay);
     });
   }
   std::unique_ptr<Endpoint> client() override {
-    return std::make_unique<NngClient>(address_of(options_, "clients"));
+    return std::make_unique<NngClient>(nng_address_of(options_, "clients"));
   }
   std::unique_ptr<Endpoint> servant() override {
-    return std::make_unique<NngServant>(address_of(options_, "servants"));
+    return std::make_unique<NngServant>(nng_address_of(options_, "servants"));
   }
 
  private:

@@ -44,6 +44,9 @@ struct PeerSetting {
 /// "ends spin, relay spins, apart": for tables.
 [[nodiscard]] std::string describe(const PeerSetting& setting);
 
+/// The longest sleep of Endpoint::receive().
+inline constexpr int kReceiveMsMax = 1000;
+
 /// The client's or the servant's end of a peer. Messages have one length, which both sides know.
 /// What goes wrong is thrown as std::runtime_error. One thread.
 class Endpoint {

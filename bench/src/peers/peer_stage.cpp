@@ -7,20 +7,18 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "ends.hpp"
 #include "interrupt.hpp"
 #include "mserve/shm/clock.hpp"
 
 namespace mserve::bench {
 namespace {
 
-constexpr int kTripsPerLook = 10;
+constexpr int kPeerTripsPerLook = 10;
 constexpr std::uint64_t kWaitsPerCheck = 1U << 14;
 constexpr std::uint64_t kAnswerNsMax = 30'000'000'000;
 constexpr std::size_t kWindow = 64;
 constexpr std::size_t kWindowBytesMax = 1U << 16;
-
-/// Thrown to leave at Ctrl-C.
-struct Interrupted {};
 
 /// A servant process.
 [[noreturn]] void serve(Endpoint& endpoint, std::size_t payload_bytes, Wait wait) {
@@ -185,7 +183,7 @@ void PeerStage::measure(const Timer& timer, std::uint64_t duration_ns, shm::Hist
   const std::uint64_t begin_ns = shm::steady_now();
   try {
     while (shm::steady_now() - begin_ns < duration_ns && !interrupted()) {
-      for (int i = 0; i < kTripsPerLook && !interrupted(); ++i) {
+      for (int i = 0; i < kPeerTripsPerLook && !interrupted(); ++i) {
         const std::uint64_t begin = timer.read();
         round_trip();
         const std::uint64_t end = timer.read();

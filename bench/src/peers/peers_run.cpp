@@ -18,8 +18,6 @@ namespace {
 /// How the time is shared out.
 constexpr double kTuneShare = 0.3;
 constexpr double kThroughputShare = 0.25;
-/// Of throughput, run before it and thrown away.
-constexpr double kWarmUpShare = 0.15;
 
 /// A peer as it is measured, with the row of its figures.
 struct Entrant {
@@ -31,7 +29,7 @@ std::string words(const Entrant& entrant) {
   return fmt::format("{}; {}", entrant.kind->how, describe(entrant.setting));
 }
 
-PeerOptions options_of(const PeersSettings& settings, PeerMode mode, const PeerSetting& setting) {
+PeerOptions peer_options(const PeersSettings& settings, PeerMode mode, const PeerSetting& setting) {
   return {mode, setting, settings.cores, settings.payload_bytes, {}};
 }
 
@@ -61,7 +59,7 @@ auto with_stage(Run& run, const PeersSettings& settings, PeerMode mode, const En
   run.say(entrant.kind->title);
   try {
     return in_copy([&] {
-      PeerStage stage(*entrant.kind, options_of(settings, mode, entrant.setting));
+      PeerStage stage(*entrant.kind, peer_options(settings, mode, entrant.setting));
       return interrupted() ? Result{} : measure(stage);
     });
   } catch (const std::exception& e) {
@@ -110,8 +108,8 @@ Plan part_of(const Plan& plan, double share, std::size_t modes) {
   return part;
 }
 
-void run_latency(Run& run, const PeersSettings& settings, PeerMode mode,
-                 const std::vector<Entrant>& entrants, const Plan& plan) {
+void run_peer_latency(Run& run, const PeersSettings& settings, PeerMode mode,
+                      const std::vector<Entrant>& entrants, const Plan& plan) {
   Section s = latency_section(settings, mode, "round trip through each peer");
   s.rows.push_back({"floor", mode == PeerMode::pair
                                  ? "a relay thread that only copies; both spin"
@@ -137,8 +135,8 @@ void run_latency(Run& run, const PeersSettings& settings, PeerMode mode,
   });
 }
 
-void run_throughput(Run& run, const PeersSettings& settings, PeerMode mode,
-                    const std::vector<Entrant>& entrants, const Plan& plan) {
+void run_peer_throughput(Run& run, const PeersSettings& settings, PeerMode mode,
+                         const std::vector<Entrant>& entrants, const Plan& plan) {
   Section s = described(settings, mode, "throughput through each peer");
   s.unit = Unit::requests_per_s;
   s.sample = fmt::format("answers to requests of {} B, {} under way at once",
@@ -213,10 +211,10 @@ void run_peers(Run& run, const PeersSettings& settings) {
       tune(run, settings, mode, entrants, part(kTuneShare));
     }
     if (!interrupted()) {
-      run_latency(run, settings, mode, entrants, part(measured * (1 - kThroughputShare)));
+      run_peer_latency(run, settings, mode, entrants, part(measured * (1 - kThroughputShare)));
     }
     if (!interrupted()) {
-      run_throughput(run, settings, mode, entrants, part(measured * kThroughputShare));
+      run_peer_throughput(run, settings, mode, entrants, part(measured * kThroughputShare));
     }
   }
 }

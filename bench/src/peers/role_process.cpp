@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "child.hpp"
 #include "interrupt.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/unique_fd.hpp"
@@ -19,8 +20,6 @@
 
 namespace mserve::bench {
 namespace {
-
-constexpr std::uint64_t kReadyNsMax = 30'000'000'000;
 
 /// The copy's side.
 void run(const std::string& name, int ready,

@@ -20,9 +20,7 @@
 namespace mserve::bench {
 namespace {
 
-constexpr int kAnswerMsMax = 1000;
-
-[[noreturn]] void fail(const char* what) {
+[[noreturn]] void fail_with_errno(const char* what) {
   throw std::system_error(errno, std::generic_category(), what);
 }
 
@@ -32,7 +30,7 @@ bool would_wait() noexcept {
 
 /// recv() that blocks comes back now and then, so that its caller sees who has died.
 void wait_a_second_at_most(int socket) noexcept {
-  const timeval limit{kAnswerMsMax / 1000, 0};
+  const timeval limit{kReceiveMsMax / 1000, 0};
   (void)setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 }
 
@@ -73,7 +71,7 @@ class Direction {
 
  private:
   bool forward(int flags) {
-    const ssize_t sent = send(to_, bytes_.data() + begin_, end_ - begin_, flags | MSG_NOSIGNAL);
+    const ssize_t sent = ::send(to_, bytes_.data() + begin_, end_ - begin_, flags | MSG_NOSIGNAL);
     if (sent <= 0) {
       check(sent);
       return false;
@@ -153,12 +151,12 @@ SocketEndpoint::SocketEndpoint(shm::UniqueFd socket, std::size_t payload_bytes, 
 
 bool SocketEndpoint::accepted(bool wait) {
   pollfd entry{socket_.get(), POLLIN, 0};
-  if (poll(&entry, 1, wait ? kAnswerMsMax : 0) <= 0) {
+  if (poll(&entry, 1, wait ? kReceiveMsMax : 0) <= 0) {
     return false;
   }
   shm::UniqueFd socket(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!socket) {
-    fail("accept");
+    fail_with_errno("accept");
   }
   set_no_delay(socket.get());
   wait_a_second_at_most(socket.get());
@@ -170,7 +168,7 @@ bool SocketEndpoint::accepted(bool wait) {
 bool SocketEndpoint::flush() {
   while (!unsent_.empty()) {
     const ssize_t sent =
-        send(socket_.get(), unsent_.data(), unsent_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        ::send(socket_.get(), unsent_.data(), unsent_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && would_wait()) {
       return false;
     }
@@ -187,7 +185,7 @@ bool SocketEndpoint::try_send(std::span<const std::byte> message) {
     return false;
   }
   const ssize_t sent =
-      send(socket_.get(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      ::send(socket_.get(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0) {
     if (!would_wait()) {
       throw std::runtime_error("the relay closed the connection");
@@ -240,7 +238,7 @@ bool SocketEndpoint::receive(std::span<std::byte> message) {
   }
   while (!unsent_.empty() && !flush()) {
     pollfd entry{socket_.get(), POLLOUT, 0};
-    if (poll(&entry, 1, kAnswerMsMax) <= 0) {
+    if (poll(&entry, 1, kReceiveMsMax) <= 0) {
       return false;
     }
   }
@@ -255,7 +253,7 @@ shm::UniqueFd listen_on_loopback() {
   if (!socket ||
       bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
       listen(socket.get(), 8) != 0) {
-    fail("cannot listen on 127.0.0.1");
+    fail_with_errno("cannot listen on 127.0.0.1");
   }
   return socket;
 }
@@ -264,7 +262,7 @@ std::uint16_t port_of(int socket) {
   sockaddr_in address{};
   socklen_t length = sizeof(address);
   if (getsockname(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
-    fail("getsockname");
+    fail_with_errno("getsockname");
   }
   return ntohs(address.sin_port);
 }
@@ -277,7 +275,7 @@ shm::UniqueFd connect_to(std::uint16_t port) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (!socket ||
       connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    fail("cannot connect on 127.0.0.1");
+    fail_with_errno("cannot connect on 127.0.0.1");
   }
   set_no_delay(socket.get());
   return socket;

@@ -19,9 +19,7 @@
 namespace mserve::bench {
 namespace {
 
-constexpr int kAnswerMsMax = 1000;
-
-[[noreturn]] void fail(const char* what) {
+[[noreturn]] void fail_with_zmq_errno(const char* what) {
   throw std::runtime_error(std::string("ZeroMQ: ") + what + ": " + zmq_strerror(zmq_errno()));
 }
 
@@ -29,7 +27,7 @@ class Context {
  public:
   Context() : context_(zmq_ctx_new()) {
     if (context_ == nullptr) {
-      fail("no context");
+      fail_with_zmq_errno("no context");
     }
   }
   ~Context() { (void)zmq_ctx_term(context_); }
@@ -41,29 +39,29 @@ class Context {
   void* context_;
 };
 
-class Socket {
+class ZmqSocket {
  public:
-  Socket(const Context& context, int type) : socket_(zmq_socket(context.get(), type)) {
+  ZmqSocket(const Context& context, int type) : socket_(zmq_socket(context.get(), type)) {
     if (socket_ == nullptr) {
-      fail("no socket");
+      fail_with_zmq_errno("no socket");
     }
     const int none = 0;
     (void)zmq_setsockopt(socket_, ZMQ_LINGER, &none, sizeof(none));
-    (void)zmq_setsockopt(socket_, ZMQ_RCVTIMEO, &kAnswerMsMax, sizeof(kAnswerMsMax));
+    (void)zmq_setsockopt(socket_, ZMQ_RCVTIMEO, &kReceiveMsMax, sizeof(kReceiveMsMax));
   }
-  ~Socket() { (void)zmq_close(socket_); }
-  Socket(const Socket&) = delete;
-  Socket& operator=(const Socket&) = delete;
+  ~ZmqSocket() { (void)zmq_close(socket_); }
+  ZmqSocket(const ZmqSocket&) = delete;
+  ZmqSocket& operator=(const ZmqSocket&) = delete;
   [[nodiscard]] void* get() const noexcept { return socket_; }
 
   void bind(const std::string& address) const {
     if (zmq_bind(socket_, address.c_str()) != 0) {
-      fail(address.c_str());
+      fail_with_zmq_errno(address.c_str());
     }
   }
   void connect(const std::string& address) const {
     if (zmq_connect(socket_, address.c_str()) != 0) {
-      fail(address.c_str());
+      fail_with_zmq_errno(address.c_str());
     }
   }
 
@@ -71,7 +69,7 @@ class Socket {
   void* socket_;
 };
 
-std::string address_of(const PeerOptions& options, const char* side) {
+std::string zmq_address_of(const PeerOptions& options, const char* side) {
   return "ipc://" + options.directory + "/zmq-" + side;
 }
 
@@ -83,11 +81,11 @@ bool move_message(void* from, void* to, zmq_msg_t& frame) {
       if (zmq_errno() == EAGAIN) {
         return false;
       }
-      fail("receive");
+      fail_with_zmq_errno("receive");
     }
     const bool more = zmq_msg_more(&frame) != 0;
     if (zmq_msg_send(&frame, to, more ? ZMQ_SNDMORE : 0) < 0) {
-      fail("send");
+      fail_with_zmq_errno("send");
     }
     if (!more) {
       return true;
@@ -99,7 +97,7 @@ bool move_message(void* from, void* to, zmq_msg_t& frame) {
 [[noreturn]] void relay(void* front, void* back, Wait wait) {
   if (wait == Wait::block) {
     (void)zmq_proxy(front, back, nullptr);
-    fail("zmq_proxy");
+    fail_with_zmq_errno("zmq_proxy");
   }
   zmq_msg_t frame;
   (void)zmq_msg_init(&frame);
@@ -133,7 +131,7 @@ class ZmqEndpoint final : public Endpoint {
  private:
   static bool refused() {
     if (zmq_errno() != EAGAIN && zmq_errno() != EINTR) {
-      fail("send or receive");
+      fail_with_zmq_errno("send or receive");
     }
     return false;
   }
@@ -157,7 +155,7 @@ class ZmqEndpoint final : public Endpoint {
   }
 
   std::shared_ptr<Context> context_;
-  Socket socket_;
+  ZmqSocket socket_;
   bool routed_;  ///< The servant: the router's frame comes before each message.
   std::array<std::byte, 255> route_{};
   std::size_t route_bytes_ = 0;
@@ -170,19 +168,19 @@ class ZmqPeer final : public Peer {
   std::unique_ptr<Relay> start_relay() override {
     return fork_relay("relay of ZeroMQ", options_, [this](const std::function<void()>& ready) {
       const Context context;
-      const Socket front(context, ZMQ_ROUTER);
-      const Socket back(context, ZMQ_DEALER);
-      front.bind(address_of(options_, "clients"));
-      back.bind(address_of(options_, "servants"));
+      const ZmqSocket front(context, ZMQ_ROUTER);
+      const ZmqSocket back(context, ZMQ_DEALER);
+      front.bind(zmq_address_of(options_, "clients"));
+      back.bind(zmq_address_of(options_, "servants"));
       ready();
       relay(front.get(), back.get(), options_.setting.relay);
     });
   }
   std::unique_ptr<Endpoint> client() override {
-    return std::make_unique<ZmqEndpoint>(context(), address_of(options_, "clients"), false);
+    return std::make_unique<ZmqEndpoint>(context(), zmq_address_of(options_, "clients"), false);
   }
   std::unique_ptr<Endpoint> servant() override {
-    return std::make_unique<ZmqEndpoint>(context(), address_of(options_, "servants"), true);
+    return std::make_unique<ZmqEndpoint>(context(), zmq_address_of(options_, "servants"), true);
   }
 
  private:
