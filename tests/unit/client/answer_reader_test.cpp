@@ -9,6 +9,7 @@
 #include "lib/private_ring.hpp"
 #include "mserve/kdb/compress.hpp"
 #include "mserve/shm/message.hpp"
+#include "payloads.hpp"
 #include "support/seed.hpp"
 #include "support/test_gateway.hpp"
 
@@ -19,6 +20,7 @@ using kdb::Value;
 using test::Bytes;
 using test::lbt_answer;
 using test::lbt_info;
+using test::pair_of;
 
 struct Received {
   std::uint64_t id = 0;
@@ -78,13 +80,6 @@ struct Desk {
   std::vector<Received> replies;
   int frames = 0;
 };
-
-Bytes pair_of(const Value& result, const Value& info = lbt_info()) {
-  Bytes bytes = kdb::encode(result);
-  const Bytes behind = kdb::encode(info);
-  bytes.insert(bytes.end(), behind.begin(), behind.end());
-  return bytes;
-}
 
 Value large_result(std::size_t count = 20'000) {
   std::vector<std::int64_t> values(count);

@@ -6,6 +6,7 @@
 #include "fake_broker.hpp"
 #include "mserve/kdb/codec.hpp"
 #include "mserve/kdb/value.hpp"
+#include "payloads.hpp"
 
 namespace mserve {
 namespace {
@@ -13,15 +14,12 @@ namespace {
 using kdb::Value;
 using test::Bytes;
 using test::bytes_of;
+using test::encoded_text;
 using test::FakeBroker;
 using test::text_of;
 
 constexpr std::uint64_t kHour = 3'600'000'000'000;
 constexpr SendOptions kRepeatable{.repeatable = true};
-
-Bytes text(const std::string& query) {
-  return kdb::encode(Value::chars(query));
-}
 
 Bytes large(std::size_t bytes) {
   return kdb::encode(Value::bytes(std::vector<std::uint8_t>(bytes, 7)));
@@ -75,17 +73,17 @@ TEST(ClientReturn, GoesBackToTheLocalBrokerWhenNothingIsInFlight) {
   pair.local.absent = true;
   ClientCore& core = pair.attach({.return_ns = 1});
   EXPECT_EQ(core.endpoint(), "far");
-  const std::uint64_t first = must_send(core, text("x"));
+  const std::uint64_t first = must_send(core, encoded_text("x"));
   pair.local.absent = false;
   Reply reply;
   EXPECT_EQ(core.poll(reply), Errc::empty);
-  const std::uint64_t second = must_send(core, text("y"));
+  const std::uint64_t second = must_send(core, encoded_text("y"));
   EXPECT_EQ(core.endpoint(), "far") << "requests in flight are not left";
-  pair.far.answer(first, text("1"));
-  pair.far.answer(second, text("2"));
+  pair.far.answer(first, encoded_text("1"));
+  pair.far.answer(second, encoded_text("2"));
   ASSERT_EQ(core.poll(reply), Errc::ok);
   ASSERT_EQ(core.poll(reply), Errc::ok);
-  const std::uint64_t third = must_send(core, text("z"));
+  const std::uint64_t third = must_send(core, encoded_text("z"));
   EXPECT_EQ(core.endpoint(), "local");
   pair.local.read_requests();
   ASSERT_EQ(pair.local.received.size(), 1U);
@@ -115,7 +113,7 @@ TEST(ClientReturn, LooksNowAndThenOnly) {
   for (int i = 0; i < 100; ++i) {
     EXPECT_EQ(core.poll(reply), Errc::empty);
   }
-  must_send(core, text("x"));
+  must_send(core, encoded_text("x"));
   EXPECT_EQ(core.endpoint(), "far");
   EXPECT_EQ(pair.local.attach_attempts, attempts);
 }
@@ -124,14 +122,14 @@ TEST(ClientReturn, AReplyOnLoanStaysReadable) {
   Pair pair;
   pair.local.absent = true;
   ClientCore& core = pair.attach({.return_ns = 1});
-  pair.far.answer(must_send(core, text("x")), text("on loan"));
+  pair.far.answer(must_send(core, encoded_text("x")), encoded_text("on loan"));
   Reply reply;
   ASSERT_EQ(core.poll(reply), Errc::ok);
   pair.local.absent = false;
   std::weak_ptr<test::Wire> wire = std::exchange(pair.far.wire, nullptr);
-  must_send(core, text("y"));
+  must_send(core, encoded_text("y"));
   EXPECT_EQ(core.endpoint(), "local");
-  EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), text("on loan"));
+  EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), encoded_text("on loan"));
   EXPECT_FALSE(wire.expired());
   EXPECT_EQ(core.poll(reply), Errc::empty);
   EXPECT_TRUE(wire.expired());
@@ -144,7 +142,7 @@ TEST(ClientReturn, StaysWhereItIsWhenReconnectIsOff) {
   pair.local.absent = false;
   Reply reply;
   EXPECT_EQ(core.poll(reply), Errc::empty);
-  must_send(core, text("x"));
+  must_send(core, encoded_text("x"));
   EXPECT_EQ(core.endpoint(), "far");
 }
 
@@ -152,9 +150,9 @@ TEST(ClientResend, RepeatableRequestsAreSentOnTheNextSessionAsTheyWere) {
   Pair pair;
   ClientCore& core = pair.attach();
   const SendOptions options{.route = 7, .want_info = true, .repeatable = true};
-  const std::uint64_t first = must_send(core, text("1"), options);
-  const std::uint64_t once = must_send(core, text("once"));
-  const std::uint64_t second = must_send(core, text("2"), options);
+  const std::uint64_t first = must_send(core, encoded_text("1"), options);
+  const std::uint64_t once = must_send(core, encoded_text("once"));
+  const std::uint64_t second = must_send(core, encoded_text("2"), options);
   Pair::lose(pair.local, core);
   Reply reply;
   ASSERT_EQ(core.poll(reply), Errc::ok);
@@ -168,13 +166,13 @@ TEST(ClientResend, RepeatableRequestsAreSentOnTheNextSessionAsTheyWere) {
   EXPECT_EQ(pair.far.received[0].head.id, first);
   EXPECT_EQ(pair.far.received[0].head.aux, 7U);
   EXPECT_EQ(pair.far.received[0].head.flags, shm::kFlagWantInfo | shm::kFlagRepeatable);
-  EXPECT_EQ(pair.far.received[0].payload, text("1"));
+  EXPECT_EQ(pair.far.received[0].payload, encoded_text("1"));
   EXPECT_EQ(pair.far.received[1].head.id, second);
-  pair.far.answer(second, text("two"));
-  pair.far.answer(first, text("one"));
+  pair.far.answer(second, encoded_text("two"));
+  pair.far.answer(first, encoded_text("one"));
   ASSERT_EQ(core.poll(reply), Errc::ok);
   EXPECT_EQ(reply.id, second);
-  EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), text("two"));
+  EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), encoded_text("two"));
   ASSERT_EQ(core.poll(reply), Errc::ok);
   EXPECT_EQ(reply.id, first);
   EXPECT_EQ(core.poll(reply), Errc::empty);
@@ -184,7 +182,7 @@ TEST(ClientResend, RepeatableRequestsAreSentOnTheNextSessionAsTheyWere) {
 TEST(ClientResend, NeverASecondTime) {
   Pair pair;
   ClientCore& core = pair.attach();
-  const std::uint64_t id = must_send(core, text("x"), kRepeatable);
+  const std::uint64_t id = must_send(core, encoded_text("x"), kRepeatable);
   Pair::lose(pair.local, core);
   Reply reply;
   EXPECT_EQ(core.poll(reply), Errc::empty);
@@ -198,9 +196,9 @@ TEST(ClientResend, NeverASecondTime) {
 TEST(ClientResend, NotWhenTheAnswerHadArrivedOrBegunTo) {
   Pair pair;
   ClientCore& core = pair.attach();
-  const std::uint64_t answered = must_send(core, text("1"), kRepeatable);
-  const std::uint64_t begun = must_send(core, text("2"), kRepeatable);
-  const std::uint64_t waiting = must_send(core, text("3"), kRepeatable);
+  const std::uint64_t answered = must_send(core, encoded_text("1"), kRepeatable);
+  const std::uint64_t begun = must_send(core, encoded_text("2"), kRepeatable);
+  const std::uint64_t waiting = must_send(core, encoded_text("3"), kRepeatable);
   pair.local.answer(answered, "answer");
   pair.local.fragment(begun, 0, 100, bytes_of("begun"));
   Pair::lose(pair.local, core);
@@ -253,7 +251,7 @@ TEST(ClientResend, WaitsForASessionButNotForEver) {
   Pair pair;
   pair.far.absent = true;
   ClientCore& core = pair.attach({.resend_ns_max = 20'000'000});
-  const std::uint64_t id = must_send(core, text("x"), kRepeatable);
+  const std::uint64_t id = must_send(core, encoded_text("x"), kRepeatable);
   Pair::lose(pair.local, core);
   Reply reply;
   EXPECT_EQ(core.await(id, reply, shm::steady_now() + 1'000'000), Errc::timed_out);
@@ -268,7 +266,7 @@ TEST(ClientResend, WaitsForASessionButNotForEver) {
 TEST(ClientResend, AwaitGoesOnAcrossSessions) {
   Pair pair;
   ClientCore& core = pair.attach();
-  const std::uint64_t id = must_send(core, text("x"), kRepeatable);
+  const std::uint64_t id = must_send(core, encoded_text("x"), kRepeatable);
   pair.local.meanwhile = [&] { pair.local.die(); };
   pair.far.meanwhile = [&] {
     pair.far.read_requests();
@@ -279,7 +277,7 @@ TEST(ClientResend, AwaitGoesOnAcrossSessions) {
   Reply reply;
   ASSERT_EQ(core.await(id, reply, 0), Errc::ok);
   EXPECT_EQ(reply.status, Errc::ok);
-  EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), text("x"));
+  EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), encoded_text("x"));
 }
 
 TEST(ClientResend, CallIsAnsweredByTheNextSession) {
@@ -292,18 +290,18 @@ TEST(ClientResend, CallIsAnsweredByTheNextSession) {
       pair.far.answer(request.head.id, request.payload);
     }
   };
-  const auto reply = core.call(text("x"), kRepeatable, 0);
+  const auto reply = core.call(encoded_text("x"), kRepeatable, 0);
   ASSERT_TRUE(reply);
   EXPECT_EQ(reply.value()->status, Errc::ok);
-  EXPECT_EQ(core.call(text("y"), {}, 0).value()->status, Errc::ok);
+  EXPECT_EQ(core.call(encoded_text("y"), {}, 0).value()->status, Errc::ok);
 }
 
 TEST(ClientResend, ACancelledRequestIsNotSent) {
   Pair pair;
   pair.far.absent = true;
   ClientCore& core = pair.attach();
-  const std::uint64_t cancelled = must_send(core, text("1"), kRepeatable);
-  const std::uint64_t wanted = must_send(core, text("2"), kRepeatable);
+  const std::uint64_t cancelled = must_send(core, encoded_text("1"), kRepeatable);
+  const std::uint64_t wanted = must_send(core, encoded_text("2"), kRepeatable);
   Pair::lose(pair.local, core);
   EXPECT_TRUE(core.cancel(cancelled));
   EXPECT_FALSE(core.cancel(cancelled));
@@ -324,14 +322,14 @@ TEST(ClientResend, NothingElseGoesBeforeIt) {
     ids.push_back(must_send(core, payload, kRepeatable));
   }
   Pair::lose(pair.local, core);
-  EXPECT_EQ(core.try_send(text("new"), {}).error().code, Errc::full);
+  EXPECT_EQ(core.try_send(encoded_text("new"), {}).error().code, Errc::full);
   EXPECT_EQ(core.in_flight(), 10U);
   Reply reply;
   while (pair.far.received.size() < 10) {
     pair.far.read_requests();
     ASSERT_EQ(core.poll(reply), Errc::empty);
   }
-  ids.push_back(must_send(core, text("new"), {}));
+  ids.push_back(must_send(core, encoded_text("new"), {}));
   pair.far.read_requests();
   ASSERT_EQ(pair.far.received.size(), ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -346,7 +344,7 @@ TEST(ClientResend, LargeRequestsAreSentAgainInFragments) {
   const Bytes payload = large(200'000);
   const auto sent = core.send(payload, kRepeatable, 0);
   ASSERT_TRUE(sent);
-  const std::uint64_t small = must_send(core, text("x"), kRepeatable);
+  const std::uint64_t small = must_send(core, encoded_text("x"), kRepeatable);
   Pair::lose(pair.local, core);
   Reply reply;
   while (pair.far.received.size() < 2) {
@@ -380,7 +378,7 @@ TEST(ClientResend, AGatewayGetsALargeRequestToItsEndEvenWhenItIsCancelled) {
     if (cancel) {
       EXPECT_TRUE(core.cancel(id));
     } else {
-      pair.far.answer(id, text("early"));
+      pair.far.answer(id, encoded_text("early"));
       ASSERT_EQ(core.poll(reply), Errc::ok);
     }
     while (pair.far.received.empty()) {
@@ -389,7 +387,7 @@ TEST(ClientResend, AGatewayGetsALargeRequestToItsEndEvenWhenItIsCancelled) {
     }
     EXPECT_TRUE(pair.far.aborts.empty());
     EXPECT_EQ(core.in_flight(), 0U);
-    must_send(core, text("next"), {});
+    must_send(core, encoded_text("next"), {});
   }
 }
 
@@ -424,7 +422,7 @@ TEST(ClientResend, ALocalBrokerIsToldThatALargeRequestWillNotBeCompleted) {
     next.read_requests();
     EXPECT_EQ(next.aborts, std::vector<std::uint64_t>{id});
     EXPECT_TRUE(next.received.empty());
-    must_send(core, text("next"), {});
+    must_send(core, encoded_text("next"), {});
   }
 }
 
@@ -435,7 +433,7 @@ TEST(ClientResend, WhatTheNextSessionCannotTakeIsDisconnected) {
       must_send(core, bytes_of("bytes"), {.repeatable = true, .opaque = true});
   const std::uint64_t no_object = must_send(core, bytes_of("bytes"), kRepeatable);
   const std::uint64_t too_large = must_send(core, large(2000), kRepeatable);
-  const std::uint64_t fine = must_send(core, text("x"), kRepeatable);
+  const std::uint64_t fine = must_send(core, encoded_text("x"), kRepeatable);
   Pair::lose(pair.local, core);
   Reply reply;
   for (const std::uint64_t id : {opaque, no_object, too_large}) {
@@ -452,7 +450,7 @@ TEST(ClientResend, WhatTheNextSessionCannotTakeIsDisconnected) {
 TEST(ClientResend, NothingIsKeptWhereThereIsNoOtherWay) {
   FakeBroker broker;
   auto core = test::attached_core(broker);
-  const std::uint64_t id = must_send(*core, text("x"), kRepeatable);
+  const std::uint64_t id = must_send(*core, encoded_text("x"), kRepeatable);
   broker.wire->hung_up = true;
   core->finish_sleep();
   Reply reply;
@@ -465,18 +463,18 @@ TEST(ClientPair, AServantsOwnInfoIsSplitOffTheResult) {
   FakeBroker broker;
   auto core = test::attached_core(broker);
   const Value own = Value::dict(Value::symbols({"rows"}), Value::longs({5}));
-  Bytes payload = text("result");
+  Bytes payload = encoded_text("result");
   const Bytes behind = kdb::encode(own);
   payload.insert(payload.end(), behind.begin(), behind.end());
-  auto head = FakeBroker::reply_head(must_send(*core, text("x")));
+  auto head = FakeBroker::reply_head(must_send(*core, encoded_text("x")));
   head.flags = shm::kFlagPair;
   ASSERT_TRUE(shm::try_send_whole(broker.replies, head, {}, payload));
   Reply reply;
   ASSERT_EQ(core->poll(reply), Errc::ok);
-  EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), text("result"));
+  EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), encoded_text("result"));
   EXPECT_EQ(kdb::decode(reply.info_object).value(), own);
   EXPECT_FALSE(reply.info_complete);
-  head.id = must_send(*core, text("y"));
+  head.id = must_send(*core, encoded_text("y"));
   ASSERT_TRUE(shm::try_send_whole(broker.replies, head, {}, bytes_of("no pair")));
   ASSERT_EQ(core->poll(reply), Errc::ok);
   EXPECT_EQ(text_of(reply.payload), "no pair") << "like any other payload that is no object";

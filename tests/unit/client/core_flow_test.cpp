@@ -12,13 +12,10 @@ using test::Bytes;
 using test::bytes_of;
 using test::FakeBroker;
 using test::pattern;
+using test::soon;
 using test::text_of;
 
 constexpr test::FakeOptions kTiny{.ring_bytes = 4096, .window_bytes = 2048};
-
-std::uint64_t soon() {
-  return shm::steady_now() + 2'000'000;
-}
 
 TEST(ClientFlow, LargeRequestArrivesWhole) {
   FakeBroker broker(kTiny);

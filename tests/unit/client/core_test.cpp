@@ -11,14 +11,11 @@ namespace {
 using test::attached_core;
 using test::bytes_of;
 using test::FakeBroker;
+using test::soon;
 using test::text_of;
 
-std::uint64_t soon() {
-  return shm::steady_now() + 2'000'000;
-}
-
-std::uint64_t must_send(ClientCore& core, const std::string& text,
-                        const SendOptions& options = {}) {
+std::uint64_t must_send_text(ClientCore& core, const std::string& text,
+                             const SendOptions& options = {}) {
   const auto sent = core.try_send(bytes_of(text), options);
   EXPECT_TRUE(sent) << to_string(sent.error().code);
   return sent ? sent.value() : 0;
@@ -27,7 +24,7 @@ std::uint64_t must_send(ClientCore& core, const std::string& text,
 TEST(ClientCore, RequestCarriesIdRouteFlagsAndPayload) {
   FakeBroker broker;
   auto core = attached_core(broker);
-  const std::uint64_t id = must_send(
+  const std::uint64_t id = must_send_text(
       *core, "proc1 `IBM", {.route = 77, .want_info = true, .repeatable = true, .opaque = true});
   EXPECT_NE(id, 0U);
   broker.read_requests();
@@ -43,7 +40,7 @@ TEST(ClientCore, RequestCarriesIdRouteFlagsAndPayload) {
 TEST(ClientCore, EmptyPayloadIsARequestToo) {
   FakeBroker broker;
   auto core = attached_core(broker);
-  must_send(*core, "");
+  must_send_text(*core, "");
   broker.read_requests();
   ASSERT_EQ(broker.received.size(), 1U);
   EXPECT_TRUE(broker.received[0].payload.empty());
@@ -52,18 +49,18 @@ TEST(ClientCore, EmptyPayloadIsARequestToo) {
 TEST(ClientCore, SleepingBrokerIsWoken) {
   FakeBroker broker;
   auto core = attached_core(broker);
-  must_send(*core, "a");
+  must_send_text(*core, "a");
   EXPECT_EQ(broker.wire->bells, 0);
   broker.wire->requests.polled() = static_cast<std::uint32_t>(shm::Polled::sleeping_on_socket);
-  must_send(*core, "b");
+  must_send_text(*core, "b");
   EXPECT_EQ(broker.wire->bells, 1);
 }
 
 TEST(ClientCore, AnswersComeInTheOrderInWhichTheyWereGivenAndPointIntoTheRing) {
   FakeBroker broker;
   auto core = attached_core(broker);
-  const std::uint64_t first = must_send(*core, "1");
-  const std::uint64_t second = must_send(*core, "2");
+  const std::uint64_t first = must_send_text(*core, "1");
+  const std::uint64_t second = must_send_text(*core, "2");
   EXPECT_NE(first, second);
   Reply reply;
   EXPECT_EQ(core->poll(reply), Errc::empty);
@@ -92,8 +89,8 @@ TEST(ClientCore, InfoIsHandedOnAndAbsentOtherwise) {
   shm::InfoExt info;
   info.elapsed_ns = 5;
   std::snprintf(info.servant, sizeof(info.servant), "s1");
-  broker.answer_with_info(must_send(*core, "a"), bytes_of("x"), info);
-  broker.answer(must_send(*core, "b"), "y");
+  broker.answer_with_info(must_send_text(*core, "a"), bytes_of("x"), info);
+  broker.answer(must_send_text(*core, "b"), "y");
   Reply reply;
   ASSERT_EQ(core->poll(reply), Errc::ok);
   ASSERT_TRUE(reply.info);
@@ -107,7 +104,7 @@ TEST(ClientCore, InfoIsHandedOnAndAbsentOtherwise) {
 TEST(ClientCore, StatusOfTheBrokerHasNoPayload) {
   FakeBroker broker;
   auto core = attached_core(broker);
-  broker.answer(must_send(*core, "a"), "not to be seen", Errc::busy);
+  broker.answer(must_send_text(*core, "a"), "not to be seen", Errc::busy);
   Reply reply;
   ASSERT_EQ(core->poll(reply), Errc::ok);
   EXPECT_EQ(reply.status, Errc::busy);
@@ -150,19 +147,19 @@ TEST(ClientCore, RequestsInFlightAreBounded) {
   ClientOptions options;
   options.in_flight_max = 2;
   auto core = attached_core(broker, options);
-  const std::uint64_t id = must_send(*core, "a");
-  must_send(*core, "b");
+  const std::uint64_t id = must_send_text(*core, "a");
+  must_send_text(*core, "b");
   EXPECT_EQ(core->try_send({}, {}).error().code, Errc::full);
   broker.answer(id, "done");
   Reply reply;
   ASSERT_EQ(core->poll(reply), Errc::ok);
-  must_send(*core, "c");
+  must_send_text(*core, "c");
 }
 
 TEST(ClientCore, WaitKeepsTheReplyForPoll) {
   FakeBroker broker;
   auto core = attached_core(broker);
-  const std::uint64_t id = must_send(*core, "a");
+  const std::uint64_t id = must_send_text(*core, "a");
   broker.meanwhile = [&] {
     broker.read_requests();
     if (!broker.received.empty()) {
@@ -182,7 +179,7 @@ TEST(ClientCore, WaitKeepsTheReplyForPoll) {
 TEST(ClientCore, WaitEndsAtItsDeadline) {
   FakeBroker broker;
   auto core = attached_core(broker);
-  must_send(*core, "a");
+  must_send_text(*core, "a");
   EXPECT_EQ(core->wait(soon()), Errc::timed_out);
   EXPECT_EQ(core->in_flight(), 1U);
 }
@@ -190,10 +187,10 @@ TEST(ClientCore, WaitEndsAtItsDeadline) {
 TEST(ClientCore, AwaitKeepsOtherAnswersInTheirOrder) {
   FakeBroker broker;
   auto core = attached_core(broker);
-  const std::uint64_t a = must_send(*core, "a");
-  const std::uint64_t b = must_send(*core, "b");
-  const std::uint64_t c = must_send(*core, "c");
-  const std::uint64_t d = must_send(*core, "d");
+  const std::uint64_t a = must_send_text(*core, "a");
+  const std::uint64_t b = must_send_text(*core, "b");
+  const std::uint64_t c = must_send_text(*core, "c");
+  const std::uint64_t d = must_send_text(*core, "d");
   broker.answer(d, "D");
   ASSERT_EQ(core->wait(0), Errc::ok);  // d is what poll() would give
   broker.answer(a, "A");
@@ -217,8 +214,8 @@ TEST(ClientCore, AwaitStopsWhenTooMuchIsUnread) {
   ClientOptions options;
   options.unread_bytes_max = 1;
   auto core = attached_core(broker, options);
-  const std::uint64_t a = must_send(*core, "a");
-  const std::uint64_t b = must_send(*core, "b");
+  const std::uint64_t a = must_send_text(*core, "a");
+  const std::uint64_t b = must_send_text(*core, "b");
   broker.answer(a, "A");
   Reply reply;
   EXPECT_EQ(core->await(b, reply, 0), Errc::full);
@@ -266,7 +263,7 @@ TEST(ClientCore, CallCancelsAtItsDeadlineAndTheLateAnswerIsDropped) {
   ASSERT_EQ(broker.received.size(), 1U);
   EXPECT_EQ(broker.cancels, std::vector<std::uint64_t>{broker.received[0].head.id});
   broker.answer(broker.received[0].head.id, "late");
-  const std::uint64_t next = must_send(*core, "next");
+  const std::uint64_t next = must_send_text(*core, "next");
   broker.answer(next, "in time");
   Reply reply;
   ASSERT_EQ(core->poll(reply), Errc::ok);
@@ -280,7 +277,7 @@ TEST(ClientCore, CancelsThatFindNoRoomAreSentLater) {
   auto core = attached_core(broker);
   std::vector<std::uint64_t> ids;
   for (int i = 0; i < 200; ++i) {  // the control ring takes about sixty
-    ids.push_back(must_send(*core, "x"));
+    ids.push_back(must_send_text(*core, "x"));
     EXPECT_TRUE(core->cancel(ids.back()));
     EXPECT_FALSE(core->cancel(ids.back()));
   }
@@ -295,9 +292,9 @@ TEST(ClientCore, CancelsThatFindNoRoomAreSentLater) {
 TEST(ClientCore, CancelTakesAwayAnAnswerThatWasKept) {
   FakeBroker broker;
   auto core = attached_core(broker);
-  const std::uint64_t a = must_send(*core, "a");
-  const std::uint64_t b = must_send(*core, "b");
-  const std::uint64_t c = must_send(*core, "c");
+  const std::uint64_t a = must_send_text(*core, "a");
+  const std::uint64_t b = must_send_text(*core, "b");
+  const std::uint64_t c = must_send_text(*core, "c");
   broker.answer(a, "A");
   broker.answer(b, "B");
   broker.answer(c, "C");
@@ -313,7 +310,7 @@ TEST(ClientCore, EventLoopMaySleepOnlyWhenNothingWaits) {
   FakeBroker broker;
   auto core = attached_core(broker);
   EXPECT_EQ(core->fd(), 42);
-  const std::uint64_t id = must_send(*core, "a");
+  const std::uint64_t id = must_send_text(*core, "a");
   EXPECT_TRUE(core->prepare_sleep());
   core->finish_sleep();
   broker.answer(id, "A");
@@ -332,7 +329,7 @@ TEST(ClientCore, ManyLapsThroughATinyRing) {
   Reply reply;
   for (int i = 0; i < 3000; ++i) {
     const std::string text(static_cast<std::size_t>(i * 7 % 990), static_cast<char>('a' + i % 26));
-    const std::uint64_t id = must_send(*core, text);
+    const std::uint64_t id = must_send_text(*core, text);
     broker.read_requests();
     ASSERT_EQ(broker.received.size(), 1U);
     ASSERT_TRUE(broker.answer(id, std::exchange(broker.received, {})[0].payload));

@@ -31,6 +31,11 @@ inline std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+/// A deadline that passes while a test waits for it.
+inline std::uint64_t soon() {
+  return shm::steady_now() + 2'000'000;
+}
+
 /// One session's rings. Shared by both ends, so that either may go first.
 struct Wire {
   Wire(std::uint64_t ring_bytes, std::uint64_t start)

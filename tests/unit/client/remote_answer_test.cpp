@@ -5,6 +5,7 @@
 
 #include <limits>
 
+#include "payloads.hpp"
 #include "support/test_gateway.hpp"
 
 namespace mserve {
@@ -13,13 +14,7 @@ namespace {
 using kdb::Value;
 using test::Bytes;
 using test::lbt_info;
-
-Bytes pair_of(const Value& result, const Value& info) {
-  Bytes bytes = kdb::encode(result);
-  const Bytes behind = kdb::encode(info);
-  bytes.insert(bytes.end(), behind.begin(), behind.end());
-  return bytes;
-}
+using test::pair_of;
 
 RemoteAnswer read_pair(const Bytes& bytes) {
   return read_remote_answer(bytes, true);

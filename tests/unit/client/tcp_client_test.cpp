@@ -8,6 +8,7 @@
 
 #include "mserve/client/query.hpp"
 #include "mserve/kdb/compress.hpp"
+#include "payloads.hpp"
 #include "support/test_gateway.hpp"
 #include "support/wait.hpp"
 
@@ -16,6 +17,7 @@ namespace {
 
 using kdb::Value;
 using test::Bytes;
+using test::encoded_text;
 using test::GatewayConnection;
 using test::lbt_answer;
 using test::lbt_info;
@@ -28,10 +30,6 @@ Client connect(const TestGateway& gateway, ClientOptions options = {}) {
   auto client = Client::connect(options, &reason);
   EXPECT_TRUE(client) << reason;
   return std::move(client).value();
-}
-
-Bytes text(std::string_view query) {
-  return kdb::encode(Value::chars(std::string(query)));
 }
 
 /// A gateway that answers everything with what `answer` makes of the request.
@@ -76,7 +74,7 @@ TEST(TcpClient, ErrorsOfServantsAndOfTheBrokerAreWhatTheyAreThroughRings) {
                       lbt_info(busy ? "" : "s1"));
   }));
   Client client = connect(gateway);
-  const auto failed = client.call(text("x"), {}, watchdog());
+  const auto failed = client.call(encoded_text("x"), {}, watchdog());
   ASSERT_TRUE(failed);
   EXPECT_EQ(failed.value()->status, Errc::failed);
   EXPECT_EQ(kdb::decode(failed.value()->payload).value(), Value::error("nested evaluation"));
@@ -86,20 +84,20 @@ TEST(TcpClient, ErrorsOfServantsAndOfTheBrokerAreWhatTheyAreThroughRings) {
   EXPECT_EQ(answer.value().result.text_view(), "nested evaluation");
   EXPECT_EQ(answer.value().info, lbt_info("s1"));
   EXPECT_EQ(query(client, "busy", {}, watchdog()).error().code, Errc::busy);
-  EXPECT_EQ(client.call(text("busy"), {}, watchdog()).error().code, Errc::busy);
+  EXPECT_EQ(client.call(encoded_text("busy"), {}, watchdog()).error().code, Errc::busy);
 }
 
 TEST(TcpClient, PollGivesPayloadFiguresAndDictionary) {
   TestGateway gateway(test::echo_requests);
   Client client = connect(gateway);
-  const auto id = client.try_send(text("x"), {.want_info = true});
+  const auto id = client.try_send(encoded_text("x"), {.want_info = true});
   ASSERT_TRUE(id);
   ASSERT_EQ(client.wait(watchdog()), Errc::ok);
   Reply reply;
   ASSERT_EQ(client.poll(reply), Errc::ok);
   EXPECT_EQ(reply.id, id.value());
   EXPECT_EQ(reply.status, Errc::ok);
-  EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), text("x"));
+  EXPECT_EQ(Bytes(reply.payload.begin(), reply.payload.end()), encoded_text("x"));
   ASSERT_TRUE(reply.info);
   EXPECT_STREQ(reply.info->servant, "servant1");
   EXPECT_EQ(reply.info->elapsed_ns, 3'000'000U);
@@ -120,8 +118,8 @@ TEST(TcpClient, AnswersComeInTheOrderInWhichTheyAreGiven) {
     connection.drain();
   });
   Client client = connect(gateway);
-  const auto first = client.try_send(text("1"));
-  const auto second = client.try_send(text("2"));
+  const auto first = client.try_send(encoded_text("1"));
+  const auto second = client.try_send(encoded_text("2"));
   Reply reply;
   ASSERT_EQ(client.await(first.value(), reply, watchdog()), Errc::ok);
   EXPECT_EQ(kdb::decode(reply.payload).value(), Value::chars("1"));
@@ -141,7 +139,7 @@ TEST(TcpClient, OptionsTravelAsTheThirdItem) {
   });
   Client client = connect(gateway);
   const Value options = Value::dict(Value::symbols({"a"}), Value::longs({1}));
-  Bytes payload = text("x");
+  Bytes payload = encoded_text("x");
   const Bytes behind = kdb::encode(options);
   payload.insert(payload.end(), behind.begin(), behind.end());
   EXPECT_TRUE(client.call(payload, {.pair = true}, watchdog()));
@@ -177,7 +175,7 @@ TEST(TcpClient, LargeMessagesPassEachOther) {
     }
   });
   Client client = connect(gateway);
-  const auto first = client.try_send(text("first"));
+  const auto first = client.try_send(encoded_text("first"));
   const auto second = client.send(kdb::encode(large), {}, watchdog());
   ASSERT_TRUE(first && second) << to_string(second.error().code);
   Reply reply;
@@ -211,7 +209,7 @@ TEST(TcpClient, CompressedBigEndianAndDribbledAnswersAreTheSame) {
 TEST(TcpClient, WhatAGatewayWouldNotTakeIsRefusedHere) {
   TestGateway gateway(test::echo_requests);
   Client client = connect(gateway, {.message_bytes_max = 100'000});
-  EXPECT_EQ(client.try_send(text("x"), {.opaque = true}).error().code, Errc::invalid);
+  EXPECT_EQ(client.try_send(encoded_text("x"), {.opaque = true}).error().code, Errc::invalid);
   EXPECT_EQ(client.send({}, {}, 0).error().code, Errc::invalid);
   EXPECT_EQ(client.try_send(Bytes(7, std::byte{3})).error().code, Errc::invalid);
   EXPECT_EQ(client.send(Bytes(90'000, std::byte{3})).error().code, Errc::invalid);
@@ -241,7 +239,7 @@ TEST(TcpClient, TheLateAnswerToACancelledRequestIsDropped) {
     connection.drain();
   });
   Client client = connect(gateway);
-  const auto first = client.try_send(text("1"), {.want_info = true});
+  const auto first = client.try_send(encoded_text("1"), {.want_info = true});
   EXPECT_TRUE(client.cancel(first.value()));
   cancelled.set_value();
   const auto answer = query(client, "2", {}, watchdog());
@@ -270,13 +268,13 @@ TEST(TcpClient, AnEventLoopIsWokenByAnswersAndByTheEnd) {
   };
   Reply reply;
   for (int i = 0; i < 10; ++i) {
-    ASSERT_TRUE(client.try_send(text("x")));
+    ASSERT_TRUE(client.try_send(encoded_text("x")));
     while (client.poll(reply) == Errc::empty) {
       sleep();
     }
     ASSERT_EQ(reply.status, Errc::ok);
   }
-  ASSERT_TRUE(client.try_send(text("unanswered")));
+  ASSERT_TRUE(client.try_send(encoded_text("unanswered")));
   hang_up.set_value();
   while (client.poll(reply) == Errc::empty) {
     sleep();
@@ -451,7 +449,7 @@ TEST(TcpClient, AnswersThatArrivedBeforeTheEndAreGivenFirst) {
   });
   Client client = connect(gateway, {.reconnect = false});
   for (int i = 0; i <= kAnswers; ++i) {
-    ASSERT_TRUE(client.send(text("x"), {}, watchdog()));
+    ASSERT_TRUE(client.send(encoded_text("x"), {}, watchdog()));
   }
   Reply reply;
   for (int i = 0; i < kAnswers; ++i) {

@@ -15,7 +15,7 @@
 namespace mserve::shm {
 namespace {
 
-constexpr std::uint32_t kRing = 4096;
+constexpr std::uint32_t kSmallRing = 4096;
 
 TEST(Futex, ReturnsAtOnceWhenTheWordDiffers) {
   const std::atomic<std::uint32_t> word{1};
@@ -51,7 +51,7 @@ TEST(Futex, WakeCountsWhoSleeps) {
 
 TEST(Futex, AnotherProcessWakesThroughItsReadOnlyMapping) {
   // Goal: the sleeper's word lies in its own segment, which the waker cannot write.
-  const std::uint64_t bytes = segment_bytes(kRing, 0);
+  const std::uint64_t bytes = segment_bytes(kSmallRing, 0);
   Result<Segment> made = Segment::create("mserve-test", bytes);
   ASSERT_TRUE(made);
   Result<Mapping> sleeper = made.value().map(Access::read_write);

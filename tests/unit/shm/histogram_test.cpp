@@ -5,23 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <iostream>
 #include <memory>
 #include <random>
 #include <vector>
 
+#include "support/seed.hpp"
+
 namespace mserve::shm {
 namespace {
-
-std::uint64_t test_seed() {
-  const char* const given = std::getenv("MSERVE_TEST_SEED");
-  const std::uint64_t seed =
-      given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  std::cout << "replay with: MSERVE_TEST_SEED=" << seed
-            << " mserve-test-shm --gtest_filter='Histogram.*'\n";
-  return seed;
-}
 
 void expect_close(std::uint64_t got, std::uint64_t exact) {
   EXPECT_LE(std::abs(static_cast<double>(got) - static_cast<double>(exact)),
@@ -85,7 +76,7 @@ TEST(Histogram, BeyondItsRangeValuesStillCount) {
 }
 
 TEST(Histogram, AgreesWithSortedDataAndMerges) {
-  std::mt19937_64 random(test_seed());
+  std::mt19937_64 random(test::seed());
   std::lognormal_distribution<double> latency(8.0, 2.5);
   const auto one = std::make_unique<Histogram>();
   const auto two = std::make_unique<Histogram>();

@@ -6,10 +6,10 @@
 #include <memory>
 #include <numeric>
 
+#include "small_ring.hpp"
+
 namespace mserve::shm {
 namespace {
-
-constexpr std::uint32_t kCapacity = 4096;
 
 std::vector<std::byte> pattern(std::size_t bytes, unsigned first) {
   std::vector<std::byte> out(bytes);

@@ -22,12 +22,12 @@
 #include "mserve/shm/futex.hpp"
 #include "mserve/shm/membarrier.hpp"
 #include "mserve/shm/socket.hpp"
+#include "small_ring.hpp"
 #include "support/seed.hpp"
 
 namespace mserve::shm {
 namespace {
 
-constexpr std::uint32_t kCapacity = 4096;
 constexpr std::size_t kRingsMax = 3;
 constexpr std::uint64_t kBurstsMax = 200'000;
 constexpr std::uint64_t kRunNs =

@@ -4,15 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstdlib>
 #include <functional>
-#include <iostream>
 #include <limits>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "mserve/shm/segment.hpp"
+#include "support/seed.hpp"
 
 namespace mserve::shm {
 namespace {
@@ -359,17 +358,8 @@ TEST(Rendezvous, ClosingWithAnyBadFieldIsRefused) {
   EXPECT_EQ(parse(closing), Errc::protocol);
 }
 
-std::uint64_t test_seed() {
-  const char* const given = std::getenv("MSERVE_TEST_SEED");
-  const std::uint64_t seed =
-      given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  std::cout << "replay with: MSERVE_TEST_SEED=" << seed << " mserve-test-shm --gtest_filter="
-            << "'Rendezvous.*'\n";
-  return seed;
-}
-
 TEST(Rendezvous, RandomBytesAreNeverAccepted) {
-  std::mt19937_64 random(test_seed());
+  std::mt19937_64 random(test::seed());
   std::array<std::byte, kWireBytesMax + 8> bytes{};
   for (int round = 0; round < 20'000; ++round) {
     const std::size_t size = random() % (bytes.size() + 1);
@@ -391,7 +381,7 @@ TEST(Rendezvous, RandomBytesAreNeverAccepted) {
 TEST(Rendezvous, RandomBodiesBehindAGoodHeadKeepTheirPromises) {
   // Goal: whatever is accepted is within its bounds. Method: a good message with a few bytes
   // changed.
-  std::mt19937_64 random(test_seed());
+  std::mt19937_64 random(test::seed());
   for (int round = 0; round < 20'000; ++round) {
     Welcome welcome = good_welcome(Role::client);
     std::array<std::byte, sizeof(welcome)> bytes{};

@@ -8,12 +8,10 @@
 #include <vector>
 
 #include "mserve/shm/ring.hpp"
+#include "small_ring.hpp"
 #include "support/seed.hpp"
 
 namespace mserve::shm {
-namespace {
-
-constexpr std::uint32_t kCapacity = 4096;
 
 std::function<void()> after_each_store;
 
@@ -35,6 +33,8 @@ class SteppedAtom {
   std::atomic<T> value_{};
 };
 static_assert(sizeof(SteppedAtom<std::uint64_t>) == sizeof(std::uint64_t));
+
+namespace {
 
 /// What the producer has begun to commit; the consumer may see it or not yet.
 struct Sent {

@@ -12,12 +12,11 @@
 #include <thread>
 #include <vector>
 
+#include "small_ring.hpp"
 #include "support/seed.hpp"
 
 namespace mserve::shm {
 namespace {
-
-constexpr std::uint32_t kCapacity = 4096;
 
 /// A ring in ordinary memory: one mapping, so that the race detector sees both sides.
 class RingTest : public ::testing::TestWithParam<std::uint64_t> {

@@ -8,10 +8,10 @@
 #include <sys/wait.h>
 
 #include <cerrno>
-#include <filesystem>
 #include <fstream>
 #include <string>
 
+#include "support/open_fds.hpp"
 #include "support/sanitized.hpp"
 
 namespace mserve::shm {
@@ -32,14 +32,6 @@ Segment make_segment() {
           .code,
       Errc::ok);
   return segment;
-}
-
-std::size_t open_fds() {
-  std::size_t count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-    ++count;
-  }
-  return count;
 }
 
 TEST(Segment, IsZeroClosedOnExecAndOfTheSizeAskedFor) {
@@ -98,14 +90,14 @@ TEST(Segment, HeaderCannotBeWrittenOnceSealed) {
 }
 
 TEST(Segment, LeaksNoDescriptor) {
-  const std::size_t before = open_fds();
+  const std::size_t before = test::open_fds();
   for (int i = 0; i < 20; ++i) {
     Segment segment = make_segment();
     Result<Mapping> mapping = segment.map(Access::read_write);
     ASSERT_TRUE(mapping);
     (void)Segment::create("mserve-test", 3);
   }
-  EXPECT_EQ(open_fds(), before);
+  EXPECT_EQ(test::open_fds(), before);
 }
 
 TEST(Segment, SaysNoMemoryWhenDescriptorsRunOut) {

@@ -16,17 +16,10 @@
 #include <vector>
 
 #include "mserve/shm/clock.hpp"
+#include "support/open_fds.hpp"
 
 namespace mserve::shm {
 namespace {
-
-std::size_t open_fds() {
-  std::size_t count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-    ++count;
-  }
-  return count;
-}
 
 std::span<const std::byte> bytes_of(const std::string& text) {
   return std::as_bytes(std::span<const char>(text.data(), text.size()));
@@ -135,7 +128,7 @@ TEST_F(Sockets, DescriptorsTravelAndAreClosedOnExec) {
   const UniqueFd y(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
   const std::array<int, 2> fds = {x.get(), y.get()};
   ASSERT_EQ(send_message(a_.get(), bytes_of("m"), fds, 0).code, Errc::ok);
-  const std::size_t before = open_fds();
+  const std::size_t before = test::open_fds();
   {
     Result<ReceivedMessage> got = receive_message(b_.get(), buffer_, 2, 0);
     ASSERT_TRUE(got);
@@ -145,20 +138,20 @@ TEST_F(Sockets, DescriptorsTravelAndAreClosedOnExec) {
     EXPECT_EQ(::read(got.value().fds[0].get(), &c, 1), 0);
     EXPECT_EQ(::read(got.value().fds[1].get(), &c, 1), 1);
   }
-  EXPECT_EQ(open_fds(), before);
+  EXPECT_EQ(test::open_fds(), before);
 }
 
 TEST_F(Sockets, SurplusDescriptorsAreAFaultAndNeverKept) {
   connect_pair();
   const UniqueFd x(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   const std::array<int, 4> fds = {x.get(), x.get(), x.get(), x.get()};
-  const std::size_t before = open_fds();
+  const std::size_t before = test::open_fds();
   for (std::size_t sent = 1; sent <= 4; ++sent) {
     for (std::size_t wanted = 0; wanted < sent; ++wanted) {
       ASSERT_EQ(send_message(a_.get(), bytes_of("m"), std::span(fds).first(sent), 0).code,
                 Errc::ok);
       EXPECT_EQ(receive_message(b_.get(), buffer_, wanted, 0).error().code, Errc::protocol);
-      EXPECT_EQ(open_fds(), before) << sent << " sent, " << wanted << " wanted";
+      EXPECT_EQ(test::open_fds(), before) << sent << " sent, " << wanted << " wanted";
     }
   }
 }
@@ -167,10 +160,10 @@ TEST_F(Sockets, ATooLongMessageIsAFaultAndItsDescriptorsAreClosed) {
   connect_pair();
   const UniqueFd x(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   const std::array<int, 1> fds = {x.get()};
-  const std::size_t before = open_fds();
+  const std::size_t before = test::open_fds();
   ASSERT_EQ(send_message(a_.get(), bytes_of(std::string(257, 'm')), fds, 0).code, Errc::ok);
   EXPECT_EQ(receive_message(b_.get(), buffer_, 1, 0).error().code, Errc::protocol);
-  EXPECT_EQ(open_fds(), before);
+  EXPECT_EQ(test::open_fds(), before);
 }
 
 TEST_F(Sockets, ReceiveTimesOutAndNoticesTheEnd) {
@@ -260,10 +253,10 @@ TEST_F(Sockets, DrainKeepsNoDescriptor) {
   connect_pair();
   const UniqueFd x(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   const std::array<int, 1> fds = {x.get()};
-  const std::size_t before = open_fds();
+  const std::size_t before = test::open_fds();
   ASSERT_EQ(send_message(a_.get(), bytes_of("m"), fds, 0).code, Errc::ok);
   EXPECT_EQ(drain_bytes(b_.get(), buffer_).code, Errc::protocol);
-  EXPECT_EQ(open_fds(), before);
+  EXPECT_EQ(test::open_fds(), before);
 }
 
 TEST_F(Sockets, WaitAnyTellsWhichOne) {
