@@ -27,7 +27,7 @@
 namespace mserve::broker {
 namespace {
 
-using test::wait_until;
+using mserve::test::wait_until;
 
 constexpr const char* kDataThread = "mserve-data";
 
@@ -173,17 +173,18 @@ class Tracer {
  public:
   explicit Tracer(pid_t thread) {
     (void)::prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);  // a child may trace its parent
-    process_.emplace(
-        test::Spawn{.argv = {"strace", "-o", dir_.file("trace"), "-p", std::to_string(thread)},
-                    .stderr_path = dir_.file("said")});
+    process_.emplace(mserve::test::Spawn{
+        .argv = {"strace", "-o", dir_.file("trace"), "-p", std::to_string(thread)},
+        .stderr_path = dir_.file("said")});
     EXPECT_TRUE(
         wait_until([&] { return read(dir_.file("said")).find("attached") != std::string::npos; },
                    "strace to attach"))
         << read(dir_.file("said"));
   }
   static bool works() {
-    const test::TempDir dir;
-    return test::run_to_end({"strace", "-qq", "-o", dir.file("probe"), "true"}).exit_code == 0;
+    const mserve::test::TempDir dir;
+    return mserve::test::run_to_end({"strace", "-qq", "-o", dir.file("probe"), "true"}).exit_code ==
+           0;
   }
   /// Ends it. @return a line for each system call.
   std::string calls() {
@@ -193,20 +194,20 @@ class Tracer {
   }
 
  private:
-  test::TempDir dir_;
-  std::optional<test::Process> process_;
+  mserve::test::TempDir dir_;
+  std::optional<mserve::test::Process> process_;
 };
 
 TEST(DataThread, MovesAMillionRequestsWithoutAnAllocationOrASystemCall) {
-  if (test::kSanitized) {
+  if (mserve::test::kSanitized) {
     GTEST_SKIP() << "a sanitizer owns the allocator, and makes system calls of its own";
   }
   if (shm::usable_cores() < 2) {
     GTEST_SKIP() << "a spinning data thread needs a core of its own";
   }
   const bool traced = Tracer::works();
-  const test::TempDir dir;
-  test::WholeBroker broker;
+  const mserve::test::TempDir dir;
+  mserve::test::WholeBroker broker;
   broker.options().slow = 0;  // it tells of each request, and other threads write that
   broker.options().trace = dir.file("requests.csv");
   broker.options().idle = shm::IdleStrategy::spin;
@@ -220,10 +221,10 @@ TEST(DataThread, MovesAMillionRequestsWithoutAnAllocationOrASystemCall) {
   if (traced) {
     tracer.emplace(thread);
   }
-  test::allocating_thread.store(kDataThread, std::memory_order_release);
-  const std::uint64_t before = test::allocations();
+  mserve::test::allocating_thread.store(kDataThread, std::memory_order_release);
+  const std::uint64_t before = mserve::test::allocations();
   EXPECT_TRUE(load.move(1'000'000));
-  EXPECT_EQ(test::allocations() - before, 0U);
+  EXPECT_EQ(mserve::test::allocations() - before, 0U);
   EXPECT_TRUE(wait_until([&] { return read(dir.file("requests.csv")).size() > 1000; },
                          "requests to be traced"));
   EXPECT_GT(load.woken(), 0U) << "somebody slept, so that there was somebody to wake";
@@ -236,8 +237,8 @@ TEST(DataThread, MovesAMillionRequestsWithoutAnAllocationOrASystemCall) {
     const std::vector<int> plain(100);
     const std::vector<Line> aligned(100);
   }).join();
-  EXPECT_EQ(test::allocations() - before, 2U);
-  test::allocating_thread.store(nullptr, std::memory_order_release);
+  EXPECT_EQ(mserve::test::allocations() - before, 2U);
+  mserve::test::allocating_thread.store(nullptr, std::memory_order_release);
   if (!tracer) {
     GTEST_SKIP() << "system calls were not looked at: strace is missing or may not trace here";
   }

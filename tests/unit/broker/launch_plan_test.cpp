@@ -36,7 +36,7 @@ class LaunchPlan : public ::testing::Test {
     return plan_programs(options_, context_, fault_);
   }
 
-  test::TempDir dir_;
+  mserve::test::TempDir dir_;
   std::string script_;
   BrokerOptions options_;
   PlanContext context_;

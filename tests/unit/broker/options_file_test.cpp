@@ -15,7 +15,7 @@ using namespace std::string_view_literals;
 
 // What fuzz/broker_config_fuzz.cpp found: see toml.hpp.
 TEST(OptionsFile, HeadersWithoutAKeyAreAFaultWithTheirLine) {
-  const test::TempDir dir;
+  const mserve::test::TempDir dir;
   const std::string path = dir.file("mserve.toml");
   for (const std::string_view text :
        {"retries = 1\n[`e`]\n"sv, "retries = 1\n[\0\0[e]]\n"sv, "retries = 1\n[[=]]"sv,

@@ -17,8 +17,8 @@
 namespace mserve::broker {
 namespace {
 
-using test::wait_until;
-using test::WholeBroker;
+using mserve::test::wait_until;
+using mserve::test::WholeBroker;
 using Bytes = std::vector<std::byte>;
 
 Bytes bytes_of(const std::string& text) {
@@ -33,9 +33,9 @@ struct Frame {
 };
 
 /// One end of a session, by hand: sends what it is told, keeps what it gets.
-class Peer {
+class SessionEnd {
  public:
-  Peer(const BrokerOptions& broker, shm::Role role) {
+  SessionEnd(const BrokerOptions& broker, shm::Role role) {
     shm::AttachOptions options;
     options.broker = broker.name;
     options.directory = broker.directory;
@@ -84,9 +84,9 @@ struct Asker {
   std::uint64_t generation;
 };
 
-class Gateway : public Peer {
+class GatewayEnd : public SessionEnd {
  public:
-  explicit Gateway(const BrokerOptions& broker) : Peer(broker, shm::Role::gateway) {}
+  explicit GatewayEnd(const BrokerOptions& broker) : SessionEnd(broker, shm::Role::gateway) {}
 
   void request(Asker asker, std::uint64_t id, std::span<const std::byte> payload) {
     EXPECT_TRUE(say((*this)->outgoing(), shm::Kind::request, asker, id, payload, nullptr));
@@ -132,9 +132,9 @@ class Gateway : public Peer {
   }
 };
 
-class Servant : public Peer {
+class ServantEnd : public SessionEnd {
  public:
-  explicit Servant(const BrokerOptions& broker) : Peer(broker, shm::Role::servant) {}
+  explicit ServantEnd(const BrokerOptions& broker) : SessionEnd(broker, shm::Role::servant) {}
   void reply(std::uint64_t id, std::span<const std::byte> payload,
              const shm::FlowExt* flow = nullptr) {
     std::byte extensions[32];
@@ -155,7 +155,7 @@ class Origins : public ::testing::Test {
   [[nodiscard]] static Errc status_of(const Frame& reply) {
     return static_cast<Errc>(shm::unpack_reply(reply.head.aux).status);
   }
-  [[nodiscard]] static std::uint64_t count_of(Peer& peer, const std::string& name) {
+  [[nodiscard]] static std::uint64_t count_of(SessionEnd& peer, const std::string& name) {
     const auto opened = shm::CountersReader::open(peer->info().counters_name, geteuid());
     EXPECT_TRUE(opened);
     for (const auto& value : opened.value().snapshot()) {
@@ -168,7 +168,7 @@ class Origins : public ::testing::Test {
   }
   /// Answers what runs and one more, behind which everything is decided, and expects that besides
   /// these only one request was taken, which ended with an error.
-  static void expect_two_answers_and_one_error(Gateway& gateway, Servant& servant,
+  static void expect_two_answers_and_one_error(GatewayEnd& gateway, ServantEnd& servant,
                                                const Frame& running) {
     servant.reply(running.head.id, bytes_of("answer"));
     EXPECT_EQ(gateway.take().head.id, 1U);
@@ -187,8 +187,8 @@ class Origins : public ::testing::Test {
 
 TEST_F(Origins, AnswersComeBackByIdWhoeverAsked) {
   start();
-  Servant servant(options_);
-  Gateway gateway(options_);
+  ServantEnd servant(options_);
+  GatewayEnd gateway(options_);
   gateway.request({0, 1}, 11, bytes_of("a"));
   gateway.request({3, 1}, 12, bytes_of("b"));
   for (const std::uint64_t id : {11U, 12U}) {
@@ -204,8 +204,8 @@ TEST_F(Origins, AnswersComeBackByIdWhoeverAsked) {
 
 TEST_F(Origins, WhatAnOriginThatLeftAskedVanishesAndItsPlaceServesTheNext) {
   start();
-  Servant servant(options_);
-  Gateway gateway(options_);
+  ServantEnd servant(options_);
+  GatewayEnd gateway(options_);
   gateway.request({1, 1}, 1, bytes_of("runs"));
   const Frame running = servant.take();
   gateway.request({1, 1}, 2, bytes_of("waits"));
@@ -227,8 +227,8 @@ TEST_F(Origins, WhatAnOriginThatLeftAskedVanishesAndItsPlaceServesTheNext) {
 
 TEST_F(Origins, ANewGenerationEndsTheOneBefore) {
   start();
-  Servant servant(options_);
-  Gateway gateway(options_);
+  ServantEnd servant(options_);
+  GatewayEnd gateway(options_);
   gateway.request({0, 1}, 1, bytes_of("runs"));
   const Frame running = servant.take();
   gateway.request({0, 1}, 2, bytes_of("waits"));
@@ -240,16 +240,16 @@ TEST_F(Origins, ANewGenerationEndsTheOneBefore) {
 
 TEST_F(Origins, ALargeRequestComesAsItIsAskedForAndOthersPass) {
   start();
-  Servant servant(options_);
-  Servant other(options_);
-  Gateway gateway(options_);
+  ServantEnd servant(options_);
+  ServantEnd other(options_);
+  GatewayEnd gateway(options_);
   const Bytes large(1'000'000, std::byte{7});
   std::size_t sent = 8000;
   gateway.fragment({0, 1}, 1, {0, large.size()}, std::span(large).first(sent));
   std::uint64_t granted = sent;
   std::size_t received = 0;
   std::uint64_t large_id = 0;
-  Servant* runs_large = nullptr;
+  ServantEnd* runs_large = nullptr;
   std::uint64_t small = 100;
   std::size_t small_answers = 0;
   ASSERT_TRUE(wait_until(
@@ -269,7 +269,7 @@ TEST_F(Origins, ALargeRequestComesAsItIsAskedForAndOthersPass) {
           sent += now;
           gateway.request({1, 1}, ++small, bytes_of("small"));
         }
-        for (Servant* s : {&servant, &other}) {
+        for (ServantEnd* s : {&servant, &other}) {
           while (const auto frame = s->poll()) {
             if (frame->ext.has_flow) {
               EXPECT_EQ(frame->ext.flow.offset, received);
@@ -290,8 +290,8 @@ TEST_F(Origins, ALargeRequestComesAsItIsAskedForAndOthersPass) {
 
 TEST_F(Origins, ALargeRequestThatEndsEarlyLeavesNothingBehind) {
   start();
-  Servant servant(options_);
-  Gateway gateway(options_);
+  ServantEnd servant(options_);
+  GatewayEnd gateway(options_);
   const Bytes large(100'000, std::byte{7});
   for (std::uint64_t id = 1; id <= 50; ++id) {
     gateway.fragment({0, 1}, id, {0, large.size()}, std::span(large).first(8000));
@@ -323,8 +323,8 @@ TEST_F(Origins, ALargeRequestThatEndsEarlyLeavesNothingBehind) {
 // It used to be counted as an error and, once it had left the queue, as discarded as well.
 TEST_F(Origins, ALargeRequestThatIsGivenUpWhileItWaitsEndsInOneCounter) {
   start();
-  Servant servant(options_);
-  Gateway gateway(options_);
+  ServantEnd servant(options_);
+  GatewayEnd gateway(options_);
   gateway.request({0, 1}, 1, bytes_of("runs"));
   const Frame running = servant.take();
   gateway.fragment({1, 1}, 2, {0, 100'000}, Bytes(8000, std::byte{7}));
@@ -341,10 +341,10 @@ TEST_F(Origins, ARequestThatFindsTheStoreFullEndsInOneCounter) {
   options_.gather_max = 256U << 10;
   options_.stall_timeout = 600'000'000'000;
   start();
-  Servant servant(options_);
+  ServantEnd servant(options_);
   constexpr std::uint64_t kGathered = 20;  // a quarter of a MiB each, of the 5 MiB
   constexpr std::uint64_t kEach = 10;
-  std::vector<Peer> gathered;
+  std::vector<SessionEnd> gathered;
   for (std::uint64_t n = 0; n < kGathered; ++n) {
     if (n % kEach == 0) {
       gathered.emplace_back(options_, shm::Role::client);
@@ -355,12 +355,12 @@ TEST_F(Origins, ARequestThatFindsTheStoreFullEndsInOneCounter) {
     head.kind = shm::Kind::request;
     head.flags = shm::kFlagOpaque;
     head.id = n + 1;
-    Peer& client = gathered.back();
+    SessionEnd& client = gathered.back();
     ASSERT_TRUE(client.send(client->outgoing(), head, extension, bytes_of("begun")));
   }
   ASSERT_TRUE(wait_until([&] { return count_of(gathered[0], "fragments_in") == kGathered; },
                          "the flows to begin"));
-  Gateway gateway(options_);
+  GatewayEnd gateway(options_);
   gateway.request({0, 1}, 1, bytes_of("runs"));
   const Frame running = servant.take();
   gateway.request({0, 1}, 2, bytes_of("has no room"));
@@ -373,15 +373,15 @@ TEST_F(Origins, ARequestThatFindsTheStoreFullEndsInOneCounter) {
 TEST_F(Origins, OneThatReadsNothingOfALargeAnswerIsClosedAlone) {
   options_.stall_timeout = 50'000'000;
   start();
-  Servant servant(options_);
-  Servant other(options_);
-  Gateway gateway(options_);
+  ServantEnd servant(options_);
+  ServantEnd other(options_);
+  GatewayEnd gateway(options_);
   gateway.request({0, 1}, 1, bytes_of("large"));
-  Servant* slow = nullptr;
+  ServantEnd* slow = nullptr;
   Frame asked;
   ASSERT_TRUE(wait_until(
       [&] {
-        for (Servant* s : {&servant, &other}) {
+        for (ServantEnd* s : {&servant, &other}) {
           if (const auto frame = s->poll()) {
             asked = *frame;
             slow = s;
@@ -423,7 +423,7 @@ TEST_F(Origins, OneThatReadsNothingOfALargeAnswerIsClosedAlone) {
   EXPECT_EQ(gone->ext.origin_generation, 1U);
   EXPECT_EQ(static_cast<Errc>(gone->head.aux), Errc::slow_reader);
   gateway.request({1, 1}, 2, bytes_of("small"));
-  Servant& quick = slow == &servant ? other : servant;
+  ServantEnd& quick = slow == &servant ? other : servant;
   const Frame small = quick.take();
   quick.reply(small.head.id, small.payload);
   EXPECT_EQ(gateway.take().head.id, 2U);
@@ -432,8 +432,8 @@ TEST_F(Origins, OneThatReadsNothingOfALargeAnswerIsClosedAlone) {
 
 TEST_F(Origins, MoreThanThereIsRoomForAreToldSo) {
   start();
-  Servant servant(options_);
-  Gateway gateway(options_);
+  ServantEnd servant(options_);
+  GatewayEnd gateway(options_);
   // Indices have a bound of their own; a frame beyond it is a breach.
   gateway.request({4, 1}, 1, bytes_of("x"));
   EXPECT_TRUE(wait_until([&] { return gateway->check() != Errc::ok; }, "the session to be closed"));
@@ -441,9 +441,9 @@ TEST_F(Origins, MoreThanThereIsRoomForAreToldSo) {
 }
 
 /// A client that does not read.
-class SlowReader : public Peer {
+class SlowReader : public SessionEnd {
  public:
-  explicit SlowReader(const BrokerOptions& broker) : Peer(broker, shm::Role::client) {}
+  explicit SlowReader(const BrokerOptions& broker) : SessionEnd(broker, shm::Role::client) {}
   void ask() {
     shm::FrameHeader head;
     head.kind = shm::Kind::request;
@@ -463,7 +463,7 @@ TEST_F(Origins, ManyThatFailAtOnceCloseWhoDoesNotReadAndNobodyElse) {
   options_.max_pending_bytes = kKeptMax << 10;
   options_.client_ring = 4U << 10;
   start();
-  std::optional<Servant> servant(std::in_place, options_);
+  std::optional<ServantEnd> servant(std::in_place, options_);
   SlowReader first(options_);
   SlowReader second(options_);
   SlowReader third(options_);

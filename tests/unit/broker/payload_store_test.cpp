@@ -16,7 +16,7 @@ namespace {
 constexpr std::uint64_t kMebibyte = 1U << 20;
 
 TEST(PayloadStore, BlocksNeverOverlapAndAllOfItComesBack) {
-  std::mt19937_64 random(test::seed());
+  std::mt19937_64 random(mserve::test::seed());
   PayloadStore store(4 * kMebibyte);
   struct Held {
     PayloadStore::Block block;

@@ -114,7 +114,7 @@ class SizeLimit {
 };
 
 TEST(TraceFileTest, ALimitInTheMiddleOfALineEndsItBehindTheLineBefore) {
-  const test::TempDir dir;
+  const mserve::test::TempDir dir;
   std::string reason;
   const auto file = TraceFile::create(dir.file("t.csv"), 1U << 20, reason);
   ASSERT_NE(file, nullptr) << reason;
@@ -127,7 +127,7 @@ TEST(TraceFileTest, ALimitInTheMiddleOfALineEndsItBehindTheLineBefore) {
     }
   }
   EXPECT_TRUE(file->ended());
-  const std::string text = test::read_file(dir.file("t.csv"));
+  const std::string text = mserve::test::read_file(dir.file("t.csv"));
   EXPECT_LE(text.size(), 1000U);
   EXPECT_GT(text.size(), 800U);
   EXPECT_TRUE(text.ends_with("40,50\n")) << text;

@@ -17,7 +17,7 @@ namespace mserve::cluster {
 namespace {
 
 constexpr std::int64_t kNow = 1'800'000'000'000'000'000;
-constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kWallSecond = 1'000'000'000;
 
 /// A state with one peer.
 std::string some_state(const EtcdStatus& etcd) {
@@ -28,7 +28,7 @@ std::string some_state(const EtcdStatus& etcd) {
   peer.load = 0.25;
   peer.document = {.version = 7};
   table.told({.kv = {.key = broker_key("default", "b"), .value = to_json(peer), .mod_revision = 5}},
-             {.steady_ns = 1, .wall_ns = kNow - kSecond});
+             {.steady_ns = 1, .wall_ns = kNow - kWallSecond});
   BrokerRecord own{.id = "a", .address = "ha:1", .region = "eu"};
   own.document = {.version = 6, .refused = 7, .fault = "line 2: no"};
   DocumentWatch watch("default");
@@ -53,7 +53,7 @@ TEST(ClusterView, ShowsWhatWasWritten) {
   std::string reason;
   const auto view = stat::view_cluster(
       some_state({.endpoint = "http://e:1", .reached = true, .revision = 9, .lease_ttl_s = 2}),
-      kNow + kSecond, reason);
+      kNow + kWallSecond, reason);
   ASSERT_TRUE(view) << reason;
   EXPECT_EQ(view.value().warning, "");
   ASSERT_EQ(view.value().lines.size(), 3U);
@@ -78,13 +78,13 @@ TEST(ClusterView, WarnsOfWhatIsOldOrStale) {
   std::string reason;
   const std::string stale = some_state({.endpoint = "http://e:1",
                                         .revision = 9,
-                                        .stale_since = kNow - 12 * kSecond,
+                                        .stale_since = kNow - 12 * kWallSecond,
                                         .fault = "no\x1b[2J answer"});
   const auto view = stat::view_cluster(stale, kNow, reason);
   ASSERT_TRUE(view) << reason;
   EXPECT_NE(view.value().warning.find("etcd is not reached"), std::string::npos);
   EXPECT_EQ(view.value().lines[1], "etcd http://e:1: not reached for 12.0 s: no?[2J answer");
-  const auto old = stat::view_cluster(stale, kNow + 60 * kSecond, reason);
+  const auto old = stat::view_cluster(stale, kNow + 60 * kWallSecond, reason);
   ASSERT_TRUE(old);
   EXPECT_NE(old.value().warning.find("has told nothing for 60.0 s"), std::string::npos)
       << old.value().warning;

@@ -13,7 +13,7 @@ namespace {
 
 using Kind = ReloadAnswer::Kind;
 
-Document document(std::int64_t version) {
+Document numbered_document(std::int64_t version) {
   return {.version = version, .by = "x", .text = "timeout = " + std::to_string(version) + "\n"};
 }
 
@@ -65,7 +65,7 @@ class DocumentKeeping : public ::testing::Test {
   }
   /// Brings it to the broker, which takes it.
   void take(std::int64_t version) {
-    keeper().want(document(version));
+    keeper().want(numbered_document(version));
     keeper().tick(epoch_, now_);
     answer({.kind = Kind::done, .document = true});
   }
@@ -89,20 +89,20 @@ TEST_F(DocumentKeeping, BringsEachVersionToTheBrokerOnce) {
   keeper().want({});
   keeper().tick(epoch_, now_);
   EXPECT_EQ(reloads_, 0) << "there is none, and was none";
-  keeper().want(document(1));
+  keeper().want(numbered_document(1));
   keeper().tick(0, now_);
   EXPECT_EQ(reloads_, 0) << "there is no broker";
   take(1);
-  EXPECT_EQ(file_, to_file(document(1)));
+  EXPECT_EQ(file_, to_file(numbered_document(1)));
   expect({.version = 1});
   keeper().tick(epoch_, now_);
-  keeper().want(document(1));
+  keeper().want(numbered_document(1));
   keeper().tick(epoch_, now_);
   EXPECT_EQ(reloads_, 1);
   // What comes meanwhile waits for its turn.
-  keeper().want(document(2));
+  keeper().want(numbered_document(2));
   keeper().tick(epoch_, now_);
-  keeper().want(document(3));
+  keeper().want(numbered_document(3));
   keeper().tick(epoch_, now_);
   EXPECT_EQ(reloads_, 2);
   answer({.kind = Kind::done, .document = true});
@@ -120,55 +120,55 @@ TEST_F(DocumentKeeping, BringsEachVersionToTheBrokerOnce) {
 // One that was killed between the two left a refused one where the broker looked at its next start.
 TEST_F(DocumentKeeping, WhatTheBrokerMayRefuseIsNeverWhereItLooksAtItsStart) {
   take(1);
-  keeper().want(document(2));
+  keeper().want(numbered_document(2));
   keeper().tick(epoch_, now_);
-  EXPECT_EQ(staged_, to_file(document(2)));
-  EXPECT_EQ(file_, to_file(document(1)));
+  EXPECT_EQ(staged_, to_file(numbered_document(2)));
+  EXPECT_EQ(file_, to_file(numbered_document(1)));
   answer({Kind::refused, "rule: no\n"});
   EXPECT_EQ(staged_, std::nullopt);
-  EXPECT_EQ(file_, to_file(document(1)));
+  EXPECT_EQ(file_, to_file(numbered_document(1)));
   expect({.version = 1, .refused = 2, .fault = "rule: no?"});
   keeper().tick(epoch_, now_ + 1'000 * DocumentKeeper::kAgainNs);
   EXPECT_EQ(reloads_, 2) << "it has what it had, and is not asked again";
   // One that was started anew may have other flags.
   epoch_ = 2;
   keeper().tick(epoch_, now_);
-  EXPECT_EQ(file_, to_file(document(1)));
+  EXPECT_EQ(file_, to_file(numbered_document(1)));
   answer({.kind = Kind::done, .document = true});
   expect({.version = 2});
-  EXPECT_EQ(file_, to_file(document(2)));
+  EXPECT_EQ(file_, to_file(numbered_document(2)));
   // The same of none: the broker may refuse that too, for what else changed meanwhile.
   keeper().want({});
   keeper().tick(epoch_, now_);
   EXPECT_EQ(staged_, "");
-  EXPECT_EQ(file_, to_file(document(2)));
+  EXPECT_EQ(file_, to_file(numbered_document(2)));
   answer({Kind::refused, "port: needs a restart"});
-  EXPECT_EQ(file_, to_file(document(2)));
+  EXPECT_EQ(file_, to_file(numbered_document(2)));
   EXPECT_EQ(staged_, std::nullopt);
 }
 
 TEST_F(DocumentKeeping, WhatAFormerLifeStagedIsGone) {
-  file_ = to_file(document(1));
-  staged_ = to_file(document(2));
+  file_ = to_file(numbered_document(1));
+  staged_ = to_file(numbered_document(2));
   expect({});
   EXPECT_EQ(staged_, std::nullopt);
-  EXPECT_EQ(file_, to_file(document(1)));
+  EXPECT_EQ(file_, to_file(numbered_document(1)));
 }
 
 // It was believed to be the version that its last line says, whatever was in it.
 TEST_F(DocumentKeeping, AFileThatSomebodyEditedIsOfNoVersion) {
-  const std::string edited = "retries = 9\n" + to_file(document(4));
+  const std::string edited = "retries = 9\n" + to_file(numbered_document(4));
   file_ = edited;
   keeper().tick(epoch_, now_);
   EXPECT_EQ(reloads_, 0);
   expect({});
   take(4);
   expect({.version = 4});
-  EXPECT_EQ(file_, to_file(document(4)));
+  EXPECT_EQ(file_, to_file(numbered_document(4)));
 }
 
 TEST_F(DocumentKeeping, WhatCannotBeKeptIsToldAndTriedAgain) {
-  keeper().want(document(1));
+  keeper().want(numbered_document(1));
   keeper().tick(epoch_, now_);
   fault_ = "x: Read-only file system";
   answer({.kind = Kind::done, .document = true});
@@ -179,11 +179,11 @@ TEST_F(DocumentKeeping, WhatCannotBeKeptIsToldAndTriedAgain) {
   now_ += DocumentKeeper::kAgainNs;
   take(1);
   expect({.version = 1});
-  EXPECT_EQ(file_, to_file(document(1)));
+  EXPECT_EQ(file_, to_file(numbered_document(1)));
 }
 
 TEST_F(DocumentKeeping, TheFirstOneThatIsRefusedLeavesNoFile) {
-  keeper().want(document(1));
+  keeper().want(numbered_document(1));
   keeper().tick(epoch_, now_);
   answer({Kind::refused, std::string(2 * kFaultBytesMax, 'x')});
   EXPECT_EQ(file_, std::nullopt);
@@ -194,22 +194,22 @@ TEST_F(DocumentKeeping, TheFirstOneThatIsRefusedLeavesNoFile) {
 
 TEST_F(DocumentKeeping, WhatIsNotValidDoesNotReachTheBroker) {
   take(1);
-  Document bad = document(2);
+  Document bad = numbered_document(2);
   bad.text = "bad";
   keeper().want(bad);
   keeper().tick(epoch_, now_);
   EXPECT_EQ(reloads_, 1);
-  EXPECT_EQ(file_, to_file(document(1)));
+  EXPECT_EQ(file_, to_file(numbered_document(1)));
   expect({.version = 1, .refused = 2, .fault = "line 1: bad; line 2: too"});
 }
 
 TEST_F(DocumentKeeping, WhatIsNotValidLeavesNothingStagedOfTheOneBefore) {
   take(1);
-  keeper().want(document(2));
+  keeper().want(numbered_document(2));
   keeper().tick(epoch_, now_);
   answer({Kind::silent, "stopped"});
-  EXPECT_EQ(staged_, to_file(document(2)));
-  Document bad = document(3);
+  EXPECT_EQ(staged_, to_file(numbered_document(2)));
+  Document bad = numbered_document(3);
   bad.text = "bad";
   keeper().want(bad);
   keeper().tick(epoch_, now_);
@@ -220,7 +220,7 @@ TEST_F(DocumentKeeping, WhatIsNotValidLeavesNothingStagedOfTheOneBefore) {
 
 TEST_F(DocumentKeeping, ASilentBrokerIsAskedAgainAfterAWhile) {
   take(1);
-  keeper().want(document(2));
+  keeper().want(numbered_document(2));
   keeper().tick(epoch_, now_);
   answer({Kind::silent, "stopped"});
   expect({.version = 1});
@@ -230,7 +230,7 @@ TEST_F(DocumentKeeping, ASilentBrokerIsAskedAgainAfterAWhile) {
   keeper().tick(epoch_, now_);
   EXPECT_EQ(reloads_, 3);
   answer({Kind::refused, "no"});
-  EXPECT_EQ(file_, to_file(document(1))) << "what it had before it fell silent";
+  EXPECT_EQ(file_, to_file(numbered_document(1))) << "what it had before it fell silent";
   answer({.kind = Kind::done, .document = true});
   expect({.version = 1, .refused = 2, .fault = "no"});
 }
@@ -250,7 +250,7 @@ TEST_F(DocumentKeeping, OneThatIsTakenAwayIsSoOnceTheBrokerSaysSo) {
   expect({});
   EXPECT_FALSE(file_ || staged_);
   // The same of a first one, of which nobody knows whether the broker took it.
-  keeper().want(document(2));
+  keeper().want(numbered_document(2));
   keeper().tick(epoch_, now_);
   answer({Kind::silent, "stopped"});
   keeper().want({});
@@ -259,14 +259,14 @@ TEST_F(DocumentKeeping, OneThatIsTakenAwayIsSoOnceTheBrokerSaysSo) {
 }
 
 TEST_F(DocumentKeeping, AFileOfAFormerLifeCountsUntilEtcdSaysOtherwise) {
-  file_ = to_file(document(4));
+  file_ = to_file(numbered_document(4));
   expect({});
-  EXPECT_EQ(keeper().held(), document(4));
+  EXPECT_EQ(keeper().held(), numbered_document(4));
   keeper().tick(epoch_, now_);
   expect({});
   answer({.kind = Kind::done, .document = true});
   expect({.version = 4});
-  keeper().want(document(4));
+  keeper().want(numbered_document(4));
   keeper().tick(epoch_, now_);
   EXPECT_EQ(reloads_, 1) << "etcd says the same";
   keeper().want({});
@@ -278,15 +278,15 @@ TEST_F(DocumentKeeping, AFileOfAFormerLifeCountsUntilEtcdSaysOtherwise) {
 }
 
 TEST_F(DocumentKeeping, ABrokerThatBeganWithoutItHasNone) {
-  file_ = to_file(document(4));
+  file_ = to_file(numbered_document(4));
   keeper().tick(epoch_, now_);
   answer({Kind::refused, "rule: no"});
   expect({.version = 0, .refused = 4, .fault = "rule: no"});
-  EXPECT_EQ(file_, to_file(document(4)));
+  EXPECT_EQ(file_, to_file(numbered_document(4)));
 }
 
 TEST_F(DocumentKeeping, ABrokerThatReadsNoneHasNone) {
-  keeper().want(document(1));
+  keeper().want(numbered_document(1));
   keeper().tick(epoch_, now_);
   answer({.kind = Kind::done});
   EXPECT_EQ(keeper().standing().version, 0);
@@ -297,7 +297,7 @@ TEST_F(DocumentKeeping, ABrokerThatReadsNoneHasNone) {
 
 TEST_F(DocumentKeeping, AFileThatCannotBeWrittenIsToldAndTriedAgain) {
   fault_ = "x: No space left on device";
-  keeper().want(document(1));
+  keeper().want(numbered_document(1));
   keeper().tick(epoch_, now_);
   expect({.version = 0, .refused = 1, .fault = fault_});
   fault_.clear();

@@ -152,8 +152,8 @@ TEST_F(LinkProcesses, RestartsOfManyAreAFewLines) {
         return !links.any();
       },
       "the links to end"));
-  constexpr std::uint64_t kSecond = 1'000'000'000;
-  links.tick(now + kSecond);
+  constexpr std::uint64_t kLogPause = 1'000'000'000;
+  links.tick(now + kLogPause);
   wait_for_end(links);
   const std::string log = testing::internal::GetCapturedStderr();
   const auto count = [&log](const std::string& text) {

@@ -15,9 +15,9 @@ namespace mserve::broker::test {
 namespace {
 
 /// Servants 0 to count - 1 of this tier.
-struct Links : Desk {
-  explicit Links(std::uint32_t count, std::uint32_t credit = 1, std::uint32_t tier = 1,
-                 const Options& options = {})
+struct LinkDesk : Desk {
+  explicit LinkDesk(std::uint32_t count, std::uint32_t credit = 1, std::uint32_t tier = 1,
+                    const Options& options = {})
       : Desk(options) {
     it.on(ServantsExpected{0}, now);
     for (std::uint32_t at = 0; at < count; ++at) {
@@ -36,7 +36,7 @@ struct Links : Desk {
 };
 
 TEST(DispatcherElsewhere, GoesToEachOtherOneInTurnAndIsCountedOnce) {
-  Links desk(3);
+  LinkDesk desk(3);
   std::set<std::uint32_t> asked = {desk.run()};
   const RequestId id = desk.last.request;
   for (int n = 0; n < 2; ++n) {
@@ -56,7 +56,7 @@ TEST(DispatcherElsewhere, GoesToEachOtherOneInTurnAndIsCountedOnce) {
 }
 
 TEST(DispatcherElsewhere, WaitsForOneThatIsBusyAndHoldsNobodyUp) {
-  Links desk(2);
+  LinkDesk desk(2);
   const std::uint32_t busy = desk.run();
   RequestId id;
   const std::uint32_t refuses = desk.run_and_refuse(id);
@@ -73,7 +73,7 @@ TEST(DispatcherElsewhere, WaitsForOneThatIsBusyAndHoldsNobodyUp) {
 
 // Otherwise all that is queued would run through it, and stand before what came earlier.
 TEST(DispatcherElsewhere, WhoRefusesAtOnceGetsNothingElseWhileThatWaitsForServantsHere) {
-  Links desk(1, 1, 1, {.spill_after = 0});
+  LinkDesk desk(1, 1, 1, {.spill_after = 0});
   ASSERT_TRUE(desk.it.on(ServantJoined{.servant = 1, .credit = 1}, desk.now));
   EXPECT_EQ(desk.run(), 1U);
   RequestId refused;
@@ -90,7 +90,7 @@ TEST(DispatcherElsewhere, WhoRefusesAtOnceGetsNothingElseWhileThatWaitsForServan
 }
 
 TEST(DispatcherElsewhere, BehindOneThatWaitsTheNextHasItsTurn) {
-  Links desk(3);
+  LinkDesk desk(3);
   const std::uint32_t third = desk.run();
   RequestId first;
   const std::uint32_t a = desk.run_and_refuse(first);
@@ -111,7 +111,7 @@ TEST(DispatcherElsewhere, BehindOneThatWaitsTheNextHasItsTurn) {
 }
 
 TEST(DispatcherElsewhere, SoManyAreAskedAndNoMore) {
-  Links desk(kRefusalsMax + 2);
+  LinkDesk desk(kRefusalsMax + 2);
   std::uint32_t servant = desk.run();
   const RequestId id = desk.last.request;
   for (std::uint32_t n = 0; n < kRefusalsMax; ++n) {
@@ -129,7 +129,7 @@ TEST(DispatcherElsewhere, SoManyAreAskedAndNoMore) {
 
 TEST(DispatcherElsewhere, IfTheOtherOneDiesItStillDoesNotGoBackToWhoRefused) {
   for (const bool third : {false, true}) {
-    Links desk(2);
+    LinkDesk desk(2);
     const RequestId id = desk.submit(0, 0, /*retries=*/1);
     EXPECT_EQ(desk.sent(), id);
     const std::uint32_t refuses = desk.last.servant;
@@ -153,7 +153,7 @@ TEST(DispatcherElsewhere, IfTheOtherOneDiesItStillDoesNotGoBackToWhoRefused) {
 }
 
 TEST(DispatcherElsewhere, WhoeverComesBackIsAskedAgain) {
-  Links desk(2);
+  LinkDesk desk(2);
   const std::uint32_t busy = desk.run();
   RequestId id;
   const std::uint32_t refuses = desk.run_and_refuse(id);
@@ -168,7 +168,7 @@ TEST(DispatcherElsewhere, WhoeverComesBackIsAskedAgain) {
 
 TEST(DispatcherElsewhere, FailsOnceNobodyElseIsLeft) {
   for (const bool barred : {false, true}) {
-    Links desk(2);
+    LinkDesk desk(2);
     const std::uint32_t busy = desk.run();
     RequestId first;
     RequestId second;
@@ -192,7 +192,7 @@ TEST(DispatcherElsewhere, FailsOnceNobodyElseIsLeft) {
 }
 
 TEST(DispatcherElsewhere, WaitsForWhoeverIsExpected) {
-  Links desk(1);
+  LinkDesk desk(1);
   desk.it.on(ServantsExpected{1}, desk.now);
   RequestId id;
   (void)desk.run_and_refuse(id);
@@ -220,7 +220,7 @@ TEST(DispatcherElsewhere, WaitsForWhoeverIsExpected) {
 TEST(DispatcherElsewhere, HoldsForEveryPolicyAndForAHolderOfItsRoute) {
   for (std::uint32_t policy = 0; policy < kPolicies; ++policy) {
     for (const std::uint64_t route : {0U, 7U}) {
-      Links desk(2, /*credit=*/3, /*tier=*/0, {.policy = static_cast<Policy>(policy)});
+      LinkDesk desk(2, /*credit=*/3, /*tier=*/0, {.policy = static_cast<Policy>(policy)});
       const std::uint32_t servant = desk.run(route);
       const RequestId id = desk.last.request;
       EXPECT_TRUE(desk.refuse(id, servant));
@@ -233,7 +233,7 @@ TEST(DispatcherElsewhere, HoldsForEveryPolicyAndForAHolderOfItsRoute) {
 }
 
 TEST(DispatcherElsewhere, ALocalOneIsPreferredAndAnotherLinkDoesNotWaitForSpilling) {
-  Links desk(2, 1, 1, {.spill_after = 100});
+  LinkDesk desk(2, 1, 1, {.spill_after = 100});
   EXPECT_TRUE(desk.it.on(ServantJoined{9}, desk.now));
   EXPECT_EQ(desk.run(), 9U);
   const RequestId id = desk.submit();
@@ -277,7 +277,7 @@ TEST(DispatcherElsewhere, TheFallbackIsForWhatALinkRefused) {
 }
 
 TEST(DispatcherElsewhere, ItsTimeToWaitGoesOnFromWhereItWas) {
-  Links desk(2);
+  LinkDesk desk(2);
   const std::uint32_t busy = desk.run();
   const auto ask = [&](Nanos whole) {
     const Submitted answer = desk.it.on(
@@ -309,7 +309,7 @@ TEST(DispatcherElsewhere, ItsTimeToWaitGoesOnFromWhereItWas) {
 }
 
 TEST(DispatcherElsewhere, WhatNobodyWantsAnyMoreVanishes) {
-  Links desk(2);
+  LinkDesk desk(2);
   const std::uint32_t busy = desk.run();
   RequestId cancelled;
   RequestId closed;
@@ -327,7 +327,7 @@ TEST(DispatcherElsewhere, WhatNobodyWantsAnyMoreVanishes) {
 }
 
 TEST(DispatcherElsewhere, IsNotBelievedOrDoesNotHoldForEveryRequest) {
-  Links desk(2);
+  LinkDesk desk(2);
   const std::uint32_t servant = desk.run();
   const RequestId id = desk.last.request;
   EXPECT_FALSE(desk.refuse(id, 1 - servant));

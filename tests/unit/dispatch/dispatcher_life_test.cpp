@@ -11,8 +11,6 @@
 namespace mserve::broker::test {
 namespace {
 
-using Kind = Decision::Kind;
-
 TEST(RequestId, PacksIntoOneWordAndZeroNamesNone) {
   EXPECT_EQ(RequestId{}.packed(), 0U);
   EXPECT_FALSE(RequestId{});
@@ -94,7 +92,7 @@ TEST(DispatcherRefusal, NoServantIsSaidOnlyWhenNoneIsExpected) {
   desk.expect_none();
   desk.it.on(ServantsExpected{0}, desk.now);
   const Decision decision = desk.next();
-  EXPECT_EQ(decision.kind, Kind::fail);
+  EXPECT_EQ(decision.kind, Decision::Kind::fail);
   EXPECT_EQ(decision.reason, FailReason::no_servant);
   EXPECT_EQ(decision.request, early);
   EXPECT_EQ(desk.it.on(Submit{.origin = 0}, desk.now).refusal, Refusal::no_servant);
@@ -130,7 +128,7 @@ TEST(DispatcherDeath, ARepeatableRequestGoesToTheFrontOfTheQueueOnce) {
   EXPECT_TRUE(desk.last.again);
   desk.it.on(ServantLeft{1}, desk.now);
   const Decision decision = desk.next();
-  EXPECT_EQ(decision.kind, Kind::fail);
+  EXPECT_EQ(decision.kind, Decision::Kind::fail);
   EXPECT_EQ(decision.reason, FailReason::servant_died);
   EXPECT_EQ(decision.request, repeatable);
   desk.join(1);
@@ -148,7 +146,7 @@ TEST(DispatcherDeath, WhatMayNotBeRepeatedFails) {
   for (std::uint32_t servant = 0; servant < 3; ++servant) {
     desk.it.on(ServantLeft{servant}, desk.now);
     const Decision decision = desk.next();
-    EXPECT_EQ(decision.kind, Kind::fail);
+    EXPECT_EQ(decision.kind, Decision::Kind::fail);
     EXPECT_EQ(decision.reason, FailReason::servant_died);
     EXPECT_EQ(decision.request, desk.runs[servant]);
   }
@@ -179,8 +177,9 @@ TEST(DispatcherDeath, TheLastServantTakesTheQueueWithItUnlessOthersAreExpected) 
     desk.it.on(ServantsExpected{expected ? kEveryClass : 0}, desk.now);
     desk.it.on(ServantLeft{0}, desk.now);
     std::set<std::uint32_t> failed;
-    for (Decision decision = desk.next(); decision.kind != Kind::none; decision = desk.next()) {
-      EXPECT_EQ(decision.kind, Kind::fail);
+    for (Decision decision = desk.next(); decision.kind != Decision::Kind::none;
+         decision = desk.next()) {
+      EXPECT_EQ(decision.kind, Decision::Kind::fail);
       EXPECT_EQ(decision.reason, FailReason::no_servant);
       failed.insert(decision.request.slot);
     }
@@ -197,7 +196,7 @@ TEST(DispatcherCancel, AQueuedRequestIsDiscardedAndARunningOneNotDelivered) {
   const RequestId next = desk.submit();
   EXPECT_EQ(desk.it.on(Cancel{queued}, desk.now), Cancelled::queued);
   EXPECT_EQ(desk.it.on(Cancel{desk.runs[0]}, desk.now), Cancelled::running);
-  desk.expect_over(Kind::discard, queued);
+  desk.expect_over(Decision::Kind::discard, queued);
   EXPECT_EQ(desk.it.on(Cancel{queued}, desk.now), Cancelled::unknown);
   EXPECT_FALSE(desk.done(0).deliver);
   EXPECT_EQ(desk.sent(), next);
@@ -210,7 +209,7 @@ TEST(DispatcherCancel, ACancelledRequestIsNotSentAgain) {
   desk.run(0, 0, 3);
   desk.it.on(Cancel{desk.runs[0]}, desk.now);
   desk.it.on(ServantLeft{0}, desk.now);
-  desk.expect_over(Kind::discard, desk.runs[0]);
+  desk.expect_over(Decision::Kind::discard, desk.runs[0]);
   desk.expect_none();
 }
 
@@ -229,11 +228,12 @@ TEST(DispatcherOrigin, ItsQueuedRequestsVanishAndItsRunningOnesAreNotDelivered) 
   EXPECT_EQ(desk.it.on(Submit{.origin = 1}, desk.now).refusal, Refusal::unknown_origin);
   EXPECT_FALSE(desk.done(0).deliver);
   std::set<std::uint32_t> discarded;
-  for (Decision decision = desk.next(); decision.kind != Kind::none; decision = desk.next()) {
-    if (decision.kind == Kind::dispatch) {
+  for (Decision decision = desk.next(); decision.kind != Decision::Kind::none;
+       decision = desk.next()) {
+    if (decision.kind == Decision::Kind::dispatch) {
       EXPECT_EQ(decision.request, other) << "nothing of the closed origin is sent any more";
     } else {
-      EXPECT_EQ(decision.kind, Kind::discard);
+      EXPECT_EQ(decision.kind, Decision::Kind::discard);
       discarded.insert(decision.request.slot);
     }
   }
@@ -263,8 +263,9 @@ TEST(DispatcherDrain, WhatIsThereIsFinishedAndWhatIsLeftInTheEndFails) {
   EXPECT_EQ(desk.sent(), queued) << "draining goes on working";
   desk.it.on(DrainExpired{}, desk.now);
   std::set<std::uint32_t> failed;
-  for (Decision decision = desk.next(); decision.kind != Kind::none; decision = desk.next()) {
-    EXPECT_EQ(decision.kind, Kind::fail);
+  for (Decision decision = desk.next(); decision.kind != Decision::Kind::none;
+       decision = desk.next()) {
+    EXPECT_EQ(decision.kind, Decision::Kind::fail);
     EXPECT_EQ(decision.reason, FailReason::shutdown);
     failed.insert(decision.request.slot);
   }
@@ -298,12 +299,12 @@ TEST(DispatcherMass, AClosingOriginDoesNotHoldUpTheOthers) {
     do {
       decision = desk.it.next(desk.now);
       ++calls;
-    } while (decision.kind != Kind::dispatch);
+    } while (decision.kind != Decision::Kind::dispatch);
     desk.remember(decision);
   }
   EXPECT_LE(calls, 300U);
   std::uint32_t discarded = 0;
-  while (desk.next().kind == Kind::discard) {
+  while (desk.next().kind == Decision::Kind::discard) {
     ++discarded;
   }
   EXPECT_EQ(desk.it.counters().discarded, kMany);
@@ -325,7 +326,7 @@ TEST(DispatcherMass, SixteenThousandServantsMayDieAtOnce) {
     EXPECT_TRUE(desk.it.on(ServantLeft{count}, desk.now));
   }
   std::uint32_t failed = 0;
-  while (desk.next().kind == Kind::fail) {
+  while (desk.next().kind == Decision::Kind::fail) {
     ++failed;
   }
   EXPECT_EQ(failed, kMany);

@@ -11,12 +11,12 @@
 #include "mserve/kdb/codec.hpp"
 #include "support/count_allocations.hpp"
 
+namespace mserve::broker {
 namespace {
 
-using namespace mserve::broker;
-using mserve::kdb::encode_message;
-using mserve::kdb::MessageKind;
-using mserve::kdb::Value;
+using kdb::encode_message;
+using kdb::MessageKind;
+using kdb::Value;
 
 std::size_t answer_bytes(const Classified& seen, std::vector<std::byte>& info) {
   switch (seen.convention) {
@@ -56,6 +56,7 @@ TEST(GatewayAllocation, ReadingClassifyingAndWrappingTakeNone) {
 }
 
 }  // namespace
+}  // namespace mserve::broker
 
 namespace mserve::test {
 namespace {

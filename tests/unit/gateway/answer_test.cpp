@@ -11,16 +11,15 @@
 #include "mserve/kdb/codec.hpp"
 #include "mserve/kdb/message.hpp"
 
+namespace mserve::broker {
 namespace {
 
-using namespace mserve::broker;
-using mserve::Errc;
-using mserve::kdb::encode;
-using mserve::kdb::encode_message;
-using mserve::kdb::MessageKind;
-using mserve::kdb::Type;
-using mserve::kdb::Value;
-using mserve::shm::InfoExt;
+using kdb::encode;
+using kdb::encode_message;
+using kdb::MessageKind;
+using kdb::Type;
+using kdb::Value;
+using shm::InfoExt;
 using Bytes = std::vector<std::byte>;
 
 Bytes bytes_of(std::span<const std::byte> span) {
@@ -36,7 +35,7 @@ Bytes message_of(const Wrapping& wrapping, std::span<const std::byte> result) {
 }
 
 Value value_of(std::span<const std::byte> object) {
-  const auto value = mserve::kdb::decode(object);
+  const auto value = kdb::decode(object);
   EXPECT_TRUE(value.ok());
   return value ? *value : Value::error("no object");
 }
@@ -76,7 +75,7 @@ TEST(Answer, LbtGivesTheIdBackWithItsType) {
   const Bytes result = encode(kResult);
   const Value info = info_value();
   for (const Value& id : {Value::byte(7), Value::short_atom(-7), Value::int_atom(7),
-                          Value::long_atom(mserve::kdb::kNullLong)}) {
+                          Value::long_atom(kdb::kNullLong)}) {
     const Wrapping wrapping = wrap_lbt(encode(id), encode(info), result.size());
     EXPECT_EQ(message_of(wrapping, result),
               encode_message(Value::list({id, kResult, info}), MessageKind::async));
@@ -97,7 +96,7 @@ TEST(Answer, NpEchoesCallbackAndQuery) {
 TEST(Answer, LengthsTakeFortyBits) {
   constexpr std::uint64_t kResultBytes = std::uint64_t{5} << 32;
   const Wrapping wrapping = wrap_sync(kResultBytes);
-  const auto header = mserve::kdb::parse_header(wrapping.before.span());
+  const auto header = kdb::parse_header(wrapping.before.span());
   ASSERT_TRUE(header.ok());
   EXPECT_EQ(header->message_bytes, kResultBytes + 8);
   EXPECT_EQ(wrapping.message_bytes, kResultBytes + 8);
@@ -119,7 +118,7 @@ TEST(Answer, AWrappingSurvivesCopyAndMove) {
 
 TEST(Answer, FlushIsTheGenericNullAndTheMissingIdALongNull) {
   EXPECT_EQ(bytes_of(flush_answer()), encode_message(Value::null(), MessageKind::response));
-  EXPECT_EQ(bytes_of(null_id()), encode(Value::long_atom(mserve::kdb::kNullLong)));
+  EXPECT_EQ(bytes_of(null_id()), encode(Value::long_atom(kdb::kNullLong)));
 }
 
 // --- info ---
@@ -161,7 +160,7 @@ TEST(AnswerInfo, TakesTheItemsOfVectorsAsAtoms) {
 TEST(AnswerInfo, IgnoresWhatIsNoDictionaryFromSymbolsToValues) {
   const Value table = Value::table({"a"}, {Value::longs({1})});
   Value deep = Value::long_atom(1);
-  while (deep.depth() < mserve::kdb::kDepthMax - 2) {
+  while (deep.depth() < kdb::kDepthMax - 2) {
     deep = Value::list({deep});
   }
   const auto as_info = [](const Value& item) {
@@ -222,3 +221,4 @@ TEST(Answer, APairIsExactlyTwoObjects) {
 }
 
 }  // namespace
+}  // namespace mserve::broker

@@ -15,17 +15,14 @@ using kdb::Value;
 
 constexpr std::uint64_t kQueryMax = 1000;
 
-std::optional<BroadcastCall> parse(const Value& query) {
+std::optional<BroadcastCall> broadcast_call_of(const Value& query) {
   const auto object = encode(query);
   const auto call = parse_broadcast_call(object, kQueryMax);
   EXPECT_EQ(call.has_value(), names_broadcast(object));
   return call;
 }
-std::optional<BroadcastCall> parse(const std::string& text) {
-  return parse(Value::chars(text));
-}
-Value list(std::vector<Value> items) {
-  return Value::list(std::move(items));
+std::optional<BroadcastCall> broadcast_call_of(const std::string& text) {
+  return broadcast_call_of(Value::chars(text));
 }
 Value symbol(const char* text) {
   return Value::symbol(text);
@@ -34,9 +31,9 @@ Value symbol(const char* text) {
 TEST(BroadcastCall, IsReadInEveryForm) {
   const Value text = Value::chars("reload[]");
   for (const Value& name : {symbol(".mserve.broadcast"), Value::chars(".mserve.broadcast")}) {
-    const Value nested = list({symbol("f"), Value::long_atom(1)});
+    const Value nested = Value::list({symbol("f"), Value::long_atom(1)});
     for (const Value& query : {text, nested, Value::symbols({"f", "x"})}) {
-      const auto call = parse(list({name, symbol("hdb"), query}));
+      const auto call = broadcast_call_of(Value::list({name, symbol("hdb"), query}));
       ASSERT_TRUE(call.has_value());
       EXPECT_EQ(call->fault, "");
       EXPECT_EQ(call->group, "hdb");
@@ -45,49 +42,54 @@ TEST(BroadcastCall, IsReadInEveryForm) {
   }
   for (const char* const query :
        {".mserve.broadcast[`hdb;\"reload[]\"]", "  .mserve.broadcast[ `hdb ; \"reload[]\" ] "}) {
-    const auto call = parse(query);
+    const auto call = broadcast_call_of(query);
     ASSERT_TRUE(call.has_value()) << query;
     EXPECT_EQ(call->fault, "");
     EXPECT_EQ(call->group, "hdb");
     EXPECT_EQ(call->query, encode(text));
   }
-  EXPECT_EQ(parse(".mserve.broadcast[`all;(`f;1)]")->group, "");
-  EXPECT_EQ(parse(".mserve.broadcast[`;`f`x]")->group, "");
-  EXPECT_EQ(parse(list({symbol(".mserve.broadcast"), symbol(""), text}))->group, "");
+  EXPECT_EQ(broadcast_call_of(".mserve.broadcast[`all;(`f;1)]")->group, "");
+  EXPECT_EQ(broadcast_call_of(".mserve.broadcast[`;`f`x]")->group, "");
+  EXPECT_EQ(broadcast_call_of(Value::list({symbol(".mserve.broadcast"), symbol(""), text}))->group,
+            "");
 }
 
 TEST(BroadcastCall, AnswersWrongArgumentsAsQWould) {
   const Value name = symbol(".mserve.broadcast");
   const Value text = Value::chars("f");
-  EXPECT_EQ(parse(".mserve.broadcast[`hdb]")->fault, "rank");
-  EXPECT_EQ(parse(".mserve.broadcast[]")->fault, "rank");
-  EXPECT_EQ(parse(".mserve.broadcast")->fault, "rank");
-  EXPECT_EQ(parse(name)->fault, "rank");
-  EXPECT_EQ(parse(list({name, symbol("hdb")}))->fault, "rank");
-  EXPECT_EQ(parse(list({name, symbol("hdb"), text, text}))->fault, "rank");
-  EXPECT_EQ(parse(".mserve.broadcast[`hdb;1]")->fault, "type");
-  EXPECT_EQ(parse(list({name, text, text}))->fault, "type");
-  EXPECT_EQ(parse(Value::symbols({".mserve.broadcast", "hdb", "f"}))->fault, "type");
-  EXPECT_EQ(parse(".mserve.broadcast[x;y]")->fault, "literal arguments only");
+  EXPECT_EQ(broadcast_call_of(".mserve.broadcast[`hdb]")->fault, "rank");
+  EXPECT_EQ(broadcast_call_of(".mserve.broadcast[]")->fault, "rank");
+  EXPECT_EQ(broadcast_call_of(".mserve.broadcast")->fault, "rank");
+  EXPECT_EQ(broadcast_call_of(name)->fault, "rank");
+  EXPECT_EQ(broadcast_call_of(Value::list({name, symbol("hdb")}))->fault, "rank");
+  EXPECT_EQ(broadcast_call_of(Value::list({name, symbol("hdb"), text, text}))->fault, "rank");
+  EXPECT_EQ(broadcast_call_of(".mserve.broadcast[`hdb;1]")->fault, "type");
+  EXPECT_EQ(broadcast_call_of(Value::list({name, text, text}))->fault, "type");
+  EXPECT_EQ(broadcast_call_of(Value::symbols({".mserve.broadcast", "hdb", "f"}))->fault, "type");
+  EXPECT_EQ(broadcast_call_of(".mserve.broadcast[x;y]")->fault, "literal arguments only");
   const std::string much(kQueryMax, 'x');
-  EXPECT_EQ(parse(list({name, symbol("hdb"), Value::chars(much)}))->fault, "limit");
-  EXPECT_EQ(parse(".mserve.broadcast[`hdb;\"" + much + "\"]")->fault, "limit");
-  EXPECT_EQ(parse(".mserve.broadcast[`hdb;\"" + std::string(100'000, 'x') + "\"]")->fault, "limit");
+  EXPECT_EQ(broadcast_call_of(Value::list({name, symbol("hdb"), Value::chars(much)}))->fault,
+            "limit");
+  EXPECT_EQ(broadcast_call_of(".mserve.broadcast[`hdb;\"" + much + "\"]")->fault, "limit");
+  EXPECT_EQ(
+      broadcast_call_of(".mserve.broadcast[`hdb;\"" + std::string(100'000, 'x') + "\"]")->fault,
+      "limit");
 }
 
 TEST(BroadcastCall, LeavesEverythingElseToTheServants) {
   for (const char* const text : {"", ".mserve.broadcasts[`a;\"b\"]", ".mserve.stats[]",
                                  "x:.mserve.broadcast[`a;\"b\"]", ".mserve.broadcast.x[]"}) {
-    EXPECT_FALSE(parse(text).has_value()) << text;
+    EXPECT_FALSE(broadcast_call_of(text).has_value()) << text;
   }
-  EXPECT_FALSE(parse(list({symbol(".mserve.other"), symbol("a"), Value::chars("b")})));
-  EXPECT_FALSE(parse(Value::null()).has_value());
+  EXPECT_FALSE(
+      broadcast_call_of(Value::list({symbol(".mserve.other"), symbol("a"), Value::chars("b")})));
+  EXPECT_FALSE(broadcast_call_of(Value::null()).has_value());
 }
 
 TEST(BroadcastCall, TakesEveryTruncation) {
   for (const Value& value :
        {Value::chars(".mserve.broadcast[`a;\"b\"]"), Value::symbols({".mserve.broadcast", "a"}),
-        list({symbol(".mserve.broadcast"), symbol("a"), Value::chars("b")})}) {
+        Value::list({symbol(".mserve.broadcast"), symbol("a"), Value::chars("b")})}) {
     const auto object = encode(value);
     for (std::size_t size = 0; size < object.size(); ++size) {
       const std::vector<std::byte> cut(object.begin(),
@@ -136,10 +138,11 @@ TEST(BroadcastTable, HasARowForEachServantWhateverTheOrderOfAnswers) {
   const Value answer = Value::table({"x"}, {Value::longs({1, 2})});
   table.set_result(1, encode(answer));
   ASSERT_TRUE(table.complete());
-  EXPECT_EQ(*kdb::decode(table.encoded()),
-            Value::table({"servant", "ok", "result"},
-                         {Value::symbols({"a", "b", "c"}), Value::booleans({1, 1, 0}),
-                          list({Value::long_atom(7), answer, Value::chars("servant died")})}));
+  EXPECT_EQ(
+      *kdb::decode(table.encoded()),
+      Value::table({"servant", "ok", "result"},
+                   {Value::symbols({"a", "b", "c"}), Value::booleans({1, 1, 0}),
+                    Value::list({Value::long_atom(7), answer, Value::chars("servant died")})}));
 }
 
 TEST(BroadcastTable, WhatDoesNotFitBecomesLimit) {
@@ -164,7 +167,7 @@ TEST(BroadcastTable, IsNeverNestedMoreDeeplyThanOthersTake) {
   for (const bool deep : {false, true}) {
     Value value = Value::long_atom(1);
     while (value.depth() < kdb::kDepthMax - (deep ? 3 : 4)) {
-      value = list({value});
+      value = Value::list({value});
     }
     BroadcastTable table(std::vector<SessionRow>{session(1, "a", "")}, 1 << 20);
     table.set_result(0, encode(value));

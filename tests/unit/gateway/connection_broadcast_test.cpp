@@ -155,22 +155,22 @@ TEST(GatewayBroadcast, AnswersInFragmentsAreGatheredUpToTheLimit) {
   line.ask();
   const Value large = text(std::string(700'000, 'x'));
   const Bytes object = kdb::encode(large);
-  constexpr std::size_t kPart = 40'000;
+  constexpr std::size_t kFragmentBytes = 40'000;
   const auto send = [&](std::size_t row, std::size_t at) {
-    const auto part = std::span(object).subspan(at, std::min(kPart, object.size() - at));
+    const auto part = std::span(object).subspan(at, std::min(kFragmentBytes, object.size() - at));
     EXPECT_TRUE(line.plane.fragment(line.id(row), at, object.size(), part));
     (void)line.turn();
   };
   // Two at a time: the second is swallowed from its beginning, and over only at its end.
-  for (std::size_t at = 0; at < object.size(); at += kPart) {
+  for (std::size_t at = 0; at < object.size(); at += kFragmentBytes) {
     send(0, at);
-    if (at + kPart < object.size()) {
+    if (at + kFragmentBytes < object.size()) {
       send(2, at);
     }
   }
   line.reply(1, Value::long_atom(1));
   EXPECT_TRUE(line.read().empty()) << "one servant is not done";
-  send(2, (object.size() - 1) / kPart * kPart);
+  send(2, (object.size() - 1) / kFragmentBytes * kFragmentBytes);
   EXPECT_EQ(line.read_one().value,
             table({"a", "b", "c"}, {1, 1, 0}, {large, Value::long_atom(1), text("limit")}));
   line.plane.read();

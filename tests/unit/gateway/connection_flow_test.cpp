@@ -8,8 +8,6 @@
 namespace mserve::test {
 namespace {
 
-constexpr std::size_t kMiB = std::size_t{1} << 20;
-
 /// 256 KiB is gathered, a frame takes 64 KiB.
 Value big_value(std::size_t bytes) {
   return text(std::string(bytes, 'x'));

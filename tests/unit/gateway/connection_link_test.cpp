@@ -5,14 +5,12 @@
 #include <fstream>
 
 #include "line.hpp"
+#include "support/request_options.hpp"
 #include "support/temp_dir.hpp"
 
 namespace mserve::test {
 namespace {
 
-Value options(std::vector<std::string> keys, std::vector<Value> values) {
-  return Value::dict(Value::symbols(std::move(keys)), Value::list(std::move(values)));
-}
 const Value kHop = options({"hop"}, {Value::long_atom(1)});
 
 /// Whoever connects is bob, and has this role; the rules have `user`, `all` and no other.
@@ -46,19 +44,19 @@ Value options_of(const FakeDataPlane::Request& request) {
   return value ? *value : Value::null();
 }
 
-void ask(Line& line, const Value& query, const Value& with) {
+void ask_with(Line& line, const Value& query, const Value& with) {
   line.async(list({Value::long_atom(7), query, with}));
 }
 
 TEST(GatewayPeer, WithoutPasswordsEverybodyMaySayThatItCameFromElsewhere) {
   Line line;
-  ask(line, text("echo 1"), kHop);
+  ask_with(line, text("echo 1"), kHop);
   EXPECT_TRUE(line.plane.take().here);
-  ask(line, text("echo 1"), options({"hop"}, {Value::symbol("1")}));
+  ask_with(line, text("echo 1"), options({"hop"}, {Value::symbol("1")}));
   EXPECT_FALSE(line.plane.take().here);
   // Options may be long, and must not hide it.
-  ask(line, text("echo 1"),
-      options({"x", "hop"}, {Value::chars(std::string(60'000, 'x')), Value::long_atom(1)}));
+  ask_with(line, text("echo 1"),
+           options({"x", "hop"}, {Value::chars(std::string(60'000, 'x')), Value::long_atom(1)}));
   EXPECT_TRUE(line.plane.take().here);
   line.expect_works();
 }
@@ -69,22 +67,22 @@ TEST(GatewayPeer, WithPasswordsOnlyThePeerUserIsBelieved) {
                              {Value::long_atom(1), Value::symbol("ken"), Value::symbol("user")});
   {
     Line line(roles.setup("all", "somebody"));
-    ask(line, text("proc2 1"), says);
+    ask_with(line, text("proc2 1"), says);
     const auto request = line.plane.take();
     EXPECT_FALSE(request.here);
     EXPECT_EQ(options_of(request).find("user"), Value::symbol("bob"));
     EXPECT_EQ(options_of(request).find("role"), Value::symbol("all"));
   }
   Line line(roles.setup("all", "bob"));
-  ask(line, text("proc1 1"), says);
+  ask_with(line, text("proc1 1"), says);
   const auto request = line.plane.take();
   EXPECT_TRUE(request.here);
   EXPECT_EQ(options_of(request).find("user"), Value::symbol("ken"));
   EXPECT_EQ(options_of(request).find("role"), Value::symbol("user"));
-  ask(line, text("proc2 1"), says);
+  ask_with(line, text("proc2 1"), says);
   EXPECT_EQ(line.read_one().value.at(1), text("Error: unknown command: `proc2"));
   // Of nobody in particular: the link's own role.
-  ask(line, text("proc2 1"), kHop);
+  ask_with(line, text("proc2 1"), kHop);
   EXPECT_EQ(options_of(line.plane.take()).find("user"), Value::symbol("bob"));
 }
 
@@ -94,8 +92,8 @@ TEST(GatewayPeer, WithoutRulesAnyMoreItIsJudgedAsWhomItCameIn) {
   Line line(roles.setup("all", "bob"));
   EXPECT_FALSE(line.connection->unasked());
   line.context->access = nullptr;
-  ask(line, text("proc2 1"),
-      options({"user", "role"}, {Value::symbol("ken"), Value::symbol("user")}));
+  ask_with(line, text("proc2 1"),
+           options({"user", "role"}, {Value::symbol("ken"), Value::symbol("user")}));
   const auto request = line.plane.take();
   EXPECT_EQ(options_of(request).find("user"), Value::symbol("bob"));
   EXPECT_EQ(options_of(request).find("role"), Value::symbol("all"));
@@ -119,10 +117,10 @@ TEST(GatewayPeer, WhatIsToldWrongIsAnErrorAndReachesNobody) {
       {Value::symbol(std::string(10'000, 'u')), Value::symbol("all"), "Error: limit"},
   };
   for (const auto& each : kCases) {
-    ask(line, text("proc1 1"), options({"user", "role"}, {each.user, each.role}));
+    ask_with(line, text("proc1 1"), options({"user", "role"}, {each.user, each.role}));
     EXPECT_EQ(line.read_one().value.at(1), text(each.error));
   }
-  ask(line, text("proc1 1"), options({"x"}, {Value::chars(std::string(70'000, 'x'))}));
+  ask_with(line, text("proc1 1"), options({"x"}, {Value::chars(std::string(70'000, 'x'))}));
   EXPECT_EQ(line.read_one().value.at(1), text("Error: limit"));
   EXPECT_EQ(line.plane.take().head.id, 0U);
 }
@@ -132,8 +130,8 @@ TEST(GatewayPeer, TheToldUserIsTheOneThatIsWrapped) {
   LineSetup setup = roles.setup("all", "bob");
   setup.settings.wrap = ".gw.asked";
   Line line(setup);
-  ask(line, text("proc1 1"),
-      options({"user", "role"}, {Value::symbol("ken"), Value::symbol("all")}));
+  ask_with(line, text("proc1 1"),
+           options({"user", "role"}, {Value::symbol("ken"), Value::symbol("all")}));
   const auto request = line.plane.take();
   const auto pair = broker::split_pair(request.payload);
   ASSERT_TRUE(pair);
@@ -155,7 +153,7 @@ TEST(GatewayPeer, BeatsAreAnsweredAtOnceAndThenFromTimeToTime) {
   };
   EXPECT_EQ(pass(199'000'000).size(), 0U);
   // Whatever it has asked and not heard of yet.
-  ask(line, text("slow 1"), kHop);
+  ask_with(line, text("slow 1"), kHop);
   const auto beat = pass(2'000'000);
   ASSERT_EQ(beat.size(), 1U);
   EXPECT_EQ(beat[0].kind, MessageKind::async);
@@ -181,7 +179,7 @@ TEST(GatewayPeer, ALinkCancelsARequestOfItsOwn) {
   line.async(list({Value::long_atom(0), text(".mserve.beat 200"), kHop}));
   EXPECT_EQ(line.read_one().value.at(2).find("mserve_cancel"), Value::boolean(true))
       << "a link says it only to brokers that know it";
-  ask(line, text("f 1"), kHop);  // its id is 7
+  ask_with(line, text("f 1"), kHop);  // its id is 7
   const auto request = line.plane.take();
   line.async(list({Value::long_atom(8), text("f 2"), kHop}));
   const auto other = line.plane.take();
@@ -206,7 +204,7 @@ TEST(GatewayPeer, ALinkCancelsARequestOfItsOwn) {
 
 TEST(GatewayPeer, NobodyElseCancelsAnything) {
   Line line;
-  ask(line, text("f 1"), kHop);
+  ask_with(line, text("f 1"), kHop);
   (void)line.plane.take();
   say_cancel(line, 7);  // it is no link
   EXPECT_EQ(line.read_one().value.at(1), text("Error: access"));
@@ -225,7 +223,7 @@ TEST(GatewayPeer, NobodyElseCancelsAnything) {
 TEST(GatewayPeer, OneThatIsSentBackHearsNoBeatsButItsAnswers) {
   Line line;
   line.async(list({Value::long_atom(0), text(".mserve.beat 200"), kHop}));
-  ask(line, text("slow 1"), kHop);
+  ask_with(line, text("slow 1"), kHop);
   (void)line.read();
   const auto slow = line.plane.take();
   line.connection->send_back();
@@ -280,7 +278,7 @@ TEST(GatewayPeer, AnswersSayWhetherTheyAreErrorsAndLargeOnesStream) {
   line.async(list({Value::long_atom(0), text(".mserve.beat 200"), kHop}));
   (void)line.read();
   const auto answered = [&line](Errc status, const Value& result) {
-    ask(line, text("f 1"), kHop);
+    ask_with(line, text("f 1"), kHop);
     const auto request = line.plane.take();
     EXPECT_TRUE(line.plane.answer(request.head.id, kdb::encode(result), {.status = status}));
     (void)line.turn();
@@ -305,7 +303,7 @@ TEST(GatewayPeer, WhatIsCutShortByAShutdownMayHaveRun) {
   line.async(list({Value::long_atom(0), text(".mserve.beat 200"), kHop}));
   (void)line.read();
   for (const std::uint32_t servant : {0U, 3U}) {
-    ask(line, text("f 1"), kHop);
+    ask_with(line, text("f 1"), kHop);
     const auto request = line.plane.take();
     EXPECT_TRUE(
         line.plane.answer(request.head.id, {}, {.status = Errc::shutdown, .servant = servant}));
@@ -320,7 +318,7 @@ TEST(GatewayPeer, WhatIsCutShortByAShutdownMayHaveRun) {
 
 TEST(GatewayPeer, OthersAreToldNoStatus) {
   Line line;
-  ask(line, text("f 1"), kHop);
+  ask_with(line, text("f 1"), kHop);
   EXPECT_TRUE(line.plane.answer(line.plane.take().head.id, kdb::encode(Value::long_atom(1))));
   (void)line.turn();
   EXPECT_FALSE(line.read_one().value.at(2).find("mserve_status"));
@@ -333,7 +331,7 @@ TEST(GatewayPeer, ALargeRequestOfALinkStaysHere) {
   Line line(setup);
   line.async(list({Value::long_atom(0), text(".mserve.beat 200"), kHop}));
   (void)line.read();
-  ask(line, text(std::string(100'000, 'x')), kHop);
+  ask_with(line, text(std::string(100'000, 'x')), kHop);
   const auto request = line.plane.take();
   EXPECT_TRUE(request.fragment);
   EXPECT_TRUE(request.here);

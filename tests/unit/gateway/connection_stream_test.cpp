@@ -9,10 +9,9 @@
 namespace mserve::test {
 namespace {
 
-constexpr std::size_t kMiB = std::size_t{1} << 20;
 constexpr std::size_t kPart = 50'000;
 
-shm::InfoExt info_ext(std::uint64_t elapsed_ms) {
+shm::InfoExt info_after(std::uint64_t elapsed_ms) {
   shm::InfoExt info;
   info.elapsed_ns = elapsed_ms * 1'000'000;
   std::strcpy(info.servant, "q1");
@@ -75,8 +74,8 @@ TEST(GatewayStream, PassesALargeAnswerThroughAndGrantsWhatItTook) {
 TEST(GatewayStream, WrapsLbtAndNpAnswersAndTellsTheFinalFigures) {
   Line line;
   const Value value = text(std::string(kMiB, 'a'));
-  const shm::InfoExt first = info_ext(5);
-  const shm::InfoExt last = info_ext(70);
+  const shm::InfoExt first = info_after(5);
+  const shm::InfoExt last = info_after(70);
   Sender lbt{line, ask(line, list({Value::int_atom(3), text("x")}), MessageKind::async),
              kdb::encode(value)};
   lbt.first_info = &first;
@@ -207,7 +206,7 @@ TEST(GatewayStream, APairIsGatheredUpToTheBound) {
     pair.insert(pair.end(), own.begin(), own.end());
     Sender sender{line, ask(line, list({Value::int_atom(1), text("x")}), MessageKind::async), pair,
                   shm::kFlagPair};
-    const shm::InfoExt info = info_ext(1);
+    const shm::InfoExt info = info_after(1);
     sender.first_info = sender.last_info = &info;
     while (sender.step()) {
       (void)line.turn();

@@ -19,7 +19,7 @@ Value wrapped(const Value& query) {
   return list({Value::symbol(".gw.run"), Value::symbol("bob"), query});
 }
 
-Bytes joined(const Value& first, const Value& second) {
+Bytes encoded_pair(const Value& first, const Value& second) {
   Bytes bytes = kdb::encode(first);
   const Bytes behind = kdb::encode(second);
   bytes.insert(bytes.end(), behind.begin(), behind.end());
@@ -65,7 +65,7 @@ TEST(GatewayWrap, EveryConventionIsWrappedAndRoutedAsTheQueryItself) {
     const Value options = Value::dict(Value::symbols({"a"}), Value::longs({1}));
     line.async(list({Value::long_atom(7), query, options}));
     sent = line.plane.take();
-    EXPECT_EQ(sent.payload, joined(wrapped(query), options));
+    EXPECT_EQ(sent.payload, encoded_pair(wrapped(query), options));
     EXPECT_NE(sent.head.flags & shm::kFlagPair, 0);
   }
   line.async(call);  // aw
@@ -119,7 +119,7 @@ TEST(GatewayWrap, LargeQueriesStreamBehindTheirWrapping) {
     Bytes wanted = kdb::encode(wrapped(query));
     if (with_options) {
       items.push_back(options);
-      wanted = joined(wrapped(query), options);
+      wanted = encoded_pair(wrapped(query), options);
     }
     const Bytes message = kdb::encode_message(list(items), MessageKind::async);
     std::size_t sent = 0;

@@ -12,28 +12,20 @@
 
 #include "mserve/kdb/codec.hpp"
 
+namespace mserve::broker {
 namespace {
 
-using mserve::broker::Classified;
-using mserve::broker::classify;
-using mserve::broker::classify_head;
-using mserve::broker::Convention;
-using mserve::broker::ConventionRules;
-using mserve::broker::History;
-using mserve::broker::kStreamHeadBytes;
-using mserve::broker::Protocol;
-using mserve::broker::StreamHead;
-using mserve::kdb::encode;
-using mserve::kdb::MessageKind;
-using mserve::kdb::Type;
-using mserve::kdb::Value;
+using kdb::encode;
+using kdb::MessageKind;
+using kdb::Type;
+using kdb::Value;
 using Bytes = std::vector<std::byte>;
 
 bool same(std::span<const std::byte> span, const Bytes& bytes) {
   return std::equal(span.begin(), span.end(), bytes.begin(), bytes.end());
 }
 
-Bytes joined(Bytes a, const Bytes& b) {
+Bytes appended(Bytes a, const Bytes& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
 }
@@ -92,7 +84,7 @@ TEST(Conventions, ResponsesAndErrorsAreNoRequests) {
 
 TEST(Conventions, AnIdOfAnyIntegerTypeFirstIsLbt) {
   for (const Value& id : {Value::byte(7), Value::short_atom(7), Value::int_atom(7),
-                          Value::long_atom(-7), Value::long_atom(mserve::kdb::kNullLong)}) {
+                          Value::long_atom(-7), Value::long_atom(kdb::kNullLong)}) {
     for (const Value& query : {kText, kCall, Value::symbol("f"), Value::null()}) {
       const Bytes body = encode(Value::list({id, query}));
       const Classified seen = async(body);
@@ -113,7 +105,7 @@ TEST(Conventions, OptionsLieBehindTheQuery) {
     EXPECT_EQ(seen.convention, Convention::lbt);
     EXPECT_TRUE(same(seen.query, encode(kCall)));
     EXPECT_TRUE(same(seen.options, encode(options)));
-    EXPECT_TRUE(same(seen.payload, joined(encode(kCall), encode(options))));
+    EXPECT_TRUE(same(seen.payload, appended(encode(kCall), encode(options))));
   }
 }
 
@@ -322,3 +314,4 @@ TEST(ConventionsOfAHead, AgreesWithTheWholeOrAsksForIt) {
 }
 
 }  // namespace
+}  // namespace mserve::broker

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -29,6 +30,8 @@ namespace mserve::test {
 
 using kdb::MessageKind;
 using kdb::Value;
+
+inline constexpr std::size_t kMiB = std::size_t{1} << 20;
 
 /// How a line is made.
 struct LineSetup {

@@ -14,17 +14,14 @@
 #include "mserve/kdb/compress.hpp"
 #include "support/seed.hpp"
 
+namespace mserve::broker {
 namespace {
 
-using mserve::broker::kStreamHeadBytes;
-using mserve::broker::MessageReader;
-using mserve::broker::ReaderLimits;
-using mserve::kdb::ByteOrder;
-using mserve::kdb::encode;
-using mserve::kdb::encode_message;
-using mserve::kdb::Errc;
-using mserve::kdb::MessageKind;
-using mserve::kdb::Value;
+using kdb::ByteOrder;
+using kdb::encode;
+using kdb::encode_message;
+using kdb::MessageKind;
+using kdb::Value;
 using What = MessageReader::What;
 using Event = MessageReader::Event;
 using Bytes = std::vector<std::byte>;
@@ -39,7 +36,7 @@ struct Seen {
 struct Outcome {
   std::vector<Seen> messages;
   bool failed = false;
-  Errc code = Errc::ok;
+  kdb::Errc code = kdb::Errc::ok;
   std::string reason;
   std::size_t begins = 0;
   std::size_t held_bytes_max = 0;
@@ -114,7 +111,7 @@ Bytes joined(const std::vector<Bytes>& parts) {
 }
 
 Bytes compressed(const Value& value, MessageKind kind, ByteOrder order = ByteOrder::little) {
-  const auto packed = mserve::kdb::compress(encode_message(value, kind, order));
+  const auto packed = kdb::compress(encode_message(value, kind, order));
   EXPECT_TRUE(packed.has_value());
   return packed ? *packed : Bytes();
 }
@@ -126,12 +123,13 @@ Bytes with_length(Bytes message, std::uint32_t length) {
   return message;
 }
 
-const Value kCall = Value::list({Value::chars("proc1"), Value::symbol("IBM")});
+const Value kSmallCall = Value::list({Value::chars("proc1"), Value::symbol("IBM")});
 const Value kTable = Value::table({"a", "b"}, {Value::longs({1, 2}), Value::symbols({"x", "y"})});
 const Value kZeros = Value::longs(std::vector<std::int64_t>(400));
 /// Larger than the gather limit of small_limits().
-const Value kLarge = Value::list({Value::long_atom(1), Value::bytes(std::vector<std::uint8_t>(300)),
-                                  Value::dict(Value::symbols({"a"}), Value::longs({1}))});
+const Value kOverGatherLimit =
+    Value::list({Value::long_atom(1), Value::bytes(std::vector<std::uint8_t>(300)),
+                 Value::dict(Value::symbols({"a"}), Value::longs({1}))});
 
 ReaderLimits small_limits() {
   ReaderLimits limits;
@@ -141,17 +139,21 @@ ReaderLimits small_limits() {
 }
 
 Bytes mixed_stream() {
-  return joined({encode_message(kCall, MessageKind::sync),
+  return joined({encode_message(kSmallCall, MessageKind::sync),
                  encode_message(kTable, MessageKind::async, ByteOrder::big),
-                 encode_message(kLarge, MessageKind::async), compressed(kZeros, MessageKind::sync),
+                 encode_message(kOverGatherLimit, MessageKind::async),
+                 compressed(kZeros, MessageKind::sync),
                  compressed(kZeros, MessageKind::async, ByteOrder::big),
                  encode_message(Value::chars(""), MessageKind::sync)});
 }
 
 std::vector<Seen> mixed_messages() {
-  return {{MessageKind::sync, encode(kCall)},   {MessageKind::async, encode(kTable)},
-          {MessageKind::async, encode(kLarge)}, {MessageKind::sync, encode(kZeros)},
-          {MessageKind::async, encode(kZeros)}, {MessageKind::sync, encode(Value::chars(""))}};
+  return {{MessageKind::sync, encode(kSmallCall)},
+          {MessageKind::async, encode(kTable)},
+          {MessageKind::async, encode(kOverGatherLimit)},
+          {MessageKind::sync, encode(kZeros)},
+          {MessageKind::async, encode(kZeros)},
+          {MessageKind::sync, encode(Value::chars(""))}};
 }
 
 TEST(MessageReader, GivesTheSameMessagesWhereverTheStreamIsCut) {
@@ -172,7 +174,7 @@ TEST(MessageReader, GivesTheSameMessagesWhereverTheStreamIsCut) {
 
 TEST(MessageReader, RandomMessagesInRandomChunksAndPieces) {
   std::mt19937_64 random(mserve::test::seed());
-  const std::vector<Value> values = {kCall, kTable, kZeros, kLarge, Value::null()};
+  const std::vector<Value> values = {kSmallCall, kTable, kZeros, kOverGatherLimit, Value::null()};
   for (int round = 0; round < 300; ++round) {
     std::vector<Seen> expected;
     std::vector<Bytes> parts;
@@ -181,7 +183,7 @@ TEST(MessageReader, RandomMessagesInRandomChunksAndPieces) {
       const auto kind = static_cast<MessageKind>(random() % 3);
       const auto order = static_cast<ByteOrder>(random() % 2);
       const Bytes plain = encode_message(value, kind, order);
-      const auto packed = random() % 2 == 0 ? mserve::kdb::compress(plain) : std::nullopt;
+      const auto packed = random() % 2 == 0 ? kdb::compress(plain) : std::nullopt;
       parts.push_back(packed ? *packed : plain);
       expected.push_back({kind, encode(value)});
     }
@@ -199,7 +201,7 @@ TEST(MessageReader, RandomMessagesInRandomChunksAndPieces) {
 
 TEST(MessageReader, DoesNotCopyWhatIsThereAsAWhole) {
   const Bytes stream = joined(
-      {encode_message(kCall, MessageKind::sync), encode_message(kTable, MessageKind::async)});
+      {encode_message(kSmallCall, MessageKind::sync), encode_message(kTable, MessageKind::async)});
   MessageReader reader;
   reader.feed(stream);
   const Event first = reader.next();
@@ -212,7 +214,7 @@ TEST(MessageReader, DoesNotCopyWhatIsThereAsAWhole) {
 }
 
 TEST(MessageReader, StreamsStraightFromTheReceivedBytes) {
-  const Bytes stream = encode_message(kLarge, MessageKind::async);
+  const Bytes stream = encode_message(kOverGatherLimit, MessageKind::async);
   MessageReader reader(small_limits());
   reader.feed(stream);
   const Event begin = reader.next();
@@ -232,7 +234,7 @@ TEST(MessageReader, StreamsStraightFromTheReceivedBytes) {
 }
 
 TEST(MessageReader, HoldsALargeMessageOnDemandWithoutACopyIfItCan) {
-  const Bytes stream = encode_message(kLarge, MessageKind::async);
+  const Bytes stream = encode_message(kOverGatherLimit, MessageKind::async);
   MessageReader reader(small_limits());
   reader.feed(stream);
   ASSERT_EQ(reader.next().what, What::begin);
@@ -248,7 +250,7 @@ TEST(MessageReader, RefusesToHoldMoreThanItsLimit) {
   MessageReader reader(small_limits());
   const Outcome held = read_all(reader, encode_message(value, MessageKind::sync), {}, 1, true);
   EXPECT_TRUE(held.failed);
-  EXPECT_EQ(held.code, Errc::too_large);
+  EXPECT_EQ(held.code, kdb::Errc::too_large);
   EXPECT_EQ(held.reason, "limit");
 }
 
@@ -275,7 +277,7 @@ TEST(MessageReader, LimitsTheLengthOfAMessage) {
   reader.feed(longer);
   const Event refused = reader.next();
   EXPECT_EQ(refused.what, What::failed);
-  EXPECT_EQ(refused.code, Errc::too_large);
+  EXPECT_EQ(refused.code, kdb::Errc::too_large);
   EXPECT_EQ(refused.reason, "limit");
   EXPECT_TRUE(refused.has_header);
   EXPECT_EQ(refused.header.kind, MessageKind::sync) << "so that it can be answered";
@@ -319,7 +321,7 @@ TEST(MessageReader, AStreamKeepsOnlyItsBeginning) {
 }
 
 TEST(MessageReader, RefusesBadHeadersAndStaysRefused) {
-  const Bytes good = encode_message(kCall, MessageKind::sync);
+  const Bytes good = encode_message(kSmallCall, MessageKind::sync);
   for (const std::size_t at : {std::size_t{0}, std::size_t{1}, std::size_t{2}}) {
     Bytes bad = good;
     bad[at] = std::byte{9};
@@ -327,24 +329,24 @@ TEST(MessageReader, RefusesBadHeadersAndStaysRefused) {
     reader.feed(bad);
     Event event = reader.next();
     EXPECT_EQ(event.what, What::failed);
-    EXPECT_EQ(event.code, Errc::bad_header);
+    EXPECT_EQ(event.code, kdb::Errc::bad_header);
     EXPECT_EQ(event.reason, "bad header");
     EXPECT_FALSE(event.has_header);
     reader.feed(good);
     event = reader.next();
     EXPECT_EQ(event.what, What::failed);
-    EXPECT_EQ(event.code, Errc::bad_header);
+    EXPECT_EQ(event.code, kdb::Errc::bad_header);
   }
-  EXPECT_EQ(read_whole(with_length(good, 8)).code, Errc::bad_length);
+  EXPECT_EQ(read_whole(with_length(good, 8)).code, kdb::Errc::bad_length);
   const Outcome second = read_whole(joined({good, with_length(good, 8)}));
   EXPECT_EQ(second.messages.size(), 1U);
   EXPECT_TRUE(second.failed);
 }
 
 TEST(MessageReader, RefusesMalformedBodiesOfEveryForm) {
-  Bytes plain = encode_message(kCall, MessageKind::sync);
+  Bytes plain = encode_message(kSmallCall, MessageKind::sync);
   plain[8] = std::byte{3};
-  Bytes big = encode_message(kCall, MessageKind::sync, ByteOrder::big);
+  Bytes big = encode_message(kSmallCall, MessageKind::sync, ByteOrder::big);
   big[8] = std::byte{3};
   Bytes packed = compressed(kZeros, MessageKind::sync);
   packed[13] = std::byte{3};  // the first literal: the type
@@ -358,15 +360,16 @@ TEST(MessageReader, RefusesMalformedBodiesOfEveryForm) {
 }
 
 TEST(MessageReader, RefusesAMalformedStreamWhereItBreaks) {
-  Bytes stream = encode_message(kLarge, MessageKind::async);
+  Bytes stream = encode_message(kOverGatherLimit, MessageKind::async);
   stream[8 + 6 + 9 + 6 + 300] = std::byte{3};  // the type of the third item
   MessageReader reader(small_limits());
   const Outcome refused = read_all(reader, stream, {}, 50);
   EXPECT_TRUE(refused.failed);
-  EXPECT_EQ(refused.code, Errc::bad_type);
+  EXPECT_EQ(refused.code, kdb::Errc::bad_type);
   EXPECT_EQ(refused.reason, "badmsg");
   EXPECT_EQ(refused.messages.back().body.size(), 300U) << "what came before was given out";
   EXPECT_EQ(reader.held_bytes(), 0U);
 }
 
 }  // namespace
+}  // namespace mserve::broker

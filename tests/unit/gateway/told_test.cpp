@@ -5,16 +5,14 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
+
+#include "support/request_options.hpp"
 
 namespace mserve::broker {
 namespace {
 
 using kdb::Value;
-
-Value options(std::vector<std::string> keys, std::vector<Value> values) {
-  return Value::dict(Value::symbols(std::move(keys)), Value::list(std::move(values)));
-}
+using mserve::test::options;
 
 TEST(Told, AHopIsAWholeNumberAboveZero) {
   for (const Value& hop : {Value::byte(1), Value::short_atom(1), Value::int_atom(7),

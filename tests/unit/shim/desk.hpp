@@ -121,6 +121,9 @@ class Desk {
   bool send_abort(std::uint64_t id) {
     return shm::try_send_whole(to, header(id, 0, shm::Kind::abort), {}, {});
   }
+  bool send_cancel(std::uint64_t id) {
+    return shm::try_send_whole(to, header(id, 0, shm::Kind::cancel), {}, {});
+  }
   static std::vector<std::byte> pair(const kdb::Value& first, const kdb::Value& second) {
     std::vector<std::byte> bytes = kdb::encode(first);
     const std::vector<std::byte> behind = kdb::encode(second);

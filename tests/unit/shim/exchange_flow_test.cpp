@@ -10,7 +10,7 @@ namespace {
 using kdb::MessageKind;
 using kdb::Value;
 
-constexpr std::size_t kLarge = 300'000;  // several of a test's rings
+constexpr std::size_t kSeveralRings = 300'000;  // of a test, in bytes
 
 class ExchangeFlow : public ::testing::TestWithParam<Form> {
  protected:
@@ -50,7 +50,7 @@ TEST_P(ExchangeFlow, LargeReplyGoesOnAsItsBytesCome) {
   for (const std::uint64_t ring : {std::uint64_t{4} << 10, std::uint64_t{64} << 10}) {
     Desk d({.form = GetParam(), .ring_bytes = ring});
     ask(d, 1);
-    const std::vector<std::byte> message = answer_message(blob(kLarge));
+    const std::vector<std::byte> message = answer_message(blob(kSeveralRings));
     const std::span<const std::byte> bytes(message);
     d.q.say(bytes.first(100'000));
     EXPECT_EQ(d.run(), Progress::idle);
@@ -59,7 +59,7 @@ TEST_P(ExchangeFlow, LargeReplyGoesOnAsItsBytesCome) {
     EXPECT_TRUE(d.q.heard());
     d.q.say(bytes.subspan(100'000));
     EXPECT_EQ(d.run(), Progress::idle);
-    EXPECT_EQ(d.reply(1).value(), blob(kLarge));
+    EXPECT_EQ(d.reply(1).value(), blob(kSeveralRings));
     EXPECT_EQ(d.reply(1).flags, 0);
     EXPECT_TRUE(d.exchange.idle());
   }
@@ -91,11 +91,11 @@ TEST_P(ExchangeFlow, ReplyOfEverySizeAroundTheLimitsComesWhole) {
 TEST_P(ExchangeFlow, QIsNotReadWhileTheRingIsFull) {
   Desk d(shape());
   ask(d, 1);
-  d.q.say(answer_message(blob(kLarge)));
+  d.q.say(answer_message(blob(kSeveralRings)));
   EXPECT_EQ(d.run(/*reading=*/false), Progress::waits_for_ring);
   EXPECT_FALSE(d.q.heard());
   EXPECT_EQ(d.run(), Progress::idle);
-  EXPECT_EQ(d.reply(1).value(), blob(kLarge));
+  EXPECT_EQ(d.reply(1).value(), blob(kSeveralRings));
 }
 
 TEST_P(ExchangeFlow, SmallRepliesWaitForRoomToo) {
@@ -131,7 +131,7 @@ TEST_P(ExchangeFlow, MalformedByteInTheMiddleAbortsTheReply) {
 TEST_P(ExchangeFlow, ReplyThatIsShorterThanItsMessageIsNeverWhole) {
   Desk d(shape());
   ask(d, 1);
-  std::vector<std::byte> message = answer_message(blob(kLarge));
+  std::vector<std::byte> message = answer_message(blob(kSeveralRings));
   const std::size_t size = message.size() + 10;
   message.resize(size, std::byte{0});
   for (std::size_t i = 0; i < 4; ++i) {
@@ -147,7 +147,7 @@ TEST_P(ExchangeFlow, DeathInTheMiddleOfALargeReplyIsTheSessionsEnd) {
   // No abort: it would give the servant's credit back, and the next request to a dead q.
   Desk d(shape());
   ask(d, 1);
-  const std::vector<std::byte> message = answer_message(blob(kLarge));
+  const std::vector<std::byte> message = answer_message(blob(kSeveralRings));
   d.q.say(std::span(message).first(message.size() / 2));
   d.q.hung_up = true;
   EXPECT_EQ(d.run(), Progress::q_lost);
@@ -191,7 +191,7 @@ TEST_P(ExchangeFlow, QThatTakesNoMoreBytesIsHeardOut) {
 
 TEST_P(ExchangeFlow, LargeRequestGoesOnAsItsBytesCome) {
   Desk d(shape());
-  const std::vector<std::byte> request = kdb::encode(blob(kLarge));
+  const std::vector<std::byte> request = kdb::encode(blob(kSeveralRings));
   const std::span<const std::byte> bytes(request);
   ASSERT_TRUE(d.send_fragment(1, 0, bytes.size(), bytes.first(10'000)));
   EXPECT_EQ(d.run(), Progress::idle);
@@ -204,7 +204,7 @@ TEST_P(ExchangeFlow, LargeRequestGoesOnAsItsBytesCome) {
     at += now;
     EXPECT_EQ(d.run(), Progress::idle);
   }
-  EXPECT_EQ(take_request(d), blob(kLarge));
+  EXPECT_EQ(take_request(d), blob(kSeveralRings));
   d.q.say(answer_message(text("got it")));
   EXPECT_EQ(d.run(), Progress::idle);
   EXPECT_EQ(d.reply(1).value(), text("got it"));
@@ -212,7 +212,7 @@ TEST_P(ExchangeFlow, LargeRequestGoesOnAsItsBytesCome) {
 
 TEST_P(ExchangeFlow, RingIsHeldWhileQTakesNothing) {
   Desk d(shape());
-  const std::vector<std::byte> request = kdb::encode(blob(kLarge));
+  const std::vector<std::byte> request = kdb::encode(blob(kSeveralRings));
   const std::span<const std::byte> bytes(request);
   d.q.room = 1000;
   std::size_t sent = 0;
@@ -230,7 +230,7 @@ TEST_P(ExchangeFlow, RingIsHeldWhileQTakesNothing) {
     sent += now;
     EXPECT_EQ(d.run(), Progress::idle);
   }
-  EXPECT_EQ(take_request(d), blob(kLarge));
+  EXPECT_EQ(take_request(d), blob(kSeveralRings));
 }
 
 TEST_P(ExchangeFlow, WhatComesInBetweenWaitsForTheEndOfTheLargeRequest) {

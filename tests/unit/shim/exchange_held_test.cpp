@@ -11,7 +11,7 @@ namespace {
 
 using kdb::Value;
 
-/// A link that holds two requests of `kLarge` only if the one has gone when the other is whole.
+/// A link that holds two large requests only if the one has gone when the other is whole.
 Desk::Shape tight() {
   Desk::Shape tight = shape();
   tight.max_gathered = 20'000;

@@ -20,20 +20,16 @@ namespace {
 
 using kdb::Value;
 
-bool cancel(Desk& d, std::uint64_t id) {
-  return shm::try_send_whole(d.to, Desk::header(id, 0, shm::Kind::cancel), {}, {});
-}
-
 TEST(Unwanted, IsWhatQRunsUntilItAnswersOrWasToldOnce) {
   Desk d;
   EXPECT_FALSE(d.exchange.unwanted());
   ASSERT_TRUE(d.send(5, Value::chars("sleep 1")));
   d.run();
   EXPECT_FALSE(d.exchange.unwanted()) << "somebody waits for it";
-  ASSERT_TRUE(cancel(d, 4));  // answered long ago
+  ASSERT_TRUE(d.send_cancel(4));  // answered long ago
   d.run();
   EXPECT_FALSE(d.exchange.unwanted());
-  ASSERT_TRUE(cancel(d, 5));
+  ASSERT_TRUE(d.send_cancel(5));
   d.run();
   EXPECT_EQ(d.exchange.unwanted(), 5U);
   d.exchange.forget_unwanted();
@@ -53,7 +49,7 @@ TEST(Unwanted, IsNothingThatQHasBegunToAnswer) {
   const std::vector<std::byte> answer =
       kdb::encode_message(Value::long_atom(1), kdb::MessageKind::response);
   d.q.say(std::span(answer).first(3));
-  ASSERT_TRUE(cancel(d, 5));
+  ASSERT_TRUE(d.send_cancel(5));
   d.run();
   EXPECT_FALSE(d.exchange.unwanted());
 }
@@ -62,7 +58,7 @@ TEST(Unwanted, IsNothingThatWaitsBehindAnotherRequestUntilItsTurnComes) {
   Desk d({.form = Form::lbt, .credit = 2});
   ASSERT_TRUE(d.send(5, Value::chars("1")));
   ASSERT_TRUE(d.send(6, Value::chars("2")));
-  ASSERT_TRUE(cancel(d, 6));
+  ASSERT_TRUE(d.send_cancel(6));
   d.run();
   EXPECT_FALSE(d.exchange.unwanted());
   d.q.answer(1, Value::long_atom(1));
@@ -74,7 +70,7 @@ TEST(Unwanted, IsNothingThatQTookOnlyInPart) {
   Desk d;
   d.q.room = 10;
   ASSERT_TRUE(d.send(5, Value::chars("a query")));
-  ASSERT_TRUE(cancel(d, 5));
+  ASSERT_TRUE(d.send_cancel(5));
   d.run();
   EXPECT_FALSE(d.exchange.unwanted());
   d.q.room = 1000;
@@ -85,7 +81,7 @@ TEST(Unwanted, IsNothingThatQTookOnlyInPart) {
 TEST(Unwanted, IsNothingOfAnEarlierSession) {
   Desk d;
   ASSERT_TRUE(d.send(5, Value::chars("1")));
-  ASSERT_TRUE(cancel(d, 5));
+  ASSERT_TRUE(d.send_cancel(5));
   d.run();
   ASSERT_TRUE(d.exchange.detach());
   EXPECT_FALSE(d.exchange.unwanted());
@@ -96,7 +92,7 @@ TEST(Unwanted, OneThatIsStillHeldIsAnsweredWithoutQ) {
   const std::vector<std::byte> large = kdb::encode(Value::chars(std::string(100, 'x')));
   ASSERT_TRUE(d.send_fragment(5, 0, large.size(), std::span(large).first(50)));
   ASSERT_TRUE(d.send(6, Value::chars("held")));
-  ASSERT_TRUE(cancel(d, 6));
+  ASSERT_TRUE(d.send_cancel(6));
   d.run();
   EXPECT_EQ(d.reply(6).payload, kdb::encode(Value::error("stop")));
   ASSERT_TRUE(d.send_fragment(5, 50, large.size(), std::span(large).subspan(50)));
@@ -126,8 +122,8 @@ TEST(InterruptTimer, IsNeverDueWhileQWasAskedSomethingElse) {
   InterruptTimer timer;
   ASSERT_TRUE(d.send(5, Value::chars("1")));
   ASSERT_TRUE(d.send(6, Value::chars("2")));
-  ASSERT_TRUE(cancel(d, 5));
-  ASSERT_TRUE(cancel(d, 6));
+  ASSERT_TRUE(d.send_cancel(5));
+  ASSERT_TRUE(d.send_cancel(6));
   d.run();
   const auto due = [&](std::uint64_t now_ns) {
     return timer.due(d.exchange.unwanted(), d.exchange.asked_one(), now_ns);

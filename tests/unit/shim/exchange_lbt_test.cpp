@@ -15,7 +15,7 @@ const Value kNoOptions = Value::dict(Value::list({}), Value::list({}));
 const Value kInfo = Value::dict(Value::symbols({"mem"}), Value::list({Value::long_atom(99)}));
 
 /// Takes what the shim sent, which must be a request in LBT's form. @return its qid.
-std::int64_t expect_request(Desk& d, const Value& query, const Value& options = kNoOptions) {
+std::int64_t expect_lbt_request(Desk& d, const Value& query, const Value& options = kNoOptions) {
   const auto message = d.q.next();
   if (!message) {
     ADD_FAILURE() << "q got nothing";
@@ -37,7 +37,7 @@ std::int64_t expect_request(Desk& d, const Value& query, const Value& options = 
 std::int64_t ask(Desk& d, std::uint64_t id, const Value& query) {
   EXPECT_TRUE(d.send(id, query));
   d.run();
-  return expect_request(d, query);
+  return expect_lbt_request(d, query);
 }
 
 TEST(ExchangeLbt, TwoItemReplyIsTheResult) {
@@ -56,7 +56,7 @@ TEST(ExchangeLbt, OptionsOfAClientReachTheServant) {
   const Value options = Value::dict(Value::symbols({"user"}), Value::symbols({"bob"}));
   ASSERT_TRUE(d.send_pair(5, text("f 1"), options));
   d.run();
-  EXPECT_GT(expect_request(d, text("f 1"), options), 0);
+  EXPECT_GT(expect_lbt_request(d, text("f 1"), options), 0);
 }
 
 TEST(ExchangeLbt, ThreeItemReplyIsAPair) {

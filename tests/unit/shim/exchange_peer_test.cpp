@@ -332,10 +332,6 @@ TEST(ExchangePeer, WhatWasGatheredIsToldWhatIsLeftAtItsEnd) {
             0);
 }
 
-bool cancel(Desk& d, std::uint64_t id) {
-  return shm::try_send_whole(d.to, Desk::header(id, 0, shm::Kind::cancel), {}, {});
-}
-
 // Goal: what nobody wants any more keeps no place at a link. Method: credit 2, both places taken,
 // one of the two requests is cancelled while the peer runs it.
 TEST(ExchangePeer, WhatIsCancelledIsAnsweredAtOnceAndItsLateAnswerDropped) {
@@ -347,15 +343,15 @@ TEST(ExchangePeer, WhatIsCancelledIsAnsweredAtOnceAndItsLateAnswerDropped) {
   d.run();
   const std::int64_t first = expect_request(d, text("f 1"), kHopOnce);
   const std::int64_t second = expect_request(d, text("f 2"), kHopOnce);
-  ASSERT_TRUE(cancel(d, 5));
+  ASSERT_TRUE(d.send_cancel(5));
   EXPECT_EQ(d.run(), Progress::idle);
   EXPECT_EQ(d.reply(5).value(), Value::error("stop"));
   EXPECT_FALSE(d.exchange.unwanted()) << "a broker is not interrupted";
   ASSERT_TRUE(d.send(7, text("f 3")));
   EXPECT_EQ(d.run(), Progress::idle) << "its place is free";
   const std::int64_t third = expect_request(d, text("f 3"), kHopOnce);
-  ASSERT_TRUE(cancel(d, 5));  // once more, and of what is unknown: nothing happens
-  ASSERT_TRUE(cancel(d, 99));
+  ASSERT_TRUE(d.send_cancel(5));  // once more, and of what is unknown: nothing happens
+  ASSERT_TRUE(d.send_cancel(99));
   d.run();
   EXPECT_TRUE(d.q.received.empty()) << "this peer did not say that it takes cancels";
   for (const std::int64_t qid : {third, first, second}) {
@@ -407,8 +403,8 @@ TEST(ExchangePeer, ThePeerIsToldWhatIsCancelled) {
     ASSERT_TRUE(d.send(id, text("f 1")));
     d.run();
     const std::int64_t qid = expect_request(d, text("f 1"), kHopOnce);
-    ASSERT_TRUE(cancel(d, id));
-    ASSERT_TRUE(cancel(d, id));
+    ASSERT_TRUE(d.send_cancel(id));
+    ASSERT_TRUE(d.send_cancel(id));
     d.run();
     expect_cancel(d, qid);
     EXPECT_FALSE(d.q.next()) << "once";
@@ -429,7 +425,7 @@ TEST(ExchangePeer, ThePeerIsToldWhatIsCancelled) {
     const std::vector<std::byte> large = kdb::encode(blob(15'000));
     const auto first = std::span(large).first(5'000);
     ASSERT_TRUE(d.send_fragment(5, 0, large.size(), first));
-    ASSERT_TRUE(cancel(d, 4));
+    ASSERT_TRUE(d.send_cancel(4));
     d.run();
     if (answered) {
       d.q.answer(qid, Value::long_atom(1), info(Errc::ok));
@@ -457,7 +453,7 @@ TEST(ExchangePeer, AsManyAnswersAsThereArePlacesMayBeOwedToNobody) {
   for (std::uint64_t id = 1; id <= 3; ++id) {
     ASSERT_TRUE(d.send(id, text("f 1")));
     d.run();
-    ASSERT_TRUE(cancel(d, id));
+    ASSERT_TRUE(d.send_cancel(id));
     d.run();
   }
   EXPECT_EQ(d.replies.size(), 2U) << "the third one keeps its place";
@@ -470,7 +466,7 @@ TEST(ExchangePeer, AsManyAnswersAsThereArePlacesMayBeOwedToNobody) {
   d.q.answer(1, Value::long_atom(1), info(Errc::ok));
   ASSERT_TRUE(d.send(4, text("f 1")));
   d.run();
-  ASSERT_TRUE(cancel(d, 4));
+  ASSERT_TRUE(d.send_cancel(4));
   d.run();
   EXPECT_EQ(d.reply(4).value(), Value::error("stop"));
   // What is owed to nobody keeps no session waiting, unless it is more than that.
@@ -493,7 +489,7 @@ TEST(ExchangePeer, ARefusalThatFindsNoRoomIsToldLater) {
   d.run();
   while (shm::try_send_whole(d.shim_out, Desk::header(1, 0, shm::Kind::abort), {}, {})) {
   }
-  ASSERT_TRUE(cancel(d, 5));
+  ASSERT_TRUE(d.send_cancel(5));
   EXPECT_EQ(d.step(), Progress::waits_for_ring);
   EXPECT_EQ(d.run(), Progress::idle);
   EXPECT_EQ(d.reply(5).value(), Value::error("stop"));
@@ -515,7 +511,7 @@ TEST(ExchangePeer, ACancelledRequestIsNotAnsweredAgainWhenItsAnswerMakesNoSense)
   EXPECT_EQ(d.run(), Progress::waits_for_q);
   d.q.room = 100'000;
   EXPECT_EQ(d.run(), Progress::idle);
-  ASSERT_TRUE(cancel(d, 5));
+  ASSERT_TRUE(d.send_cancel(5));
   EXPECT_EQ(d.run(), Progress::idle);
   EXPECT_EQ(d.reply(5).value(), Value::error("stop"));
   d.q.say(std::span(answer).subspan(half));

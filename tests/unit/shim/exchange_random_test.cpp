@@ -18,7 +18,7 @@ namespace {
 using kdb::MessageKind;
 using kdb::Value;
 
-const Value kInfo = Value::dict(Value::symbols({"mem"}), Value::list({Value::long_atom(1)}));
+const Value kMemDict = Value::dict(Value::symbols({"mem"}), Value::list({Value::long_atom(1)}));
 
 class RandomDesk {
  public:
@@ -95,7 +95,7 @@ class RandomDesk {
     queries_[request.id] = query;
     request.payload = kdb::encode(query);
     if (below(4) == 0) {
-      request.payload = Desk::pair(query, kInfo);
+      request.payload = Desk::pair(query, kMemDict);
       request.flags = shm::kFlagPair;
     }
     arriving_.push_back(std::move(request));
@@ -163,8 +163,8 @@ class RandomDesk {
     if (form_ == Form::lbt) {
       std::vector<Value> items = {Value::long_atom(qid), result};
       if (below(3) == 0) {
-        items.push_back(kInfo);
-        wanted = Desk::pair(result, kInfo);
+        items.push_back(kMemDict);
+        wanted = Desk::pair(result, kMemDict);
       }
       body = below(2) == 0 ? Value::enlist_all(std::move(items)) : Value::list(std::move(items));
     }

@@ -40,7 +40,7 @@ class Talk {
   std::size_t at_ = 0;
 };
 
-void accept(FakeQ& q) {
+void let_in(FakeQ& q) {
   q.say(std::vector<std::byte>{std::byte{3}});
 }
 void hang_up(FakeQ& q) {
@@ -48,7 +48,7 @@ void hang_up(FakeQ& q) {
 }
 
 TEST(Handshake, SaysUserPasswordAndCapability) {
-  Talk talk({accept});
+  Talk talk({let_in});
   ASSERT_TRUE(talk.run(ServantProtocol::plain)) << talk.why;
   const std::string said(reinterpret_cast<const char*>(talk.q.received.data()),
                          talk.q.received.size());
@@ -58,7 +58,7 @@ TEST(Handshake, SaysUserPasswordAndCapability) {
 }
 
 TEST(Handshake, AFixedProtocolAsksNothing) {
-  Talk talk({accept});
+  Talk talk({let_in});
   ASSERT_TRUE(talk.run(ServantProtocol::lbt)) << talk.why;
   EXPECT_EQ(talk.identity.form, Form::lbt);
   EXPECT_EQ(talk.q.received.size(), 12U);
@@ -80,7 +80,7 @@ TEST(Handshake, WhatIsNoQIsToldSo) {
 
 TEST(Handshake, AutoTakesAnAnswerToTheSyncHalfOnlyForPlain) {
   for (const Value& answer : {Value(), text(""), Value::error("type")}) {
-    Talk talk({accept, [&](FakeQ& q) { q.respond(answer); }});
+    Talk talk({let_in, [&](FakeQ& q) { q.respond(answer); }});
     ASSERT_TRUE(talk.run(ServantProtocol::automatic)) << talk.why;
     EXPECT_EQ(talk.identity.form, Form::plain);
     talk.q.received.erase(talk.q.received.begin(), talk.q.received.begin() + 12);
@@ -99,7 +99,7 @@ TEST(Handshake, AutoTakesAnAnswerToTheSyncHalfOnlyForPlain) {
 
 TEST(Handshake, AutoTakesAnAsyncAnswerForLbtAndWaitsForTheOtherHalf) {
   for (const Value& second : {text("USE ASYNC"), Value::error("USE ASYNC")}) {
-    Talk talk({accept, [](FakeQ& q) { q.answer(0, text("Error: unknown command: ")); },
+    Talk talk({let_in, [](FakeQ& q) { q.answer(0, text("Error: unknown command: ")); },
                [&](FakeQ& q) {
                  q.respond(second);
                  q.answer(1, text("not ours to read"));
@@ -118,16 +118,16 @@ TEST(Handshake, AGreetingIsNoAnswerAndAFloodOfThemNoServant) {
       q.say(value, MessageKind::async);
     }
   };
-  Talk talk({accept, greet, [](FakeQ& q) { q.respond(Value()); }});
+  Talk talk({let_in, greet, [](FakeQ& q) { q.respond(Value()); }});
   ASSERT_TRUE(talk.run(ServantProtocol::automatic)) << talk.why;
   EXPECT_EQ(talk.identity.form, Form::plain);
-  Talk pair({accept, greet, [](FakeQ& q) {
+  Talk pair({let_in, greet, [](FakeQ& q) {
                q.say(Value::longs({0, 42}), MessageKind::async);
                q.respond(Value());
              }});
   ASSERT_TRUE(pair.run(ServantProtocol::automatic)) << pair.why;
   EXPECT_EQ(pair.identity.form, Form::lbt);
-  Talk flood({accept, [&](FakeQ& q) {
+  Talk flood({let_in, [&](FakeQ& q) {
                 for (int i = 0; i < 1000; ++i) {
                   q.say(text("news"), MessageKind::async);
                 }
@@ -137,7 +137,7 @@ TEST(Handshake, AGreetingIsNoAnswerAndAFloodOfThemNoServant) {
 }
 
 TEST(Handshake, AnswersMayBeLargeAndComeByteByByte) {
-  Talk talk({accept, [](FakeQ& q) {
+  Talk talk({let_in, [](FakeQ& q) {
                q.bytes_per_receive = 1;
                q.respond(blob(20'000));
              }});
@@ -147,7 +147,7 @@ TEST(Handshake, AnswersMayBeLargeAndComeByteByByte) {
 }
 
 TEST(Handshake, SyncMessagesOfQAreAnsweredMeanwhile) {
-  Talk talk({accept, [](FakeQ& q) { q.say(text("who are you?"), MessageKind::sync); },
+  Talk talk({let_in, [](FakeQ& q) { q.say(text("who are you?"), MessageKind::sync); },
              [](FakeQ& q) { q.respond(Value()); }});
   ASSERT_TRUE(talk.run(ServantProtocol::automatic)) << talk.why;
   talk.q.received.erase(talk.q.received.begin(), talk.q.received.begin() + 12);
@@ -170,11 +170,11 @@ TEST(Handshake, DeathAndNonsenseWhileItIsAskedAreFailures) {
       },
   };
   for (const auto& end : ends) {
-    Talk talk({accept, end});
+    Talk talk({let_in, end});
     EXPECT_FALSE(talk.run(ServantProtocol::automatic));
     EXPECT_FALSE(talk.why.empty());
   }
-  Talk stopped({accept});
+  Talk stopped({let_in});
   EXPECT_FALSE(stopped.run(ServantProtocol::automatic));
   EXPECT_FALSE(stopped.why.empty());
 }
@@ -188,7 +188,7 @@ TEST(Handshake, APlainQSaysWhichProcessItIsOrItDoesNot) {
                                                                {Value(), 0},
                                                                {blob(20'000), 0}};
   for (const auto& [answer, process] : answers) {
-    Talk talk({accept, [&answer = answer](FakeQ& q) {
+    Talk talk({let_in, [&answer = answer](FakeQ& q) {
                  q.say(Value::int_atom(99), MessageKind::async);  // nobody asked for that
                  q.respond(answer);
                }});
@@ -211,7 +211,7 @@ TEST(Handshake, AnLbtServantSaysItByTheAsyncHalfIfAtAll) {
       {Value::list({Value::long_atom(0), text("Error: unknown command: .z.i")}), 0},
       {Value::int_atom(4711), 0}};
   for (const auto& [answer, process] : answers) {
-    Talk talk({accept, [&answer = answer](FakeQ& q) {
+    Talk talk({let_in, [&answer = answer](FakeQ& q) {
                  q.say(answer, MessageKind::async);
                  q.respond(Value::int_atom(12));  // what answers this half may be a wrapper
                }});
@@ -231,13 +231,13 @@ TEST(Handshake, AnLbtServantSaysItByTheAsyncHalfIfAtAll) {
 }
 
 TEST(Handshake, OneThatHangsUpOnThatQuestionIsNotAskedAgain) {
-  Talk talk({accept, hang_up});
+  Talk talk({let_in, hang_up});
   EXPECT_FALSE(talk.run(ServantProtocol::plain, true));
   EXPECT_TRUE(talk.identity.hung_up_on_process);
   Talk before({hang_up});
   EXPECT_FALSE(before.run(ServantProtocol::plain, true));
   EXPECT_FALSE(before.identity.hung_up_on_process);
-  Talk stopped({accept});
+  Talk stopped({let_in});
   EXPECT_FALSE(stopped.run(ServantProtocol::plain, true));
   EXPECT_FALSE(stopped.identity.hung_up_on_process);
 }

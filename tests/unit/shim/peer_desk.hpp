@@ -2,18 +2,13 @@
 // A Desk whose q is another broker's gateway.
 #pragma once
 
-#include <string>
-#include <utility>
-#include <vector>
-
+#include "support/request_options.hpp"
 #include "unit/shim/desk.hpp"
 
 namespace mserve::shim {
 
-inline kdb::Value options(std::vector<std::string> keys, std::vector<kdb::Value> values) {
-  return kdb::Value::dict(kdb::Value::symbols(std::move(keys)),
-                          kdb::Value::list(std::move(values)));
-}
+using test::options;
+
 inline const kdb::Value kHopOnce =
     options({"hop", "repeatable"}, {kdb::Value::long_atom(1), kdb::Value::boolean(false)});
 

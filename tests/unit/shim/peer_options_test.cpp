@@ -4,20 +4,17 @@
 #include <gtest/gtest.h>
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "mserve/kdb/codec.hpp"
 #include "mserve/kdb/value.hpp"
+#include "support/request_options.hpp"
 
 namespace mserve::shim {
 namespace {
 
 using kdb::Value;
-
-Value options(std::vector<std::string> keys, std::vector<Value> values) {
-  return Value::dict(Value::symbols(std::move(keys)), Value::list(std::move(values)));
-}
+using test::options;
 
 /// What the peer is told; `::` when that is nothing.
 Value told(const std::optional<Value>& given, const PeerTerms& terms, bool repeatable = true) {
