@@ -23,13 +23,13 @@ struct alignas(shm::kCacheStride) FutexChain::Word {
   }
   /// @return false when interrupted().
   bool await(std::uint32_t n) noexcept {
-    constexpr std::uint64_t kLookNs = 100'000'000;
+    constexpr std::uint64_t kChainLookNs = 100'000'000;
     std::uint32_t seen = 0;
     while ((seen = number.load(std::memory_order_acquire)) != n) {
       if (interrupted()) {
         return false;
       }
-      (void)shm::futex_wait(number, seen, shm::steady_now() + kLookNs);
+      (void)shm::futex_wait(number, seen, shm::steady_now() + kChainLookNs);
     }
     return true;
   }

@@ -93,10 +93,10 @@ TscClock::TscClock(ClockSource source, std::uint64_t calibrate_ns) noexcept {
 // Reads both clocks as close together as it gets: the tightest of several tries, so that an
 // interrupt in the middle of one does not matter.
 TscClock::Calibration TscClock::measure_pair() noexcept {
-  constexpr int kTries = 16;
+  constexpr int kPairTries = 16;
   Calibration best;
   std::uint64_t tightest = UINT64_MAX;
-  for (int i = 0; i < kTries; ++i) {
+  for (int i = 0; i < kPairTries; ++i) {
     const std::uint64_t before = ticks();
     const std::uint64_t now_ns = steady_now();
     const std::uint64_t after = ticks();

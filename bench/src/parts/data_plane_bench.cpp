@@ -143,8 +143,9 @@ class Stage {
     std::byte bytes[shm::kCacheLine];
   };
   std::array<Line, 64> control_{};  // the client's control ring, which stays empty
-  Ends client_{0, shm::Role::client, broker::BrokerOptions{}.client_ring};
-  Ends servant_{1, shm::Role::servant, broker::BrokerOptions{}.servant_ring};
+  const broker::BrokerOptions options_ = options();
+  Ends client_{0, shm::Role::client, options_.client_ring};
+  Ends servant_{1, shm::Role::servant, options_.servant_ring};
   shm::UniqueFd command_fd_{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   broker::Queue<broker::Command> commands_{16};
   broker::Queue<broker::Report> reports_{16};
@@ -153,7 +154,7 @@ class Stage {
   shm::MonitorSegment monitor_ = value_of(shm::MonitorSegment::create(
       {.counters_name = counters_.name(), .broker_epoch = 1, .sessions = kSessions}));
   std::unique_ptr<broker::DataPlane> data_ = std::make_unique<broker::DataPlane>(
-      options(), /*seq_cst_wakes=*/false,
+      options_, /*seq_cst_wakes=*/false,
       broker::DataPlane::Links{.commands = &commands_,
                                .reports = &reports_,
                                .command_fd = command_fd_.get(),

@@ -367,7 +367,7 @@ kdb::Value ControlPlane::servant_states() const {
     if (!row.servant || session == nullptr) {
       continue;
     }
-    constexpr std::uint64_t kRunningMask = UINT32_MAX;
+    constexpr std::uint64_t kListedRunningMax = UINT32_MAX;
     numbers.push_back(row.number);
     names.push_back(row.name);
     pids.push_back(row.pid);
@@ -377,7 +377,7 @@ kdb::Value ControlPlane::servant_states() const {
     credits.push_back(row.credit);
     states.push_back(state_of(*session));
     running.push_back(static_cast<std::int64_t>(session->load.load(std::memory_order_relaxed) &
-                                                kRunningMask));  // a number to look at
+                                                kListedRunningMax));  // a number to look at
     since.push_back(row.since);
   }
   using kdb::Value;

@@ -10,7 +10,7 @@ namespace mserve::broker {
 std::optional<ServantTarget> ServantTarget::parse(std::string_view text) {
   constexpr std::string_view kGroup = "group:";
   constexpr std::string_view kTag = "tag:";
-  constexpr std::string_view kName = "name:";
+  constexpr std::string_view kNamePrefix = "name:";
   ServantTarget target;
   if (text == "all") {
     return target;
@@ -22,8 +22,8 @@ std::optional<ServantTarget> ServantTarget::parse(std::string_view text) {
   } else if (text.starts_with(kTag)) {
     text.remove_prefix(kTag.size());
     target.word_ = text;
-  } else if (text.starts_with(kName)) {
-    text.remove_prefix(kName.size());
+  } else if (text.starts_with(kNamePrefix)) {
+    text.remove_prefix(kNamePrefix.size());
     target.name_ = text;
   } else {
     const char* const end = text.data() + text.size();

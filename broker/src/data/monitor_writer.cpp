@@ -97,8 +97,8 @@ void MonitorWriter::remember(const RequestRecord& record, Nanos now) noexcept {
 }
 
 Nanos MonitorWriter::queue_age(const std::vector<RequestRecord>& records, Nanos now) noexcept {
-  constexpr int kLooks = 64;
-  for (int i = 0; i < kLooks && probes_taken_ != probes_added_; ++i) {
+  constexpr int kProbeLooks = 64;
+  for (int i = 0; i < kProbeLooks && probes_taken_ != probes_added_; ++i) {
     const Probe& oldest = probes_[probes_taken_ % kProbes];
     const RequestRecord& record = records[oldest.id.slot];
     if (record.id == oldest.id && record.servant_session == kNone) {

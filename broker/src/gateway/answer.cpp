@@ -105,11 +105,11 @@ std::vector<std::byte> error_object(std::string_view text) {
 }
 
 std::vector<std::byte> error_text_object(std::string_view text) {
-  constexpr std::string_view kPrefix = "Error: ";
-  std::vector<std::byte> object(kListHeadBytes + kPrefix.size() + text.size());
+  constexpr std::string_view kErrorPrefix = "Error: ";
+  std::vector<std::byte> object(kListHeadBytes + kErrorPrefix.size() + text.size());
   ObjectWriter writer(object);
-  writer.vector_head(kChars, static_cast<std::uint32_t>(kPrefix.size() + text.size()));
-  writer.text(kPrefix);
+  writer.vector_head(kChars, static_cast<std::uint32_t>(kErrorPrefix.size() + text.size()));
+  writer.text(kErrorPrefix);
   writer.text(text);
   return object;
 }

@@ -17,7 +17,7 @@ constexpr std::string_view kNotNp = "not (query; callback)";
 constexpr std::string_view kBadMessage = "badmsg";
 
 constexpr auto kString = static_cast<std::int8_t>(kdb::Type::character);
-constexpr auto kSymbolAtom = static_cast<std::int8_t>(-static_cast<int>(kdb::Type::symbol));
+constexpr auto kSymbolAtomType = static_cast<std::int8_t>(-static_cast<int>(kdb::Type::symbol));
 
 constexpr bool is_integer_atom(std::int8_t type) noexcept {
   return type <= -static_cast<int>(kdb::Type::byte) &&
@@ -27,7 +27,7 @@ constexpr bool is_query(std::int8_t type) noexcept {
   return type == kString || type == static_cast<std::int8_t>(kdb::Type::list);
 }
 constexpr bool is_callback(std::int8_t type) noexcept {
-  return type == kString || type == kSymbolAtom;
+  return type == kString || type == kSymbolAtomType;
 }
 constexpr bool is_dict(std::int8_t type) noexcept {
   return type == static_cast<std::int8_t>(kdb::Type::dict) ||

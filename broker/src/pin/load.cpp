@@ -95,14 +95,14 @@ std::vector<Busy> busy_on(int core, const LoadSample& before, const LoadSample& 
 }
 
 std::string named(const std::vector<Busy>& busy) {
-  constexpr std::size_t kNamed = 3;
+  constexpr std::size_t kNamedTasks = 3;
   std::string text;
-  for (std::size_t i = 0; i < std::min(kNamed, busy.size()); ++i) {
+  for (std::size_t i = 0; i < std::min(kNamedTasks, busy.size()); ++i) {
     text +=
         fmt::format("{}{} (pid {})", i == 0 ? ", last there: " : ", ", busy[i].name, busy[i].pid);
   }
-  if (busy.size() > kNamed) {
-    text += fmt::format(" and {} more", busy.size() - kNamed);
+  if (busy.size() > kNamedTasks) {
+    text += fmt::format(" and {} more", busy.size() - kNamedTasks);
   }
   return text;
 }

@@ -55,9 +55,9 @@ Deepest deepest_state(const AuditInput& in, int core) {
 }  // namespace
 
 void look_at_governor(const AuditInput& in, Findings& out) {
-  constexpr const char* kFile = "cpufreq/scaling_governor";
-  for (const auto& [governor, cores] : cores_by(in, kFile)) {
-    Finding f{.topic = "governor", .where = cpu_path(cores.front(), kFile)};
+  constexpr const char* kOfCore = "cpufreq/scaling_governor";
+  for (const auto& [governor, cores] : cores_by(in, kOfCore)) {
+    Finding f{.topic = "governor", .where = cpu_path(cores.front(), kOfCore)};
     if (governor.empty()) {
       f.seen = fmt::format(
           "no frequency governor for cores {}: {}", cores_text(cores),
@@ -78,9 +78,9 @@ void look_at_governor(const AuditInput& in, Findings& out) {
 }
 
 void look_at_siblings(const AuditInput& in, Findings& out) {
-  constexpr const char* kFile = "topology/thread_siblings_list";
-  for (const auto& [list, cores] : cores_by(in, kFile)) {
-    Finding f{.topic = "smt", .where = cpu_path(cores.front(), kFile)};
+  constexpr const char* kOfCore = "topology/thread_siblings_list";
+  for (const auto& [list, cores] : cores_by(in, kOfCore)) {
+    Finding f{.topic = "smt", .where = cpu_path(cores.front(), kOfCore)};
     const auto siblings = parse_cores(list);
     if (!siblings || siblings->empty()) {
       f.seen = fmt::format("siblings of cores {} cannot be read", cores_text(cores));

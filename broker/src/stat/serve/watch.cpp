@@ -79,7 +79,7 @@ Counters Watch::counters() const {
 }
 
 Result<ControlAnswer> Watch::ask(const shm::Control& request, std::string& reason) {
-  constexpr std::uint64_t kOldNs = 1'000'000'000;
+  constexpr std::uint64_t kQuietNs = 1'000'000'000;
   if (presence() != Presence::there) {
     reason = this->reason();
     return Error{presence() == Presence::gone ? Errc::no_broker : Errc::timed_out, 0, "watch"};
@@ -87,7 +87,7 @@ Result<ControlAnswer> Watch::ask(const shm::Control& request, std::string& reaso
   const auto key = std::pair{static_cast<std::uint32_t>(request.verb), request.count};
   const std::uint64_t now = shm::steady_now();
   auto found = asked_.find(key);
-  if (found == asked_.end() || now - found->second.at > kOldNs) {
+  if (found == asked_.end() || now - found->second.at > kQuietNs) {
     // Few numbers of rows are asked for; whoever tries many makes nothing grow.
     constexpr std::size_t kKept = 16;
     if (found == asked_.end() && asked_.size() >= kKept) {
