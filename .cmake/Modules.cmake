@@ -19,21 +19,40 @@ endif()
 list(APPEND MSERVE_HARDENING $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-U_FORTIFY_SOURCE> $<$<CONFIG:Release,RelWithDebInfo,MinSizeRel>:-D_FORTIFY_SOURCE=2>)
 
 # mserve_compile_cold(TARGET)
-# Those of the target's sources that take command lines or sockets through header-only libraries are off the hot path. Optimising
-# these headers anew in each of them, and with LTO once more for each program, took a fifth of what CI has time for.
+# Those of the target's sources that take command lines or sockets through header-only libraries are off the hot path: they become an
+# object library TARGET_cold, hardly optimised and without LTO. Optimising these headers in each of them, and with LTO once more
+# for each program, took a fifth of what CI has time for.
 function(mserve_compile_cold target)
+  if(NOT MSERVE_SANITIZE AND NOT MSERVE_LTO OR target MATCHES "bench")  # whose commands hold what measures
+    return()
+  endif()
   get_target_property(sources ${target} SOURCES)
+  set(cold)
   foreach(source IN LISTS sources)
     if(source MATCHES "\\.cpp$")
       file(REAL_PATH "${source}" path BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}")
-      file(STRINGS "${path}" cold REGEX "^#include <(CLI|boost/(asio|beast))/" LIMIT_COUNT 1)
-      if(cold AND MSERVE_SANITIZE)  # the precompiled headers are for optimised code
-        set_source_files_properties("${source}" PROPERTIES SKIP_PRECOMPILE_HEADERS ON COMPILE_OPTIONS "-O0")
-      elseif(cold AND MSERVE_LTO AND NOT target MATCHES "bench")  # whose commands hold what measures
-        set_source_files_properties("${source}" PROPERTIES COMPILE_OPTIONS "-O1;-fno-lto")
+      file(STRINGS "${path}" found REGEX "^#include <(CLI|boost/(asio|beast))/" LIMIT_COUNT 1)
+      if(found)
+        list(APPEND cold "${source}")
       endif()
     endif()
   endforeach()
+  if(NOT cold)
+    return()
+  endif()
+  list(REMOVE_ITEM sources ${cold})
+  set(cold_target ${target}_cold)
+  add_library(${cold_target} OBJECT ${cold})
+  set_property(TARGET ${target} PROPERTY SOURCES ${sources} $<TARGET_OBJECTS:${cold_target}>)
+  target_compile_features(${cold_target} PRIVATE cxx_std_20)
+  set_target_properties(${cold_target} PROPERTIES
+    CXX_EXTENSIONS OFF CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON POSITION_INDEPENDENT_CODE ON)
+  target_include_directories(${cold_target} PRIVATE $<TARGET_PROPERTY:${target},INCLUDE_DIRECTORIES>)
+  target_compile_definitions(${cold_target} PRIVATE $<TARGET_PROPERTY:${target},COMPILE_DEFINITIONS>)
+  target_compile_options(${cold_target} PRIVATE $<TARGET_PROPERTY:${target},COMPILE_OPTIONS> $<$<CONFIG:Release>:-O1>)
+  if(MSERVE_SANITIZE)
+    target_compile_options(${cold_target} PRIVATE -O0)
+  endif()
 endfunction()
 
 # mserve_unoptimised_when_sanitized(TARGET...)
@@ -61,15 +80,6 @@ function(mserve_defaults target)
     target_compile_options(${target} PRIVATE -fsanitize=${MSERVE_SANITIZE} -fno-omit-frame-pointer
       -fno-sanitize-recover=all)
     target_link_options(${target} PUBLIC -fsanitize=${MSERVE_SANITIZE})
-    # CI builds everything twice like this, and half of what that costs is reading these again. Other builds read them where they are
-    # asked for, so nothing that is missing hides.
-    get_target_property(sources ${target} SOURCES)
-    list(LENGTH sources files)
-    if(files GREATER 3)  # fewer read them themselves as fast
-      foreach(header algorithm atomic functional map memory optional string thread vector)
-        target_precompile_headers(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:<${header}$<ANGLE-R>>")
-      endforeach()
-    endif()
   endif()
   mserve_compile_cold(${target})
   if(MSERVE_FUZZ)
@@ -128,6 +138,8 @@ function(mserve_tool name)
   if(TARGET mimalloc)
     target_link_libraries(${name} PRIVATE $<LINK_LIBRARY:mserve_kept,mimalloc>)
     target_sources(${name} PRIVATE ${PROJECT_SOURCE_DIR}/shm/src/program/operator_new.cpp)
+    # Next to code that calls it, g++ takes what it replaces for the library's own.
+    set_source_files_properties(${PROJECT_SOURCE_DIR}/shm/src/program/operator_new.cpp PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   endif()
   add_dependencies(mserve-tools ${name})
   if(MSERVE_INSTALL)
