@@ -261,6 +261,18 @@ TEST_F(UsersRequired, NobodyGetsInBeforeThereAreAny) {
   EXPECT_TRUE(ken.query("proc1 `IBM")->is_table()) << "who is in stays in";
 }
 
+// Nobody can log in, so a load balancer had better ask somebody else.
+TEST_F(DocumentBroker, ATableWithoutUsersIsSeenInItsHealth) {
+  write_file(document(), "users-table = '''\nuser|password|role\n'''\n");
+  EXPECT_EQ(reload().exit_code, 0);
+  EXPECT_TRUE(wait_until([&] { return health_of(broker_.port()) == "503 no users"; },
+                         "it to say so: " + health_of(broker_.port())));
+  EXPECT_TRUE(refused("ken:ken"));
+  write_file(document(), kUsersTable);
+  EXPECT_EQ(reload().exit_code, 0);
+  EXPECT_TRUE(wait_until([&] { return health_of(broker_.port()) == "200 ok"; }, "users"));
+}
+
 TEST_F(UsersRequired, NobodyGetsInWhereTheDocumentHasAFaultAtTheStart) {
   write_file(document(), std::string(kUsersTable) + "port = 1\n");
   broker_.stop();

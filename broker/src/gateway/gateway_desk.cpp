@@ -104,7 +104,8 @@ std::string Gateway::Loop::http_answer(std::string_view method, std::string_view
       sessions.begin(), sessions.end(), [](const SessionRow& row) { return row.servant; }));
   facts.requests = context_.counters.requests->get();
   facts.draining = leaving_.load(std::memory_order_relaxed);  // as it is stored
-  facts.awaits_users = awaits_users();
+  const AccessRules* const rules = context_.access.get();
+  facts.awaits_users = awaits_users() || (rules != nullptr && rules->user_count() == 0);
   return http_page(method, target, facts);
 }
 

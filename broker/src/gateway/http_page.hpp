@@ -15,7 +15,7 @@ struct HttpFacts {
   std::uint64_t servants = 0;
   std::uint64_t requests = 0;
   bool draining = false;      ///< It will shut down: nobody new should come.
-  bool awaits_users = false;  ///< It lets nobody in before it knows users.
+  bool awaits_users = false;  ///< Nobody can get in before it knows users.
 };
 
 /// The whole answer to an HTTP request. `/healthz` gets 200 and `ok`, or 503 and `draining` or
