@@ -134,7 +134,7 @@ void ClusterDocument::open() {
   if (const std::string fault = socket_.open(); !fault.empty()) {
     log(LogLevel::warning, "document_socket",
         {{"reason", LogText{fault}},
-         {"note", LogText{"mserve-stat ctl cluster cannot ask this broker"}}});
+         {"note", LogText{"mserve-stat ctl cluster cannot ask this one until it is mended"}}});
   }
 }
 

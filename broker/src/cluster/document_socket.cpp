@@ -14,12 +14,14 @@
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
+#include <cerrno>
 #include <chrono>
 #include <optional>
 #include <utility>
 
 #include "cluster/document_desk.hpp"
 #include "mserve/shm/socket.hpp"
+#include "mserve/shm/unique_fd.hpp"
 
 namespace mserve::cluster {
 
@@ -31,6 +33,7 @@ namespace {
 
 constexpr std::size_t kSessionsMax = 16;
 constexpr std::chrono::seconds kPatience{5};
+constexpr std::chrono::milliseconds kListenAgain{100};
 
 std::string name_of(uid_t uid) {
   std::array<char, 4096> buffer{};
@@ -40,6 +43,17 @@ std::string name_of(uid_t uid) {
     return found->pw_name;
   }
   return std::to_string(uid);
+}
+
+/// Whether somebody listens there: what a killed process left refuses.
+bool listened_at(const std::string& path) {
+  const shm::UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  return fd &&
+         (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 ||
+          errno == EAGAIN);  // its queue is full
 }
 
 }  // namespace
@@ -55,6 +69,8 @@ struct DocumentSocket::Parts : std::enable_shared_from_this<DocumentSocket::Part
         again(io) {}
 
   class Session;
+  [[nodiscard]] std::string listen();
+  void listen_later();
   void accept();
 
   asio::io_context& context;
@@ -204,16 +220,14 @@ DocumentSocket::~DocumentSocket() {
   }
 }
 
-std::string DocumentSocket::open() {
-  const std::string& path = parts_->path;
-  if (path.size() >= sizeof(sockaddr_un::sun_path)) {
-    return path + " is too long for a socket: choose a shorter --dir or --name";
-  }
+std::string DocumentSocket::Parts::listen() {
   struct stat found {};
   if (lstat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode)) {
+    if (listened_at(path)) {
+      return path + ": another mserve-cluster of this broker listens there";
+    }
     (void)unlink(path.c_str());  // left by one that was killed
   }
-  stream_protocol::acceptor& acceptor = parts_->acceptor;
   error_code fault;
   (void)acceptor.open(stream_protocol(), fault);
   if (!fault) {
@@ -231,10 +245,31 @@ std::string DocumentSocket::open() {
     return path + ": " + fault.message();
   }
   if (lstat(path.c_str(), &found) == 0) {
-    parts_->made = found;
+    made = found;
   }
-  parts_->accept();
+  accept();
   return "";
+}
+
+void DocumentSocket::Parts::listen_later() {
+  again.expires_after(kListenAgain);
+  again.async_wait([self = shared_from_this()](error_code) {
+    if (!self->over && !self->listen().empty()) {
+      self->listen_later();
+    }
+  });
+}
+
+std::string DocumentSocket::open() {
+  const std::string& path = parts_->path;
+  if (path.size() >= sizeof(sockaddr_un::sun_path)) {
+    return path + " is too long for a socket: choose a shorter --dir or --name";
+  }
+  std::string fault = parts_->listen();
+  if (!fault.empty()) {
+    parts_->listen_later();
+  }
+  return fault;
 }
 
 }  // namespace mserve::cluster

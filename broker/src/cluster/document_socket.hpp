@@ -32,8 +32,9 @@ class DocumentSocket {
   DocumentSocket(const DocumentSocket&) = delete;
   DocumentSocket& operator=(const DocumentSocket&) = delete;
 
-  /// Listens. What lies at the path is replaced if it is a socket.
-  /// @return what went wrong; empty: nothing.
+  /// Listens. What lies at the path is replaced if it is a socket at which nobody listens.
+  /// @return what went wrong; empty: nothing. It is tried again ten times a second then, unless the
+  ///         path is too long.
   [[nodiscard]] std::string open();
 
  private:

@@ -131,8 +131,31 @@ TEST_F(Socket, WhoHangsUpOrSaysTooMuchTakesNoPlace) {
   EXPECT_EQ(read_all(last.get()), "late\n");
 }
 
+TEST_F(Socket, OneThatIsListenedAtIsKeptAndTakenOverAtItsEnd) {
+  std::size_t asked = 0;
+  std::optional<DocumentSocket> second;
+  second.emplace(context_, path_, [&](const auto&, const auto&, auto) { ++asked; });
+  EXPECT_NE(second->open().find("another mserve-cluster"), std::string::npos);
+  const shm::UniqueFd one = connected();
+  say(one.get(), "x\n");
+  run_until([&] { return replies_.size() == 1; }, "the first one to be asked still");
+  socket_.reset();
+  struct stat there {};
+  run_until([&] { return ::stat(path_.c_str(), &there) == 0; }, "the second one to listen");
+  const shm::UniqueFd two = connected();
+  say(two.get(), "y\n");
+  run_until([&] { return asked == 1; }, "the second one to be asked");
+}
+
 TEST_F(Socket, WhatLiesThereIsReplacedOnlyIfItIsASocket) {
-  const shm::UniqueFd held = connected();
+  {
+    const shm::UniqueFd killed(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    socket_.reset();
+    ASSERT_EQ(bind(killed.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  }
   reopen();
   const shm::UniqueFd fd = connected();
   say(fd.get(), "x\n");
