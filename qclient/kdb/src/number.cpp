@@ -18,12 +18,8 @@ constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::int64_t kDaySeconds = 86'400;
 constexpr double kMsPerDay = 86'400'000.0;
 
-bool digit(char c) noexcept {
-  return c >= '0' && c <= '9';
-}
-
 int hex_digit(char c) noexcept {
-  if (digit(c)) {
+  if (is_digit(c)) {
     return c - '0';
   }
   const char lower = static_cast<char>(c | 0x20);
@@ -52,7 +48,7 @@ std::optional<T> whole_number(std::string_view text) noexcept {
 
 /// Only digits, at least one; the value, or nothing when it does not fit.
 std::optional<std::int64_t> digits(std::string_view text) noexcept {
-  return !text.empty() && digit(text[0]) ? whole_number<std::int64_t>(text) : std::nullopt;
+  return !text.empty() && is_digit(text[0]) ? whole_number<std::int64_t>(text) : std::nullopt;
 }
 
 std::optional<std::int64_t> two_digits(std::string_view text, std::int64_t below) noexcept {
@@ -237,7 +233,7 @@ std::optional<Word> word_of(std::string_view text) noexcept {
     return sound ? std::optional(word) : std::nullopt;
   }
   const char last = word.body.back();
-  if (!digit(last) && last != '.' && last != 'D' && last != 'T') {
+  if (!is_digit(last) && last != '.' && last != 'D' && last != 'T') {
     word.type = type_of_letter(last);
     word.suffixed = true;
     word.body.remove_suffix(1);
@@ -306,7 +302,7 @@ std::optional<double> datetime_days(const Word& word) noexcept {
 template <class T>
 std::optional<T> numeral(const Word& word) noexcept {
   if (word.body.empty() ||
-      !(digit(word.body[0]) || (word.body[0] == '.' && word.body.size() > 1))) {
+      !(is_digit(word.body[0]) || (word.body[0] == '.' && word.body.size() > 1))) {
     return std::nullopt;
   }
   if constexpr (std::is_floating_point_v<T>) {

@@ -11,6 +11,10 @@
 
 namespace mserve::kdb::detail {
 
+constexpr bool is_digit(char c) noexcept {
+  return c >= '0' && c <= '9';
+}
+
 /// The value of space-separated words: an atom for one word, else a vector; `0x..` and `101b` make
 /// vectors by themselves. Empty when the words are no q literal. Linear in their length.
 std::optional<Value> number_value(std::span<const std::string_view> words);

@@ -13,9 +13,6 @@ namespace {
 bool is_letter(char c) noexcept {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
-bool is_digit(char c) noexcept {
-  return c >= '0' && c <= '9';
-}
 bool is_blank(char c) noexcept {
   return c == ' ' || c == '\t';
 }

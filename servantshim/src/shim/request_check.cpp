@@ -7,14 +7,6 @@
 
 namespace mserve::shim {
 
-namespace {
-
-const char* refusal_of(const kdb::Error& error) noexcept {
-  return error.code == kdb::Errc::too_deep ? kRefusedTooLarge : kRefusedMalformed;
-}
-
-}  // namespace
-
 Checked check_request(Form form, std::uint8_t flags, std::span<const std::byte> payload) noexcept {
   if ((flags & shm::kFlagOpaque) != 0) {
     return {kRefusedOpaque, {}};
@@ -23,7 +15,7 @@ Checked check_request(Form form, std::uint8_t flags, std::span<const std::byte> 
   const std::size_t depth_max = form == Form::lbt ? kdb::kDepthMax - 1 : kdb::kDepthMax;
   const kdb::Result<std::size_t> query_bytes = kdb::skip(payload, depth_max);
   if (!query_bytes) {
-    return {refusal_of(query_bytes.error()), {}};
+    return {refusal_of(query_bytes.error().code), {}};
   }
   if (payload[0] == kErrorByte) {
     return {kRefusedMalformed, {}};
@@ -34,7 +26,7 @@ Checked check_request(Form form, std::uint8_t flags, std::span<const std::byte> 
   }
   const kdb::Result<std::int8_t> options = kdb::validate(payload.subspan(*query_bytes), depth_max);
   if (!options) {
-    return {refusal_of(options.error()), {}};
+    return {refusal_of(options.error().code), {}};
   }
   if (!is_dictionary(*options)) {
     return {kRefusedMalformed, {}};

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "mserve/kdb/result.hpp"
 #include "shim/messages.hpp"
 
 namespace mserve::shim {
@@ -14,6 +15,11 @@ inline constexpr const char* kRefusedMalformed = "badmsg";
 inline constexpr const char* kRefusedTooLarge = "limit";
 inline constexpr const char* kRefusedBusy = "busy";  ///< No room now: later there may be some.
 inline constexpr const char* kRefusedUnwanted = "stop";
+
+/// What a request with that fault is answered with.
+[[nodiscard]] constexpr const char* refusal_of(kdb::Errc fault) noexcept {
+  return fault == kdb::Errc::too_deep ? kRefusedTooLarge : kRefusedMalformed;
+}
 
 /// Whether q may see a request, and which part of it.
 struct Checked {

@@ -8,14 +8,6 @@
 
 namespace mserve::shim {
 
-namespace {
-
-const char* flow_refusal_of(kdb::Errc code) noexcept {
-  return code == kdb::Errc::too_deep ? kRefusedTooLarge : kRefusedMalformed;
-}
-
-}  // namespace
-
 RequestWriter::Step RequestWriter::take_frame(Rings& rings) {
   shm::FrameView frame;
   const Errc got = rings.in.front(frame);
@@ -115,7 +107,7 @@ RequestWriter::Step RequestWriter::take_fragment(Rings& rings, const shm::FrameV
 const char* RequestWriter::check_flow_piece(Flow& flow, std::span<const std::byte> piece) noexcept {
   const kdb::Errc verdict = flow.validator.feed(piece);
   if (verdict != kdb::Errc::ok) {
-    return flow_refusal_of(verdict);
+    return refusal_of(verdict);
   }
   return flow.validator.type() == static_cast<std::int8_t>(kdb::Type::error) ? kRefusedMalformed
                                                                              : nullptr;

@@ -25,13 +25,12 @@
 #include "mserve/kdb/value.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/unique_fd.hpp"
+#include "support/sizes.hpp"
 
 namespace mserve::test {
 
 using kdb::MessageKind;
 using kdb::Value;
-
-inline constexpr std::size_t kMiB = std::size_t{1} << 20;
 
 /// How a line is made.
 struct LineSetup {
