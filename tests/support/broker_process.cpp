@@ -23,6 +23,8 @@ namespace mserve::test {
 
 namespace {
 
+constexpr const char* kPortLine = " gateway port=";
+
 std::string fresh_name() {
   static std::atomic<int> count{0};
   return "t" + std::to_string(getpid()) + "-" +
@@ -127,6 +129,7 @@ std::vector<std::string> Broker::command_line() const {
 }
 
 void Broker::start() {
+  const std::size_t ports = log_lines(kPortLine).size();
   int ends[2] = {-1, -1};
   ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
   const shm::UniqueFd reading(ends[0]);
@@ -149,6 +152,9 @@ void Broker::start() {
                            .prepare = setup_.prepare});
   writing.reset();
   ASSERT_TRUE(read_ready(reading.get())) << log();
+  if (ports != 0) {  // or port() would find that of the life before
+    (void)wait_until([&] { return log_lines(kPortLine).size() > ports; }, "the new port");
+  }
 }
 
 void Broker::stop() {
@@ -161,8 +167,8 @@ void Broker::kill() {
 }
 
 std::uint16_t Broker::port() const {
-  (void)wait_for_log(" gateway port=");
-  const std::vector<std::string> lines = log_lines(" gateway port=");
+  (void)wait_for_log(kPortLine);
+  const std::vector<std::string> lines = log_lines(kPortLine);
   const std::string line = lines.empty() ? "" : lines.back();
   return static_cast<std::uint16_t>(std::stoul("0" + field_of(line, "port")));
 }
