@@ -241,15 +241,35 @@ TEST_F(ClusterDocument, OperatorsWhoDisagreeWithABrokerOrWithOneAnotherLoseNothi
   a.wait_for("document.fault", "it is no line with a text");
   expect(a.order({"apply", document(kTenPercent)}), 0, "version 5 is written and holds");
   etcd_->remove("/mserve/default/document");
-  a.wait_for("own.document.version", 0);
-  EXPECT_EQ(read_file(a.file()), "");
-  expect(b.order({"show"}), 1, "there is no document");
+  b.wait_for("document.version", 0);
+  expect(b.order({"rollback"}), 1, "there is no document; see history");
   etcd_->put("/mserve/default/documents/9999999999", "garbage");
   expect(b.order({"rollback", "5"}), 0, "version 6 is written and holds at 2 brokers");
   expect(b.order({"apply", document(kNobody)}), 0, "version 7 is written and holds at 2 brokers");
   expect(b.order({"rollback"}), 0, "version 8 is written and holds at 2 brokers");
   EXPECT_TRUE(wait_until([&] { return b.broker().log_lines("history_key_ignored").size() == 1; },
                          "that key in the log, once"));
+}
+
+// An etcd that is set up anew took the users and limits of all brokers away.
+TEST_F(ClusterDocument, AnEtcdThatHasLostItTakesItFromNobody) {
+  join({"a", "b"});
+  const std::string text = "retries = 3\n";
+  expect(hosts_[0]->order({"apply", document(text)}), 0, "version 1 is written");
+  etcd_->ctl({"del", "--prefix", "/mserve/default/document"});
+  for (const auto& host : hosts_) {
+    EXPECT_NE(host->broker().wait_for_log("document_gone").find("kept=1"), std::string::npos);
+    EXPECT_EQ(inside(cluster_state(host->broker()), "own.document.version"), 1);
+    EXPECT_TRUE(std::ifstream(host->file()).good());
+  }
+  expect(stat(hosts_[0]->broker(), {"cluster"}), 0,
+         "document: none in etcd; this broker has version 1: apply what");
+  const Output shown = hosts_[1]->order({"show"});
+  expect(shown, 0, "etcd has none any more");
+  EXPECT_EQ(shown.out, text);
+  expect(hosts_[1]->order({"apply", document(shown.out)}), 0,
+         "version 2 is written and holds at 2 brokers");
+  expect(hosts_[0]->order({"show"}), 0, text);
 }
 
 TEST_F(ClusterDocument, WhoeverIsInNoClusterIsToldSo) {

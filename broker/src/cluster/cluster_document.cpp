@@ -91,14 +91,7 @@ DocumentKeeper::Hands ClusterDocument::hands() {
                 return text ? fault_of(staged_, replace_file(staged_, *text))
                             : remove_file(staged_);
               },
-          .keep =
-              [this](const auto& text) {
-                if (text) {
-                  return move_file(staged_, path_);
-                }
-                const std::string fault = remove_file(path_);
-                return fault.empty() ? remove_file(staged_) : fault;
-              },
+          .keep = [this](const auto& /*text*/) { return move_file(staged_, path_); },
           .check = broker::check_document,
           .reload = [this](auto answered) { reload_.ask(std::move(answered)); },
           .changed = [this] { settled(); }};
@@ -151,15 +144,25 @@ bool ClusterDocument::follow(bool news) {
     log(LogLevel::error, "document_unreadable",
         {{"reason", LogText{watch_.fault()}}, {"note", LogText{"what there was stays"}}});
   } else if (news) {
-    const Document& document = watch_.document();
-    if (document.version != 0) {
-      log(LogLevel::info, "document_seen",
-          {{"version", document.version}, {"by", document.by}, {"note", LogText{document.note}}});
-    }
-    keeper_.want(document);
+    take(watch_.document());
   }
   tick(there_, shm::steady_now());
   return news;
+}
+
+/// An etcd that has none any more was set up anew, or somebody took the key away: users and limits
+/// of all brokers are not to go with it.
+void ClusterDocument::take(const Document& document) {
+  if (document.version != 0) {
+    log(LogLevel::info, "document_seen",
+        {{"version", document.version}, {"by", document.by}, {"note", LogText{document.note}}});
+    keeper_.want(document);
+  } else if (const Document held = keeper_.held(); held.version != 0) {
+    log(LogLevel::warning, "document_gone",
+        {{"kept", held.version},
+         {"note", LogText{"etcd has none any more: apply what mserve-stat ctl cluster show gives, "
+                          "or an empty one"}}});
+  }
 }
 
 void ClusterDocument::settled() {
@@ -167,8 +170,6 @@ void ClusterDocument::settled() {
   if (now.refused != 0 && now != told_) {
     log(LogLevel::error, "document_refused",
         {{"version", now.refused}, {"reason", LogText{now.fault}}, {"kept", now.version}});
-  } else if (now.version == 0 && told_.version != 0) {
-    log(LogLevel::info, "document_gone", {{"version", told_.version}});
   } else if (now.version != told_.version) {
     log(LogLevel::info, "document_applied", {{"version", now.version}});
   }

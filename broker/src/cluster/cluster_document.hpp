@@ -54,6 +54,7 @@ class ClusterDocument {
   [[nodiscard]] DocumentKeeper::Hands hands();
   [[nodiscard]] DocumentDesk::Sources sources();
   bool follow(bool news);
+  void take(const Document& document);
   void settled();
 
   const Around around_;

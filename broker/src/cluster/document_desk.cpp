@@ -107,7 +107,8 @@ void DocumentDesk::take(std::string_view request, const std::string& by, std::ui
   if (!note || !printable(*note)) {
     return refuse("the note is longer than 200 bytes, or not printable ASCII");
   }
-  if (in.contains(which) && !count_at(in, which)) {
+  const auto version = count_at(in, which);
+  if (in.contains(which) && (!version || *version > kVersionMax)) {
     return refuse("the version is none");
   }
   constexpr std::uint64_t kNsPerMs = 1'000'000;
@@ -115,7 +116,7 @@ void DocumentDesk::take(std::string_view request, const std::string& by, std::ui
   Order order{.verb = std::string(text_at(in, "verb", 16).value_or("")),
               .by = by.substr(0, kAuthorBytesMax),
               .note = std::string(*note),
-              .version = count_at(in, which),
+              .version = version,
               .wait_ns = std::min(wait_ms, kWaitNsMax / kNsPerMs) * kNsPerMs,
               .reply = std::move(reply)};
   if (order.verb == "apply") {
@@ -193,8 +194,22 @@ void DocumentDesk::write(Order order, const Document& document) {
   next.version = from_.watch.document().version;
   next.at = from_.wall_now();
   from_.store.write(
-      std::move(next), from_.watch.revision(),
+      std::move(next), from_.watch.revision(), next.version == 0 ? newest_held() : 0,
       [this, order = std::move(order)](const WriteResult& result) { written(order, result); });
+}
+
+/// What an etcd that lost the document knew, as far as brokers still do: a number that stood for
+/// another text would be taken for this one.
+std::int64_t DocumentDesk::newest_held() const {
+  std::int64_t newest = 0;
+  const auto look = [&newest](std::int64_t version) {
+    newest = version <= kVersionBelieved ? std::max(newest, version) : newest;
+  };
+  look(from_.held().version);
+  for (const BrokerRecord& broker : brokers()) {
+    look(broker.document.value_or(DocumentStanding{}).version);
+  }
+  return newest;
 }
 
 void DocumentDesk::written(const Order& order, const WriteResult& result) {
@@ -236,14 +251,21 @@ void DocumentDesk::roll_back(Order order) {
   const std::int64_t current = from_.watch.document().version;
   // What stands there now cannot be read: the current one is what brokers hold, and was before it.
   const bool spoilt = !from_.watch.fault().empty();
-  if (current == 0 && !spoilt && order.version.value_or(0) == 0) {
+  const bool lost = current == 0 && from_.held().version != 0;
+  const bool named = order.version && (*order.version != 0 || lost);
+  if (current == 0 && !spoilt && !named) {
     return order.reply(answer_line(
         "refused", "there is no document; see history, and say which version to go back to"));
   }
   const std::int64_t version = order.version.value_or(spoilt ? current : current - 1);
-  if (version == current && !spoilt) {
+  if (version == current && !spoilt && !lost) {
     return order.reply(
         answer_line("refused", "version " + number(version) + " is the current one"));
+  }
+  if (version > current && current != 0) {
+    return order.reply(answer_line("refused", "version " + number(version) +
+                                                  " is beyond the current one (" + number(current) +
+                                                  "): see history" + kNothing));
   }
   order.version = current;  // or somebody else's would be written over
   if (order.note.empty()) {
@@ -267,6 +289,19 @@ void DocumentDesk::roll_back(Order order) {
   });
 }
 
+/// @param away  why etcd is not reached; empty: it is.
+std::string DocumentDesk::doubt_of_shown(const std::string& away) const {
+  if (!away.empty()) {
+    return "etcd is not reached, so it may be old: " + away;
+  }
+  if (const std::string& broken = from_.watch.fault(); !broken.empty()) {
+    return "what etcd has now cannot be read: " + broken + "; this is the one before";
+  }
+  const bool lost = from_.watch.known() && from_.watch.document().version == 0;
+  return lost ? "etcd has none any more; this is what this broker keeps: apply it, and all have it"
+              : "";
+}
+
 void DocumentDesk::show(std::int64_t version, const Reply& reply) {
   const auto tell = [reply](const Document& document, const std::string& text) {
     json::object whole = head_json(document);
@@ -277,18 +312,14 @@ void DocumentDesk::show(std::int64_t version, const Reply& reply) {
   const Document& current = from_.watch.document();
   if (version == 0 || version == current.version) {
     const bool known = from_.watch.known();
-    const Document document = known ? current : from_.held();
+    const Document document = current.version != 0 ? current : from_.held();
     if (document.version == 0 && !away.empty() && !known) {
       return reply(answer_line("no_etcd", "etcd is not reached: " + away));
     }
     if (document.version == 0) {
       return reply(answer_line("refused", "there is no document"));
     }
-    const std::string& broken = from_.watch.fault();
-    return tell(document, !away.empty()    ? "etcd is not reached, so it may be old: " + away
-                          : broken.empty() ? ""
-                                           : "what etcd has now cannot be read: " + broken +
-                                                 "; this is the one before");
+    return tell(document, doubt_of_shown(away));
   }
   if (!away.empty()) {
     return reply(answer_line("no_etcd", "etcd is not reached: " + away));

@@ -81,6 +81,8 @@ class DocumentDesk {
   void confirm(Order order);
   void write(Order order, const Document& document);
   void written(const Order& order, const WriteResult& result);
+  [[nodiscard]] std::int64_t newest_held() const;
+  [[nodiscard]] std::string doubt_of_shown(const std::string& away) const;
   [[nodiscard]] std::vector<BrokerRecord> brokers() const;
   [[nodiscard]] std::size_t count(std::int64_t version, Uptake uptake) const;
   [[nodiscard]] std::vector<std::string> serving() const;

@@ -62,17 +62,11 @@ void DocumentKeeper::begin(std::uint64_t now) {
   trying_ = *wanted_;
   tried_at_epoch_ = epoch_;
   settled_ = true;
-  const bool wanted = trying_.version != 0;
-  target_ = wanted ? std::optional(to_file(trying_)) : std::nullopt;
-  if (wanted) {
-    if (const auto faults = hands_.check(trying_.text); !faults.empty()) {
-      return take_back(joined(faults), unsure_);
-    }
+  target_ = to_file(trying_);
+  if (const auto faults = hands_.check(trying_.text); !faults.empty()) {
+    return take_back(joined(faults), unsure_);
   }
-  if (!wanted && !held_ && !unsure_ && !hands_.read()) {
-    return settle({});  // there never was one, so nobody has to read anything
-  }
-  if (const std::string fault = hands_.stage(target_.value_or("")); !fault.empty()) {
+  if (const std::string fault = hands_.stage(target_); !fault.empty()) {
     return try_again({standing_.version, trying_.version, short_fault(fault)}, now);
   }
   asking_ = true;
@@ -87,7 +81,7 @@ void DocumentKeeper::answered(const ReloadAnswer& answer, bool doubt, std::uint6
   unsure_ = answer.kind == ReloadAnswer::Kind::silent;
   switch (answer.kind) {
     case ReloadAnswer::Kind::done:
-      if (target_ && !answer.document) {
+      if (!answer.document) {
         return take_back("this broker was started without --cluster, so it reads no document",
                          doubt);
       }

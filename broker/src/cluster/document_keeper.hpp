@@ -37,9 +37,9 @@ class DocumentKeeper {
     /// What it reads instead when it is asked to read again; nothing: what it read at its start.
     /// @return what went wrong; empty: nothing.
     std::function<std::string(const std::optional<std::string>&)> stage{};
-    /// What is staged, and given here, is what it reads at its start from now on; nothing: there is
-    /// no file any more. Nothing is staged then. @return what went wrong; empty: nothing.
-    std::function<std::string(const std::optional<std::string>&)> keep{};
+    /// What is staged, and given here, is what it reads at its start from now on. Nothing is staged
+    /// then. @return what went wrong; empty: nothing.
+    std::function<std::string(const std::string&)> keep{};
     /// Each fault of a text.
     std::function<std::vector<std::string>(std::string_view)> check{};
     /// Asks the broker; the answer comes once, and not before this has returned.
@@ -54,8 +54,7 @@ class DocumentKeeper {
   /// which may have refused it at its start, only the broker can say.
   explicit DocumentKeeper(Hands hands);
 
-  /// What etcd says from now on; version 0: there is none. One that is written again is tried
-  /// again.
+  /// What etcd says from now on, of version 1 or more. One that is written again is tried again.
   void want(const Document& document);
   /// Goes on with what is due. To be called now and then.
   /// @param epoch  of the broker, another one after each of its starts; 0: it is not there.
@@ -74,8 +73,8 @@ class DocumentKeeper {
 
   const Hands hands_;
   std::optional<Document> wanted_{};
-  std::optional<std::string> held_{};    // the last file that the broker took
-  std::optional<std::string> target_{};  // the one that it is asked to take
+  std::optional<std::string> held_{};  // the last file that the broker took
+  std::string target_{};               // the one that it is asked to take
   Document trying_{};
   DocumentStanding standing_{};
   std::uint64_t epoch_ = 0;

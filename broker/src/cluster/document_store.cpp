@@ -64,19 +64,19 @@ struct DocumentStore::Parts : std::enable_shared_from_this<DocumentStore::Parts>
     }
   }
 
-  void write(Document document, std::int64_t revision, Written written) {
+  void write(Document document, std::int64_t revision, std::int64_t beyond, Written written) {
     // Where a document stands its version counts alone, and the last key tells of strays.
     const std::size_t keys = document.version != 0 ? 1 : kKeysMax;
     call(
         kRangePath, latest_request(history_keys(cluster), keys, false),
-        [this, document = std::move(document), revision, written = std::move(written)](
+        [this, document = std::move(document), revision, beyond, written = std::move(written)](
             const std::string& body, std::string fault) mutable {
           const auto last = fault.empty() ? read_listing(body, fault) : std::nullopt;
           if (!last) {
             return written({.document = std::move(document), .fault = std::move(fault)});
           }
           NextVersion next = next_version(cluster, document.version, *last);
-          document.version = next.version;
+          document.version = std::max(next.version, beyond + 1);
           if (document.version > kVersionMax) {
             return written({.document = std::move(document),
                             .fault = "what stands there has the last version that there can be. "
@@ -168,8 +168,9 @@ DocumentStore::~DocumentStore() {
   parts_->open.clear();
 }
 
-void DocumentStore::write(Document document, std::int64_t revision, Written written) {
-  parts_->write(std::move(document), revision, std::move(written));
+void DocumentStore::write(Document document, std::int64_t revision, std::int64_t beyond,
+                          Written written) {
+  parts_->write(std::move(document), revision, beyond, std::move(written));
 }
 
 void DocumentStore::find_current(

@@ -53,7 +53,8 @@ class DocumentStore {
   /// Gives `document` the next version, see next_version(), and writes it, if what stands there is
   /// of `revision` (0: nothing stands there).
   /// @param document  its version is that of what stands there; 0: that has none.
-  void write(Document document, std::int64_t revision, Written written);
+  /// @param beyond    the next version is beyond that one too.
+  void write(Document document, std::int64_t revision, std::int64_t beyond, Written written);
   /// What stands there; version 0: nothing that can be read.
   void find_current(std::function<void(const Document& now, const std::string& fault)> found);
   /// That version, if it is kept.

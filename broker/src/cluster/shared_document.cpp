@@ -168,8 +168,7 @@ NextVersion next_version(const std::string& cluster, std::int64_t current, const
     if (at != 0 && versions[at] != versions[at - 1] + 1) {
       from = at;
     }
-    // One that leaves few versions to come is none that there was.
-    if (at - from + 1 > longest && versions[at] <= kVersionMax / 2) {
+    if (at - from + 1 > longest && versions[at] <= kVersionBelieved) {
       longest = at - from + 1;
       next.version = versions[at] + 1;
     }

@@ -24,6 +24,8 @@ inline constexpr std::uint64_t kWaitNsMax = 3'600'000'000'000;
 inline constexpr std::int64_t kVersionsKept = 32;
 /// Ten digits of a key.
 inline constexpr std::int64_t kVersionMax = 9'999'999'999;
+/// Where no document stands: one that leaves few versions to come is none that there was.
+inline constexpr std::int64_t kVersionBelieved = kVersionMax / 2;
 
 struct Document {
   std::int64_t version = 0;  ///< From 1; 0: there is none.

@@ -141,7 +141,7 @@ std::string document_line(const json::object& root, const json::object& own) {
     return "";
   }
   std::string line =
-      flag_at(*wanted, "known") ? "document: none" : "document: etcd has not said yet";
+      flag_at(*wanted, "known") ? "document: none in etcd" : "document: etcd has not said yet";
   if (const std::int64_t version = number(*wanted, "version"); version != 0) {
     const std::string note = word(*wanted, "note");
     line = "document: version " + std::to_string(version) + " by " + word(*wanted, "by") + " at " +
@@ -154,6 +154,7 @@ std::string document_line(const json::object& root, const json::object& own) {
     return line;
   }
   const std::int64_t held = number(*standing, "version");
+  const bool lost = flag_at(*wanted, "known") && number(*wanted, "version") == 0;
   const std::int64_t refused = number(*standing, "refused");
   if (refused != 0) {
     line += "; this broker refused " + std::to_string(refused) + " and has " +
@@ -162,6 +163,7 @@ std::string document_line(const json::object& root, const json::object& own) {
   } else if (held != number(*wanted, "version")) {
     line += held != 0 ? "; this broker has version " + std::to_string(held)
                       : "; this broker has none yet";
+    line += lost ? ": apply what mserve-stat ctl cluster show gives, or an empty one" : "";
   }
   return line;
 }

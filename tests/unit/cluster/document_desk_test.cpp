@@ -374,6 +374,10 @@ TEST_F(Desk, RollbackIsANewVersionWithAnOldText) {
   (void)expect("refused", "version 3 is not kept: see history; nothing was written");
   ask({.verb = "rollback", .version = 7});
   (void)expect("refused", "version 7 is the current one");
+  // Whatever is there under that number, somebody else wrote it.
+  range_ = listing(kv(history_key("c", 9), to_value(document(9))));
+  ask({.verb = "rollback", .version = 9});
+  (void)expect("refused", "version 9 is beyond the current one (7): see history");
   current({});
   ask({.verb = "rollback"});
   (void)expect("refused", "there is no document; see history");
@@ -425,11 +429,37 @@ TEST_F(Desk, ShowsVersionsAndTheirHistory) {
   (void)expect("refused", "there is no document");
 }
 
+// An etcd that was set up anew has none, and brokers keep theirs.
+TEST_F(Desk, WhatEtcdHasLostIsShownAndCanBeAppliedAgain) {
+  current({});
+  held_ = document(7);
+  ask({.verb = "show"});
+  EXPECT_EQ(expect("ok", "etcd has none any more").document_text, document(7).text);
+  // A number that another broker holds another text by is none to give away.
+  own_.document = {.version = 7};
+  peer("b", DocumentStanding{.version = 9});
+  peer("x", DocumentStanding{.version = kVersionMax});
+  ask({.verb = "apply", .text = document(7).text});
+  (void)expect("timed_out", "version 10 is written");
+  const std::size_t before = posts().size();
+  ask({.verb = "rollback"});
+  (void)expect("refused", "there is no document; see history");
+  EXPECT_EQ(posts().size(), before);
+  ask({.verb = "rollback", .version = 0});
+  (void)expect("timed_out", "version 10 is written");
+  const Document nothing{.version = 10, .at = 77, .by = "root@a", .note = "rollback to nothing"};
+  EXPECT_NE(posts().back().body.find(to_base64(to_value(nothing))), std::string::npos);
+  held_ = {};
+  ask({.verb = "rollback", .version = 0});
+  (void)expect("refused", "there is no document");
+}
+
 TEST_F(Desk, WhatIsNoRequestIsRefused) {
   for (const char* const line :
        {"", "[]", "{}", R"({"format":2,"verb":"show"})", R"({"format":1,"verb":"drop"})",
         R"({"format":1,"verb":7})", R"({"format":1,"verb":"show","version":"x"})",
         R"({"format":1,"verb":"show","version":-1})",
+        R"({"format":1,"verb":"show","version":10000000000})",
         R"({"format":1,"verb":"apply","text":"x","note":7})"}) {
     int answers = 0;
     desk_.take(line, "root@a", 0, [&](const std::string& text) {

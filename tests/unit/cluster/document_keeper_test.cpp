@@ -32,8 +32,8 @@ class DocumentKeeping : public ::testing::Test {
                 return fault_;
               },
           .keep =
-              [this](const std::optional<std::string>& text) {
-                EXPECT_EQ(staged_, text.value_or(""));
+              [this](const std::string& text) {
+                EXPECT_EQ(staged_, text);
                 EXPECT_TRUE(taken_) << "a broker that starts now would read what it has not taken";
                 if (fault_.empty()) {
                   file_ = text;
@@ -86,9 +86,6 @@ class DocumentKeeping : public ::testing::Test {
 TEST_F(DocumentKeeping, BringsEachVersionToTheBrokerOnce) {
   keeper().tick(epoch_, now_);
   EXPECT_EQ(reloads_, 0) << "etcd has said nothing";
-  keeper().want({});
-  keeper().tick(epoch_, now_);
-  EXPECT_EQ(reloads_, 0) << "there is none, and was none";
   keeper().want(numbered_document(1));
   keeper().tick(0, now_);
   EXPECT_EQ(reloads_, 0) << "there is no broker";
@@ -110,11 +107,6 @@ TEST_F(DocumentKeeping, BringsEachVersionToTheBrokerOnce) {
   keeper().tick(epoch_, now_);
   answer({.kind = Kind::done, .document = true});
   expect({.version = 3});
-  keeper().want({});
-  keeper().tick(epoch_, now_);
-  answer({.kind = Kind::done, .document = true});
-  expect({});
-  EXPECT_EQ(file_, std::nullopt);
 }
 
 // One that was killed between the two left a refused one where the broker looked at its next start.
@@ -137,14 +129,6 @@ TEST_F(DocumentKeeping, WhatTheBrokerMayRefuseIsNeverWhereItLooksAtItsStart) {
   answer({.kind = Kind::done, .document = true});
   expect({.version = 2});
   EXPECT_EQ(file_, to_file(numbered_document(2)));
-  // The same of none: the broker may refuse that too, for what else changed meanwhile.
-  keeper().want({});
-  keeper().tick(epoch_, now_);
-  EXPECT_EQ(staged_, "");
-  EXPECT_EQ(file_, to_file(numbered_document(2)));
-  answer({Kind::refused, "port: needs a restart"});
-  EXPECT_EQ(file_, to_file(numbered_document(2)));
-  EXPECT_EQ(staged_, std::nullopt);
 }
 
 TEST_F(DocumentKeeping, WhatAFormerLifeStagedIsGone) {
@@ -235,29 +219,6 @@ TEST_F(DocumentKeeping, ASilentBrokerIsAskedAgainAfterAWhile) {
   expect({.version = 1, .refused = 2, .fault = "no"});
 }
 
-// Whoever has not answered may still have what was taken away.
-TEST_F(DocumentKeeping, OneThatIsTakenAwayIsSoOnceTheBrokerSaysSo) {
-  take(1);
-  keeper().want({});
-  keeper().tick(epoch_, now_);
-  EXPECT_EQ(staged_, "");
-  answer({Kind::silent, "stopped"});
-  expect({.version = 1});
-  now_ += DocumentKeeper::kAgainNs;
-  keeper().tick(epoch_, now_);
-  EXPECT_EQ(reloads_, 3);
-  answer({.kind = Kind::done});
-  expect({});
-  EXPECT_FALSE(file_ || staged_);
-  // The same of a first one, of which nobody knows whether the broker took it.
-  keeper().want(numbered_document(2));
-  keeper().tick(epoch_, now_);
-  answer({Kind::silent, "stopped"});
-  keeper().want({});
-  keeper().tick(epoch_, now_);
-  EXPECT_EQ(reloads_, 5);
-}
-
 TEST_F(DocumentKeeping, AFileOfAFormerLifeCountsUntilEtcdSaysOtherwise) {
   file_ = to_file(numbered_document(4));
   expect({});
@@ -269,12 +230,6 @@ TEST_F(DocumentKeeping, AFileOfAFormerLifeCountsUntilEtcdSaysOtherwise) {
   keeper().want(numbered_document(4));
   keeper().tick(epoch_, now_);
   EXPECT_EQ(reloads_, 1) << "etcd says the same";
-  keeper().want({});
-  epoch_ = 2;
-  keeper().tick(epoch_, now_);
-  answer({.kind = Kind::done, .document = true});
-  expect({});
-  EXPECT_EQ(keeper().held().version, 0);
 }
 
 TEST_F(DocumentKeeping, ABrokerThatBeganWithoutItHasNone) {
