@@ -57,6 +57,14 @@ long switches() noexcept {
   return usage.ru_nvcsw + usage.ru_nivcsw;
 }
 
+/// What else may have kept servants from starting, where this thread spins on the core they have.
+std::string advice() {
+  return contents_of("/proc/sys/kernel/sched_autogroup_enabled") == "1\n"
+             ? " (some kernels leave processes of other sessions waiting beside a thread that "
+               "spins: try sysctl -w kernel.sched_autogroup_enabled=0)"
+             : "";
+}
+
 /// Round trips of one thread that is client and servant, without those in which it was away itself.
 class Watch {
  public:
@@ -150,9 +158,9 @@ class RestartTrial {
       if (!seen.all_back(settings_.servants) && waited > kAllBackNsMax) {
         throw std::runtime_error(fmt::format(
             "{:.0f} s after {} servants were killed {} of them are still there, {} others run and "
-            "{} are attached; the broker said:\n{}",
+            "{} are attached{}; the broker said:\n{}",
             static_cast<double>(waited) / 1e9, settings_.servants, seen.killed, seen.started,
-            seen.attached, broker_.said()));
+            seen.attached, advice(), broker_.said()));
       }
       return !seen.all_back(settings_.servants);
     });

@@ -29,6 +29,7 @@ class DescribedMachine {
     write("/sys/devices/system/cpu/online", "0-1");
     write("/sys/devices/system/cpu/isolated", "1");
     write("/sys/devices/system/cpu/nohz_full", "1");
+    write("/proc/sys/kernel/sched_autogroup_enabled", "0");
     write("/proc/cmdline", "root=/dev/sda1 isolcpus=managed_irq,domain,1 nohz_full=1 rcu_nocbs=1");
     write("/proc/cpuinfo", "processor : 0\nflags : fpu tsc constant_tsc nonstop_tsc");
     link("/proc/self/ns/pid", "pid:[4026531836]");

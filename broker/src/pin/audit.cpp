@@ -61,6 +61,7 @@ Findings audit(const AuditInput& in) {
   look_at_isolation(in, out);
   look_at_tick(in, out);
   look_at_rcu(in, out);
+  look_at_autogroup(in, out);
   look_at_interrupts(in, out);
   look_at_governor(in, out);
   look_at_siblings(in, out);

@@ -50,10 +50,11 @@ using Findings = std::vector<Finding>;
 // The rules, each a pure function of the files. They add one finding each, those named "per core"
 // one for each chosen core.
 
-/// isolcpus, nohz_full, rcu_nocbs, clocksource (rules_kernel.cpp).
+/// isolcpus, nohz_full, rcu_nocbs, autogroup, clocksource (rules_kernel.cpp).
 void look_at_isolation(const AuditInput& in, Findings& out);
 void look_at_tick(const AuditInput& in, Findings& out);
 void look_at_rcu(const AuditInput& in, Findings& out);
+void look_at_autogroup(const AuditInput& in, Findings& out);
 void look_at_clock(const AuditInput& in, Findings& out);
 /// Governor, SMT siblings (per core), C-states (rules_cores.cpp).
 void look_at_governor(const AuditInput& in, Findings& out);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernel was told at boot: who is scheduled on the cores, what interrupts them by itself.
+// What the kernel was told: who is scheduled on the cores, what interrupts them by itself.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,6 +14,7 @@ namespace {
 constexpr const char* kIsolated = "/sys/devices/system/cpu/isolated";
 constexpr const char* kTickless = "/sys/devices/system/cpu/nohz_full";
 constexpr const char* kCommandLine = "/proc/cmdline";
+constexpr const char* kAutogroup = "/proc/sys/kernel/sched_autogroup_enabled";
 constexpr const char* kClock = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 
 /// The value of a kernel parameter, the last one given.
@@ -146,6 +147,28 @@ void look_at_rcu(const AuditInput& in, Findings& out) {
                          given.empty() ? "rcu_nocbs is not given" : "rcu_nocbs=" + given);
     f.cost = "1 to 50 us at the end of an interrupt, when callbacks have gathered";
     f.mend = boot_with(in, "rcu_nocbs={}");
+  }
+  out.push_back(f);
+}
+
+void look_at_autogroup(const AuditInput& in, Findings& out) {
+  Finding f{.topic = "autogroup", .where = kAutogroup};
+  const auto value = in.files.line(kAutogroup);
+  if (value == "1") {
+    f.level = Level::costs;
+    f.seen = "processes of one session are scheduled as a group";
+    f.cost =
+        "nothing on a core that one thread has; beside one that spins those of other sessions wait "
+        "1000 us and more, on some kernels (6.18 of a virtual machine) up to a minute";
+    f.mend = "sysctl -w kernel.sched_autogroup_enabled=0, or boot with noautogroup";
+  } else if (value == "0") {
+    f.level = Level::ok;
+    f.seen = "each process is scheduled by itself, whatever its session";
+  } else if (!value && in.files.exists("/proc/sys/kernel/ostype")) {
+    f.level = Level::ok;
+    f.seen = "no such file: this kernel knows no groups of a session";
+  } else {
+    f.seen = "whether processes of one session are a group cannot be read";
   }
   out.push_back(f);
 }

@@ -133,6 +133,18 @@ TEST_F(Audit, TheDeepestStateThatIsNotDisabledCounts) {
   EXPECT_EQ(about("c-states").level, Level::ok);
 }
 
+TEST_F(Audit, SessionsAsGroupsCostWhereAThreadSpins) {
+  const std::string file = "/proc/sys/kernel/sched_autogroup_enabled";
+  machine_.write(file, "1");
+  expect_costs(about("autogroup"), "one session", "sysctl -w kernel.sched_autogroup_enabled=0");
+  machine_.write(file, "0");
+  EXPECT_EQ(about("autogroup").level, Level::ok);
+  machine_.remove(file);
+  expect_unknown(about("autogroup"), "cannot be read");
+  machine_.write("/proc/sys/kernel/ostype", "Linux");
+  EXPECT_EQ(about("autogroup").level, Level::ok);
+}
+
 TEST_F(Audit, AClockThatNeedsASystemCallCosts) {
   machine_.write("/sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet");
   expect_costs(about("clock"), "hpet", "clocksource=tsc");
