@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "mserve/shm/clock.hpp"
 #include "standin/wire.hpp"
 #include "system/gateway_setup.hpp"
 
@@ -261,6 +262,27 @@ TEST(GatewayQuery, AdminCallsOverTheUnixSocket) {
   ASSERT_TRUE(stats && stats->is_dict());
   EXPECT_EQ(stats->find("gateway_requests"), Value::long_atom(3));
   EXPECT_EQ(stats->find("servants"), Value::long_atom(2));
+}
+
+// A request that woke the gateway counted from when that had fallen asleep.
+TEST(GatewayQuery, WhatAQueryTookHasNothingOfTheSleepBeforeIt) {
+  const Broker broker(with_gateway({"--idle", "park"}));
+  RawClient client = connect(broker);
+  RawClient admin = RawClient::unix_socket(broker.socket_path(), false);
+  ASSERT_TRUE(admin.handshake("adam"));
+  for (int i = 0; i < 5; ++i) {
+    const std::uint64_t idle_since = shm::steady_now();
+    ASSERT_TRUE(wait_until([&] { return shm::steady_now() - idle_since > 30'000'000; }, "a sleep"));
+    const std::uint64_t asked = shm::steady_now();
+    ASSERT_TRUE(client.query("echo 1"));
+    const std::uint64_t took = shm::steady_now() - asked;
+    const auto queries = admin.query(".mserve.queries[1]");
+    ASSERT_TRUE(queries && queries->is_table() && queries->count() == 1);
+    const auto elapsed =
+        static_cast<std::uint64_t>(queries->column("elapsed")->items<std::int64_t>()[0]);
+    EXPECT_GT(elapsed, 0U);
+    EXPECT_LE(elapsed, took);
+  }
 }
 
 TEST(GatewayQuery, AdminUsersMayBeOthersThanTheBrokersOwn) {

@@ -400,7 +400,9 @@ bool Gateway::Loop::sleep_on_link(std::uint64_t ns) {
   if (!link_->session().prepare_sleep()) {
     return true;
   }
+  asleep_ = true;
   const bool rang = ready_.wait(ns);
+  asleep_ = false;
   context_.now_ns = shm::steady_now();
   session_ready_ = false;
   if (link_->session().finish_sleep() != Errc::ok) {
@@ -441,6 +443,9 @@ void Gateway::Loop::pause(std::uint64_t ns) {
 }
 
 void Gateway::Loop::on_ready(std::uint64_t key, Readiness::What what) {
+  if (asleep_) {  // what comes now did not come when the sleep began
+    context_.now_ns = shm::steady_now();
+  }
   const auto index = static_cast<std::uint32_t>(key);
   switch (static_cast<Subject>(key >> 32)) {
     case Subject::client:

@@ -181,6 +181,7 @@ class Gateway::Loop final : public GatewayDesk {
   std::size_t idle_cursor_ = 0;
   bool draining_ = false;
   bool lost_ = false;
+  bool asleep_ = false;
   bool session_ready_ = false;
   bool rings_worked_ = false;  ///< In the pass before.
   std::uint32_t socket_skips_ = 0;
