@@ -193,13 +193,15 @@ class Cluster {
     for (const PeerNote& note : table_.take_notes()) {
       switch (note.kind) {
         case PeerNote::Kind::joined:
-          log(LogLevel::info, "peer_joined", {{"peer", note.id}, {"address", note.text}});
+          peers_.log("peer_joined", LogLevel::info, now, "peer_joined",
+                     {{"peer", note.id}, {"address", note.text}});
           break;
         case PeerNote::Kind::left:
-          log(LogLevel::info, "peer_left", {{"peer", note.id}});
+          peers_.log("peer_left", LogLevel::info, now, "peer_left", {{"peer", note.id}});
           break;
         case PeerNote::Kind::state:
-          log(LogLevel::info, "peer_state", {{"peer", note.id}, {"state", note.text}});
+          peers_.log("peer_state", LogLevel::info, now, "peer_state",
+                     {{"peer", note.id}, {"state", note.text}});
           break;
         case PeerNote::Kind::refused:
           refusals_.log(LogLevel::warning, now, "peer_refused",
@@ -290,6 +292,7 @@ class Cluster {
     refusals_.tell_swallowed(now, "peer_refused");
     contests_.tell_swallowed(now, "cluster_id_taken");
     reconnects_.tell_swallowed(now);
+    peers_.tell_swallowed(now);
     show(now);
     timer_.expires_after(kLook);
     timer_.async_wait([this](const auto& canceled) {
@@ -352,7 +355,7 @@ class Cluster {
     leaving_ = true;
     log(LogLevel::info, "leaving", {{"peers", table_.peers().size()}});
     // Links first: what they still get is finished. Then nobody sends us anything new.
-    links_.stop_all();
+    links_.stop_all(shm::steady_now());
     membership_.leave([this] {
       left_ = true;
       if (!links_.any()) {
@@ -385,7 +388,8 @@ class Cluster {
   broker::LogLimiter refusals_{};
   broker::LogLimiter contests_{};
   broker::KindLimiter reconnects_{};
-  std::uint64_t event_ = 0;  // the last one of the broker that was looked at
+  broker::KindLimiter peers_{kPeersMax};  // a cluster that starts is told in full
+  std::uint64_t event_ = 0;               // the last one of the broker that was looked at
   std::uint64_t seen_at_ = 0;
   std::uint64_t written_at_ = 0;
   std::uint64_t watched_until_ = 0;  // what changes is shown with the next look

@@ -14,11 +14,12 @@
 #include <string_view>
 #include <utility>
 
+#include "mserve/shm/clock.hpp"
+
 extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX has no header for it
 
 namespace mserve::cluster {
 
-using broker::log;
 using broker::LogLevel;
 using broker::LogText;
 using broker::LogValue;
@@ -140,7 +141,7 @@ Links::Links(LinkSetup setup, std::function<void()> changed, NumberOf number_of)
       environment_(environment_of(setup_)) {}
 
 Links::~Links() {
-  stop_all();
+  stop_all(shm::steady_now());
 }
 
 void Links::start(const std::string& id, Link& link, std::uint64_t now) {
@@ -155,18 +156,13 @@ void Links::start(const std::string& id, Link& link, std::uint64_t now) {
                   {{"peer", id}, {"error", LogText{std::strerror(errno)}}});
   } else {
     link.pid = pid;
-    const auto tell = [&](std::initializer_list<broker::LogField> fields) {
-      if (again) {
-        restarts_.log("link_started", LogLevel::info, now, "link_started", fields);
-      } else {
-        log(LogLevel::info, "link_started", fields);
-      }
-    };
-    tell({{"peer", id},
-          {"pid", pid},
-          {"address", link.spec.address},
-          {"tier", static_cast<int>(link.spec.tier)},
-          {"tags", LogText{link.spec.tags}}});
+    broker::KindLimiter& limiter = again ? restarts_ : orders_;
+    limiter.log("link_started", LogLevel::info, now, "link_started",
+                {{"peer", id},
+                 {"pid", pid},
+                 {"address", link.spec.address},
+                 {"tier", static_cast<int>(link.spec.tier)},
+                 {"tags", LogText{link.spec.tags}}});
   }
   changed_();
 }
@@ -185,9 +181,11 @@ bool Links::retire(pid_t link) {
   return pid > 0;
 }
 
-void Links::let_go(const std::string& id, Link& link, const char* why, bool gently) {
+void Links::let_go(const std::string& id, Link& link, const char* why, bool gently,
+                   std::uint64_t now) {
   if (link.pid > 0) {
-    log(LogLevel::info, "link_ending", {{"peer", id}, {"pid", link.pid}, {"reason", LogText{why}}});
+    orders_.log("link_ending", LogLevel::info, now, "link_ending",
+                {{"peer", id}, {"pid", link.pid}, {"reason", LogText{why}}});
     if (!gently || !retire(link.pid)) {
       (void)kill(link.pid, SIGTERM);
     }
@@ -200,7 +198,7 @@ void Links::let_go(const std::string& id, Link& link, const char* why, bool gent
 void Links::carry_out(const LinkAction& action, std::uint64_t now) {
   if (action.kind == LinkAction::Kind::stop) {
     if (const auto found = links_.find(action.id); found != links_.end()) {
-      let_go(action.id, found->second, "the peer is gone or drains", /*gently=*/true);
+      let_go(action.id, found->second, "the peer is gone or drains", /*gently=*/true, now);
       links_.erase(found);
     }
     return;
@@ -208,7 +206,7 @@ void Links::carry_out(const LinkAction& action, std::uint64_t now) {
   Link& link = links_[action.id];
   if (action.kind == LinkAction::Kind::replace) {
     let_go(action.id, link, "it is replaced: the peer has another address or other servants",
-           /*gently=*/true);
+           /*gently=*/true, now);
     link.retired = false;
   }
   link.retired = link.retired && link.epoch == action.epoch;
@@ -252,7 +250,8 @@ void Links::reap(std::uint64_t now) {
       }
       retiring_.erase(asked);
     } else if (const auto former = ending_.find(pid); former != ending_.end()) {
-      log(LogLevel::info, "link_over", {{"peer", former->second}, {"pid", pid}});
+      orders_.log("link_over", LogLevel::info, now, "link_over",
+                  {{"peer", former->second}, {"pid", pid}});
       ending_.erase(former);
     } else {
       const auto found = std::find_if(links_.begin(), links_.end(),
@@ -267,6 +266,7 @@ void Links::reap(std::uint64_t now) {
 
 void Links::tick(std::uint64_t now) {
   restarts_.tell_swallowed(now);
+  orders_.tell_swallowed(now);
   for (auto& [id, link] : links_) {
     if (link.pid == 0 && !link.retired && now >= link.start_at) {
       start(id, link, now);
@@ -299,9 +299,9 @@ std::uint32_t Links::ending() const noexcept {
   return static_cast<std::uint32_t>(ending_.size());
 }
 
-void Links::stop_all() {
+void Links::stop_all(std::uint64_t now) {
   for (auto& [id, link] : links_) {
-    let_go(id, link, "mserve-cluster ends", /*gently=*/false);
+    let_go(id, link, "mserve-cluster ends", /*gently=*/false, now);
   }
   links_.clear();
 }

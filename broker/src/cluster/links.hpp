@@ -37,11 +37,11 @@ struct LinkView {
 /// The processes that are links: one mserve-qshim for each peer. One that ends by itself is started
 /// again after 100 ms, 200 ms ... 10 s; one that ends with 0 was retired by an operator, and comes
 /// back when its broker is started anew, or it is ordered otherwise. The log has some lines of such
-/// restarts at once, of all links, and then one a second. One that is not wanted any
-/// more is retired as by an operator (`mserve-stat ctl retire`): the broker sends it nothing new,
-/// and it ends once it has answered what it runs, so that nothing is lost. Where that fails it gets
-/// SIGTERM, and as long as it likes. All of them end with this process. Threads: one, which must
-/// not end before the process.
+/// restarts at once, of all links, and then one a second; the same, with some for each peer that
+/// there can be, of what was ordered. One that is not wanted any more is retired as by an operator
+/// (`mserve-stat ctl retire`): the broker sends it nothing new, and it ends once it has answered
+/// what it runs, so that nothing is lost. Where that fails it gets SIGTERM, and as long as it
+/// likes. All of them end with this process. Threads: one, which must not end before the process.
 class Links {
  public:
   /// The number by which the local broker knows a link that is attached; 0: it is not.
@@ -66,7 +66,7 @@ class Links {
   /// Former links of a peer, and of all of them.
   [[nodiscard]] std::uint32_t ending(const std::string& id) const;
   [[nodiscard]] std::uint32_t ending() const noexcept;
-  void stop_all();
+  void stop_all(std::uint64_t now);
   /// Whether any process is left.
   [[nodiscard]] bool any() const noexcept;
 
@@ -83,7 +83,7 @@ class Links {
   void start(const std::string& id, Link& link, std::uint64_t now);
   /// The process may take its time; it is not a link any more.
   /// @param gently  the broker is asked to retire it, if it knows it.
-  void let_go(const std::string& id, Link& link, const char* why, bool gently);
+  void let_go(const std::string& id, Link& link, const char* why, bool gently, std::uint64_t now);
   /// Asks the local broker, by a process of its own. @return false: there is none to ask for.
   bool retire(pid_t link);
   void ended(const std::string& id, Link& link, int status, std::uint64_t now);
@@ -93,6 +93,7 @@ class Links {
   const NumberOf number_of_;
   std::vector<std::string> environment_;
   broker::KindLimiter restarts_{};
+  broker::KindLimiter orders_{kPeersMax};
   std::map<std::string, Link> links_;
   std::map<pid_t, std::string> ending_;  // and whose links they were
   std::map<pid_t, pid_t> retiring_;      // processes that ask for it, and the link that each is for

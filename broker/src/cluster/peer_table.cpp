@@ -211,7 +211,16 @@ void PeerTable::remove(std::map<std::string, Peer, std::less<>>::iterator peer) 
   changed_ = true;
 }
 
+void PeerTable::refill_starts(std::uint64_t steady_ns) {
+  constexpr std::uint64_t kEachNs = 1'000'000'000 / kLinkStartsPerSecond;
+  const std::uint64_t more = (steady_ns - refilled_ns_) / kEachNs;
+  refilled_ns_ += more * kEachNs;
+  starts_left_ =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(starts_left_ + more, kLinkStartsMax));
+}
+
 std::vector<LinkAction> PeerTable::take_actions(std::uint64_t steady_ns, const LinkFacts& facts) {
+  refill_starts(steady_ns);
   std::vector<LinkAction> actions = std::exchange(actions_, {});
   std::uint32_t ending = facts.ending_in_all;
   for (auto& [id, peer] : peers_) {
@@ -232,10 +241,11 @@ std::vector<LinkAction> PeerTable::take_actions(std::uint64_t steady_ns, const L
       continue;
     }
     if (replace || !peer.link) {
-      if ((facts.ending && facts.ending(id) >= kFormerLinksMax) ||
+      if (starts_left_ == 0 || (facts.ending && facts.ending(id) >= kFormerLinksMax) ||
           (replace && ending >= kEndingLinksMax)) {
         continue;
       }
+      --starts_left_;
       ending += replace ? 1 : 0;
       peer.link = peer.wanted;
     }

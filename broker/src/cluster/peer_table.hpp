@@ -25,6 +25,10 @@ inline constexpr std::uint64_t kContestSettleNs = 10'000'000'000;
 inline constexpr std::uint32_t kFormerLinksMax = 2;
 /// The same of all peers; then none is replaced.
 inline constexpr std::uint32_t kEndingLinksMax = 32;
+/// Links that are started at once, for a cluster that starts, and then in a second: peers that come
+/// and go all the time cost no more processes.
+inline constexpr std::uint32_t kLinkStartsMax = 2 * kPeersMax;
+inline constexpr std::uint32_t kLinkStartsPerSecond = 16;
 
 /// A link's credit: the servants of its peer, rounded up to a power of two, between these.
 inline constexpr std::uint32_t kLinkCreditMin = 8;
@@ -126,6 +130,7 @@ class PeerTable {
   void remove(std::map<std::string, Peer, std::less<>>::iterator peer);
   void admit(Moment now);
   void look_at_epoch(Peer& peer, std::uint64_t epoch, Moment now);
+  void refill_starts(std::uint64_t steady_ns);
   [[nodiscard]] std::string_view id_of(std::string_view key) const;
   [[nodiscard]] Nearness nearness_of(const BrokerRecord& record) const noexcept;
   void refuse(std::string_view id, const std::string& why);
@@ -139,6 +144,8 @@ class PeerTable {
   std::vector<LinkAction> actions_;
   std::vector<PeerNote> notes_;
   std::size_t refusals_ = 0;  // of the notes
+  std::uint32_t starts_left_ = kLinkStartsMax;
+  std::uint64_t refilled_ns_ = 0;
   bool changed_ = true;
 };
 

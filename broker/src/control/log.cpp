@@ -172,7 +172,7 @@ bool LogLimiter::may(std::uint64_t now_ns) noexcept {
   const std::uint64_t earned = (now_ns - refilled_ns_) / kRefillNs;
   if (earned > 0) {
     refilled_ns_ = now_ns;
-    left_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(left_ + earned, kAtOnce));
+    left_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(left_ + earned, at_once_));
   }
   if (left_ == 0) {
     return false;
@@ -211,7 +211,7 @@ void KindLimiter::log(std::string_view kind, LogLevel level, std::uint64_t now_n
     auto found = kinds_.find(kind);
     if (found == kinds_.end()) {
       const bool room = kinds_.size() < kKindsMax;
-      found = kinds_.try_emplace(room ? std::string(kind) : std::string("other")).first;
+      found = kinds_.try_emplace(room ? std::string(kind) : std::string("other"), at_once_).first;
     }
     found->second.log(level, now_ns, event, fields);
   } catch (...) {  // NOLINT(bugprone-empty-catch): out of memory loses the line

@@ -76,6 +76,8 @@ class LogQueue {
 class LogLimiter {
  public:
   static constexpr std::uint32_t kAtOnce = 10;
+  explicit LogLimiter(std::uint32_t at_once = kAtOnce) noexcept
+      : at_once_(at_once), left_(at_once) {}
   void log(LogLevel level, std::uint64_t now_ns, EventName event,
            std::initializer_list<LogField> fields = {}) noexcept;
   /// To be called now and then, for the end of a flood has no next line.
@@ -85,7 +87,8 @@ class LogLimiter {
   [[nodiscard]] bool may(std::uint64_t now_ns) noexcept;
 
   std::uint64_t refilled_ns_ = 0;
-  std::uint32_t left_ = kAtOnce;
+  std::uint32_t at_once_;
+  std::uint32_t left_;
   std::uint64_t swallowed_ = 0;
 };
 
@@ -93,12 +96,15 @@ class LogLimiter {
 class KindLimiter {
  public:
   static constexpr std::size_t kKindsMax = 64;
+  /// @param at_once  lines of each kind.
+  explicit KindLimiter(std::uint32_t at_once = LogLimiter::kAtOnce) noexcept : at_once_(at_once) {}
   /// @param kind  what they have in common: an event, a reason. Beyond kKindsMax all are one kind.
   void log(std::string_view kind, LogLevel level, std::uint64_t now_ns, EventName event,
            std::initializer_list<LogField> fields = {}) noexcept;
   void tell_swallowed(std::uint64_t now_ns) noexcept;
 
  private:
+  std::uint32_t at_once_;
   std::map<std::string, LogLimiter, std::less<>> kinds_;
 };
 

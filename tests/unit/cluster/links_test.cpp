@@ -16,6 +16,14 @@
 namespace mserve::cluster {
 namespace {
 
+std::size_t times(const std::string& text, const std::string& log) {
+  std::size_t found = 0;
+  for (std::size_t at = log.find(text); at != std::string::npos; at = log.find(text, at + 1)) {
+    ++found;
+  }
+  return found;
+}
+
 class LinkProcesses : public ::testing::Test {
  protected:
   /// A program for links, whose lines these are.
@@ -39,7 +47,7 @@ class LinkProcesses : public ::testing::Test {
         "the link to be " + state));
   }
   static void wait_for_end(Links& links) {
-    links.stop_all();
+    links.stop_all(shm::steady_now());
     EXPECT_TRUE(test::wait_until(
         [&] {
           links.reap(shm::steady_now());
@@ -156,16 +164,26 @@ TEST_F(LinkProcesses, RestartsOfManyAreAFewLines) {
   links.tick(now + kLogPause);
   wait_for_end(links);
   const std::string log = testing::internal::GetCapturedStderr();
-  const auto count = [&log](const std::string& text) {
-    std::size_t found = 0;
-    for (std::size_t at = log.find(text); at != std::string::npos; at = log.find(text, at + 1)) {
-      ++found;
-    }
-    return found;
-  };
-  EXPECT_EQ(count("link_ended"), 10U + 1U) << "the last one says how many there were: " << log;
+  EXPECT_EQ(times("link_ended", log), 10U + 1U) << "the last one says how many there were: " << log;
   EXPECT_NE(log.find(R"(kind="link_ended" lines=20)"), std::string::npos) << log;
-  EXPECT_EQ(count("link_started"), 10U) << log;
+  EXPECT_EQ(times("link_started", log), 10U) << log;
+}
+
+// A peer that came and went all the time filled the log.
+TEST_F(LinkProcesses, OrdersDoNotFillTheLog) {
+  Links links({.shim = script("exit 0")}, [] {});
+  const std::uint64_t now = shm::steady_now();
+  testing::internal::CaptureStderr();
+  for (std::size_t i = 0; i < kPeersMax + 10; ++i) {
+    links.carry_out(order(LinkAction::Kind::start), now);
+    links.carry_out(order(LinkAction::Kind::stop), now);
+    links.reap(now);
+  }
+  wait_for_end(links);
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(times("info link_started ", log), kPeersMax);
+  EXPECT_EQ(times("info link_ending ", log), kPeersMax);
+  EXPECT_EQ(times("info link_over ", log), kPeersMax);
 }
 
 TEST_F(LinkProcesses, AProgramThatIsNotThereIsTriedAgain) {

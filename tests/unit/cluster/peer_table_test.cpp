@@ -185,6 +185,30 @@ TEST_F(Peers, FewLinksEndAtTheSameTime) {
   EXPECT_EQ(actions(), Words{});
 }
 
+// A record that was put and deleted in turn started as many processes as it was put.
+TEST_F(Peers, OneThatComesAndGoesIsLinkedSoOftenAndNoMore) {
+  const auto starts = [this](std::uint32_t turns) {
+    std::uint32_t count = 0;
+    for (std::uint32_t i = 0; i < turns; ++i) {
+      put(record("b"));
+      for (const std::string& action : actions()) {
+        count += action.starts_with("start") ? 1 : 0;
+      }
+      remove("b");
+      (void)actions();
+    }
+    return count;
+  };
+  EXPECT_EQ(starts(2 * kLinkStartsMax), kLinkStartsMax);
+  now_ += kSecond;
+  EXPECT_EQ(starts(2 * kLinkStartsMax), kLinkStartsPerSecond);
+  // One that stays is linked once its turn has come.
+  put(record("b"));
+  EXPECT_EQ(actions(), Words{});
+  now_ += kSecond / kLinkStartsPerSecond;
+  EXPECT_EQ(actions(), Words{"start b host-b:5000 1 peer=b"});
+}
+
 TEST_F(Peers, TagsAreFollowedOnceTheyStay) {
   put(record("b"));
   (void)actions();
