@@ -59,9 +59,13 @@ void DocumentKeeper::tick(std::uint64_t epoch, std::uint64_t now) {
 }
 
 void DocumentKeeper::begin(std::uint64_t now) {
-  trying_ = *wanted_;
+  const bool taken = std::exchange(unkept_, false) && tried_at_epoch_ == epoch_;
+  const bool same = std::exchange(trying_, *wanted_) == *wanted_;
   tried_at_epoch_ = epoch_;
   settled_ = true;
+  if (taken && same) {
+    return keep(now);
+  }
   target_ = to_file(trying_);
   if (const auto faults = hands_.check(trying_.text); !faults.empty()) {
     return take_back(joined(faults), unsure_);
@@ -86,12 +90,7 @@ void DocumentKeeper::answered(const ReloadAnswer& answer, bool doubt, std::uint6
                          doubt);
       }
       held_ = target_;
-      if (const std::string fault = hands_.keep(target_); !fault.empty()) {
-        return try_again({trying_.version, trying_.version,
-                          short_fault("it holds, but not once this broker starts anew: " + fault)},
-                         now);
-      }
-      return settle({.version = trying_.version});
+      return keep(now);
     case ReloadAnswer::Kind::refused:
       return take_back(answer.text, doubt);
     case ReloadAnswer::Kind::silent:
@@ -99,6 +98,18 @@ void DocumentKeeper::answered(const ReloadAnswer& answer, bool doubt, std::uint6
       again_at_ = now + kAgainNs;
       break;
   }
+}
+
+/// What the broker has taken it is to find again.
+void DocumentKeeper::keep(std::uint64_t now) {
+  const std::string fault = hands_.keep(target_);
+  unkept_ = !fault.empty();
+  if (unkept_) {
+    return try_again({trying_.version, trying_.version,
+                      short_fault("it holds, but not once this broker starts anew: " + fault)},
+                     now);
+  }
+  settle({.version = trying_.version});
 }
 
 /// What the broker refuses it is not to find again. It has what it had, and reads that once more if

@@ -67,6 +67,7 @@ class DocumentKeeper {
  private:
   void begin(std::uint64_t now);
   void answered(const ReloadAnswer& answer, bool doubt, std::uint64_t now);
+  void keep(std::uint64_t now);
   void take_back(const std::string& why, bool doubt);
   void try_again(DocumentStanding standing, std::uint64_t now);
   void settle(DocumentStanding standing);
@@ -81,6 +82,7 @@ class DocumentKeeper {
   std::uint64_t tried_at_epoch_ = 0;
   std::uint64_t again_at_ = 0;
   bool settled_ = false;  // what is wanted was tried at the broker of tried_at_epoch_
+  bool unkept_ = false;   // that broker has taken it, and would not find it at its start
   bool asking_ = false;
   bool unsure_ = false;  // what the broker has: it was asked to read, and has not answered
 };

@@ -159,11 +159,37 @@ TEST_F(DocumentKeeping, WhatCannotBeKeptIsToldAndTriedAgain) {
   expect({.version = 1,
           .refused = 1,
           .fault = "it holds, but not once this broker starts anew: x: Read-only file system"});
+  keeper().tick(epoch_, now_ + DocumentKeeper::kAgainNs);
+  EXPECT_EQ(file_, std::nullopt);
   fault_.clear();
-  now_ += DocumentKeeper::kAgainNs;
-  take(1);
+  now_ += 2 * DocumentKeeper::kAgainNs;
+  keeper().tick(epoch_, now_);
+  EXPECT_EQ(reloads_, 1) << "the broker has it";
   expect({.version = 1});
   EXPECT_EQ(file_, to_file(numbered_document(1)));
+}
+
+// Another broker, or another document, is asked for first.
+TEST_F(DocumentKeeping, WhatCouldNotBeKeptIsNoneOfABrokerThatStartsAnew) {
+  take(1);
+  fault_ = "x: Read-only file system";
+  for (const std::int64_t version : {2, 3}) {
+    now_ += DocumentKeeper::kAgainNs;
+    fault_.clear();
+    keeper().want(numbered_document(version));
+    keeper().tick(epoch_, now_);
+    fault_ = "x: Read-only file system";
+    answer({.kind = Kind::done, .document = true});
+  }
+  EXPECT_EQ(reloads_, 3);
+  fault_.clear();
+  taken_ = false;
+  epoch_ = 2;
+  keeper().tick(epoch_, now_ + DocumentKeeper::kAgainNs);
+  EXPECT_EQ(file_, to_file(numbered_document(1)));
+  answer({.kind = Kind::done, .document = true});
+  EXPECT_EQ(reloads_, 4);
+  EXPECT_EQ(file_, to_file(numbered_document(3)));
 }
 
 TEST_F(DocumentKeeping, TheFirstOneThatIsRefusedLeavesNoFile) {
