@@ -171,22 +171,18 @@ void DocumentDesk::apply(Order order) {
 /// The document has the wanted text already, unless etcd knows of another one than this broker.
 void DocumentDesk::confirm(Order order) {
   const Document& current = from_.watch.document();
-  from_.store.find_current(
-      [this, current, order = std::move(order)](const Document& now, const std::string& fault) {
-        if (!fault.empty()) {
-          return order.reply(answer_line("no_etcd", fault + kNothing));
-        }
-        if (now != current) {
-          return written(order, {.kind = WriteResult::Kind::conflict, .document = now});
-        }
-        const std::uint64_t at = shm::steady_now();
-        waiting_.push_back({.document = head_of(current),
-                            .what = "version " + number(current.version) + " has that text already",
-                            .there = serving(),
-                            .deadline = at + order.wait_ns,
-                            .reply = order.reply});
-        tick(at);
-      });
+  from_.store.find_current([this, current, order = std::move(order)](const WriteResult& now) {
+    if (!now.fault.empty() || now.document != current) {
+      return written(order, now);
+    }
+    const std::uint64_t at = shm::steady_now();
+    waiting_.push_back({.document = head_of(current),
+                        .what = "version " + number(current.version) + " has that text already",
+                        .there = serving(),
+                        .deadline = at + order.wait_ns,
+                        .reply = order.reply});
+    tick(at);
+  });
 }
 
 void DocumentDesk::write(Order order, const Document& document) {
@@ -228,6 +224,12 @@ void DocumentDesk::written(const Order& order, const WriteResult& result) {
       return tick(now);
     }
     case Kind::conflict:
+      if (!result.fault.empty()) {
+        return order.reply(answer_line("conflict",
+                                       "what etcd has meanwhile cannot be read (" + result.fault +
+                                           "): apply again, and it is written over" + kNothing,
+                                       head));
+      }
       return order.reply(
           answer_line("conflict",
                       result.document.version == 0

@@ -23,6 +23,15 @@ namespace {
 
 constexpr std::uint64_t kPatienceNs = 3'000'000'000;
 
+/// @param kv  what stands there; null: nothing.
+WriteResult conflict_with(const KeyValue* kv) {
+  WriteResult result{.kind = WriteResult::Kind::conflict};
+  if (kv != nullptr) {
+    result.document = read_document(kv->value, result.fault).value_or(Document{});
+  }
+  return result;
+}
+
 }  // namespace
 
 struct DocumentStore::Parts : std::enable_shared_from_this<DocumentStore::Parts> {
@@ -108,13 +117,7 @@ struct DocumentStore::Parts : std::enable_shared_from_this<DocumentStore::Parts>
              tell_stray(stray);
              return written({.kind = Kind::written, .document = std::move(document)});
            }
-           WriteResult result{.kind = Kind::conflict};
-           if (answer->found) {
-             if (auto other = read_document(answer->found->value, fault)) {
-               result.document = std::move(*other);
-             }
-           }
-           written(result);
+           written(conflict_with(answer->found ? &*answer->found : nullptr));
          });
   }
 
@@ -173,16 +176,14 @@ void DocumentStore::write(Document document, std::int64_t revision, std::int64_t
   parts_->write(std::move(document), revision, beyond, std::move(written));
 }
 
-void DocumentStore::find_current(
-    std::function<void(const Document& now, const std::string& fault)> found) {
+void DocumentStore::find_current(Written found) {
   parts_->call(kRangePath, range_request(only_key(document_key(parts_->cluster))),
                [found = std::move(found)](const std::string& body, std::string fault) {
                  const auto listing = fault.empty() ? read_listing(body, fault) : std::nullopt;
-                 std::string ignored;
-                 const auto document = listing && !listing->all.empty()
-                                           ? read_document(listing->all.front().value, ignored)
-                                           : std::nullopt;
-                 found(document.value_or(Document{}), fault);
+                 if (!listing) {
+                   return found({.kind = WriteResult::Kind::failed, .fault = std::move(fault)});
+                 }
+                 found(conflict_with(listing->all.empty() ? nullptr : &listing->all.front()));
                });
 }
 

@@ -28,7 +28,7 @@ struct WriteResult {
   };
   Kind kind = Kind::failed;
   Document document{};  ///< Of conflict: the other one, version 0 if it is gone; else ours.
-  std::string fault{};  ///< Of failed and unknown.
+  std::string fault{};  ///< Of failed and unknown; of conflict: why the other one cannot be read.
 };
 
 /// Documents in etcd, read and written when somebody asks for it: each time by a connection of its
@@ -55,8 +55,8 @@ class DocumentStore {
   /// @param document  its version is that of what stands there; 0: that has none.
   /// @param beyond    the next version is beyond that one too.
   void write(Document document, std::int64_t revision, std::int64_t beyond, Written written);
-  /// What stands there; version 0: nothing that can be read.
-  void find_current(std::function<void(const Document& now, const std::string& fault)> found);
+  /// What stands there, as a conflict with it, or that it failed.
+  void find_current(Written found);
   /// That version, if it is kept.
   void find(std::int64_t version, Found found);
   /// The newest kVersionsTold that are kept, newest first.

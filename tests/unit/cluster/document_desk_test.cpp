@@ -294,6 +294,11 @@ TEST_F(Desk, WhetherTheTextIsTheSameEtcdSays) {
   range_ = listing("");
   ask({.verb = "apply", .text = document(7).text});
   (void)expect("conflict", "the document was taken away meanwhile");
+  range_ = listing(kv(document_key("c"), "rubbish"));
+  ask({.verb = "apply", .text = document(7).text});
+  (void)expect("conflict",
+               "what etcd has meanwhile cannot be read (it is no line with a text): apply again, "
+               "and it is written over; nothing was written");
   range_ = "HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
   ask({.verb = "apply", .text = document(7).text});
   (void)expect("no_etcd", "status 503: ; nothing was written");
@@ -306,6 +311,9 @@ TEST_F(Desk, TheLoserOfTwoIsTold) {
   (void)expect("conflict",
                "another version was written meanwhile (8 by ann@b): look at it with "
                "show, and apply again; nothing was written");
+  txn_ = http_ok(kRevision + found + kv(document_key("c"), "rubbish") + "]}}]}");
+  ask({.verb = "apply", .text = "x"});
+  (void)expect("conflict", "what etcd has meanwhile cannot be read");
   txn_ = http_ok(kRevision + found + "]}}]}");
   ask({.verb = "apply", .text = "x"});
   (void)expect("conflict", "the document was taken away meanwhile");
