@@ -283,7 +283,7 @@ TEST_F(ClusterDocument, WhoeverIsInNoClusterIsToldSo) {
   expect(order({"apply"}), 2, "file is missing");
   const std::string verbs = "commands are: apply, rollback, show, history";
   expect(order({}), 2, verbs);
-  expect(order({"aply", "x"}), 2, verbs);
+  expect(order({"aply", "x"}), 2, "cluster: there is no subcommand 'aply'; is it 'apply'?");
   // Its own mserve-cluster cannot have it read a document.
   Member member(broker, "a", etcd_->url());
   member.wait_for_log("etcd_reached");

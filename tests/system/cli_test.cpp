@@ -261,7 +261,9 @@ TEST(TypicalMistakes, AreToldInWordsThatHelp) {
   has(told({"mserve-client", "passwd"}, 2), "mserve-client passwd: USER is missing");
   has(told({"mserve-stat", "latency", "--interval", "x"}, 2),
       "mserve-stat: --interval: expected SECONDS, a number from 0.01 to 3600, not 'x'");
-  has(told({"mserve-stat", "ctl", "explode"}, 2), "verb: expected pause|resume|");
+  has(told({"mserve-stat", "ctl", "explode"}, 2),
+      "verb: there is no subcommand 'explode'; there are pause, resume, drain");
+  has(told({"mserve-stat", "ctl", "clsuter", "show"}, 2), "'clsuter'; is it 'cluster'?");
   has(told({"mserve-stat", "ctl", "cluster"}, 2),
       "cluster: a command is missing; commands are: apply, rollback");
   has(told({"mserve-stat", "servants", "--intreval", "2"}, 2), "is it --interval?");

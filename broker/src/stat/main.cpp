@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // mserve-stat: what a running broker does, and the orders of whoever operates it.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "control/servant_target.hpp"
 #include "mserve/kdb/json.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
+#include "nearest.hpp"
 #include "option_values.hpp"
 #include "stat/cluster_order.hpp"
 #include "stat/commands.hpp"
@@ -98,8 +101,14 @@ void describe_ctl(CLI::App& app, Settings& s) {
   CLI::App* const ctl = app.add_subcommand("ctl", kCtlAbout);
   ctl->footer(kCtlFooter);
   ctl->add_option("verb", s.verb, "What to do")
-      ->check(
-          CLI::IsMember({"pause", "resume", "drain", "retire", "policy", "log-level", "reload"}))
+      ->check([](const std::string& verb) {
+        static const std::vector<std::string> verbs{"pause",  "resume",    "drain",  "retire",
+                                                    "policy", "log-level", "reload", "cluster"};
+        const auto cluster = std::prev(verbs.end());  // a subcommand of its own
+        return std::find(verbs.begin(), cluster, verb) != cluster
+                   ? std::string()
+                   : mserve::program::unknown_subcommand({verb}, verbs);
+      })
       ->option_text("pause|resume|drain|retire|policy|log-level|reload");
   ctl->add_option("target", s.target, "To which servants, or which policy or level; not of reload")
       ->option_text(

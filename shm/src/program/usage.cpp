@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
+#include <iterator>
 #include <string_view>
 #include <vector>
 
@@ -70,8 +71,23 @@ std::string unknown_flag(const Chain& chain, int argc, const char* const* argv) 
   return "";
 }
 
+/// What stands where a subcommand of the last one should. An outer one may have taken it for an
+/// argument of its own.
+std::vector<std::string> typed_behind(const Chain& chain, int argc, const char* const* argv) {
+  if (std::vector<std::string> typed = chain.back()->remaining(); !typed.empty()) {
+    return typed;
+  }
+  const char* const* const end = argv + argc;
+  const char* const* at = argv;
+  for (auto app = std::next(chain.begin()); app != chain.end() && at != end; ++app) {
+    at = std::find(std::next(at), end, (*app)->get_name());
+  }
+  return at != end && std::next(at) != end ? std::vector<std::string>{*std::next(at)}
+                                           : std::vector<std::string>{};
+}
+
 /// A subcommand that is none, or missing. @return what to say; empty: none is needed.
-std::string missing_subcommand(const Chain& chain) {
+std::string missing_subcommand(const Chain& chain, int argc, const char* const* argv) {
   const CLI::App& last = *chain.back();
   if (last.get_require_subcommand_min() == 0) {
     return "";
@@ -84,7 +100,7 @@ std::string missing_subcommand(const Chain& chain) {
       all += (all.empty() ? "" : ", ") + words.back();
     }
   }
-  const std::string unknown = unknown_subcommand(last.remaining(), words);
+  const std::string unknown = unknown_subcommand(typed_behind(chain, argc, argv), words);
   const std::string where = chain.size() > 1 ? last.get_name() + ": " : "";
   return where + (unknown.empty() ? "a command is missing; commands are: " + all : unknown);
 }
@@ -157,7 +173,7 @@ std::string usage_fault(const CLI::App& app, const CLI::ParseError& e, int argc,
   if (std::string text = unknown_flag(chain, argc, argv); !text.empty()) {
     return text;
   }
-  if (std::string text = missing_subcommand(chain); !text.empty()) {
+  if (std::string text = missing_subcommand(chain, argc, argv); !text.empty()) {
     return text;
   }
   const std::string what = e.what();
