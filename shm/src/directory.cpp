@@ -87,8 +87,10 @@ Error check_open_directory(int fd, const std::string& path, DirectoryOwner owner
   }
   const mode_t forbidden = group_allowed ? 0027 : 0077;
   if ((status.st_mode & forbidden) != 0) {
-    return unsafe(reason, path + " is open to others; run: chmod " +
-                              (group_allowed ? "750 " : "700 ") + path);
+    // A broker opens its own to its group by itself, so 700 suits all of its owner's programs.
+    const bool of_a_group = group_allowed && status.st_uid != ::geteuid();
+    return unsafe(reason,
+                  path + " is open to others; run: chmod " + (of_a_group ? "750 " : "700 ") + path);
   }
   return {};
 }
