@@ -221,6 +221,14 @@ TEST(GatewayQuery, ConsoleAndBrowserOnTheSamePort) {
   EXPECT_NE(html.find("text/html"), std::string::npos);
   EXPECT_NE(html.find("Connection: close"), std::string::npos);
   EXPECT_NE(html.find(broker.name()), std::string::npos);
+
+  // Whoever scrapes the wrong port is to notice.
+  RawClient scraper = RawClient::tcp(broker.port());
+  ASSERT_TRUE(scraper.send_text("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+  const auto refused = scraper.receive_bytes(100'000);
+  const std::string told(reinterpret_cast<const char*>(refused.data()), refused.size());
+  EXPECT_EQ(told.rfind("HTTP/1.1 404 Not Found\r\n", 0), 0U) << told;
+  EXPECT_NE(told.find("mserve-stat serve"), std::string::npos) << told;
 }
 
 TEST(GatewayQuery, AdminCallsOverTheUnixSocket) {
@@ -282,6 +290,24 @@ TEST(GatewayQuery, WhatAQueryTookHasNothingOfTheSleepBeforeIt) {
         static_cast<std::uint64_t>(queries->column("elapsed")->items<std::int64_t>()[0]);
     EXPECT_GT(elapsed, 0U);
     EXPECT_LE(elapsed, took);
+  }
+}
+
+// Where the gateway lends the data thread its own, it read its clock before the answer came.
+TEST(GatewayQuery, WhatAQueryTookIsNoLessThanWhatItsServantTook) {
+  const Broker broker(with_gateway({"--gateway-thread", "data"}));
+  RawClient client = connect(broker);
+  constexpr int kQueries = 40;
+  for (int i = 0; i < kQueries; ++i) {
+    ASSERT_TRUE(client.query("proc1 `IBM"));
+  }
+  RawClient admin = RawClient::unix_socket(broker.socket_path(), false);
+  ASSERT_TRUE(admin.handshake("adam"));
+  const auto queries = admin.query(".mserve.queries[40]");
+  ASSERT_TRUE(queries && queries->is_table() && queries->count() == kQueries);
+  for (int i = 0; i < kQueries; ++i) {
+    EXPECT_GE(queries->column("elapsed")->items<std::int64_t>()[i],
+              queries->column("execution")->items<std::int64_t>()[i]);
   }
 }
 

@@ -154,10 +154,7 @@ Value queries_table(std::span<const QueryRecord> records, std::span<const Sessio
        longs([](Q r) { return r.client_qid; }),
        options_of(records),
        ints([](Q r) { return r.handle; }),
-       times([](Q r) {
-         // Broker and gateway read their clocks at different moments: not after it was sent.
-         return r.time - static_cast<std::int64_t>(std::max(r.elapsed_ns, r.execution_ns));
-       }),
+       times([](Q r) { return r.time - static_cast<std::int64_t>(r.elapsed_ns); }),
        times([](Q r) {
          return r.execution_ns != 0 ? r.time - static_cast<std::int64_t>(r.execution_ns)
                                     : kdb::kNullLong;

@@ -255,6 +255,7 @@ class Connection {
   void answer_console(const Outcome& outcome);
   void put_error(Pending& pending, std::string_view text);
   [[nodiscard]] bool too_long(std::uint64_t message_bytes) const noexcept;
+  [[nodiscard]] std::uint64_t elapsed_ns_of(const Pending& pending) const noexcept;
   [[nodiscard]] Stamps stamps_of(const Pending& pending) const noexcept;
   [[nodiscard]] Wrapping wrap(const Pending& pending, std::uint64_t result_bytes,
                               std::span<const std::byte> servant_info) const;

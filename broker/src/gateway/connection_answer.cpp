@@ -187,13 +187,18 @@ bool Connection::too_long(std::uint64_t message_bytes) const noexcept {
          (capability_ < kCapabilityLarge ? kdb::kMessageBytesMaxSmall : kdb::kMessageBytesMax);
 }
 
+/// If it is answered now. Data plane and gateway look at their clocks at different moments: it is
+/// no less than what the servant took.
+std::uint64_t Connection::elapsed_ns_of(const Pending& pending) const noexcept {
+  const std::uint64_t execution_ns = pending.has_info ? pending.info.execution_ns : 0;
+  return std::max(context_.now_ns - pending.begun_ns, execution_ns);
+}
+
 /// If it is answered now.
 Stamps Connection::stamps_of(const Pending& pending) const noexcept {
   const std::int64_t now = timestamp_now();
   const std::uint64_t execution_ns = pending.has_info ? pending.info.execution_ns : 0;
-  // Data plane and gateway look at their clocks at different moments: not after it was sent.
-  const std::uint64_t elapsed_ns = std::max(context_.now_ns - pending.begun_ns, execution_ns);
-  return {now - static_cast<std::int64_t>(elapsed_ns),
+  return {now - static_cast<std::int64_t>(elapsed_ns_of(pending)),
           pending.has_info ? now - static_cast<std::int64_t>(execution_ns) : kdb::kNullLong, now};
 }
 
@@ -208,7 +213,7 @@ Wrapping Connection::wrap(const Pending& pending, std::uint64_t result_bytes,
       }
       shm::InfoExt info = pending.info;
       if (!pending.has_info) {  // the broker's own answers carry none
-        info.elapsed_ns = context_.now_ns - pending.begun_ns;
+        info.elapsed_ns = elapsed_ns_of(pending);
       }
       const Stamps stamps = pending.stamps ? stamps_of(pending) : Stamps{};
       return wrap_lbt(
@@ -358,7 +363,7 @@ void Connection::remember(const Pending& pending) {
   record.time = timestamp_now();
   record.request_bytes = pending.request_bytes;
   record.answer_bytes = pending.answer_bytes;
-  record.elapsed_ns = context_.now_ns - pending.begun_ns;
+  record.elapsed_ns = elapsed_ns_of(pending);
   if (pending.has_info) {
     record.execution_ns = pending.info.execution_ns;
     record.backlog =

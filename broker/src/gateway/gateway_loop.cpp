@@ -264,6 +264,9 @@ bool Gateway::Loop::finished() const {
 bool Gateway::Loop::pass() {
   context_.now_ns = shm::steady_now();
   bool worked = data_ != nullptr && pass_data();
+  if (worked) {
+    context_.now_ns = shm::steady_now();  // servants may have answered in its last pass
+  }
   worked |= poll_link();
   worked |= poll_sockets(worked);
   if (!turns_.empty()) [[unlikely]] {

@@ -51,14 +51,17 @@ std::string http_page(std::string_view method, std::string_view target, const Ht
     return answer(method, "405 Method Not Allowed", "Allow: GET, HEAD\r\n",
                   "only GET and HEAD are answered here\n");
   }
-  if (target.substr(0, target.find('?')) == "/healthz") {
+  const std::string_view path = target.substr(0, target.find('?'));
+  if (path == "/healthz") {
     if (!facts.draining && !facts.awaits_users) {
       return answer(method, "200 OK", kPlainText, "ok\n");
     }
     return answer(method, "503 Service Unavailable", kPlainText,
                   facts.draining ? "draining\n" : "no users\n");
   }
-  return answer(method, "200 OK", "Content-Type: text/html; charset=utf-8\r\n", body_of(facts));
+  // A scraper that has the wrong port is to notice.
+  return answer(method, path == "/" ? "200 OK" : "404 Not Found",
+                "Content-Type: text/html; charset=utf-8\r\n", body_of(facts));
 }
 
 }  // namespace mserve::broker

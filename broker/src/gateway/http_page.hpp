@@ -19,8 +19,8 @@ struct HttpFacts {
 };
 
 /// The whole answer to an HTTP request. `/healthz` gets 200 and `ok`, or 503 and `draining` or
-/// `no users`; all else a page on what listens here and how to ask it. GET and HEAD get it, other
-/// methods get 405. It evaluates nothing.
+/// `no users`; `/` a page on what listens here and how to ask it, which all else gets as well, with
+/// 404. GET and HEAD get it, other methods get 405. It evaluates nothing.
 [[nodiscard]] std::string http_page(std::string_view method, std::string_view target,
                                     const HttpFacts& facts);
 
