@@ -147,7 +147,7 @@ TEST_F(Access, OurOwnClientLogsInOverTcp) {
   const Output forbidden = ask("ken:ken", "proc2 `IBM");
   EXPECT_NE(forbidden.exit_code, 0);
   EXPECT_NE(forbidden.err.find("unknown command: `proc2"), std::string::npos) << forbidden.err;
-  EXPECT_NE(forbidden.err.find("your role may not call it"), std::string::npos) << forbidden.err;
+  EXPECT_NE(forbidden.err.find("yours may not call it"), std::string::npos) << forbidden.err;
   const Output wrong = ask("ken:arthur", "proc1 `IBM");
   EXPECT_EQ(wrong.exit_code, 3);
   EXPECT_NE(wrong.err.find("--user USER:PASSWORD"), std::string::npos) << wrong.err;

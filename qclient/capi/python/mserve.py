@@ -72,7 +72,11 @@ class _Request(_Struct):
 
 
 def _load():
-    library = ctypes.CDLL(os.environ.get("MSERVE_LIBRARY", f"libmserve.so.{_ABI_MAJOR}"))
+    name = os.environ.get("MSERVE_LIBRARY", f"libmserve.so.{_ABI_MAJOR}")
+    try:
+        library = ctypes.CDLL(name)
+    except OSError as error:
+        raise ImportError(f"{error}; install libmserve{_ABI_MAJOR}, or say with MSERVE_LIBRARY where it is") from None
     signatures = {
         "abi_version": (c_uint32,), "version": (c_char_p,), "status_name": (c_char_p, c_int32),
         "status_advice": (c_char_p, c_int32), "last_error": (c_char_p,),

@@ -63,6 +63,12 @@ Command parse_command(std::string_view line) noexcept {
   if (rest.empty() || rest.front() == '/') {
     return {Command::Kind::nothing};
   }
+  if (rest == "exit" || rest == "quit") {  // what other prompts know
+    return {Command::Kind::quit};
+  }
+  if (rest == "help" || rest == "?") {
+    return {Command::Kind::help};
+  }
   if (rest.front() != '\\') {
     return {Command::Kind::query};
   }
@@ -85,8 +91,8 @@ std::string_view command_help() noexcept {
   return "proc1 `IBM       any other line is a query; answers appear when they come\n"
          "\\t N             every N ms: proc1 of a random symbol; \\t 0 stops, \\t shows\n"
          "\\c ROWS COLUMNS  size of what is shown; \\c shows\n"
-         "\\?               this help\n"
-         "\\\\               quit (as Ctrl-D); Ctrl-C gives up on what is in flight\n";
+         "\\?               this help (as help)\n"
+         "\\\\               quit (as exit, Ctrl-D); Ctrl-C gives up on what is in flight\n";
 }
 
 }  // namespace mserve::tool

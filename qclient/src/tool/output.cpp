@@ -28,10 +28,10 @@ std::string hint(std::string_view error, const OutputStyle& style) {
     return "Arguments are values, nothing is evaluated: a symbol has its backtick, `IBM, a text "
            "its quotes.\n";
   }
-  return error.starts_with("unknown command: ")
-             ? "No servant has a function of that name, or your role may not call it: the broker's "
-               "--roles says which do.\n"
-             : "";
+  return error.starts_with("unknown command: ") ? "No servant has a function of that name; or, "
+                                                  "where the broker has --roles, yours may "
+                                                  "not call it.\n"
+                                                : "";
 }
 
 Shown failure(std::uint64_t id, Errc code, std::string_view detail, std::string_view what_to_do,
@@ -87,13 +87,26 @@ Shown show_answer(const Answer& answer, const OutputStyle& style) {
 }
 
 Shown show_failure(std::uint64_t id, Errc code, std::string_view detail, const OutputStyle& style) {
-  return failure(id, code, detail, advice(code), style);
+  std::string_view what_to_do = advice(code);
+  // Those of the library are for programs.
+  if (code == Errc::not_attached) {
+    what_to_do = "Nothing was sent. Ask again once the broker is back.";
+  } else if (code == Errc::disconnected) {
+    what_to_do = "Whether it ran is unknown. Ask again once the broker is back.";
+  } else if (code == Errc::timed_out) {
+    what_to_do =
+        "It may still run. Allow more time with --timeout, or see who serves with mserve-stat "
+        "servants.";
+  }
+  return failure(id, code, detail, what_to_do, style);
 }
 
 Shown show_no_session(Errc code, std::string_view detail, std::string_view where,
                       const OutputStyle& style) {
   std::string_view what_to_do = advice(code);
-  if (code == Errc::access && where.starts_with("tcp://")) {
+  if (code == Errc::no_broker && where.find("tcp://") != std::string_view::npos) {
+    what_to_do = "Start a broker with -p there, or check --name.";
+  } else if (code == Errc::access && where.starts_with("tcp://")) {
     // A gateway takes users by password, whichever Unix user asks.
     what_to_do =
         "Give a user and password of the broker's --users file: --user USER:PASSWORD, or "

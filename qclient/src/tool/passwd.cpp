@@ -154,7 +154,10 @@ std::string yescrypt(const Typed& password) {
 /// What stands between fields, or ends a line, is in no name.
 std::string check_name(const std::string& name) {
   const bool good = !name.empty() && name.find_first_of(":|,\"\t\r\n") == std::string::npos;
-  return good ? "" : "'" + name + "' has one of : | , \" in it, or nothing";
+  if (name.empty()) {
+    return "a user's name is not ''";
+  }
+  return good ? "" : "'" + name + "': a user's name has no : | , \" or tab in it";
 }
 
 }  // namespace

@@ -105,7 +105,7 @@ bool Prompt::handle(const std::string& line) {
       break;
     }
     case Command::Kind::unknown:
-      editor_.above("'no such command; \\? lists them\n");
+      editor_.above("'no such command, or not with that; \\? lists them\n");
       break;
     case Command::Kind::nothing:
       break;

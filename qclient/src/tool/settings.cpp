@@ -35,7 +35,8 @@ constexpr const char* kMore =
     "  3  no broker there, it does not take this user, or it went away\n"
     "  4  no answer within --timeout, or the broker is there and does not answer\n"
     "  5  the broker answered instead of a servant: busy, no servant, servant died, shutdown\n"
-    "With several queries it is the first code that is not 0; after 3 the rest is not sent.\n\n"
+    "With several queries it is the first code that is not 0; after 3 the rest is not sent. 130:\n"
+    "Ctrl-C ended it.\n\n"
     "Environment:\n"
     "  MSERVE_NAME     what --name takes, unless that is given\n"
     "  MSERVE_USER     what --user takes, unless that is given; unlike it not shown by ps\n"
@@ -70,7 +71,8 @@ std::optional<int> parse_settings(int argc, char** argv, Settings& settings) {
       ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
   app.add_option(
          "--timeout", timeout_s,
-         "How long to wait for each answer, with one QUERY for the broker as well; 0: for ever")
+         "How long to wait for each answer; with one QUERY for a broker that is busy as well; 0: "
+         "for ever. One that is not there is waited for for a second")
       ->check(CLI::Range(0.0, kTimeoutSecondsMax))
       ->option_text("SECONDS [30]");
   app.add_flag("--once", once, "Never run the query a second time when its servant dies");

@@ -30,6 +30,13 @@ TEST(Command, LinesThatAreNotOursAreQueries) {
 TEST(Command, KnowsItsCommands) {
   EXPECT_EQ(parse_command("\\\\").kind, Kind::quit);
   EXPECT_EQ(parse_command(" \\? ").kind, Kind::help);
+  for (const char* const word : {"exit", " quit "}) {
+    EXPECT_EQ(parse_command(word).kind, Kind::quit) << word;
+  }
+  for (const char* const word : {"help", "?"}) {
+    EXPECT_EQ(parse_command(word).kind, Kind::help) << word;
+  }
+  EXPECT_EQ(parse_command("exit 0").kind, Kind::query) << "q's own";
   EXPECT_EQ(parse_command("\\t").kind, Kind::timer_show);
   EXPECT_EQ(parse_command("\\t 0").kind, Kind::timer_set);
   const Command timer = parse_command("\\t  250 ");
