@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "control/servant_tags.hpp"
+#include "nearest.hpp"
 
 namespace mserve::broker {
 
@@ -108,6 +109,17 @@ bool add_condition(Rule& rule, std::string_view word, std::string& fault) {
   return true;
 }
 
+/// As a tag it would match no servant, and nobody would be told why. With one letter instead of
+/// another it may be a name.
+bool looks_like_else(std::string_view word) {
+  constexpr std::string_view kElse = "else";
+  const std::vector<std::string> wanted{std::string(kElse)};
+  const bool other_letter = word.size() == kElse.size() &&
+                            !std::is_permutation(word.begin(), word.end(), kElse.begin()) &&
+                            program::nearest_word(word, wanted, 0).empty();
+  return !other_letter && !program::nearest_word(word, wanted, 1).empty();
+}
+
 /// The selector that these words are; false: `fault` says what is wrong.
 bool read_selector(const std::vector<std::string_view>& words, Selector& selector,
                    std::string& fault) {
@@ -124,6 +136,9 @@ bool read_selector(const std::vector<std::string_view>& words, Selector& selecto
     } else if (word == "!" || word == "->" || word == "else" || word.starts_with("weight=") ||
                word.starts_with("!weight=")) {
       fault = in_quotes(word) + " is no tag that servants are chosen by";
+      return false;
+    } else if (looks_like_else(word)) {
+      fault = in_quotes(word) + " is no tag that servants are chosen by; is it 'else'?";
       return false;
     } else if (word.starts_with('!')) {
       selector.without.emplace_back(word.substr(1));
@@ -169,7 +184,7 @@ std::optional<Rule> parse_rule(std::string_view text, std::string& fault) {
   const std::vector<std::string_view> words = words_of(text);
   const auto arrow = std::find(words.begin(), words.end(), "->");
   if (arrow == words.end()) {
-    fault = "a rule is CONDITIONS -> TAGS, such as fn=getTrades -> group=hdb";
+    fault = "a rule is CONDITIONS '->' TAGS, such as fn=getTrades -> group=hdb";
     return std::nullopt;
   }
   for (auto word = words.begin(); word != arrow; ++word) {

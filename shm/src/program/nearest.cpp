@@ -39,9 +39,10 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::string nearest_word(std::string_view word, const std::vector<std::string>& words) {
+std::string nearest_word(std::string_view word, const std::vector<std::string>& words,
+                         std::optional<std::size_t> most) {
   std::string best;
-  std::size_t least = std::max<std::size_t>(2, word.size() / 3) + 1;
+  std::size_t least = most.value_or(std::max<std::size_t>(2, word.size() / 3)) + 1;
   for (const std::string& candidate : words) {
     const std::size_t d = distance(word, candidate);
     if (d < least) {

@@ -56,8 +56,8 @@ TEST(Rule, AllItsPartsAreRead) {
 
 TEST(Rule, WhatIsWrongIsNamed) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"", "CONDITIONS -> TAGS"},
-      {"fn=a group=hdb", "CONDITIONS -> TAGS"},
+      {"", "CONDITIONS '->' TAGS"},
+      {"fn=a group=hdb", "CONDITIONS '->' TAGS"},
       {"fn=a ->", "tags of servants"},
       {"fn=a -> hdb else", "tags of servants"},
       {"fn= -> hdb", "'fn='"},
@@ -80,11 +80,21 @@ TEST(Rule, WhatIsWrongIsNamed) {
       {"share=1% share=2% -> hdb", "'share='"},
       {"-> gpu !gpu", "'!gpu'"},
       {"-> a else b else c", "'else'"},
+      {"-> a els b", "'els' is no tag that servants are chosen by; is it 'else'?"},
+      {"-> a esle b", "is it 'else'?"},
+      {"-> a Else b", "is it 'else'?"},
   };
   for (const auto& [text, what] : cases) {
     std::string fault;
     EXPECT_FALSE(parse_rule(text, fault)) << text;
     EXPECT_NE(fault.find(what), std::string::npos) << text << ": " << fault;
+  }
+}
+
+TEST(Rule, ATagMayBeAName) {
+  for (const char* const text : {"-> elsa", "-> eu", "-> hdb elise=1", "-> !elle"}) {
+    std::string fault;
+    EXPECT_TRUE(parse_rule(text, fault)) << text << ": " << fault;
   }
 }
 
