@@ -30,10 +30,28 @@ void tell_failure(const std::string& why) {
   }
 }
 
+std::vector<mserve::broker::Program> plan(const BrokerOptions& options, std::string& fault) {
+  return plan_programs(options, mserve::broker::plan_context(options.gateway.port), fault);
+}
+
+/// The configuration may be for another machine: what this one lacks is told and is no fault of it.
+int check(const mserve::broker::CommandLine& line) {
+  std::string fault;
+  (void)plan(line.options, fault);
+  if (!fault.empty()) {
+    (void)std::fprintf(stderr, "mserve-broker: here it would not start: %s\n", fault.c_str());
+  }
+  print_configuration(line);
+  return 0;
+}
+
 int run(int argc, char** argv) {
   mserve::broker::CommandLine line;
   if (const auto exit_code = mserve::broker::read_command_line(argc, argv, line)) {
     return *exit_code;
+  }
+  if (line.check) {
+    return check(line);
   }
   BrokerOptions options = line.options;
   options.directory = mserve::broker::rendezvous_directory(options.directory);
@@ -43,8 +61,7 @@ int run(int argc, char** argv) {
   mserve::broker::Launcher launcher;
   if (options.servant_count > 0 || options.cluster.enabled()) {
     std::string fault;
-    std::vector<mserve::broker::Program> programs =
-        plan_programs(options, mserve::broker::plan_context(options.gateway.port), fault);
+    std::vector<mserve::broker::Program> programs = plan(options, fault);
     if (!fault.empty()) {
       tell_failure(fault);
       return 2;

@@ -113,7 +113,9 @@ void add_process(CLI::App& app, GivenOptions& given) {
       ->option_text("NAME [$MSERVE_NAME, else default]");
   app.add_option("--dir", o.directory, "Rendezvous directory")
       ->envname("MSERVE_DIR")
-      ->option_text("DIR [$MSERVE_DIR, else $XDG_RUNTIME_DIR/mserve, else /run/mserve for root]");
+      ->option_text(
+          "DIR [$MSERVE_DIR, else $XDG_RUNTIME_DIR/mserve, else /run/mserve for root, "
+          "/tmp/mserve-UID for others]");
   add_choice<shm::IdleStrategy>(
       app, "--idle", o.idle,
       "What the data thread does without work: spin needs a core of its own; auto looks at the "
@@ -197,7 +199,8 @@ void add_configuration(CLI::App& app, GivenOptions& given) {
       ->envname("MSERVE_CONFIG")
       ->option_text("FILE [$MSERVE_CONFIG]");
   app.add_flag("--check", given.check,
-               "Print the configuration that would hold, as such a file, and end");
+               "Print the configuration that would hold, as such a file, and end; what keeps it "
+               "from starting on this machine is told on stderr");
 }
 
 /// One reading of command line, environment and files.
@@ -324,24 +327,6 @@ class Reading {
   CLI::App app_;
 };
 
-void print(const CommandLine& line) {
-  if (!line.document.empty()) {
-    (void)std::printf("# Of all brokers of the cluster: %s\n", line.document.c_str());
-  }
-  for (const auto& [key, table] : {std::pair("users", &line.options.gateway.users_table),
-                                   std::pair("roles", &line.options.gateway.roles_table)}) {
-    if (*table) {
-      (void)std::printf("# %s-table there takes the place of %s\n", key, key);
-    }
-  }
-  for (const Setting& setting : line.values) {
-    // A key without a value is shown too, so that the output is a file to start from.
-    (void)std::printf("# %s\n%s%s = %s\n", setting.description.c_str(),
-                      setting.value.empty() ? "# " : "", setting.key.c_str(),
-                      setting.value.c_str());
-  }
-}
-
 /// What is told of a table is that there is another one: it may be long, and has hashes in it.
 void note_table(const char* key, const std::optional<TableText>& before,
                 const std::optional<TableText>& after, std::vector<Setting>& changed) {
@@ -377,6 +362,24 @@ std::string rendezvous_directory(const std::string& given) {
              : std::filesystem::absolute(given).string();
 }
 
+void print_configuration(const CommandLine& line) {
+  if (!line.document.empty()) {
+    (void)std::printf("# Of all brokers of the cluster: %s\n", line.document.c_str());
+  }
+  for (const auto& [key, table] : {std::pair("users", &line.options.gateway.users_table),
+                                   std::pair("roles", &line.options.gateway.roles_table)}) {
+    if (*table) {
+      (void)std::printf("# %s-table there takes the place of %s\n", key, key);
+    }
+  }
+  for (const Setting& setting : line.values) {
+    // A key without a value is shown too, so that the output is a file to start from.
+    (void)std::printf("# %s\n%s%s = %s\n", setting.description.c_str(),
+                      setting.value.empty() ? "# " : "", setting.key.c_str(),
+                      setting.value.c_str());
+  }
+}
+
 std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
   auto reading = std::make_unique<Reading>();
   std::vector<std::string> faults;
@@ -405,8 +408,8 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
       (void)std::fprintf(stderr, "mserve-broker: %s (so the document does not count)\n",
                          fault.c_str());
     }
-    print(line);
-    return 0;
+    line.check = true;
+    return std::nullopt;
   }
   (void)set_log_level(line.options.log_level);
   set_log_form({.json = line.options.log_json, .journal = shm::stderr_is_journal()});

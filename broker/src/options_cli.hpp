@@ -38,13 +38,17 @@ struct CommandLine {
   BrokerOptions options{};
   std::vector<Setting> values{};  ///< Every key, given or not, always in the same order.
   std::string document{};         ///< Path of the document; empty: there is none.
+  bool check = false;             ///< It is to be printed, and that is all.
 };
 
-/// Reads all of them. Prints help, version, what --check asks for and every fault by itself, and
-/// sets the log's level. A document with faults is told of and does not count: the broker starts as
+/// Reads all of them. Prints help, version and every fault by itself, and sets the log's level. A
+/// document with faults is told of and does not count: the broker starts as
 /// if it were not there.
 /// @return nothing to go on, or the exit code to end with.
 [[nodiscard]] std::optional<int> read_command_line(int argc, char** argv, CommandLine& line);
+
+/// What --check prints: a configuration file that says the same.
+void print_configuration(const CommandLine& line);
 
 /// Reads all of them again, for SIGHUP. `current` follows when Reloaded::applied is called.
 [[nodiscard]] Reloaded reload(int argc, char** argv, CommandLine& current);

@@ -315,13 +315,17 @@ std::vector<Program> plan_servants(const BrokerOptions& options, const PlanConte
   if (options.launches_q()) {
     return plan_q(options, context, fault);
   }
-  if (!context.executable(options.servant_command)) {
-    fault = "cannot run '" + options.servant_command + "': no such program; give its path";
+  const std::string& given = options.servant_command;
+  const bool named = given.find('/') == std::string::npos;
+  const std::string command =
+      named && !context.executable(given) ? own_program(given.c_str(), context) : given;
+  if (!context.executable(command)) {
+    fault = "cannot run '" + given + "': no such program" +
+            (named ? " on PATH or beside mserve-broker; give its path" : "; correct its path");
     return programs;
   }
   for (std::uint32_t number = 1; number <= options.servant_count; ++number) {
-    Program program{
-        number, "servant", {options.servant_command}, {}, program_cores(options, number)};
+    Program program{number, "servant", {command}, {}, program_cores(options, number)};
     program.argv.insert(program.argv.end(), options.servant_args.begin(),
                         options.servant_args.end());
     programs.push_back(std::move(program));

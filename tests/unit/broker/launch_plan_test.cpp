@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "support/temp_dir.hpp"
 
@@ -23,7 +24,7 @@ class LaunchPlan : public ::testing::Test {
       return found != env_.end() ? found->second.c_str() : nullptr;
     };
     context_.executable = [this](const std::string& command) {
-      return command == "q" ? has_q_ : command != "nothing";
+      return command == "q" ? has_q_ : !missing_.contains(command);
     };
     context_.own_directory = "/opt/bin";
     context_.port = 5000;
@@ -42,6 +43,7 @@ class LaunchPlan : public ::testing::Test {
   PlanContext context_;
   std::map<std::string, std::string> env_;
   bool has_q_ = true;
+  std::set<std::string> missing_{"nothing", "/opt/bin/nothing"};
   std::string fault_;
 };
 
@@ -55,6 +57,19 @@ TEST_F(LaunchPlan, AProgramRunsAsOftenAsAskedForWithItsArguments) {
   EXPECT_EQ(programs[1].argv, (Words{"mserve-servant", "--rows", "0"}));
   EXPECT_EQ(programs[1].servant, 2U);
   EXPECT_TRUE(programs[1].env.empty());
+}
+
+// In the folder where it was built it is on no PATH.
+TEST_F(LaunchPlan, AProgramThatIsOnNoPathMayLieBesideTheBroker) {
+  options_.servant_command = "mserve-servant";
+  missing_.insert("mserve-servant");
+  const std::vector<Program> programs = plan();
+  ASSERT_EQ(programs.size(), 2U) << fault_;
+  EXPECT_EQ(programs[0].argv, Words{"/opt/bin/mserve-servant"});
+  options_.servant_command = "./mserve-servant";
+  missing_.insert("./mserve-servant");
+  EXPECT_TRUE(plan().empty()) << "whoever gives a path means that one";
+  EXPECT_NE(fault_.find("correct its path"), std::string::npos) << fault_;
 }
 
 TEST_F(LaunchPlan, EachServantHasItsCoresAndAShimThoseBehindTheSlash) {
