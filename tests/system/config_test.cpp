@@ -13,6 +13,7 @@
 
 #include "support/requests.hpp"
 #include "support/temp_dir.hpp"
+#include "system/ctl_setup.hpp"
 
 namespace mserve::test {
 namespace {
@@ -207,6 +208,8 @@ TEST_F(Config, WhatCheckPrintsIsAFileThatMeansTheSame) {
   EXPECT_EQ(value(first, "command"), R"("a \"b\"")");
   EXPECT_EQ(value(first, "match-wait"), "\"1s\"");
   EXPECT_EQ(value(first, "port"), "5000");
+  EXPECT_NE(first.err.find("here it would not start: cannot run 'a \"b\"'"), std::string::npos)
+      << first.err;
   write(first.out);
   EXPECT_EQ(check({}).out, first.out);
 }
@@ -312,6 +315,29 @@ TEST_F(Reloading, APolicyChangesUnderLoadAndNoRequestIsLost) {
   EXPECT_NE(broker.wait_for_log("reloaded").find("policy=\"even\""), std::string::npos);
   // The data thread hears of it a moment later; every answer until then is one all the same.
   EXPECT_TRUE(wait_until([&] { return ran_by(broker, 3).size() == 3; }, "each servant in turn"));
+}
+
+// It went back to what the file said, and the answer was that no key had changed.
+TEST_F(Reloading, WhatAnOperatorOrderedHoldsUntilItsKeyChanges) {
+  const Broker broker = this->broker("policy = \"match\"\nlog-level = \"info\"\nretries = 1\n");
+  ctl(broker, "policy", "even");
+  ctl(broker, "log-level", "warning");
+  const auto reload = [&] { return stat(broker, {"ctl", "reload"}); };
+  const auto policy = [&] {
+    const std::string out = stat(broker, {"servants"}).out;
+    return out.substr(out.rfind("policy "));
+  };
+  EXPECT_EQ(reload().out, "no key changed\n");
+  write("policy = \"match\"\nlog-level = \"info\"\nretries = 2\n");
+  EXPECT_EQ(reload().out.rfind("changed: retries", 0), 0U);
+  EXPECT_EQ(policy(), "policy even\n");
+  EXPECT_TRUE(broker.log_lines(" reloaded").empty()) << "of level info";
+  write("policy = \"orig\"\nlog-level = \"error\"\nretries = 2\n");
+  EXPECT_EQ(reload().exit_code, 0);
+  EXPECT_TRUE(wait_until([&] { return policy() == "policy orig\n"; }, "the policy"));
+  write("policy = \"orig\"\nlog-level = \"info\"\nretries = 2\n");
+  EXPECT_EQ(reload().exit_code, 0);
+  EXPECT_FALSE(broker.log_lines(" control ").empty());
 }
 
 TEST_F(Reloading, NothingIsHalfApplied) {

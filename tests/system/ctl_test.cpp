@@ -21,6 +21,8 @@
 namespace mserve::test {
 namespace {
 
+const std::string kNobodyLeft = "; no servant takes requests now: they wait\n";
+
 /// Clients that ask all the time, and count who answers. What is no answer fails the test.
 class Load {
  public:
@@ -121,7 +123,11 @@ TEST_F(TwoServants, PausedUnderLoadItGetsNothingAndThenServesAgain) {
 }
 
 TEST_F(TwoServants, WithAllPausedRequestsWaitForTheFirstThatIsResumed) {
-  ctl(broker_, "pause", "all");
+  const Output some = stat(broker_, {"ctl", "pause", "name:first"});
+  EXPECT_EQ(some.out.find("they wait"), std::string::npos) << some.out;
+  const Output last = stat(broker_, {"ctl", "pause", "all"});
+  EXPECT_NE(last.out.find("no servant takes requests now: they wait"), std::string::npos)
+      << last.out;
   const std::uint64_t id = send_opaque(*client_, pattern(10), {.want_info = true});
   broker_.wait_for_counter("queued", 1);
   ctl(broker_, "resume", "group:green");
@@ -236,7 +242,7 @@ TEST_F(HeldRequest, ADrainReturnsWhenItIsAnsweredAndNotBefore) {
   answer();
   EXPECT_EQ(await(client_, id_).status, Errc::ok);
   EXPECT_EQ(drain.wait(), 0);
-  EXPECT_EQ(read_file(dir_.file("out")), "drained: held (number 1)\n");
+  EXPECT_EQ(read_file(dir_.file("out")), "drained: held (number 1)" + kNobodyLeft);
   EXPECT_EQ(state_in(broker_, "held"), "paused");
   EXPECT_FALSE(servant_.poll()) << "what is queued waits";
   ctl(broker_, "resume", "all");
@@ -314,7 +320,7 @@ TEST_F(HeldRequest, OneThatGoesWhileItIsRetiredMayNotComeBackEither) {
   Process retire = begin("retire");
   servant_.vanish();
   EXPECT_EQ(retire.wait(), 0);
-  EXPECT_EQ(read_file(dir_.file("out")), "retired: held (number 1)\n");
+  EXPECT_EQ(read_file(dir_.file("out")), "retired: held (number 1)" + kNobodyLeft);
   EXPECT_EQ(await(client_, id_).status, Errc::servant_died);
   shm::AttachOptions options;
   options.broker = broker_.name();
@@ -422,7 +428,7 @@ TEST(RetiredServant, OneThatWaitsToBeStartedAgainIsNot) {
   const Output output = stat(broker, {"ctl", "retire", "group:old"});
   ASSERT_EQ(kill(launcher, SIGCONT), 0);
   EXPECT_EQ(output.exit_code, 0) << output.err;
-  EXPECT_EQ(output.out, "retired: mserve-servant-1 (not attached)\n");
+  EXPECT_EQ(output.out, "retired: mserve-servant-1 (not attached)" + kNobodyLeft);
   const std::string end = broker.wait_for_log("servant_ended launched=1 ");
   EXPECT_EQ(end.find("restart_ms"), std::string::npos) << end;
   Client client = broker.client();

@@ -317,8 +317,19 @@ void ControlPlane::apply(const Reloaded& read) {
   }
   log(LogLevel::info, "reloaded", fields);
   links_.monitor->tell(shm::MonitorEventKind::reloaded, event_text("reloaded", fields));
-  (void)set_log_level(read.options.log_level);
+  const auto changes = [&read](std::string_view key) {
+    return std::any_of(read.changed.begin(), read.changed.end(),
+                       [key](const Setting& setting) { return setting.key == key; });
+  };
+  // What an operator has ordered since holds on, unless it is this that changes.
+  if (changes("log-level")) {
+    (void)set_log_level(read.options.log_level);
+  }
+  const Policy policy = options_now_.dispatch.policy;
   options_now_ = options_command(read.options);
+  if (!changes("policy")) {
+    options_now_.dispatch.policy = policy;
+  }
   options_now_.stamps.every = links_.requests->trace_every();
   tell(*links_.commands, links_.command_fd, options_now_);
   // None now, and none before, is no change.

@@ -161,6 +161,7 @@ class ControlPlane {
   void call_off_operations();
   void hold(const Session& servant, ServantHold::Reason reason, bool there);
   void show_held(std::uint32_t number);
+  [[nodiscard]] bool serving() const;
   [[nodiscard]] static bool is_of(const Operation::Part& part, const Session* session) noexcept;
   [[nodiscard]] Session* session_of(const Operation::Part& part) const noexcept;
   [[nodiscard]] bool is_retiring(const Session& servant) const noexcept;

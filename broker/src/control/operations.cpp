@@ -83,8 +83,10 @@ void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte>
         unwatch(socket);
         links_.gateway->show_queries(std::move(handshake.socket), control.value().count);
       } else {
-        reply_to_operator(socket, Errc::invalid, 0,
-                          "this broker has no gateway (-p), whose queries these are");
+        reply_to_operator(
+            socket, Errc::invalid, 0,
+            "queries are those of kdb+ connections, and this broker takes none: start it "
+            "with -p PORT");
       }
       return;
   }
@@ -156,7 +158,7 @@ void ControlPlane::tell_order(const Handshake& handshake, std::string_view verb,
                            std::to_string(handshake.who.uid));
 }
 
-/// Holds until the next order, or a HUP.
+/// Holds until the next order, or a reload that changes the key.
 void ControlPlane::set_policy(const Handshake& handshake, const std::string& name) {
   constexpr std::array<std::pair<const char*, Policy>, kPolicies> kNames{
       {{"orig", Policy::orig},
@@ -266,9 +268,20 @@ bool ControlPlane::advance(Operation& operation, std::uint64_t now) {
   }
   const auto answer = answer_of(operation.verb, progress, now >= operation.deadline);
   if (answer) {
-    reply_to_operator(operation.socket.get(), answer->status, answer->count, answer->text);
+    const bool last =
+        answer->status == Errc::ok && operation.verb != shm::Verb::resume && !serving();
+    reply_to_operator(operation.socket.get(), answer->status, answer->count,
+                      answer->text + (last ? "; no servant takes requests now: they wait" : ""));
   }
   return answer.has_value();
+}
+
+/// Whether there is any servant that operators let serve.
+bool ControlPlane::serving() const {
+  return std::any_of(sessions_.begin(), sessions_.end(), [this](const auto& session) {
+    return session != nullptr && session->is_servant() && !detaching_[session->number] &&
+           !servants_[session->number].hold.has(ServantHold::Reason::paused);
+  });
 }
 
 /// Nobody waits for it any more; what was paused stays so.
