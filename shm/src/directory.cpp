@@ -15,6 +15,9 @@
 namespace mserve::shm {
 namespace {
 
+// Where the broker of root is, and the services of a machine.
+constexpr const char* kOfRoot = "/run/mserve";
+
 void explain(std::string* reason, std::string text) {
   if (reason != nullptr) {
     *reason = std::move(text);
@@ -156,7 +159,7 @@ std::string default_directory() {
     return path + "/mserve";
   }
   const uid_t uid = ::geteuid();
-  return uid == 0 ? "/run/mserve" : "/tmp/mserve-" + std::to_string(uid);
+  return uid == 0 ? kOfRoot : "/tmp/mserve-" + std::to_string(uid);
 }
 
 Error prepare_directory(const std::string& directory, std::optional<gid_t> group,
@@ -186,7 +189,12 @@ Error check_directory(const std::string& directory, DirectoryOwner owner, bool g
   }
   const UniqueFd fd = open_directory(path, O_PATH);
   if (!fd) {
-    return open_error(path, reason);
+    const Error e = open_error(path, reason);
+    if (e.code == Errc::no_broker && owner == DirectoryOwner::self_or_root && path != kOfRoot &&
+        reason != nullptr && ::access(kOfRoot, F_OK) == 0) {
+      *reason += std::string("; root's brokers are in ") + kOfRoot + ": set MSERVE_DIR to it";
+    }
+    return e;
   }
   return check_open_directory(fd.get(), path, owner, group_allowed, reason);
 }

@@ -142,6 +142,24 @@ TEST_F(CommandLine, WithoutABrokerItSaysSoAndHowToGoOn) {
   EXPECT_NE(shown.err.find("nobody"), std::string::npos) << shown.err;
 }
 
+// As in a script that starts both, line by line.
+TEST(CommandLineAlone, ABrokerThatIsBeingStartedIsWaitedFor) {
+  constexpr int kTries = 10;  // a machine may be too busy for one of them
+  bool answered = false;
+  for (int i = 0; i < kTries && !answered; ++i) {
+    const TempDir dir;
+    const std::map<std::string, std::string> env{{"MSERVE_DIR", dir.path()}};
+    Process client(Spawn{.argv = {program("mserve-client"), "-q", "echo 1"}, .env = env});
+    Process broker(Spawn{.argv = {program("mserve-broker"), "1", program("mserve-servant"),
+                                  "--servant-args", "--rows 0"},
+                         .env = env});
+    answered = client.wait() == 0;
+    broker.signal(SIGTERM);
+    EXPECT_EQ(broker.wait(), 0);
+  }
+  EXPECT_TRUE(answered);
+}
+
 TEST(CommandLineAlone, NoAnswerWithinTheTimeOutIsExitCode4) {
   const Broker broker;
   RawPeer servant = raw_servant(broker, "holds");
@@ -266,7 +284,15 @@ TEST(TypicalMistakes, AreToldInWordsThatHelp) {
   has(told({"mserve-stat", "ctl", "clsuter", "show"}, 2), "'clsuter'; is it 'cluster'?");
   has(told({"mserve-stat", "ctl", "cluster"}, 2),
       "cluster: a command is missing; commands are: apply, rollback");
+  has(told({"mserve-stat", "ctl"}, 2), "what to do is missing: pause, resume, ");
+  has(told({"mserve-stat", "ctl", "policy"}, 2), "policy: say which: orig|even|match|");
+  has(told({"mserve-stat", "ctl", "log-level"}, 2), "log-level: say which: info|warning|error");
+  has(told({"mserve-stat", "ctl", "drain"}, 2), "drain: say which: all, NUMBER, name:NAME");
+  has(told({"mserve-stat", "ctl", "drain", "hdb"}, 2), "; is it name:hdb?");
   has(told({"mserve-stat", "servants", "--intreval", "2"}, 2), "is it --interval?");
+  has(told({"mserve-broker", "--rule", "fn=proc1 => group=a"}, 2), "CONDITIONS '->' TAGS");
+  has(told({"mserve-client", "-x"}, 2), "there is no option -x");
+  has(told({"mserve-pin", "run", dir.file("none"), "--", "true"}, 1), "No such file or directory");
   has(told({"mserve-pin"}, 2), "mserve-pin: a command is missing; commands are: audit");
   has(told({"mserve-servant", "--rows", "many"}, 2), "mserve-servant: --rows: expected N");
   has(told({"mserve-servant", "--rwos", "2"}, 2), "there is no option --rwos; is it --rows?");

@@ -297,7 +297,25 @@ TEST(NarrowTerminal, GetsTheColumnsThatFitAndIsToldOfTheOthers) {
   EXPECT_NE(wide.said().find("out_capacity"), std::string::npos) << wide.said();
   const Output piped = run_to_end({program("mserve-stat"), "servants"}, broker.env());
   EXPECT_NE(piped.out.find("out_capacity"), std::string::npos) << piped.out;
-  EXPECT_EQ(piped.out.find("do not fit"), std::string::npos) << piped.out;
+  EXPECT_EQ(piped.out.find("a pipe shows all"), std::string::npos) << piped.out;
+}
+
+// The 20 columns of LBT and ours showed the options of a client, and no more, on 80 columns.
+TEST(NarrowTerminal, ShowsOfQueriesWhatPeopleLookFor) {
+  const Broker broker(with_gateway({}, 1));
+  RawClient client = connect(broker);
+  ASSERT_TRUE(client.query("echo 42"));
+  OnTerminal narrow(broker, {"queries"}, 80);
+  EXPECT_TRUE(narrow.shows("--wide or a pipe shows all"));
+  EXPECT_EQ(narrow.wait(), 0);
+  for (const char* const word :
+       {"time ", "qsvr", "status", "elapsed", "mserve-servant-1", "echo 42"}) {
+    EXPECT_NE(narrow.said().find(word), std::string::npos) << narrow.said();
+  }
+  OnTerminal wide(broker, {"queries", "--wide"}, 80);
+  EXPECT_TRUE(wide.shows("client_handle"));
+  OnTerminal rates(broker, {"servants", "-i", "0.1"}, 80);
+  EXPECT_TRUE(rates.shows("execution_p50"));
 }
 
 TEST(Top, ShowsEachScreenTakesKeysAndOutlivesItsBroker) {

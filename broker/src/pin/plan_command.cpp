@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <optional>
 
@@ -102,10 +104,13 @@ ExitCode run_plan(const PlanOptions& options) {
     (void)std::fwrite(text.data(), 1, text.size(), stdout);
     return ExitCode::ok;
   }
+  errno = 0;
   std::ofstream file(options.output);
   file << text;
   file.close();
-  return file ? ExitCode::ok : tell_fault(ExitCode::failed, "cannot write " + options.output);
+  return file ? ExitCode::ok
+              : tell_fault(ExitCode::failed,
+                           "cannot write " + options.output + ": " + std::strerror(errno));
 }
 
 }  // namespace mserve::pin

@@ -99,11 +99,13 @@ std::string settle(const Plan& plan, const CoreList& cores) {
 std::optional<Plan> load_plan(const std::string& path, std::string& fault) {
   constexpr std::size_t kBytesMax = 1U << 20;  // a hundred for each of kServantsMax and more
   std::string text(kBytesMax + 1, '\0');
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<std::size_t>(file.gcount()));
   if (!file.is_open() || file.bad()) {
-    fault = fmt::format("cannot read the plan {}", path);
+    fault = fmt::format("cannot read the plan {}: {}; make one with mserve-pin plan -o {}", path,
+                        std::strerror(errno), path);
     return std::nullopt;
   }
   if (text.size() > kBytesMax) {

@@ -68,16 +68,18 @@ void show_table(const Value& table, bool json) {
 }
 
 /// On a narrow terminal, without the columns that matter least.
-void show_fitting(const Value& table, const Settings& settings) {
+void show_fitting(const Value& table, const Settings& settings,
+                  FittedTable (*fit)(const Value&, std::size_t) = fit_table) {
   const kdb::Console screen = console(settings.wide);
   if (settings.json || screen.width == kWholeLine) {
     print(settings.json ? kdb::to_json(table) + "\n" : kdb::show(table, screen));
     return;
   }
-  const FittedTable fitted = fit_table(table, screen.width);
+  const FittedTable fitted = fit(table, screen.width);
   print(kdb::show(fitted.table, screen));
   if (fitted.left_out > 0) {
-    print(std::to_string(fitted.left_out) + " columns do not fit; --wide or a pipe shows all\n");
+    print(std::to_string(fitted.left_out) + (fitted.left_out == 1 ? " column" : " columns") +
+          " more: --wide or a pipe shows all\n");
   }
 }
 
@@ -95,7 +97,9 @@ void show(const ControlAnswer& answer, bool json) {
   } else if (answer.status == Errc::ok) {
     (void)std::printf("%s\n", answer.text.c_str());
   }
-  if (answer.status != Errc::ok) {
+  if (answer.status == Errc::invalid && !answer.text.empty()) {
+    (void)std::fprintf(stderr, "mserve-stat: %s\n", answer.text.c_str());  // it says which
+  } else if (answer.status != Errc::ok) {
     (void)std::fprintf(stderr, "mserve-stat: %s: %s\n", to_string(answer.status),
                        answer.text.c_str());
   }
@@ -517,6 +521,13 @@ ExitCode run(const Settings& settings) {
   }
   if (settings.request.verb == Verb::servants && answer.value().table) {
     return show_servants(settings, answer.value());
+  }
+  if (settings.request.verb == Verb::queries && answer.value().table) {
+    show_fitting(*answer.value().table, settings, fit_queries);
+    if (!answer.value().text.empty()) {
+      tell(answer.value().text);
+    }
+    return exit_code_of(answer.value().status);
   }
   if (reloads) {
     return show_reload(answer.value(), settings.json);

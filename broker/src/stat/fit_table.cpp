@@ -1,24 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stat/fit_table.hpp"
 
-#include <array>
+#include <algorithm>
+#include <cstdint>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "mserve/kdb/print.hpp"
+#include "mserve/kdb/types.hpp"
+#include "stat/text.hpp"
 
 namespace mserve::stat {
 
 namespace {
 
+using Names = std::vector<std::string_view>;
+
 /// What is left out, in this order; all else says what whoever looks came for.
-constexpr std::array<std::string_view, 21> kLeast{
-    "out_capacity", "in_capacity", "out_bytes",     "in_bytes",  "uid",    "since", "overruns",
-    "interrupts",   "credit",      "tier",          "queue_p50", "hash",   "error", "execution_p50",
-    "hits",         "kept_bytes",  "execution_p99", "tags",      "errors", "pid",   "answered"};
+const Names& least(bool rates) {
+  static const Names totals{"out_capacity",  "in_capacity", "out_bytes",  "in_bytes",
+                            "uid",           "since",       "overruns",   "interrupts",
+                            "credit",        "tier",        "queue_p50",  "error",
+                            "execution_p50", "hits",        "kept_bytes", "execution_p99",
+                            "tags",          "errors",      "pid",        "answered"};
+  static const Names moments{"out_capacity", "in_capacity", "out_bytes", "in_bytes",
+                             "uid",          "since",       "overruns",  "interrupts",
+                             "credit",       "tier",        "hits",      "kept_bytes",
+                             "tags",         "pid",         "requests",  "answered",
+                             "errors",       "queue_p50",   "state",     "execution_p99"};
+  return rates ? moments : totals;
+}
 
 /// Of the widest line: the rule below the names is as long.
 std::size_t width_of(const kdb::Value& table) {
@@ -40,12 +55,10 @@ kdb::Value without(const kdb::Value& table, const std::set<std::string_view>& go
   return kdb::Value::table(std::move(names), std::move(columns));
 }
 
-}  // namespace
-
-FittedTable fit_table(const kdb::Value& table, std::size_t width) {
+FittedTable fit(const kdb::Value& table, std::size_t width, const Names& names) {
   FittedTable fitted{table};
   std::set<std::string_view> gone;
-  for (const std::string_view name : kLeast) {
+  for (const std::string_view name : names) {
     if (width_of(fitted.table) < width) {
       break;
     }
@@ -55,6 +68,94 @@ FittedTable fit_table(const kdb::Value& table, std::size_t width) {
     }
   }
   fitted.left_out = gone.size();
+  return fitted;
+}
+
+std::span<const std::int64_t> numbers_in(const kdb::Value& table, std::string_view name) {
+  const kdb::Value* const column = table.column(name);
+  return column != nullptr ? column->items<std::int64_t>() : std::span<const std::int64_t>{};
+}
+
+/// "07:39:30.123", of a time since 2000.
+std::string moment_text(std::int64_t time) {
+  constexpr std::int64_t kNsPerSecond = 1'000'000'000;
+  constexpr std::int64_t kNsPerMs = 1'000'000;
+  constexpr std::size_t kDay = 11;  // the date, and what parts it from the time
+  const std::int64_t ms = (time % kNsPerSecond + kNsPerSecond) % kNsPerSecond / kNsPerMs;
+  const std::string thousandths = std::to_string(1000 + ms).substr(1);
+  return date_text(time + kdb::kEpochUnixSeconds * kNsPerSecond).substr(kDay) + "." + thousandths;
+}
+
+std::string span_text(std::int64_t ns) {
+  return ns == kdb::kNullLong ? "" : time_text(static_cast<double>(ns));
+}
+
+kdb::Value texts_of(std::span<const std::int64_t> numbers, std::string (*text)(std::int64_t)) {
+  std::vector<std::string> all;
+  all.reserve(numbers.size());
+  for (const std::int64_t number : numbers) {
+    all.push_back(text(number));
+  }
+  return kdb::Value::symbols(std::move(all));
+}
+
+/// With times and shares as people write them.
+kdb::Value readable(const kdb::Value& table) {
+  std::vector<kdb::Value> columns(table.columns().begin(), table.columns().end());
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    const std::string& name = table.names()[i];
+    if (name == "queue_p50" || name.starts_with("execution_")) {
+      if (const auto numbers = numbers_in(table, name); numbers.size() == table.count()) {
+        columns[i] = texts_of(numbers, span_text);
+      }
+    }
+  }
+  return kdb::Value::table({table.names().begin(), table.names().end()}, std::move(columns));
+}
+
+}  // namespace
+
+FittedTable fit_table(const kdb::Value& table, std::size_t width) {
+  const bool twice = table.column("route") != nullptr && table.column("hash") != nullptr;
+  const kdb::Value shown = readable(twice ? without(table, {"hash"}) : table);
+  FittedTable fitted = fit(shown, width, least(table.column("requests_per_s") != nullptr));
+  fitted.left_out += twice ? 1 : 0;
+  return fitted;
+}
+
+FittedTable fit_queries(const kdb::Value& table, std::size_t width) {
+  constexpr std::size_t kQueryWidth = 24;  // the rest of a longer one may be cut
+  const std::vector<std::string> whole{"time",    "qid",       "user",  "qsvr", "status",
+                                       "elapsed", "execution", "route", "query"};
+  for (const char* const name : {"time_returned", "elapsed", "execution"}) {
+    if (numbers_in(table, name).size() != table.count()) {
+      return {table};
+    }
+  }
+  std::vector<kdb::Value> columns;
+  for (const std::string& name : whole) {
+    const kdb::Value* const found = table.column(name);
+    if (name == "time") {
+      columns.push_back(texts_of(numbers_in(table, "time_returned"), moment_text));
+    } else if (name == "elapsed" || name == "execution") {
+      columns.push_back(texts_of(numbers_in(table, name), span_text));
+    } else if (found != nullptr) {
+      columns.push_back(*found);
+    } else {
+      return {table};
+    }
+  }
+  const kdb::Value all = kdb::Value::table(whole, std::move(columns));
+  FittedTable fitted = fit(without(all, {"query"}), width - std::min(width, kQueryWidth),
+                           {"execution", "qid", "user", "route"});
+  std::set<std::string_view> gone;
+  for (const std::string& name : whole) {
+    if (name != "query" && fitted.table.column(name) == nullptr) {
+      gone.insert(name);
+    }
+  }
+  fitted.table = without(all, gone);
+  fitted.left_out = table.names().size() + gone.size() - whole.size();
   return fitted;
 }
 

@@ -97,6 +97,9 @@ constexpr const char* kCtlFooter =
     "2 wrong usage, 3 no broker there, or it does not answer for 3 s, 4 --timeout passed, 130 "
     "Ctrl-C.";
 
+constexpr const char* kPolicyForms = "orig|even|match|least|weighted|plugin";
+constexpr const char* kLevelForms = "info|warning|error";
+
 void describe_ctl(CLI::App& app, Settings& s) {
   CLI::App* const ctl = app.add_subcommand("ctl", kCtlAbout);
   ctl->footer(kCtlFooter);
@@ -111,9 +114,8 @@ void describe_ctl(CLI::App& app, Settings& s) {
       })
       ->option_text("pause|resume|drain|retire|policy|log-level|reload");
   ctl->add_option("target", s.target, "To which servants, or which policy or level; not of reload")
-      ->option_text(
-          "all|NUMBER|name:NAME|group:NAME|tag:NAME=VALUE; of policy "
-          "orig|even|match|least|weighted|plugin; of log-level info|warning|error");
+      ->option_text(std::string("all|NUMBER|name:NAME|group:NAME|tag:NAME=VALUE; of policy ") +
+                    kPolicyForms + "; of log-level " + kLevelForms);
   ctl->add_option_function<std::string>(
          "--timeout",
          [&s](const std::string& given) {
@@ -164,7 +166,8 @@ void describe_looks(CLI::App& app, Settings& s) {
       "to it, answered, answers that were errors, hits (it held the route), overruns, "
       "interrupts,\n"
       "latencies in ns, bytes in its two rings and what these take. A narrow terminal gets the\n"
-      "columns that fit, and a line that says how many were left out: see --wide.");
+      "columns that fit, times as 3.42 us, and a line that says how many were left out: see "
+      "--wide.");
   add_interval(*servants, s, "Counts for so long; adds requests_per_s and busy");
   servants->callback([&s] { s.request.verb = Verb::servants; });
   CLI::App* const clients = app.add_subcommand(
@@ -231,9 +234,10 @@ void describe(CLI::App& app, Settings& s) {
       ->transform([](const std::string& dir) { return std::filesystem::absolute(dir).string(); })
       ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
   app.add_flag("--json", s.json, "One line of JSON: an array of rows, or an object for ctl");
-  app.add_flag("--wide", s.wide,
-               "servants, clients, routes: all columns, also on a terminal that is too narrow for "
-               "them");
+  app.add_flag(
+      "--wide", s.wide,
+      "servants, clients, routes, queries: all columns, also on a terminal that is too narrow for "
+      "them");
   describe_ctl(app, s);
   describe_looks(app, s);
   describe_queries(app, s);
@@ -265,11 +269,18 @@ std::string complete(Settings& s, const CLI::App& ctl) {
                                           {"policy", Verb::policy}, {"log-level", Verb::log_level},
                                           {"reload", Verb::reload}};
   if (s.verb.empty()) {
-    return "what to do is missing: see mserve-stat ctl --help";
+    return "what to do is missing: pause, resume, drain, retire, policy, log-level, reload or "
+           "cluster; see mserve-stat ctl --help";
   }
   s.request.verb = verbs.at(s.verb);
-  if (s.target.empty() != (s.request.verb == Verb::reload)) {
-    return s.target.empty() ? s.verb + " needs a target" : "reload takes no target";
+  if (s.target.empty() && s.request.verb != Verb::reload) {
+    return s.verb + ": say which: " +
+           (s.request.verb == Verb::policy      ? std::string(kPolicyForms)
+            : s.request.verb == Verb::log_level ? std::string(kLevelForms)
+                                                : std::string(mserve::broker::kTargetForms));
+  }
+  if (!s.target.empty() && s.request.verb == Verb::reload) {
+    return "reload takes no target";
   }
   if (ctl.get_option("--timeout")->count() > 0 && s.request.verb != Verb::drain &&
       s.request.verb != Verb::retire) {
@@ -281,7 +292,10 @@ std::string complete(Settings& s, const CLI::App& ctl) {
   const bool of_servants = s.request.verb != Verb::policy && s.request.verb != Verb::log_level &&
                            s.request.verb != Verb::reload;
   if (of_servants && !mserve::broker::ServantTarget::parse(s.target)) {
-    return "'" + s.target + "' is none of " + std::string(mserve::broker::kTargetForms);
+    const bool bare = s.target.find_first_of(": ") == std::string::npos &&
+                      (s.target[0] < '0' || s.target[0] > '9');
+    return "'" + s.target + "' is none of " + std::string(mserve::broker::kTargetForms) +
+           (bare ? "; is it name:" + s.target + "?" : "");
   }
   return {};
 }

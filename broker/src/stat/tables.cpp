@@ -25,6 +25,10 @@ std::int64_t timestamp(std::int64_t unix_ns) {
   return unix_ns - kdb::kEpochUnixSeconds * kNsPerSecond;
 }
 
+double hundredths(double rate) {
+  return std::round(rate * 100) / 100;
+}
+
 /// Columns that grow row by row.
 class Table {
  public:
@@ -100,7 +104,7 @@ void put_busy(Table& table, const View& view, const shm::MonitorSession& session
   table.put("answered", session.busy.answered);
   table.put("errors", session.busy.errors);
   if (view.before) {
-    table.put("requests_per_s", view.rate(session.busy.requests, before.requests));
+    table.put("requests_per_s", hundredths(view.rate(session.busy.requests, before.requests)));
   }
 }
 

@@ -145,7 +145,8 @@ int main(int argc, char** argv) try {
   settings.options.idle =
       mserve::shm::parse_idle_strategy(settings.idle).value_or(settings.options.idle);
   if (const std::string faults = settings.options.validate(); !faults.empty()) {
-    std::fprintf(stderr, "mserve-servant: wrong options\n%s", faults.c_str());
+    std::fprintf(stderr, "mserve-servant: wrong options\n%sRun with --help for more information.\n",
+                 faults.c_str());
     return 2;
   }
   return serve(settings);

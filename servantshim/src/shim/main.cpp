@@ -234,7 +234,8 @@ int main(int argc, char** argv) try {
     return mserve::program::end_parsing(app, e, argc, argv);
   }
   if (const std::string faults = complete(options, given); !faults.empty()) {
-    std::fprintf(stderr, "mserve-qshim: wrong options\n%s", faults.c_str());
+    std::fprintf(stderr, "mserve-qshim: wrong options\n%sRun with --help for more information.\n",
+                 faults.c_str());
     return 2;
   }
   return serve(options, given.log_format == "json");

@@ -55,6 +55,10 @@ std::string unknown_flag(const Chain& chain, int argc, const char* const* argv) 
       break;
     }
     const CLI::Option* const option = word.starts_with('-') ? find_flag(chain, flag) : nullptr;
+    const bool letter = flag.size() == 2 && flag[0] == '-' && flag[1] >= 'A';
+    if (!is_value && option == nullptr && letter) {
+      return "there is no option " + flag;
+    }
     if (!is_value && option == nullptr && flag.starts_with("--") &&
         flag.find(' ') == std::string::npos) {
       std::vector<std::string> flags;
