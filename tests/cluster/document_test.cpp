@@ -262,8 +262,13 @@ TEST_F(ClusterDocument, AnEtcdThatHasLostItTakesItFromNobody) {
     EXPECT_EQ(inside(cluster_state(host->broker()), "own.document.version"), 1);
     EXPECT_TRUE(std::ifstream(host->file()).good());
   }
-  expect(stat(hosts_[0]->broker(), {"cluster"}), 0,
-         "document: none in etcd; this broker has version 1: apply what");
+  EXPECT_TRUE(wait_until(
+      [&] {
+        const std::string shown = stat(hosts_[0]->broker(), {"cluster"}).out;
+        return shown.find("document: none in etcd; this broker has version 1: apply what") !=
+               std::string::npos;
+      },
+      "it to be shown"));
   const Output shown = hosts_[1]->order({"show"});
   expect(shown, 0, "etcd has none any more");
   EXPECT_EQ(shown.out, text);
