@@ -341,6 +341,25 @@ TEST_F(HeldRequest, OneThatGoesWhileItIsDrainedIsNotCalledDrained) {
   EXPECT_EQ(await(client_, id_).status, Errc::servant_died);
 }
 
+// What lay in its ring when it left ended as if it had died there.
+TEST(EndedServant, OneThatIsToldToEndUnderLoadLosesNothing) {
+  const Broker broker(BrokerSetup{.args = {"--policy", "even"}});
+  const std::vector<std::string> args{"--rows", "0", "--credit", "8"};
+  const Process stays = broker.spawn_servant("stays", args);
+  broker.wait_for_counter("servants", 1);
+  Load load(broker);
+  for (int i = 0; i < 5; ++i) {
+    Process goes = broker.spawn_servant("goes", args);
+    broker.wait_for_counter("servants", 2);
+    load.wait_for(200);
+    goes.signal(SIGTERM);
+    EXPECT_EQ(goes.wait(), 0);
+    broker.wait_for_counter("servants", 1);
+  }
+  load.stop();
+  EXPECT_EQ(broker.counter("errors"), 0U);
+}
+
 TEST(RetiredServant, OneOfTwoLaunchedEndsForGoodUnderLoadAndNothingIsLost) {
   BrokerSetup setup;
   setup.servants = 2;

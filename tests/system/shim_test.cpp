@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <thread>
+#include <vector>
 
 #include "mserve/kdb/codec.hpp"
 #include "mserve/kdb/skip.hpp"
@@ -218,6 +220,42 @@ TEST(Shim, TermFinishesWhatRuns) {
   EXPECT_EQ(kdb::decode(reply.payload).value(), Value::long_atom(42));
   EXPECT_EQ(shim.process().wait(), 0);
   EXPECT_EQ(shim.count("stopped"), 1U);
+}
+
+// As a link to another broker ends, when whoever keeps it is killed.
+TEST(Shim, TermUnderLoadLosesNothing) {
+  const Broker broker(BrokerSetup{.args = {"--policy", "even"}});
+  Q near;
+  Q far;
+  const ShimProcess stays(broker, near.port(), {"--credit", "8"});
+  broker.wait_for_counter("servants", 1);
+  std::atomic<bool> over{false};
+  std::atomic<std::uint64_t> answered{0};
+  std::vector<std::thread> askers;
+  for (int i = 0; i < 4; ++i) {
+    askers.emplace_back([&] {
+      Client client = broker.client();
+      while (!over.load(std::memory_order_acquire)) {
+        EXPECT_EQ(ask(client, "echo 42", {.repeatable = false}), Value::long_atom(42));
+        answered.fetch_add(1, std::memory_order_release);
+      }
+    });
+  }
+  for (int i = 0; i < 5; ++i) {
+    ShimProcess goes(broker, far.port(), {"--credit", "8"});
+    broker.wait_for_counter("servants", 2);
+    const std::uint64_t before = answered.load(std::memory_order_acquire);
+    EXPECT_TRUE(wait_until([&] { return answered.load(std::memory_order_acquire) >= before + 200; },
+                           "answers"));
+    goes.process().signal(SIGTERM);
+    EXPECT_EQ(goes.process().wait(), 0);
+    broker.wait_for_counter("servants", 1);
+  }
+  over.store(true, std::memory_order_release);
+  for (std::thread& asker : askers) {
+    asker.join();
+  }
+  EXPECT_EQ(broker.counter("errors"), 0U);
 }
 
 TEST(Shim, TermEndsItWhileItWaitsToo) {

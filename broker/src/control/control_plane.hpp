@@ -162,6 +162,7 @@ class ControlPlane {
   void hold(const Session& servant, ServantHold::Reason reason, bool there);
   void show_held(std::uint32_t number);
   [[nodiscard]] bool serving() const;
+  [[nodiscard]] bool of_itself(const shm::Credentials& who, const shm::Control& control) const;
   [[nodiscard]] static bool is_of(const Operation::Part& part, const Session* session) noexcept;
   [[nodiscard]] Session* session_of(const Operation::Part& part) const noexcept;
   [[nodiscard]] bool is_retiring(const Session& servant) const noexcept;

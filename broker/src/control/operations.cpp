@@ -31,6 +31,16 @@ bool asker_gone(int socket) noexcept {
 
 }  // namespace
 
+/// A servant that is about to end may drain itself, whoever it is.
+bool ControlPlane::of_itself(const shm::Credentials& who, const shm::Control& control) const {
+  const auto target = ServantTarget::parse(shm::text_of(control.target));
+  return control.verb == shm::Verb::drain && target && target->number() != 0 &&
+         std::any_of(sessions_.begin(), sessions_.end(), [&](const auto& session) {
+           return session != nullptr && session->number + 1 == target->number() &&
+                  session->is_servant() && session->pid == who.pid && session->uid == who.uid;
+         });
+}
+
 /// Answers at once, or moves the socket to where it waits for its answer.
 void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte> bytes) {
   const int socket = handshake.fd();
@@ -46,7 +56,8 @@ void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte>
     refuse_it(control.error().code, control.error().where);
     return;
   }
-  if (const Error e = check_operator(handshake.who.uid, geteuid()); e.code != Errc::ok) {
+  const Error e = check_operator(handshake.who.uid, geteuid());
+  if (e.code != Errc::ok && !of_itself(handshake.who, control.value())) {
     refuse_it(e.code, e.where);
     return;
   }

@@ -26,6 +26,8 @@ class ServantTarget {
   /// @param tags    as the servant gave them: words with blanks between.
   [[nodiscard]] bool matches(std::uint32_t number, std::string_view name,
                              std::string_view tags) const noexcept;
+  /// The number that it names; 0: it names none.
+  [[nodiscard]] std::uint32_t number() const noexcept { return number_; }
   /// Whether it is `all`.
   [[nodiscard]] bool is_all() const noexcept {
     return number_ == 0 && name_.empty() && word_.empty();

@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "leaving.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/parking.hpp"
 #include "servant_parts.hpp"
@@ -234,8 +235,30 @@ Error Servant::run() {
       return code == Errc::retired ? Error{} : p.last_error;
     }
   }
+  p.leave();
   detach();
   return {};
+}
+
+/// Has the broker send nothing new, and runs what it has sent.
+void Servant::Parts::leave() {
+  if (!attachment) {
+    return;
+  }
+  const std::uint64_t until_ns = shm::add_capped(shm::steady_now(), options.stop_ns_max);
+  Leaving leaving;
+  leaving.begin(options.broker.empty() ? default_broker() : options.broker, options.directory,
+                attachment->info().servant, options.stop_ns_max);
+  while (attachment && leaving.pending() && shm::steady_now() < until_ns) {
+    const Progress progress = engine.step(attachment->outgoing(), attachment->incoming());
+    if (progress == Progress::worked) {
+      attachment->wake_broker();
+    } else if (progress == Progress::broken || attachment->check() != Errc::ok) {
+      break;
+    } else {
+      nap(kRoomNapNs);
+    }
+  }
 }
 
 void Servant::detach() {

@@ -29,6 +29,7 @@ struct Servant::Parts {
   Errc broker_ended();
   Errc look_after_broker();
   void retry_later(std::uint64_t now_ns);
+  void leave();
   void report(Event event, const std::string& text) const;
   Errc idle_or_park(std::uint64_t until_ns = UINT64_MAX);
   Errc wait_after(Errc done, std::uint64_t until_ns = UINT64_MAX);

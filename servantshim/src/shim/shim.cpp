@@ -9,6 +9,7 @@
 
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/parking.hpp"
+#include "sdk/leaving.hpp"
 
 namespace mserve::shim {
 
@@ -237,13 +238,20 @@ void Shim::leave_session() {
   }
 }
 
+/// The broker sends nothing new, and what it has sent is finished.
 void Shim::finish() {
-  exchange_.take_requests(false);
+  servant::Leaving leaving;
+  if (attachment_) {
+    leaving.begin(options_.broker, options_.directory, attachment_->info().servant,
+                  options_.stop_ns_max);
+  }
   const std::uint64_t until = shm::steady_now() + options_.stop_ns_max;
   while (attachment_ && shm::steady_now() < until) {
-    if (exchange_.idle() && attachment_->outgoing().drained()) {
+    const bool more = leaving.pending();
+    if (!more && exchange_.idle() && attachment_->outgoing().drained()) {
       break;
     }
+    exchange_.take_requests(more);
     serve();
   }
   leave_session();

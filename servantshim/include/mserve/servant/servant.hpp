@@ -68,7 +68,8 @@ class Servant {
   void set_events(EventFunction function);
 
   /// Attaches, serves, and attaches again whenever the broker comes back. Blocks until stop(), then
-  /// finishes the request that runs, sends its reply (at most Options::stop_ns_max) and detaches.
+  /// finishes the request that runs, has the broker send nothing new, runs what it has sent by then
+  /// (at most Options::stop_ns_max, without the last one) and detaches: no request is lost.
   /// @return code ok after stop(), and after an operator retired this servant (the event `detached`
   ///         says so): end the program, do not attach again. Else the reason why going on is
   ///         pointless:
