@@ -75,6 +75,33 @@ TEST_F(OtherUsers, AttachAsMembersOfAnAllowedGroup) {
   EXPECT_EQ(attach_as(broker, kAnybody, {kNoGroup, kGroup + 1}), static_cast<int>(Errc::access));
 }
 
+TEST_F(OtherUsers, MayDrainTheServantThatTheyAreAndNoOther) {
+  constexpr uid_t kNamed = 60'001;
+  const Broker broker(open_to({"--allow-user", std::to_string(kNamed)}));
+  const auto run_as = [&broker](std::vector<std::string> argv) {
+    return Process([&broker, argv = std::move(argv)]() mutable {
+      std::vector<char*> words;
+      for (std::string& word : argv) {
+        words.push_back(word.data());
+      }
+      words.push_back(nullptr);
+      const bool other = setenv("MSERVE_DIR", broker.directory().c_str(), 1) == 0 &&
+                         setenv("MSERVE_NAME", broker.name().c_str(), 1) == 0 &&
+                         setgroups(0, nullptr) == 0 && setgid(kNoGroup) == 0 && setuid(kNamed) == 0;
+      return other ? execv(words[0], words.data()) : kCouldNotTry;
+    });
+  };
+  broker.wait_for_counter("servants", 1);
+  Process operator_of_none = run_as({program("mserve-stat"), "ctl", "drain", "all"});
+  EXPECT_EQ(operator_of_none.wait(), 3);
+  EXPECT_TRUE(broker.log_lines(" control verb=drain").empty());
+  Process servant = run_as({program("mserve-servant"), "--rows", "0"});
+  broker.wait_for_counter("servants", 2);
+  servant.signal(SIGTERM);
+  EXPECT_EQ(servant.wait(), 0);
+  EXPECT_NE(broker.wait_for_log(" control verb=drain").find("uid=60001"), std::string::npos);
+}
+
 /// With --users: users of Debian's own, each with a role or none.
 class UsersOfRings : public OtherUsers {
  protected:
