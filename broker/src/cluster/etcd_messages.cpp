@@ -297,7 +297,7 @@ std::optional<Newest> read_newest(std::string_view body, std::string& fault) {
   if (answer == nullptr) {
     return std::nullopt;
   }
-  Newest newest{.count = count_at(*answer, "count").value_or(0)};
+  Newest newest{.count = count_at(*answer, "count").value_or(0), .store = revision_of(*answer)};
   const json::array* const all = array_at(*answer, "kvs");
   if (all != nullptr && !all->empty()) {
     const json::object* const kv = all->front().if_object();

@@ -56,6 +56,7 @@ struct Listing {
 struct Newest {
   std::int64_t count = 0;     ///< Keys there are.
   std::int64_t revision = 0;  ///< Of the one that was written last; 0: there is none.
+  std::int64_t store = 0;     ///< Of the store.
   bool operator==(const Newest&) const = default;
 };
 

@@ -5,17 +5,18 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
-#include <deque>
 #include <optional>
 #include <random>
 #include <utility>
 #include <vector>
 
 #include "cluster/broker_record.hpp"
+#include "cluster/etcd_calls.hpp"
 #include "cluster/etcd_connection.hpp"
 #include "cluster/key_holder.hpp"
 #include "cluster/lister.hpp"
 #include "cluster/watch_check.hpp"
+#include "mserve/shm/clock.hpp"
 #include "wall_clock.hpp"
 
 namespace mserve::cluster {
@@ -34,12 +35,7 @@ constexpr std::uint64_t kLeaveNs = 1'000'000'000;
 
 // Lives on until the last handler of asio that holds it has run.
 struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
-  using Handler = std::function<void(const std::string& body)>;
-  struct Call {
-    const char* path = "";
-    std::string body{};
-    Handler handler{};
-  };
+  using Handler = EtcdCalls::Handler;
 
   Parts(asio::io_context& io, const ClusterOptions& given, std::string secret,
         std::shared_ptr<TlsContext> tls_context, Events to_tell, const Patience& how_long)
@@ -73,24 +69,20 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   void begin() {
     const EtcdEndpoint& endpoint = endpoints[at];
     status.endpoint = endpoint.text();
-    calls = connection_to(context, endpoint, tls, call_ns(), patience.resolver);
+    calls.open(connection_to(context, endpoint, tls, call_ns(), patience.resolver));
     token.clear();
     if (!options.user.empty()) {
-      enqueue(kAuthenticatePath, authenticate_request(options.user, password),
-              [this](const std::string& body) {
-                std::string fault;
-                if (auto got = read_token(body, fault)) {
-                  token = std::move(*got);
-                } else {
-                  lose("logging in: " + fault);
-                }
-              });
+      calls.call(kAuthenticatePath, authenticate_request(options.user, password),
+                 [this](const std::string& body) {
+                   std::string fault;
+                   if (auto got = read_token(body, fault)) {
+                     token = std::move(*got);
+                   } else {
+                     lose("logging in: " + fault);
+                   }
+                 });
     }
-    if (lease_id != 0) {
-      keep_alive();  // it may have outlived the fault
-    } else {
-      put();
-    }
+    lease_id != 0 ? keep_alive() : put();  // it may have outlived the fault
     list();
   }
 
@@ -121,14 +113,19 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     events.status();
   }
 
-  void hang_up() {
-    for (auto* const connection : {&calls, &watch}) {
-      if (const auto closed = std::exchange(*connection, nullptr)) {
-        closed->close();
-      }
+  /// What may happen now and then, but not again and again without a pause.
+  bool futile(const char* why) {
+    if (++futile_in_row <= kResumesMax) {
+      return false;
     }
-    queue.clear();
-    calling = false;
+    futile_in_row = 0;
+    lose(why);
+    return true;
+  }
+
+  void hang_up() {
+    calls.close();
+    close_watch();
     beating = false;
     if (std::exchange(putting, false)) {
       written.clear();  // nobody knows
@@ -141,34 +138,13 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     (void)check.cancel();
   }
 
-  // ---- Calls, one after the other.
-
-  void enqueue(const char* path, std::string body, Handler handler) {
-    queue.push_back({path, std::move(body), std::move(handler)});
-    next_call();
-  }
-  /// Before all that waits: what the lease hangs on.
-  void enqueue_first(const char* path, std::string body, Handler handler) {
-    queue.push_front({path, std::move(body), std::move(handler)});
-    next_call();
-  }
-
-  void next_call() {
-    if (calling || queue.empty() || !calls) {
-      return;
+  void close_watch() {
+    if (const auto closed = std::exchange(watch, nullptr)) {
+      closed->close();
     }
-    calling = true;
-    Call call = std::move(queue.front());
-    queue.pop_front();
-    // A closed connection calls nobody, so an answer always belongs to this session.
-    calls->call(call.path, std::move(call.body), token,
-                [this, self = shared_from_this(), path = call.path,
-                 handler = std::move(call.handler)](const HttpAnswer& answer) {
-                  calling = false;
-                  take_answer(path, answer, handler);
-                  next_call();
-                });
   }
+
+  // ---- Calls, one after the other.
 
   void take_answer(const std::string& path, const HttpAnswer& answer, const Handler& handler) {
     constexpr unsigned kOk = 200;
@@ -209,9 +185,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     }
     status.contested_by = by;
     if (other != nullptr) {
-      if (std::erase_if(queue, [](const Call& call) {
-            return std::string_view(call.path) == kPutPath;
-          }) != 0) {
+      if (calls.forget(kPutPath)) {
         putting = false;
       }
       written.clear();
@@ -223,7 +197,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   /// Writes the own key if there is something to write and nobody else holds it, with a lease first
   /// if there is none.
   void put() {
-    if (!value || putting || !calls) {
+    if (!value || putting || !calls.is_open()) {
       return;
     }
     tell_contest();
@@ -233,13 +207,24 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     putting = true;
     if (lease_id == 0) {
       const auto ns = static_cast<std::int64_t>(options.ttl_ns);
-      enqueue(kGrantPath, grant_request((ns + kNsPerSecond - 1) / kNsPerSecond),
-              [this](const std::string& body) { take_grant(body); });
+      calls.call(kGrantPath, grant_request((ns + kNsPerSecond - 1) / kNsPerSecond),
+                 [this](const std::string& body) { take_grant(body); });
       return;
     }
     written = *value;
-    enqueue(kPutPath, put_request(broker_key(options.name, options.id), *value, lease_id),
-            [this](const std::string& body) { take_put(body); });
+    taken_away = false;
+    put_at = shm::steady_now();
+    calls.call(kPutPath, put_request(broker_key(options.name, options.id), *value, lease_id),
+               [this](const std::string& body) { take_put(body); });
+  }
+
+  /// Somebody took the own key away, and may do so again: once a second, or with the next beat.
+  void put_back() {
+    if (shm::steady_now() - put_at >= std::uint64_t{kNsPerSecond}) {
+      put();
+    } else {
+      taken_away = true;
+    }
   }
 
   void take_grant(const std::string& body) {
@@ -259,7 +244,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     putting = false;
     std::string fault;
     if (body.empty()) {  // the lease is gone: with another one
-      return put();
+      return futile("the leases that it grants are gone at once") ? void() : put();
     }
     const auto revision = read_revision(body, fault);
     if (!revision) {
@@ -274,17 +259,18 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
 
   void keep_alive() {
     beating = true;
-    enqueue_first(kKeepAlivePath, lease_request(lease_id), [this](const std::string& body) {
+    calls.call_first(kKeepAlivePath, lease_request(lease_id), [this](const std::string& body) {
       beating = false;
       std::string fault;
       const auto ttl = body.empty() ? std::optional<std::int64_t>(0) : read_keep_alive(body, fault);
       if (!ttl) {
         return lose("keeping the lease alive: " + fault);
       }
-      if (*ttl == 0) {
+      if (*ttl == 0) {  // it took too long, or this is not what it was
         drop_lease();
+        list_anew();
       }
-      if (*ttl == 0 || (value && *value != written)) {
+      if (*ttl == 0 || (value && (taken_away || *value != written))) {
         put();
       }
       schedule_beat();
@@ -294,15 +280,15 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   /// Shows that etcd is there while there is no lease to keep alive.
   void look() {
     beating = true;
-    enqueue(kRangePath, count_request(brokers_prefix(options.name)),
-            [this](const std::string& body) {
-              beating = false;
-              std::string fault;
-              if (!read_revision(body, fault)) {
-                return lose("counting the brokers: " + fault);
-              }
-              schedule_beat();
-            });
+    calls.call(kRangePath, count_request(brokers_prefix(options.name)),
+               [this](const std::string& body) {
+                 beating = false;
+                 std::string fault;
+                 if (!read_revision(body, fault)) {
+                   return lose("counting the brokers: " + fault);
+                 }
+                 schedule_beat();
+               });
   }
 
   /// A third of what was granted: two may be lost.
@@ -311,23 +297,20 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
                                                        : static_cast<std::int64_t>(options.ttl_ns);
     beat.expires_after(std::chrono::nanoseconds(std::min(ttl_ns / 3, 10 * kNsPerSecond)));
     beat.async_wait([self = shared_from_this()](const auto& canceled) {
-      if (canceled || self->over || !self->calls || self->beating) {
+      if (canceled || self->over || !self->calls.is_open() || self->beating) {
         return;
       }
       // It has lasted. One that lists and then refuses to write has not.
       self->faults_in_row = 0;
+      self->futile_in_row = 0;
       self->backoff_ns = self->patience.backoff_min_ns;
-      if (self->lease_id != 0) {
-        self->keep_alive();
-      } else {
-        self->look();
-      }
+      self->lease_id != 0 ? self->keep_alive() : self->look();
     });
   }
 
   void revoke() {
-    if (lease_id != 0 && calls) {
-      enqueue(kRevokePath, lease_request(lease_id), [](const std::string&) {});
+    if (lease_id != 0 && calls.is_open()) {
+      calls.call(kRevokePath, lease_request(lease_id), [](const std::string&) {});
     }
     drop_lease();
   }
@@ -341,8 +324,13 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     }
   }
 
+  void list_anew() {
+    close_watch();
+    list();
+  }
+
   void ask_for_page() {
-    enqueue(kRangePath, lister->request(), [this](const std::string& body) {
+    calls.call(kRangePath, lister->request(), [this](const std::string& body) {
       std::string fault;
       const Lister::Step step = lister->take(body, fault);
       if (step == Lister::Step::more) {
@@ -403,14 +391,13 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       return lose("the watch: " + fault);
     }
     if (answer->canceled) {
-      watch->close();
-      watch.reset();
+      close_watch();
       if (answer->compact_revision == 0) {
         return lose("etcd ended the watch: " + answer->reason);
       }
       ++status.relists;
       events.status();
-      return list();
+      return futile("it has compacted what it listed") ? void() : list();
     }
     const std::string key = broker_key(options.name, options.id);
     watched.told(*answer);
@@ -429,7 +416,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       }
       take_own(event.removed ? nullptr : &event.kv);
       if (event.removed || event.kv.lease == 0) {
-        put();
+        put_back();
       }
     }
   }
@@ -444,7 +431,7 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
     events.status();
     resume.expires_after(std::chrono::nanoseconds(patience.backoff_min_ns << (broken_in_row - 1)));
     resume.async_wait([self = shared_from_this()](const auto& canceled) {
-      if (!canceled && !self->over && self->calls && !self->watch) {
+      if (!canceled && !self->over && self->calls.is_open() && !self->watch) {
         self->open_watch();
       }
     });
@@ -458,29 +445,33 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
         static_cast<double>(ns) * std::uniform_real_distribution(0.8, 1.2)(random);
     check.expires_after(std::chrono::nanoseconds(static_cast<std::int64_t>(scattered)));
     check.async_wait([self = shared_from_this()](const auto& canceled) {
-      if (!canceled && !self->over && self->calls) {
+      if (!canceled && !self->over && self->calls.is_open()) {
         self->ask_for_newest();
       }
     });
   }
 
   void ask_for_newest() {
-    enqueue(kRangePath, newest_request(watched_keys(options.name)),
-            [this](const std::string& body) {
-              std::string fault;
-              const auto newest = read_newest(body, fault);
-              if (!newest) {
-                return lose("looking for what is new: " + fault);
-              }
-              if (lister || !watch) {  // it is about to be another
-                watched.forget();
-                return schedule_check(patience.check_ns);
-              }
-              take_newest(*newest);
-            });
+    calls.call(kRangePath, newest_request(watched_keys(options.name)),
+               [this](const std::string& body) {
+                 std::string fault;
+                 const auto newest = read_newest(body, fault);
+                 if (!newest) {
+                   return lose("looking for what is new: " + fault);
+                 }
+                 if (lister || !watch) {  // it is about to be another
+                   watched.forget();
+                   return schedule_check(patience.check_ns);
+                 }
+                 take_newest(*newest);
+               });
   }
 
   void take_newest(const Newest& newest) {
+    if (newest.store < status.revision) {
+      return lose("it was at revision " + std::to_string(status.revision) + " and is at " +
+                  std::to_string(newest.store) + ": it was set back, or is another one");
+    }
     switch (watched.judge(newest, status.revision)) {
       case WatchCheck::Verdict::fine:
         return schedule_check(patience.check_ns);
@@ -489,11 +480,9 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       case WatchCheck::Verdict::silent:
         break;
     }
-    watch->close();
-    watch.reset();
     ++status.silences;
     events.status();
-    list();
+    list_anew();
   }
 
   void leave(std::function<void()> done) {
@@ -505,11 +494,11 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
       }
     };
     value.reset();
-    if (lease_id == 0 || !calls || !status.reached) {
+    if (lease_id == 0 || !calls.is_open() || !status.reached) {
       return finish();
     }
-    queue.clear();
-    enqueue(kRevokePath, lease_request(lease_id), [finish](const std::string&) { finish(); });
+    calls.forget();
+    calls.call(kRevokePath, lease_request(lease_id), [finish](const std::string&) { finish(); });
     again.expires_after(std::chrono::nanoseconds(std::min(patience.call_ns, kLeaveNs)));
     again.async_wait([finish](const auto&) { finish(); });
   }
@@ -533,16 +522,21 @@ struct Membership::Parts : std::enable_shared_from_this<Membership::Parts> {
   std::size_t at = 0;  // of endpoints
   std::uint64_t faults_in_row = 0;
   std::uint64_t backoff_ns;
-  std::shared_ptr<EtcdConnection> calls{};
+  EtcdCalls calls{
+      {.held = [this] { return shared_from_this(); },
+       .token = [this]() -> const std::string& { return token; },
+       .answered = [this](const auto& path, const auto& answer,
+                          const auto& handler) { take_answer(path, answer, handler); }}};
   std::shared_ptr<EtcdConnection> watch{};
-  std::deque<Call> queue{};
-  bool calling = false;
   bool beating = false;            // a keep-alive, or what stands in for one, is under way
   bool putting = false;            // a lease or a put is under way
   std::optional<Lister> lister{};  // what is listed now
   std::size_t page_keys = Lister::kPageKeys;
   bool over = false;
   int broken_in_row = 0;
+  int futile_in_row = 0;
+  bool taken_away = false;   // the own key, and it is to be written again
+  std::uint64_t put_at = 0;  // when the own key was written last, on the steady clock
   std::string token{};
   std::int64_t lease_id = 0;
   std::optional<std::string> value{};  // of the own key; none: there is to be none

@@ -96,12 +96,12 @@ TEST(EtcdAnswer, AListingHasKeysAndRevision) {
   ASSERT_TRUE(two) << fault;
   EXPECT_EQ(two->revision, 7);
   EXPECT_EQ(two->count, 2);
-  EXPECT_EQ(read_newest("{" + kHeader + "}", fault), Newest{});
+  EXPECT_EQ(read_newest("{" + kHeader + "}", fault), (Newest{.store = 7}));
   EXPECT_EQ(
       read_newest("{" + kHeader + R"(,"more":true,"kvs":[)" +
                       pair_of(std::string(kKeyBytesMax + 1, 'k'), "", 6) + R"(],"count":"9"})",
                   fault),
-      (Newest{.count = 9, .revision = 6}));
+      (Newest{.count = 9, .revision = 6, .store = 7}));
   EXPECT_FALSE(read_newest("{" + kHeader + R"(,"kvs":[7]})", fault));
   ASSERT_EQ(two->all.size(), 2U);
   EXPECT_EQ(two->all[1].key, "b");

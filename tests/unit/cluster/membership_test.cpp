@@ -356,6 +356,82 @@ TEST_F(Member, AWatchMayBeBehindForAWhile) {
   EXPECT_GE(count(kRangePath), 2U + 5U);
 }
 
+// Behind a proxy that tries again its connections outlive the etcd.
+TEST_F(Member, AnEtcdThatWasSetBackIsListedAnew) {
+  std::atomic<bool> back{false};
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    if (post.path == kRangePath) {
+      const int revision = back.load(std::memory_order_acquire) ? 4 : 300;
+      return {http_ok(counted(key_value(kKey, revision - 1), revision, 1))};
+    }
+    return honest(post);
+  });
+  patience_.check_ns = patience_.late_ns = 1'000'000;
+  join({etcd.url()});
+  run_until([&] { return member_->status().reached; }, "it to be listed");
+  EXPECT_EQ(member_->status().revision, 300);
+  back = true;
+  run_until([&] { return listings_.size() == 2 && member_->status().reached; }, "the other one");
+  EXPECT_EQ(member_->status().revision, 4);
+  ASSERT_EQ(faults_.size(), 1U);
+  EXPECT_NE(faults_[0].find("was at revision 300 and is at 4"), std::string::npos) << faults_[0];
+}
+
+// Five thousand leases a second were asked for.
+TEST_F(Member, AnEtcdThatForgetsEachLeaseIsLeftAloneForAWhile) {
+  const std::string refusal = R"({"code":5,"message":"etcdserver: requested lease not found"})";
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    note(post);
+    if (post.path == kPutPath) {
+      return {"HTTP/1.1 404 No\r\nConnection: close\r\nContent-Length: " +
+              std::to_string(refusal.size()) + "\r\n\r\n" + refusal};
+    }
+    return honest(post);
+  });
+  join({etcd.url()});
+  member_->publish("mine");
+  run_until([&] { return !faults_.empty(); }, "it to be given up for a while");
+  EXPECT_NE(faults_[0].find("gone at once"), std::string::npos) << faults_[0];
+  EXPECT_LE(count(kPutPath), 6U);
+}
+
+// The same of listings, each of which is compacted before it is watched.
+TEST_F(Member, AnEtcdThatCompactsAllTheTimeIsLeftAloneForAWhile) {
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    note(post);
+    return post.path == kWatchPath ? Answer{http_lines(kCompacted), true} : honest(post);
+  });
+  join({etcd.url()});
+  run_until([&] { return !faults_.empty(); }, "it to be given up for a while");
+  EXPECT_NE(faults_[0].find("compacted"), std::string::npos) << faults_[0];
+  EXPECT_LE(count(kWatchPath), 6U);
+}
+
+// It was written as often as somebody took it away.
+TEST_F(Member, AKeyThatIsTakenAwayAgainAndAgainIsWrittenOnceASecond) {
+  constexpr int kTimes = 100;
+  std::string lines;
+  for (int i = 0; i < kTimes; ++i) {
+    lines += R"({"result":{"header":{"revision":"9"},"events":[{"type":"DELETE","kv":{"key":")" +
+             to_base64(broker_key("default", "me")) + R"(","mod_revision":")" +
+             std::to_string(9 + i) + "\"}}]}}\n";
+  }
+  lines += event_line(key_value(kKey, 9 + kTimes));
+  bool told = false;
+  FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
+    note(post);
+    if (post.path == kPutPath && !std::exchange(told, true)) {
+      etcd.go_on(lines);
+    }
+    return honest(post);
+  });
+  join({etcd.url()}, "", 600'000'000'000);
+  run_until([&] { return count(kWatchPath) == 1; }, "the watch");
+  member_->publish("mine");
+  run_until([&] { return !events_.empty(); }, "what comes behind");
+  EXPECT_LE(count(kPutPath), 2U);
+}
+
 TEST_F(Member, ALeaseThatIsLostIsAskedForAgainAndTheKeyWritten) {
   int beats = 0;
   FakeEtcd etcd([&](const EtcdPost& post) -> Answer {
