@@ -100,9 +100,10 @@ void PeerTable::listed(const Listing& listing, Moment now) {
       continue;
     }
     there.emplace(id);
-    // A store that was set back tells older revisions, and is right all the same.
+    // A store that was set back tells older revisions, or other contents of the same one, and is
+    // right all the same.
     if (const auto known = peers_.find(id); known != peers_.end()) {
-      if (known->second.revision == kv.mod_revision) {
+      if (known->second.revision == kv.mod_revision && known->second.value == kv.value) {
         continue;
       }
       known->second.revision = 0;
@@ -172,6 +173,7 @@ void PeerTable::put(std::string_view id, const KeyValue& kv, Moment now) {
   }
   peer.record = std::move(*record);
   peer.revision = kv.mod_revision;
+  peer.value = kv.value;
   peer.changed_at = now.wall_ns;
   peer.nearness = nearness_of(peer.record);
   if (LinkSpec wanted = spec_of(peer); joins || wanted != peer.wanted) {

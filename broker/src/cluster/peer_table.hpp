@@ -81,6 +81,7 @@ struct PeerNote {
 struct Peer {
   BrokerRecord record{};
   std::int64_t revision = 0;
+  std::string value{};          ///< Of its key, at that revision.
   std::int64_t changed_at = 0;  ///< ns since 1970.
   Nearness nearness = Nearness::elsewhere;
   std::optional<LinkSpec> link{};       ///< As was ordered last; none: it gets none.

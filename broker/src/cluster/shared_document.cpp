@@ -195,8 +195,9 @@ bool DocumentWatch::listed(const Listing& all) {
   const auto found = std::find_if(all.all.begin(), all.all.end(),
                                   [this](const KeyValue& kv) { return kv.key == key_; });
   if (found != all.all.end()) {
-    // A store that was set back tells older revisions, and is right all the same.
-    return (!known_ || found->mod_revision != revision_) && put(*found);
+    // A store that was set back tells older revisions, or other contents of the same one, and is
+    // right all the same.
+    return (!known_ || found->mod_revision != revision_ || found->value != value_) && put(*found);
   }
   return gone();
 }
@@ -211,6 +212,7 @@ bool DocumentWatch::told(const WatchEvent& event) {
 bool DocumentWatch::put(const KeyValue& kv) {
   known_ = true;
   revision_ = kv.mod_revision;
+  value_ = kv.value;
   fault_.clear();
   auto document = read_document(kv.value, fault_);
   if (document) {
@@ -223,6 +225,7 @@ bool DocumentWatch::gone() {
   const bool news = !known_ || revision_ != 0;
   known_ = true;
   revision_ = 0;
+  value_.clear();
   fault_.clear();
   document_ = {};
   return news;

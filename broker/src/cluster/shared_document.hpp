@@ -96,6 +96,7 @@ class DocumentWatch {
   const std::string key_;
   Document document_{};
   std::int64_t revision_ = 0;
+  std::string value_{};  // of its key, at that revision
   std::string fault_{};
   bool known_ = false;
 };

@@ -299,6 +299,18 @@ TEST_F(Peers, AListingTakesAwayWhatIsNotInIt) {
   EXPECT_EQ(actions(), Words{"replace c other:1 1 peer=c"});
 }
 
+// An etcd that was set up anew and counts from the beginning comes to the same numbers.
+TEST_F(Peers, AnotherRecordOfTheSameRevisionIsSeen) {
+  put(record("b"));
+  (void)actions();
+  BrokerRecord moved = record("b");
+  moved.address = "elsewhere:5000";
+  moved.epoch = 2;
+  --revision_;
+  list({moved});
+  EXPECT_EQ(actions(), Words{"replace b elsewhere:5000 1 peer=b"});
+}
+
 TEST_F(Peers, OldEventsChangeNothing) {
   BrokerRecord b = record("b");
   const KeyValue old = key(b);

@@ -168,6 +168,12 @@ TEST(DocumentWatch, FollowsWhatEtcdSays) {
   EXPECT_EQ(watch.fault(), "");
   // A store that was set back.
   EXPECT_TRUE(watch.listed({.revision = 2, .all = {kept(some_document(1), 1)}}));
+  // An etcd that was set up anew comes to the same numbers.
+  Document other = some_document(1);
+  other.text = "timeout = \"99s\"\n";
+  EXPECT_TRUE(watch.listed({.revision = 2, .all = {kept(other, 1)}}));
+  EXPECT_EQ(watch.document(), other);
+  EXPECT_FALSE(watch.listed({.revision = 2, .all = {kept(other, 1)}}));
   EXPECT_TRUE(watch.listed({.revision = 2}));
 }
 
