@@ -141,8 +141,8 @@ bool ClusterDocument::told(const WatchEvent& event) {
 
 bool ClusterDocument::follow(bool news) {
   if (news && !watch_.fault().empty()) {
-    log(LogLevel::error, "document_unreadable",
-        {{"reason", LogText{watch_.fault()}}, {"note", LogText{"what there was stays"}}});
+    lines_.log("document_unreadable", LogLevel::error, shm::steady_now(), "document_unreadable",
+               {{"reason", LogText{watch_.fault()}}, {"note", LogText{"what there was stays"}}});
   } else if (news) {
     take(watch_.document());
   }
@@ -154,11 +154,13 @@ bool ClusterDocument::follow(bool news) {
 /// of all brokers are not to go with it.
 void ClusterDocument::take(const Document& document) {
   if (document.version != 0) {
-    log(LogLevel::info, "document_seen",
+    lines_.log(
+        "document_seen", LogLevel::info, shm::steady_now(), "document_seen",
         {{"version", document.version}, {"by", document.by}, {"note", LogText{document.note}}});
     keeper_.want(document);
   } else if (const Document held = keeper_.held(); held.version != 0) {
-    log(LogLevel::warning, "document_gone",
+    lines_.log(
+        "document_gone", LogLevel::warning, shm::steady_now(), "document_gone",
         {{"kept", held.version},
          {"note", LogText{"etcd has none any more: apply what mserve-stat ctl cluster show gives, "
                           "or an empty one"}}});
@@ -168,10 +170,11 @@ void ClusterDocument::take(const Document& document) {
 void ClusterDocument::settled() {
   const DocumentStanding& now = keeper_.standing();
   if (now.refused != 0 && now != told_) {
-    log(LogLevel::error, "document_refused",
-        {{"version", now.refused}, {"reason", LogText{now.fault}}, {"kept", now.version}});
+    lines_.log("document_refused", LogLevel::error, shm::steady_now(), "document_refused",
+               {{"version", now.refused}, {"reason", LogText{now.fault}}, {"kept", now.version}});
   } else if (now.version != told_.version) {
-    log(LogLevel::info, "document_applied", {{"version", now.version}});
+    lines_.log("document_applied", LogLevel::info, shm::steady_now(), "document_applied",
+               {{"version", now.version}});
   }
   told_ = now;
   around_.changed();
@@ -180,6 +183,7 @@ void ClusterDocument::settled() {
 
 void ClusterDocument::tick(bool there, std::uint64_t now) {
   there_ = there;
+  lines_.tell_swallowed(now);
   keeper_.tick(there ? around_.own.epoch : 0, now);
   desk_.tick(now);
 }

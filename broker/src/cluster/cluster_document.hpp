@@ -14,6 +14,7 @@
 #include "cluster/peer_table.hpp"
 #include "cluster/reload_call.hpp"
 #include "cluster/shared_document.hpp"
+#include "control/log.hpp"
 
 namespace boost::asio {  // NOLINT(readability-identifier-naming): not ours
 class io_context;
@@ -67,6 +68,7 @@ class ClusterDocument {
   DocumentDesk desk_;
   DocumentSocket socket_;
   DocumentStanding told_{};
+  broker::KindLimiter lines_{64};  // somebody may roll out one after the other
   bool there_ = false;
 };
 

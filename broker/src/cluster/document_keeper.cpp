@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cluster/document_keeper.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "cluster/json_fields.hpp"
@@ -53,9 +54,22 @@ void DocumentKeeper::want(const Document& document) {
 void DocumentKeeper::tick(std::uint64_t epoch, std::uint64_t now) {
   epoch_ = epoch;
   const bool due = wanted_ && epoch != 0 && (!settled_ || tried_at_epoch_ != epoch);
-  if (due && !asking_ && now >= again_at_) {
+  if (due && !asking_ && now >= again_at_ && may_begin(now)) {
     begin(now);
   }
+}
+
+/// Whoever writes all the time is not to keep the broker reading.
+bool DocumentKeeper::may_begin(std::uint64_t now) {
+  if (const std::uint64_t earned = (now - refilled_at_) / kAgainNs; earned > 0) {
+    refilled_at_ = now;
+    left_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(left_ + earned, kAtOnce));
+  }
+  if (left_ == 0) {
+    return false;
+  }
+  --left_;
+  return true;
 }
 
 void DocumentKeeper::begin(std::uint64_t now) {

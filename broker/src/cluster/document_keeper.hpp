@@ -49,6 +49,8 @@ class DocumentKeeper {
   };
   /// A broker that does not answer is asked again after this.
   static constexpr std::uint64_t kAgainNs = 1'000'000'000;
+  /// So many documents in turn are brought to it, and then one in kAgainNs.
+  static constexpr std::uint32_t kAtOnce = 16;
 
   /// Until told otherwise what the file holds is what is wanted: whether it holds at the broker,
   /// which may have refused it at its start, only the broker can say.
@@ -65,6 +67,7 @@ class DocumentKeeper {
   [[nodiscard]] Document held() const;
 
  private:
+  [[nodiscard]] bool may_begin(std::uint64_t now);
   void begin(std::uint64_t now);
   void answered(const ReloadAnswer& answer, bool doubt, std::uint64_t now);
   void keep(std::uint64_t now);
@@ -81,6 +84,8 @@ class DocumentKeeper {
   std::uint64_t epoch_ = 0;
   std::uint64_t tried_at_epoch_ = 0;
   std::uint64_t again_at_ = 0;
+  std::uint32_t left_ = kAtOnce;
+  std::uint64_t refilled_at_ = 0;
   bool settled_ = false;  // what is wanted was tried at the broker of tried_at_epoch_
   bool unkept_ = false;   // that broker has taken it, and would not find it at its start
   bool asking_ = false;

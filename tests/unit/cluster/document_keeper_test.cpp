@@ -192,6 +192,23 @@ TEST_F(DocumentKeeping, WhatCouldNotBeKeptIsNoneOfABrokerThatStartsAnew) {
   EXPECT_EQ(file_, to_file(numbered_document(3)));
 }
 
+// One that was written a thousand times a second had the broker read a hundred times.
+TEST_F(DocumentKeeping, WhatIsWrittenAllTheTimeIsBroughtNowAndThen) {
+  constexpr std::int64_t kWritten = 100;
+  for (std::int64_t version = 1; version <= kWritten; ++version) {
+    keeper().want(numbered_document(version));
+    keeper().tick(epoch_, now_);
+    if (asked_) {
+      answer({.kind = Kind::done, .document = true});
+    }
+  }
+  EXPECT_EQ(reloads_, static_cast<int>(DocumentKeeper::kAtOnce));
+  now_ += DocumentKeeper::kAgainNs;
+  keeper().tick(epoch_, now_);
+  answer({.kind = Kind::done, .document = true});
+  expect({.version = kWritten});
+}
+
 TEST_F(DocumentKeeping, TheFirstOneThatIsRefusedLeavesNoFile) {
   keeper().want(numbered_document(1));
   keeper().tick(epoch_, now_);
