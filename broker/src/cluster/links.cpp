@@ -30,6 +30,8 @@ constexpr std::uint64_t kMs = 1'000'000;
 constexpr std::uint64_t kBackoffMin = 100 * kMs;
 constexpr std::uint64_t kBackoffMax = 10'000 * kMs;
 constexpr std::uint64_t kLivedLong = 10'000 * kMs;
+/// Processes that ask for a link to be retired, at the same time.
+constexpr std::size_t kRetiringMax = 8;
 /// Longer than what runs may take; what has nobody to answer to any more ends by itself.
 constexpr const char* kStopSeconds = "3600";
 constexpr std::size_t kServantNameMax = 31;
@@ -168,6 +170,14 @@ void Links::start(const std::string& id, Link& link, std::uint64_t now) {
 }
 
 bool Links::retire(pid_t link) {
+  if (retiring_.size() >= kRetiringMax) {
+    to_retire_.push_back(link);
+    return true;
+  }
+  return ask_to_retire(link);
+}
+
+bool Links::ask_to_retire(pid_t link) {
   const std::uint32_t number = number_of_ ? number_of_(link) : 0;
   if (number == 0) {
     return false;
@@ -249,6 +259,7 @@ void Links::reap(std::uint64_t now) {
         (void)kill(asked->second, SIGTERM);
       }
       retiring_.erase(asked);
+      retire_next();
     } else if (const auto former = ending_.find(pid); former != ending_.end()) {
       orders_.log("link_over", LogLevel::info, now, "link_over",
                   {{"peer", former->second}, {"pid", pid}});
@@ -261,6 +272,17 @@ void Links::reap(std::uint64_t now) {
       }
     }
     changed_();
+  }
+}
+
+/// Of those that wait for it the first one that is still there.
+void Links::retire_next() {
+  while (!to_retire_.empty() && retiring_.size() < kRetiringMax) {
+    const pid_t link = to_retire_.front();
+    to_retire_.pop_front();
+    if (ending_.contains(link) && !ask_to_retire(link)) {
+      (void)kill(link, SIGTERM);
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <string>
@@ -84,8 +85,11 @@ class Links {
   /// The process may take its time; it is not a link any more.
   /// @param gently  the broker is asked to retire it, if it knows it.
   void let_go(const std::string& id, Link& link, const char* why, bool gently, std::uint64_t now);
-  /// Asks the local broker, by a process of its own. @return false: there is none to ask for.
+  /// Asks the local broker, by a process of its own, once there are few of those. @return false:
+  /// there is none to ask for.
   bool retire(pid_t link);
+  bool ask_to_retire(pid_t link);
+  void retire_next();
   void ended(const std::string& id, Link& link, int status, std::uint64_t now);
 
   const LinkSetup setup_;
@@ -96,6 +100,7 @@ class Links {
   broker::KindLimiter orders_{kPeersMax};
   std::map<std::string, Link> links_;
   std::map<pid_t, std::string> ending_;  // and whose links they were
+  std::deque<pid_t> to_retire_;          // links for which there is no process yet
   std::map<pid_t, pid_t> retiring_;      // processes that ask for it, and the link that each is for
 };
 

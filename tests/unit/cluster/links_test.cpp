@@ -2,11 +2,13 @@
 #include "cluster/links.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "mserve/shm/clock.hpp"
 #include "support/process.hpp"
@@ -167,6 +169,38 @@ TEST_F(LinkProcesses, RestartsOfManyAreAFewLines) {
   EXPECT_EQ(times("link_ended", log), 10U + 1U) << "the last one says how many there were: " << log;
   EXPECT_NE(log.find(R"(kind="link_ended" lines=20)"), std::string::npos) << log;
   EXPECT_EQ(times("link_started", log), 10U) << log;
+}
+
+// When 200 peers were gone at once 200 processes asked for it.
+TEST_F(LinkProcesses, FewAreRetiredAtTheSameTime) {
+  constexpr std::size_t kLinks = 20;
+  constexpr std::size_t kAtOnce = 8;
+  const std::string go_on = dir_.file("go");
+  const std::string stat = dir_.file("stat");
+  std::ofstream(stat) << "#!/bin/sh\nwhile [ ! -e '" << go_on << "' ]; do sleep 0.01; done\n"
+                      << "kill $7\n";  // after --name X --dir Y ctl retire
+  std::filesystem::permissions(stat, std::filesystem::perms::owner_all);
+  Links links(
+      {.shim = script("exec sleep 1000"), .broker = "x", .directory = "y", .stat = stat}, [] {},
+      [](pid_t pid) { return static_cast<std::uint32_t>(pid); });
+  const std::uint64_t now = shm::steady_now();
+  std::vector<LinkAction> orders(kLinks, order(LinkAction::Kind::start));
+  for (std::size_t i = 0; i < kLinks; ++i) {
+    orders[i].id += std::to_string(i);
+    links.carry_out(orders[i], now);
+  }
+  for (LinkAction& one : orders) {
+    one.kind = LinkAction::Kind::stop;
+    links.carry_out(one, now);
+  }
+  EXPECT_EQ(test::children_of(getpid()).size(), kLinks + kAtOnce);
+  std::ofstream(go_on) << "";
+  EXPECT_TRUE(test::wait_until(
+      [&] {
+        links.reap(now);
+        return !links.any();
+      },
+      "all to be retired"));
 }
 
 // A peer that came and went all the time filled the log.
