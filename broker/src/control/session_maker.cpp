@@ -207,7 +207,7 @@ bool SessionMaker::take_pool(const shm::Hello& hello, Draft& draft, std::string&
   }
   const auto entered = classes_.enter(tags);
   if (!entered) {
-    fault = "servants of " + std::to_string(kPoolsMax) +
+    fault = "servants of " + std::to_string(is_link(tags) ? kLinkPoolsMax : kPoolsMax) +
             " different sets of tags are attached, each link to another broker one; no more fit";
     return false;
   }

@@ -153,6 +153,12 @@ std::optional<ClassTable::Entry> ClassTable::enter(std::string_view tags) {
     ++used->servants;
     return Entry{static_cast<std::uint32_t>(used - pools_.begin()), std::nullopt};
   }
+  const auto links = std::count_if(pools_.begin(), pools_.end(), [](const Pool& pool) {
+    return pool.servants != 0 && is_link(pool.tags);
+  });
+  if (is_link(key) && static_cast<std::uint32_t>(links) >= kLinkPoolsMax) {
+    return std::nullopt;
+  }
   const auto vacant = std::find_if(pools_.begin(), pools_.end(),
                                    [](const Pool& pool) { return pool.servants == 0; });
   if (vacant == pools_.end()) {

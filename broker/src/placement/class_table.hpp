@@ -13,6 +13,9 @@
 
 namespace mserve::broker {
 
+/// Of kPoolsMax, so many may be of links.
+inline constexpr std::uint32_t kLinkPoolsMax = kPoolsMax - 32;
+
 /// Numbers the classes that rules speak of and the pools that servants form: the Dispatcher knows
 /// only numbers. A class once numbered keeps its number, so what is queued is not touched when
 /// rules change. The control thread's.
@@ -51,7 +54,8 @@ class ClassTable {
     std::uint32_t pool = 0;
     std::optional<PoolDefined> define;  ///< To be told to the data thread before the servant joins.
   };
-  /// A servant with these tags attaches. Nothing: kPoolsMax different sets of tags are attached.
+  /// A servant with these tags attaches. Nothing: kPoolsMax different sets of tags are attached, or
+  /// kLinkPoolsMax of links, which never take the last places of the servants here.
   [[nodiscard]] std::optional<Entry> enter(std::string_view tags);
   /// The classes that a servant with these tags is in, as bits.
   [[nodiscard]] std::uint64_t classes_of(std::string_view tags) const;

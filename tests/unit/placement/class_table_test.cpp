@@ -138,6 +138,23 @@ TEST(ClassTable, ThereIsRoomForALinkToEachOf200Hosts) {
   EXPECT_TRUE(change.classes[1].pools.none());
 }
 
+// 256 peers took all places, and a servant that was started again found none.
+TEST(ClassTable, LinksNeverTakeTheLastPlaces) {
+  ClassTable table(kClassesMax);
+  std::string fault;
+  ASSERT_TRUE(table.meet("peer=x", fault)) << fault;
+  std::uint32_t links = 0;
+  while (table.enter("peer=" + std::to_string(links))) {
+    ++links;
+  }
+  EXPECT_EQ(links, kLinkPoolsMax);
+  EXPECT_GE(links, 200U);
+  for (std::uint32_t i = kLinkPoolsMax; i < kPoolsMax; ++i) {
+    EXPECT_TRUE(table.enter("group=" + std::to_string(i))) << i;
+  }
+  EXPECT_FALSE(table.enter("group=one-more"));
+}
+
 TEST(ClassTable, WithoutRoomForTwinsALinkIsRefused) {
   ClassTable table(3);
   std::string fault;
