@@ -109,6 +109,7 @@ std::vector<std::string> check_document(std::string_view text) {
   OptionKeys keys(app);
   keys.apply(document.entries, "", OptionKeys::Scope::cluster, faults);
   if (faults.empty()) {
+    given.options.of_cluster = true;
     given.options.validate_changeable(faults);
     for (std::string& fault : faults) {
       fault.insert(0, keys.place_of(fault));

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "access/ring_access.hpp"
+#include "control/servant_tags.hpp"
 #include "mserve/shm/directory.hpp"
 #include "mserve/shm/layout.hpp"
 #include "placement/class_table.hpp"
@@ -72,7 +73,9 @@ void BrokerOptions::validate_changeable(std::vector<std::string>& faults) const 
     }
   };
   check(placement.size() <= kRulesMax, "--rule: at most 64 rules");
-  if (std::string fault; !ClassTable(kClassesMax).apply(placement, fault)) {
+  ClassTable table(kClassesMax);
+  std::string fault;
+  if ((links_come() && !table.meet(kLinkTag, fault)) || !table.apply(placement, fault)) {
     faults.push_back("--rule: " + fault);
   }
   check(queue_timeout > 0 && timeout > 0, "--queue-timeout, --timeout: above 0; inf: no limit");

@@ -43,6 +43,7 @@ struct BrokerOptions {
   std::string route_plugin_file;   ///< Not empty: it takes the place of `route`.
   Plugins plugins;                 ///< Of these two files, once load_plugins() was called.
   std::vector<Rule> placement;     ///< Which requests go to which servants.
+  bool of_cluster = false;         ///< They are those of a document for all brokers of one.
   bool rules_may_come = false;     ///< There is a configuration file, which may bring some later.
   bool sticky = false;             ///< What one connection asks stays on one servant.
   Nanos match_wait = 0;
@@ -106,6 +107,8 @@ struct BrokerOptions {
   }
   /// Cores of the threads that are pinned to one each.
   [[nodiscard]] CoreList pinned_cores() const;
+  /// Whether there will be links to other brokers.
+  [[nodiscard]] bool links_come() const noexcept { return cluster.enabled() || of_cluster; }
   /// Whether there are rules of placement, or may be some later.
   [[nodiscard]] bool places() const noexcept { return !placement.empty() || rules_may_come; }
   /// Classes that the Dispatcher has room for: without rules one, and its twin; see ClassTable.

@@ -10,6 +10,7 @@
 #include <csignal>
 
 #include "control/process_stat.hpp"
+#include "control/servant_tags.hpp"
 #include "gateway/gateway.hpp"
 #include "mserve/shm/clock.hpp"
 
@@ -68,7 +69,13 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
   launcher_lives_ = options_.servant_count > 0;
   options_now_ = options_command(options_);
   look_at_expected();
-  if (std::string fault; !apply_rules(options_.placement, fault)) {
+  std::string fault;
+  if (options_.links_come()) {  // what leaves no room for them is to fail now
+    if (auto change = maker_.classes().meet(kLinkTag, fault)) {
+      tell_classes(*std::move(change));
+    }
+  }
+  if (!apply_rules(options_.placement, fault)) {
     log(LogLevel::error, "rules_refused", {{"reason", LogText{fault}}});
   }
   tell_ready();

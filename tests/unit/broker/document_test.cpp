@@ -91,6 +91,21 @@ TEST(Document, OfFaultsEachHasItsLine) {
   EXPECT_EQ(both.size(), 2U) << "all at once";
 }
 
+// Each broker took it, if it was started after it was applied, and then could not be linked.
+TEST(Document, RulesLeaveRoomForLinks) {
+  const auto rules = [](int count) {
+    std::string text = "rule = [";
+    for (int i = 0; i < count; ++i) {
+      text += "\"fn=f" + std::to_string(i) + " -> group=g" + std::to_string(i) + "\",";
+    }
+    return text + "]\n";
+  };
+  EXPECT_EQ(check_document(rules(31)), std::vector<std::string>());
+  const auto faults = check_document(rules(40));
+  ASSERT_EQ(faults.size(), 1U);
+  EXPECT_NE(faults[0].find("82 sets of servants"), std::string::npos) << faults[0];
+}
+
 TEST(Document, WhateverItIsTheFaultsAreFewShortAndPrintable) {
   std::string lines;
   for (int i = 0; i < 1000; ++i) {
