@@ -58,6 +58,9 @@ class TinyBroker {
     if (!got) {
       return got.error().code;
     }
+    if (shm::parse_control(std::span(buffer).first(got.value().bytes))) {
+      return accept();  // one that was about to end, and asked for nothing more
+    }
     const Result<shm::Hello> parsed = shm::parse_hello(std::span(buffer).first(got.value().bytes));
     if (!parsed) {
       return parsed.error().code;
