@@ -53,14 +53,17 @@ void describe(CLI::App& app, mserve::test::StandinOptions& o, bool& servant_of) 
   app.add_option("--port", o.port, "Port; 0: any");
   app.add_flag("--uds", o.uds,
                "Also on the Unix sockets of kdb+, abstract and path [env QUDSPATH; empty: not]");
-  app.add_option("--form", o.form, "Which program to stand in for: plain, lbt, qsvr")
-      ->transform(CLI::Transformer(kForms));
+  app.add_option("--form", o.form, "Which program to stand in for")
+      ->transform(CLI::Transformer(kForms))
+      ->option_text("plain|lbt|qsvr [plain]");
   app.add_flag("--info", o.info, "lbt, qsvr: answer (id; result; info)");
   app.add_option("--rows", o.rows, "Trades behind proc1 and proc2")->capture_default_str();
-  app.add_option("--reply", o.reply, "How answers go: plain, compressed, big-endian, dribble")
-      ->transform(CLI::Transformer(kReplies));
-  app.add_option("--die", o.die, "Kill itself: never, handshake, mid-reply, after-reply, on-query")
-      ->transform(CLI::Transformer(kDeaths));
+  app.add_option("--reply", o.reply, "How answers go")
+      ->transform(CLI::Transformer(kReplies))
+      ->option_text("plain|compressed|big-endian|dribble [plain]");
+  app.add_option("--die", o.die, "When to kill itself")
+      ->transform(CLI::Transformer(kDeaths))
+      ->option_text("never|handshake|mid-reply|after-reply|on-query [never]");
   app.add_option("--die-after", o.die_after, "Occasions to let pass before");
   app.add_flag("--exit-on-close", o.exit_on_close, "End when a connection closes");
   app.add_flag("--servantof", servant_of,
