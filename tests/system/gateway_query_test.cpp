@@ -297,15 +297,15 @@ TEST(GatewayQuery, WhatAQueryTookHasNothingOfTheSleepBeforeIt) {
 TEST(GatewayQuery, WhatAQueryTookIsNoLessThanWhatItsServantTook) {
   const Broker broker(with_gateway({"--gateway-thread", "data"}));
   RawClient client = connect(broker);
-  constexpr int kQueries = 40;
-  for (int i = 0; i < kQueries; ++i) {
+  constexpr std::size_t kQueries = 40;
+  for (std::size_t i = 0; i < kQueries; ++i) {
     ASSERT_TRUE(client.query("proc1 `IBM"));
   }
   RawClient admin = RawClient::unix_socket(broker.socket_path(), false);
   ASSERT_TRUE(admin.handshake("adam"));
   const auto queries = admin.query(".mserve.queries[40]");
   ASSERT_TRUE(queries && queries->is_table() && queries->count() == kQueries);
-  for (int i = 0; i < kQueries; ++i) {
+  for (std::size_t i = 0; i < kQueries; ++i) {
     EXPECT_GE(queries->column("elapsed")->items<std::int64_t>()[i],
               queries->column("execution")->items<std::int64_t>()[i]);
   }
