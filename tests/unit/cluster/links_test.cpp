@@ -213,7 +213,12 @@ TEST_F(LinkProcesses, OrdersDoNotFillTheLog) {
     links.carry_out(order(LinkAction::Kind::stop), now);
     links.reap(now);
   }
-  wait_for_end(links);
+  EXPECT_TRUE(test::wait_until(
+      [&] {
+        links.reap(now);
+        return !links.any();
+      },
+      "the links to end"));
   const std::string log = testing::internal::GetCapturedStderr();
   EXPECT_EQ(times("info link_started ", log), kPeersMax);
   EXPECT_EQ(times("info link_ending ", log), kPeersMax);
