@@ -128,14 +128,22 @@ const keepMetrics = async (url) => {
   fs.writeFileSync(path.join(shots, 'metrics.txt'), text);
 };
 
+// The broker says that it is ready a moment before its gateway says where it is.
+const gatewayPort = async () => {
+  const end = Date.now() + PATIENCE_MS;
+  for (;;) {
+    const found = / gateway port=(\d+)/.exec(fs.readFileSync(path.join(folder, 'broker.log'), 'utf8'));
+    if (found) return found[1];
+    if (Date.now() > end) throw new Error('the broker said no port');
+    await new Promise((resolve) => { setTimeout(resolve, 20); });
+  }
+};
+
 const main = async () => {
   const broker = await startBroker();
   const server = start('mserve-stat', ['serve', '--port', '0'], ['ignore', 'pipe', 'inherit']);
   const url = await firstLine(server.stdout);
-  const port = await (async () => {
-    const text = fs.readFileSync(path.join(folder, 'broker.log'), 'utf8');
-    return /gateway_listening.*?port=(\d+)/.exec(text)?.[1] || /port=(\d+)/.exec(text)[1];
-  })();
+  const port = await gatewayPort();
   const quiet = [
     ask([], ['proc1 `IBM', 'proc1 `GS', 'proc1 `UBS', 'proc1 `VOD']),
     ask(['--name', `tcp://127.0.0.1:${port}`, '--user', 'alice'], ['proc1 `IBM`GS', `nosuch["${HOSTILE}"]`, 'proc2 `UBS']),
