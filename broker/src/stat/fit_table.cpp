@@ -55,20 +55,19 @@ kdb::Value without(const kdb::Value& table, const std::set<std::string_view>& go
   return kdb::Value::table(std::move(names), std::move(columns));
 }
 
-FittedTable fit(const kdb::Value& table, std::size_t width, const Names& names) {
-  FittedTable fitted{table};
+/// Which of `names` have to go, from the first on, so that the rest is narrower than `width`.
+std::set<std::string_view> too_many(const kdb::Value& table, std::size_t width,
+                                    const Names& names) {
   std::set<std::string_view> gone;
   for (const std::string_view name : names) {
-    if (width_of(fitted.table) < width) {
+    if (width_of(without(table, gone)) < width) {
       break;
     }
     if (table.column(name) != nullptr) {
       gone.insert(name);
-      fitted.table = without(table, gone);
     }
   }
-  fitted.left_out = gone.size();
-  return fitted;
+  return gone;
 }
 
 std::span<const std::int64_t> numbers_in(const kdb::Value& table, std::string_view name) {
@@ -118,9 +117,8 @@ kdb::Value readable(const kdb::Value& table) {
 FittedTable fit_table(const kdb::Value& table, std::size_t width) {
   const bool twice = table.column("route") != nullptr && table.column("hash") != nullptr;
   const kdb::Value shown = readable(twice ? without(table, {"hash"}) : table);
-  FittedTable fitted = fit(shown, width, least(table.column("requests_per_s") != nullptr));
-  fitted.left_out += twice ? 1 : 0;
-  return fitted;
+  const auto gone = too_many(shown, width, least(table.column("requests_per_s") != nullptr));
+  return {without(shown, gone), gone.size() + (twice ? 1 : 0)};
 }
 
 FittedTable fit_queries(const kdb::Value& table, std::size_t width) {
@@ -146,17 +144,9 @@ FittedTable fit_queries(const kdb::Value& table, std::size_t width) {
     }
   }
   const kdb::Value all = kdb::Value::table(whole, std::move(columns));
-  FittedTable fitted = fit(without(all, {"query"}), width - std::min(width, kQueryWidth),
-                           {"execution", "qid", "user", "route"});
-  std::set<std::string_view> gone;
-  for (const std::string& name : whole) {
-    if (name != "query" && fitted.table.column(name) == nullptr) {
-      gone.insert(name);
-    }
-  }
-  fitted.table = without(all, gone);
-  fitted.left_out = table.names().size() + gone.size() - whole.size();
-  return fitted;
+  const auto gone = too_many(without(all, {"query"}), width - std::min(width, kQueryWidth),
+                             {"execution", "qid", "user", "route"});
+  return {without(all, gone), table.names().size() + gone.size() - whole.size()};
 }
 
 }  // namespace mserve::stat
