@@ -6,7 +6,6 @@
 #include <exception>
 #include <filesystem>
 #include <iterator>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -97,22 +96,52 @@ constexpr const char* kCtlFooter =
     "2 wrong usage, 3 no broker there, or it does not answer for 3 s, 4 --timeout passed, 130 "
     "Ctrl-C.";
 
+struct NamedVerb {
+  const char* name;
+  Verb verb;
+};
+constexpr NamedVerb kVerbs[] = {
+    {"pause", Verb::pause},   {"resume", Verb::resume}, {"drain", Verb::drain},
+    {"retire", Verb::retire}, {"policy", Verb::policy}, {"log-level", Verb::log_level},
+    {"reload", Verb::reload},
+};
+
+const NamedVerb* find_verb(const std::string& name) {
+  const auto* const found =
+      std::find_if(std::begin(kVerbs), std::end(kVerbs),
+                   [&name](const NamedVerb& one) { return one.name == name; });
+  return found != std::end(kVerbs) ? found : nullptr;
+}
+
+/// Their names, with `between` two of them.
+std::string verbs_text(const char* between) {
+  std::string text;
+  for (const NamedVerb& one : kVerbs) {
+    text.append(text.empty() ? "" : between).append(one.name);
+  }
+  return text;
+}
+
+/// What is wrong with one; empty: nothing.
+std::string verb_fault(const std::string& name) {
+  if (find_verb(name) != nullptr) {
+    return {};
+  }
+  std::vector<std::string> words;
+  for (const NamedVerb& one : kVerbs) {
+    words.emplace_back(one.name);
+  }
+  words.emplace_back("cluster");  // a subcommand of its own
+  return mserve::program::unknown_subcommand({name}, words);
+}
+
 constexpr const char* kPolicyForms = "orig|even|match|least|weighted|plugin";
 constexpr const char* kLevelForms = "info|warning|error";
 
 void describe_ctl(CLI::App& app, Settings& s) {
   CLI::App* const ctl = app.add_subcommand("ctl", kCtlAbout);
   ctl->footer(kCtlFooter);
-  ctl->add_option("verb", s.verb, "What to do")
-      ->check([](const std::string& verb) {
-        static const std::vector<std::string> verbs{"pause",  "resume",    "drain",  "retire",
-                                                    "policy", "log-level", "reload", "cluster"};
-        const auto cluster = std::prev(verbs.end());  // a subcommand of its own
-        return std::find(verbs.begin(), cluster, verb) != cluster
-                   ? std::string()
-                   : mserve::program::unknown_subcommand({verb}, verbs);
-      })
-      ->option_text("pause|resume|drain|retire|policy|log-level|reload");
+  ctl->add_option("verb", s.verb, "What to do")->check(verb_fault)->option_text(verbs_text("|"));
   ctl->add_option("target", s.target, "To which servants, or which policy or level; not of reload")
       ->option_text(std::string("all|NUMBER|name:NAME|group:NAME|tag:NAME=VALUE; of policy ") +
                     kPolicyForms + "; of log-level " + kLevelForms);
@@ -264,15 +293,10 @@ void describe(CLI::App& app, Settings& s) {
 
 /// Completes a request of ctl. @return what is wrong with it; empty: nothing.
 std::string complete(Settings& s, const CLI::App& ctl) {
-  const std::map<std::string, Verb> verbs{{"pause", Verb::pause},   {"resume", Verb::resume},
-                                          {"drain", Verb::drain},   {"retire", Verb::retire},
-                                          {"policy", Verb::policy}, {"log-level", Verb::log_level},
-                                          {"reload", Verb::reload}};
   if (s.verb.empty()) {
-    return "what to do is missing: pause, resume, drain, retire, policy, log-level, reload or "
-           "cluster; see mserve-stat ctl --help";
+    return "what to do is missing: " + verbs_text(", ") + " or cluster; see mserve-stat ctl --help";
   }
-  s.request.verb = verbs.at(s.verb);
+  s.request.verb = find_verb(s.verb)->verb;
   if (s.target.empty() && s.request.verb != Verb::reload) {
     return s.verb + ": say which: " +
            (s.request.verb == Verb::policy      ? std::string(kPolicyForms)
