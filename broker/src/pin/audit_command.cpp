@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,12 +22,10 @@ namespace {
 constexpr auto kLoadTime = std::chrono::milliseconds(500);
 constexpr const char* kOnline = "/sys/devices/system/cpu/online";
 
-std::string line_of(const Finding& f) {
-  std::string text =
-      fmt::format("{:<8} {:<10} {} [{}]", to_string(f.level), f.topic, f.seen, f.where);
-  text += f.cost.empty() ? "" : "; costs " + f.cost;
-  text += f.mend.empty() ? "" : "; mend: " + f.mend;
-  return text + "\n";
+/// 0: stdout is no terminal.
+std::size_t terminal_width() noexcept {
+  winsize size{};
+  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 boost::json::object to_json(const Finding& f) {
@@ -75,8 +74,9 @@ void print(const std::string& text) {
 
 void print_findings(const CoreList& cores, const Findings& findings) {
   std::string text = fmt::format("cores {}\n", cores_text(cores));
+  const std::size_t width = terminal_width();
   for (const Finding& f : findings) {
-    text += line_of(f);
+    text += to_text(f, width);
   }
   print(text);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -70,6 +71,10 @@ void look_at_huge_pages(const AuditInput& in, Findings& out);
 void look_at_swap(const AuditInput& in, Findings& out);
 void look_at_memory_lock(const AuditInput& in, Findings& out);
 void look_at_quota(const AuditInput& in, Findings& out);
+
+/// For people. @param width  of the terminal: what it costs, how to mend it and where it was seen
+/// get lines of their own, broken between words; 0: all of it in one line, for files and pipes.
+[[nodiscard]] std::string to_text(const Finding& finding, std::size_t width);
 
 /// Names that others chose (of threads, devices, machines) for terminals and JSON: each byte that
 /// is not printable ASCII becomes a question mark.

@@ -35,10 +35,10 @@ constexpr const char* kFooter =
     "something costs (audit --strict).";
 
 constexpr const char* kAuditAbout =
-    "One line for each thing that was looked at: ok, costs or unknown (it cannot be seen from "
-    "here),\nwhat was seen, [where], what it costs, how to mend it. Then what a spinning thread "
-    "saw on each\ncore: gaps between two looks at the clock. It changes nothing but where it runs "
-    "itself.\nCosts are orders of magnitude; the jitter is measured.";
+    "For each thing that was looked at: ok, costs or unknown (it cannot be seen from here), what "
+    "was\nseen, [where], what it costs, how to mend it; in a file or a pipe in one line. Then what "
+    "a\nspinning thread saw on each core: gaps between two looks at the clock. It changes nothing "
+    "but\nwhere it runs itself. Costs are orders of magnitude; the jitter is measured.";
 
 void describe_audit(CLI::App& app, AuditOptions& o) {
   CLI::App* const audit = app.add_subcommand("audit", kAuditAbout);

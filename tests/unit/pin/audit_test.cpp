@@ -282,5 +282,40 @@ TEST_F(Audit, LoadIsWhatPassedBetweenTwoLooks) {
   expect_costs(found[1], "the host took core 1 away for 10 %", "pinned");
 }
 
+TEST(FindingText, IsOneLineForFilesAndPipes) {
+  const Finding f{.level = Level::costs,
+                  .topic = "irq",
+                  .seen = "core 1 takes interrupts",
+                  .where = "/proc/interrupts",
+                  .cost = "2 to 20 us",
+                  .mend = "choose fewer"};
+  EXPECT_EQ(to_text(f, 0),
+            "costs    irq        core 1 takes interrupts [/proc/interrupts]; costs 2 to 20 us; "
+            "mend: choose fewer\n");
+}
+
+TEST(FindingText, OnATerminalNoLineIsWiderAndEachPartHasItsOwn) {
+  const Finding f{.level = Level::costs,
+                  .topic = "isolcpus",
+                  .seen = "cores 0-1 are not isolated, and somebody said a lot about that",
+                  .where = "/sys/devices/system/cpu/isolated",
+                  .cost = "3 us",
+                  .mend = "boot with isolcpus=managed_irq,domain,1"};
+  EXPECT_EQ(to_text(f, 60),
+            "costs    isolcpus   cores 0-1 are not isolated, and somebody\n"
+            "                    said a lot about that\n"
+            "                    costs 3 us\n"
+            "                    mend: boot with\n"
+            "                    isolcpus=managed_irq,domain,1\n"
+            "                    [/sys/devices/system/cpu/isolated]\n");
+  EXPECT_EQ(to_text(f, 10), to_text(f, 60)) << "narrower than that nobody could read it";
+}
+
+TEST(FindingText, AWordThatFitsNowhereStaysWhole) {
+  const Finding f{.level = Level::ok, .topic = "x", .seen = std::string(90, 'w') + " end"};
+  EXPECT_EQ(to_text(f, 80),
+            "ok       x          " + std::string(90, 'w') + "\n                    end\n");
+}
+
 }  // namespace
 }  // namespace mserve::pin
