@@ -203,9 +203,16 @@ TEST(Weighted, RequestsFollowTheTagsOfTheServants) {
 
 TEST(Weighted, AWeightThatIsNoneIsRefusedWithAReason) {
   const Broker broker;
-  Process servant = broker.spawn_servant("odd", {"--rows", "0", "--tags", "weight=none"});
-  EXPECT_NE(servant.wait(), 0);
+  EXPECT_ANY_THROW(RawPeer(broker, {.role = shm::Role::servant, .tags = "weight=none"}));
   EXPECT_NE(broker.wait_for_log("tag weight: a whole number from 1 to 1000"), "");
+}
+
+TEST(Weighted, AServantLooksAtItsWeightBeforeItAttaches) {
+  // Nobody listens: with a fine one they would wait for a broker.
+  Process servant({.argv = {program("mserve-servant"), "--tags", "gpu,weight=none"}});
+  EXPECT_EQ(servant.wait(), 2);
+  Process shim({.argv = {program("mserve-qshim"), "--q", ":1", "--tags", "weight=0"}});
+  EXPECT_EQ(shim.wait(), 2);
 }
 
 }  // namespace

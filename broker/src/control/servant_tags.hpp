@@ -2,23 +2,18 @@
 // What the broker reads from the tags with which a servant attaches: words such as "gpu weight=3".
 #pragma once
 
-#include <charconv>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 #include "dispatch/types.hpp"
 #include "mserve/kdb/route.hpp"
+#include "mserve/shm/tags.hpp"
 
 namespace mserve::broker {
 
-/// Takes the first of the tags, parted by blanks, off their front; empty where blanks follow each
-/// other.
-[[nodiscard]] inline std::string_view take_tag(std::string_view& tags) noexcept {
-  const std::string_view tag = tags.substr(0, tags.find(' '));
-  tags.remove_prefix(tag.size() < tags.size() ? tag.size() + 1 : tag.size());
-  return tag;
-}
+using shm::take_tag;
+using shm::weight_of;
+static_assert(kWeightMax == shm::kTagWeightMax);
 
 /// Whether `word`, which is not empty, is one of the tags.
 [[nodiscard]] inline bool has_tag(std::string_view tags, std::string_view word) noexcept {
@@ -41,25 +36,6 @@ inline constexpr std::string_view kLinkTag = "peer=";
     }
   }
   return false;
-}
-
-/// The number in the last `weight=N` of the tags; 1 when there is none. Nothing when N is not a
-/// whole number from 1 to kWeightMax.
-[[nodiscard]] inline std::optional<std::uint32_t> weight_of(std::string_view tags) noexcept {
-  constexpr std::string_view kKey = "weight=";
-  std::uint32_t weight = 1;
-  while (!tags.empty()) {
-    const std::string_view tag = take_tag(tags);
-    if (!tag.starts_with(kKey)) {
-      continue;
-    }
-    const char* const end = tag.data() + tag.size();
-    const auto [rest, error] = std::from_chars(tag.data() + kKey.size(), end, weight);
-    if (error != std::errc{} || rest != end || weight < 1 || weight > kWeightMax) {
-      return std::nullopt;
-    }
-  }
-  return weight;
 }
 
 /// ServantJoined::home: a hash of the last `peer=ID` of the tags, ID being the cluster-wide id of

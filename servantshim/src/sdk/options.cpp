@@ -10,6 +10,7 @@
 #include "mserve/shm/layout.hpp"
 #include "mserve/shm/names.hpp"
 #include "mserve/shm/rendezvous.hpp"
+#include "mserve/shm/tags.hpp"
 
 namespace mserve::servant {
 namespace {
@@ -34,6 +35,7 @@ std::string Options::validate() const {
       "name: at most 31 characters of A-Z a-z 0-9 . _ -.");
   require(tags.size() <= kTagsBytesMax && std::all_of(tags.begin(), tags.end(), shm::is_printable),
           "tags: at most 255 characters of printable ASCII.");
+  require(shm::weight_of(tags).has_value(), "tags: weight= takes a whole number from 1 to 1000.");
   require(tier <= shm::kTierMax, "tier: 0 to 3.");
   require(credit >= 1 && credit <= kCreditMax, "credit: 1 to 4096 requests.");
   require(ring_bytes == 0 || (std::has_single_bit(ring_bytes) && ring_bytes >= shm::kRingBytesMin &&

@@ -12,6 +12,7 @@
 #include "mserve/shm/directory.hpp"
 #include "mserve/shm/names.hpp"
 #include "mserve/shm/rendezvous.hpp"
+#include "mserve/shm/tags.hpp"
 
 namespace mserve::shim {
 
@@ -54,6 +55,7 @@ std::string ShimOptions::validate() const {
           "--name: at most 31 characters of A-Z a-z 0-9 . _ -.");
   require(tags.size() <= kTagsBytesMax && std::all_of(tags.begin(), tags.end(), shm::is_printable),
           "--tags: at most 255 characters of printable ASCII.");
+  require(shm::weight_of(tags).has_value(), "--tags: weight= takes a whole number from 1 to 1000.");
   require(credentials.size() <= kCredentialsBytesMax, "--user: at most 4000 bytes.");
   require(tier.value_or(0) <= shm::kTierMax, "--tier: auto, or 0 to 3.");
   require(credit >= 1 && credit <= servant::kCreditMax, "--credit: 1 to 4096 requests.");

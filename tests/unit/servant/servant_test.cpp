@@ -79,6 +79,14 @@ TEST(ServantOptions, DefaultsAreValid) {
   EXPECT_EQ(Options{}.validate(), "");
 }
 
+TEST(ServantOptions, AWeightThatIsNoneIsAFault) {
+  Options o;
+  o.tags = "gpu weight=3";
+  EXPECT_EQ(o.validate(), "");
+  o.tags = "weight=3 weight=heavy";
+  EXPECT_EQ(o.validate(), "tags: weight= takes a whole number from 1 to 1000.\n");
+}
+
 TEST(ServantOptions, ReportsEveryFaultAtOnce) {
   Options o;
   o.broker = "../x";
