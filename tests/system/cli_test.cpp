@@ -306,6 +306,7 @@ TEST(TypicalMistakes, AreToldInWordsThatHelp) {
   has(told({"mserve-broker", "--max-sessions", "x"}, 2),
       "mserve-broker: --max-sessions: expected a whole number, not 'x'");
   has(told({"mserve-stat", "sevants"}, 2), "there is no subcommand 'sevants'; is it 'servants'?");
+  has(told({"mserve-stat", "drain", "1"}, 2), "subcommand 'drain'; is it 'ctl drain'?");
   const std::string nobody = told({"mserve-stat", "servants"}, 3);
   has(nobody, "mserve-stat: no broker 'default' listens at");
   has(nobody, "Start the broker");

@@ -80,6 +80,8 @@ TEST_F(ShownBroker, EachSubcommandShowsWhatWasAsked) {
   EXPECT_EQ(text_in(routes[0], "route"), "0x1234567890abcdef");
   EXPECT_EQ(number_in(routes[0], "answered"), 20);
   EXPECT_EQ(number_in(routes[0], "hits"), 19);
+  EXPECT_NE(stat(broker_, {"routes"}).err.find("0x... are hashes"), std::string::npos);
+  EXPECT_EQ(stat(broker_, {"routes", "--json"}).err, "");
 
   const json::array latency = rows_of(broker_, {"latency"});
   EXPECT_EQ(latency.size(), 5U);

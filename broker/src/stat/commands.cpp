@@ -172,6 +172,19 @@ void warn_if_stale(const View& view) {
   }
 }
 
+/// Of routes that have a hash for a name, why.
+void explain_hashes(const View& view, std::size_t shown) {
+  const auto end = view.now.routes.begin() +
+                   static_cast<std::ptrdiff_t>(std::min(shown, view.now.routes.size()));
+  if (std::any_of(view.now.routes.begin(), end,
+                  [](const shm::MonitorRoute& route) { return route.name.empty(); })) {
+    (void)std::fputs(
+        "mserve-stat: 0x... are hashes: programs on rings send nothing else; what comes through "
+        "the gateway (mserve-broker -p) has a name\n",
+        stderr);
+  }
+}
+
 ExitCode run_latency(const Settings& settings, const View& view) {
   shm::MonitorLatency latency = view.latency();
   shm::MonitorBrokerTimes broker = view.broker_times();
@@ -335,9 +348,14 @@ ExitCode run_look(const Settings& settings) {
   if (settings.what == Subcommand::latency) {
     return run_latency(settings, view);
   }
-  show_fitting(settings.what == Subcommand::clients ? clients_table(view)
-                                                    : routes_table(view, settings.rows),
-               settings);
+  if (settings.what == Subcommand::clients) {
+    show_fitting(clients_table(view), settings);
+    return ExitCode::ok;
+  }
+  show_fitting(routes_table(view, settings.rows), settings);
+  if (!settings.json) {
+    explain_hashes(view, settings.rows);
+  }
   return ExitCode::ok;
 }
 
