@@ -18,7 +18,10 @@ namespace {
 
 constexpr std::uint32_t kCommandsPerPass = 64;
 constexpr std::uint32_t kColdPassMask = 7;
-constexpr std::size_t kColdProbes = 8;  // per pass; a thousand have their turn within microseconds
+// Per pass. A thousand have their turn within microseconds, and each is a load from afar, for which
+// every frame that comes waits; more of them per pass would make a turn no shorter.
+constexpr std::size_t kColdProbes = 4;
+constexpr std::uint32_t kColdControlPassMask = 7;
 constexpr std::uint32_t kTimerPassMask = 63;  // the clock is looked at each 64 passes
 constexpr Nanos kTimerInterval = 1'000'000;
 
@@ -165,7 +168,10 @@ bool DataPlane::probe_cold() {
       return serve(session);
     }
   }
-  // What cancels or grants room is in less of a hurry.
+  // What cancels or grants room is in less of a hurry, and costs as much as all of these.
+  if ((pass_count_ & kColdControlPassMask) != 0) {
+    return false;
+  }
   cold_control_cursor_ = cold_control_cursor_ + 1 < cold_.size() ? cold_control_cursor_ + 1 : 0;
   Session& session = *cold_[cold_control_cursor_].session;
   if (session.is_servant() || !session.control.ready()) {
