@@ -287,6 +287,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
   // One explicit producer, the data thread; room for a wake and a report of every session.
   Queue<Wake> wakes(4ULL * options.max_sessions, 1, 0);
   SpscQueue<RequestStamps> stamps(RequestLog::queue_size(!options.trace.empty()));
+  const DataCounters data_counters = DataCounters::add_to(counters.value());
   DataPlane data(options, seq_cst_wakes,
                  {.commands = &commands,
                   .reports = &reports,
@@ -296,7 +297,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
                   .report_fd = bells.report_fd.get(),
                   .monitor = &monitor.value(),
                   .stamps = &stamps},
-                 DataCounters::add_to(counters.value()),
+                 data_counters,
                  shm::Idler(shm::idle_budget(options.idle, cores_at_hand(options), kSpinners)));
   log(LogLevel::info, "clock", {{"source", data.reads_tsc() ? "tsc" : "system"}});
   SessionBoard board;
@@ -352,7 +353,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
   {
     std::optional<Waker> waker;
     if (spins) {
-      waker.emplace(wakes, reports, bells.report_fd.get());
+      waker.emplace(wakes, reports, bells.report_fd.get(), *data_counters.requests);
     }
     run_threads(options, data, gateway.get(), control, lent);
   }

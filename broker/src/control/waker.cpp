@@ -17,7 +17,10 @@ namespace {
 
 constexpr std::uint64_t kNapNs = 30'000;
 constexpr std::uint64_t kSleepNs = 1'000'000;
-constexpr std::uint64_t kLookNs = 1'000'000;  // how often the peers' words are looked at
+constexpr std::uint64_t kLongSleepNs = 4'000'000;
+constexpr std::uint64_t kQuietNs = 100'000'000;  // so long without a sleeper, and so many requests
+constexpr std::uint64_t kBusyRequests = 100;     // between two looks: they all spin
+constexpr std::uint64_t kLookNs = 1'000'000;     // how often the peers' words are looked at
 
 void sleep_ns(std::uint64_t ns) {
   const timespec span{0, static_cast<long>(ns)};
@@ -26,8 +29,11 @@ void sleep_ns(std::uint64_t ns) {
 
 }  // namespace
 
-Waker::Waker(Queue<Wake>& wakes, Queue<Report>& reports, int report_fd)
-    : wakes_(wakes), reports_(reports), report_fd_(report_fd), thread_([this] { run(); }) {}
+Waker::Waker(Queue<Wake>& wakes, Queue<Report>& reports, int report_fd,
+             const shm::Counter& requests)
+    : wakes_(wakes), reports_(reports), report_fd_(report_fd), requests_(requests), thread_([this] {
+        run();
+      }) {}
 
 Waker::~Waker() {
   stop_.store(true, std::memory_order_release);  // W1 stop
@@ -37,6 +43,9 @@ Waker::~Waker() {
 void Waker::run() {
   pthread_setname_np(pthread_self(), "mserve-waker");
   std::uint64_t look_at = 0;
+  std::uint64_t needed_at = 0;
+  std::uint64_t requests = 0;
+  bool busy = false;
   bool peers_sleep = false;
   bool stop = false;
   while (!stop) {
@@ -46,9 +55,14 @@ void Waker::run() {
     if (worked || now >= look_at) {
       peers_sleep = worked || any_peer_sleeps();
       look_at = now + kLookNs;
+      busy = requests_.get() - requests >= kBusyRequests;
+      requests = requests_.get();
     }
+    const bool needed = peers_sleep || !repeat_.empty();
+    needed_at = needed ? now : needed_at;
     if (!stop) {
-      sleep_ns(peers_sleep || !repeat_.empty() ? kNapNs : kSleepNs);
+      const bool all_spin = busy && now - needed_at >= kQuietNs;
+      sleep_ns(needed ? kNapNs : all_spin ? kLongSleepNs : kSleepNs);
     }
   }
 }
