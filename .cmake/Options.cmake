@@ -9,19 +9,14 @@ option(MSERVE_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 set(MSERVE_UNIT_DIR "" CACHE STRING "Where systemd units are installed, such as lib/systemd/system; empty: share/mserve/systemd, as examples")
 set(MSERVE_SANITIZE "" CACHE STRING "Sanitizers for every target: 'address,undefined' or 'thread'")
 
-# Not where the result could not run, nor where nobody measures.
-set(pgo OFF)
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 11 AND CMAKE_BUILD_TYPE STREQUAL "Release"
-    AND NOT MSERVE_SANITIZE AND NOT CMAKE_CROSSCOMPILING)
-  set(pgo ${PROJECT_IS_TOP_LEVEL})
-endif()
-option(MSERVE_PGO "Compile the data thread by a profile of it that the build makes (g++; takes half a minute)" ${pgo})
+# Not where the result could not run, nor where nobody measures. -dumpbase-ext came with g++ 11.
+include(CMakeDependentOption)
+cmake_dependent_option(MSERVE_PGO "Compile the data thread by a profile of it that the build makes (g++; takes half a minute)" ON
+  "PROJECT_IS_TOP_LEVEL;CMAKE_CXX_COMPILER_ID STREQUAL GNU;CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 11;CMAKE_BUILD_TYPE STREQUAL Release;NOT MSERVE_SANITIZE;NOT CMAKE_CROSSCOMPILING"
+  OFF)
 
 list(APPEND CMAKE_MODULE_PATH "${PROJECT_SOURCE_DIR}/.cmake")
 
-if(MSERVE_PGO AND (NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU" OR MSERVE_SANITIZE))
-  message(FATAL_ERROR "MSERVE_PGO needs g++, and no sanitizer")
-endif()
 if(MSERVE_FUZZ AND NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   message(FATAL_ERROR "MSERVE_FUZZ needs clang (libFuzzer); use the 'asan' preset")
 endif()

@@ -183,8 +183,11 @@ Decision Dispatcher::pick_class(std::uint32_t number, Nanos now) noexcept {
     decision = unwanted(request) ? discard(in.retry.first)
                                  : send(in.retry.first, servant_for(request, now), now);
   } else {
-    // It has one: class_in_turn() looked. The remainder is for a compiler that cannot know it.
-    DeskQueue& queue = in.queues[priority_in_turn(in) % kPriorities];
+    const std::uint32_t priority = priority_in_turn(in);
+    if (priority == kNone) {
+      __builtin_unreachable();  // class_in_turn() found one, which the compiler cannot know
+    }
+    DeskQueue& queue = in.queues[priority];
     decision = options_.policy == Policy::match && !queue.ready.empty()
                    ? pick_ready(queue, now)
                    : pick_fair(queue.ring.first, now);

@@ -118,13 +118,18 @@ class Stage {
       ask(*client, count, routes);
     }
   }
-  /// The first client alone asks once, and gets its answer; the others are not even looked at.
-  void relay_once() {
+  /// The first client alone asks once; the others are not even looked at. @return whether it got
+  /// its answer within so many passes.
+  bool relay_once(std::uint32_t passes_max) {
     ask(*clients_.front(), 1, 1);
-    while (take(*clients_.front()) == 0) {
+    for (std::uint32_t i = 0; i < passes_max; ++i) {
       (void)pass();
       serve();
+      if (take(*clients_.front()) != 0) {
+        return true;
+      }
     }
+    return false;
   }
   /// Each servant answers what it was sent, at most so often.
   [[gnu::noinline]] void serve(std::uint32_t most = ~std::uint32_t{0}) {
