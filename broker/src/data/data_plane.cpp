@@ -18,9 +18,10 @@ namespace {
 
 constexpr std::uint32_t kCommandsPerPass = 64;
 constexpr std::uint32_t kColdPassMask = 7;
-// Per pass. A thousand have their turn within microseconds, and each is a load from afar, for which
-// every frame that comes waits; more of them per pass would make a turn no shorter.
+// Of a pass that found nothing; a thousand have their turn within microseconds. Each is a load from
+// afar, for which whatever comes meanwhile waits, and more of them would make a turn no shorter.
 constexpr std::size_t kColdProbes = 4;
+constexpr std::size_t kColdProbesWorking = 8;  // of one in kColdPassMask + 1 that did
 constexpr std::uint32_t kColdControlPassMask = 7;
 constexpr std::uint32_t kTimerPassMask = 63;  // the clock is looked at each 64 passes
 constexpr Nanos kTimerInterval = 1'000'000;
@@ -135,7 +136,7 @@ bool DataPlane::pass() {
   }
   // Some cold sessions per empty pass, and now and then under load: nobody is forgotten.
   if (!worked || (pass_count_ & kColdPassMask) == 0) {
-    worked |= probe_cold();
+    worked |= probe_cold(worked ? kColdProbesWorking : kColdProbes);
   }
   if ((pass_count_ & kTimerPassMask) == 0) [[unlikely]] {
     upkeep();
@@ -154,11 +155,11 @@ bool DataPlane::serve(Session& session) {
   return session.is_servant() ? serve_servant(session) : serve_client(session);
 }
 
-bool DataPlane::probe_cold() {
+bool DataPlane::probe_cold(std::size_t most) {
   if (cold_.empty()) {
     return false;
   }
-  const std::size_t count = std::min(cold_.size(), kColdProbes);
+  const std::size_t count = std::min(cold_.size(), most);
   for (std::size_t i = 0; i < count; ++i) {
     cold_cursor_ = cold_cursor_ + 1 < cold_.size() ? cold_cursor_ + 1 : 0;
     const Cold& cold = cold_[cold_cursor_];
@@ -168,8 +169,9 @@ bool DataPlane::probe_cold() {
       return serve(session);
     }
   }
-  // What cancels or grants room is in less of a hurry, and costs as much as all of these.
-  if ((pass_count_ & kColdControlPassMask) != 0) {
+  // What cancels or grants room is in less of a hurry, and costs as much as all of these. But who
+  // yields may be away for long between two passes.
+  if ((pass_count_ & kColdControlPassMask) != 0 && !idler_.yields()) {
     return false;
   }
   cold_control_cursor_ = cold_control_cursor_ + 1 < cold_.size() ? cold_control_cursor_ + 1 : 0;

@@ -123,7 +123,7 @@ class DataPlane {
   }
   void take_commands();
   bool serve(Session& session);
-  bool probe_cold();
+  bool probe_cold(std::size_t most);
   void timers();
   void tell_oldest() noexcept;
   void publish() noexcept;
