@@ -8,19 +8,13 @@
 #include <ctime>
 
 #include "control/wake_peer.hpp"
+#include "control/waker_pace.hpp"
 #include "mserve/shm/clock.hpp"
 #include "mserve/shm/parking.hpp"
 
 namespace mserve::broker {
 
 namespace {
-
-constexpr std::uint64_t kNapNs = 30'000;
-constexpr std::uint64_t kSleepNs = 1'000'000;
-constexpr std::uint64_t kLongSleepNs = 4'000'000;
-constexpr std::uint64_t kQuietNs = 100'000'000;  // so long without a sleeper, and so many requests
-constexpr std::uint64_t kBusyRequests = 100;     // between two looks: they all spin
-constexpr std::uint64_t kLookNs = 1'000'000;     // how often the peers' words are looked at
 
 void sleep_ns(std::uint64_t ns) {
   const timespec span{0, static_cast<long>(ns)};
@@ -42,27 +36,17 @@ Waker::~Waker() {
 
 void Waker::run() {
   pthread_setname_np(pthread_self(), "mserve-waker");
-  std::uint64_t look_at = 0;
-  std::uint64_t needed_at = 0;
-  std::uint64_t requests = 0;
-  bool busy = false;
-  bool peers_sleep = false;
+  WakerPace pace(shm::steady_now());
   bool stop = false;
   while (!stop) {
     stop = stop_.load(std::memory_order_acquire);  // W1; one more round after it
     const bool worked = take_all();
-    const std::uint64_t now = shm::steady_now();
-    if (worked || now >= look_at) {
-      peers_sleep = worked || any_peer_sleeps();
-      look_at = now + kLookNs;
-      busy = requests_.get() - requests >= kBusyRequests;
-      requests = requests_.get();
+    const Nanos now = shm::steady_now();
+    if (worked || pace.due(now)) {
+      pace.looked(worked || any_peer_sleeps(), requests_.get(), now);
     }
-    const bool needed = peers_sleep || !repeat_.empty();
-    needed_at = needed ? now : needed_at;
     if (!stop) {
-      const bool all_spin = busy && now - needed_at >= kQuietNs;
-      sleep_ns(needed ? kNapNs : all_spin ? kLongSleepNs : kSleepNs);
+      sleep_ns(pace.sleep_ns(!repeat_.empty(), now));
     }
   }
 }

@@ -14,9 +14,9 @@ namespace mserve::broker {
 /// passes reports on to the control thread. Exists only with the idle strategy `spin`.
 ///
 /// It looks at its queue every 30 us while some peer sleeps, or was woken lately, and at queue and
-/// peers every millisecond otherwise: a sleeping waker could not be woken without a system call
-/// either. While requests go round and nobody has slept for 100 ms it looks every 4 ms: each look
-/// takes the core from whoever spins there, for 20 us in a virtual machine.
+/// peers every millisecond otherwise, or every 4 ms while everybody spins (waker_pace.hpp): a
+/// sleeping waker could not be woken without a system call either. So who falls asleep is woken so
+/// much later the first time, and sessions that end are told of so much later.
 class Waker {
  public:
   /// All outlive it. @param requests  counts what the data thread accepted.
