@@ -209,10 +209,13 @@ TEST(Weighted, AWeightThatIsNoneIsRefusedWithAReason) {
 
 TEST(Weighted, AServantLooksAtItsWeightBeforeItAttaches) {
   // Nobody listens: with a fine one they would wait for a broker.
-  Process servant({.argv = {program("mserve-servant"), "--tags", "gpu,weight=none"}});
-  EXPECT_EQ(servant.wait(), 2);
-  Process shim({.argv = {program("mserve-qshim"), "--q", ":1", "--tags", "weight=0"}});
-  EXPECT_EQ(shim.wait(), 2);
+  for (const std::vector<std::string>& argv :
+       {std::vector<std::string>{program("mserve-servant"), "--tags", "gpu,weight=none"},
+        std::vector<std::string>{program("mserve-qshim"), "--q", ":1", "--tags", "weight=0"}}) {
+    const Output told = run_to_end(argv);
+    EXPECT_EQ(told.exit_code, 2);
+    EXPECT_NE(told.err.find("weight= takes a whole number"), std::string::npos) << told.err;
+  }
 }
 
 }  // namespace

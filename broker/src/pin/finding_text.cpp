@@ -16,18 +16,18 @@ constexpr std::size_t kNarrowest = 40;  // of what stands behind them
 /// Adds the text behind the indent, a word that is longer than a line on one of its own.
 /// @param at  where the line stands already.
 void add_wrapped(std::string& to, std::string_view text, std::size_t width, std::size_t at) {
-  bool first = true;
+  bool begins = true;
   while (!text.empty()) {
     const std::string_view word = text.substr(0, text.find(' '));
     text.remove_prefix(std::min(text.size(), word.size() + 1));
-    if (!first && at + 1 + word.size() > width) {
+    if (!begins && at + 1 + word.size() > width) {
       to += "\n" + std::string(kIndent, ' ');
       at = kIndent;
-      first = true;
+      begins = true;
     }
-    to.append(first ? "" : " ").append(word);
-    at += word.size() + (first ? 0 : 1);
-    first = false;
+    to.append(begins ? "" : " ").append(word);
+    at += word.size() + (begins ? 0 : 1);
+    begins = false;
   }
   to += "\n";
 }

@@ -336,7 +336,7 @@ int main(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (argc > 1 && find_verb(argv[1]) != nullptr) {
+    if (e.get_exit_code() != 0 && argc > 1 && find_verb(argv[1]) != nullptr) {
       std::fprintf(stderr, "mserve-stat: there is no subcommand '%s'; is it 'ctl %s'?\n%s", argv[1],
                    argv[1], "Run with --help for more information.\n");
       return static_cast<int>(ExitCode::usage);
