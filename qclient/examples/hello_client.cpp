@@ -15,7 +15,8 @@ int main() {
   const auto deadline_ns = mserve::deadline_after(std::chrono::seconds(10));
   auto answer = mserve::query(client.value(), "hello `world", {}, deadline_ns);
   if (!answer) {
-    std::cerr << mserve::to_string(answer.error().code) << '\n';
+    const auto code = answer.error().code;
+    std::cerr << mserve::to_string(code) << '\n' << mserve::advice(code) << '\n';
     return 1;
   }
   std::cout << mserve::kdb::show(answer.value().result);  // its text, if the servant said an error
