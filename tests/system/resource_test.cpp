@@ -114,6 +114,27 @@ TEST(OutOfDescriptors, NewcomersAreToldWhyAndWhoIsThereGoesOn) {
   EXPECT_EQ(connect(broker).query("echo 1"), Value::long_atom(1));
 }
 
+TEST(OutOfDescriptors, AtTheStartIsTheEndOrCostsNothingLater) {
+  const TempDir dir;
+  for (rlim_t most = 8; most <= 24; ++most) {
+    const std::string log = dir.file("log" + std::to_string(most));
+    Process broker({.argv = {program("mserve-broker"), "--name", "few", "--dir", dir.path()},
+                    .stderr_path = log,
+                    .prepare = [most] {
+                      const rlimit both{most, most};
+                      (void)::setrlimit(RLIMIT_NOFILE, &both);
+                    }});
+    EXPECT_TRUE(wait_until(
+        [&] { return broker.ended() || read_file(log).find(" ready ") != std::string::npos; },
+        "a broker to be ready or to end"));
+    const bool ready = !broker.ended();
+    if (ready) {
+      broker.signal(SIGTERM);
+    }
+    EXPECT_EQ(broker.wait(), ready ? 0 : 1) << most << ": " << read_file(log);
+  }
+}
+
 /// How often the threads of a process were put to sleep or aside, and the ticks that they ran.
 struct Effort {
   std::uint64_t switches = 0;

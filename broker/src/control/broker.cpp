@@ -194,9 +194,12 @@ struct Bells {
     event.data.u64 = DataPlane::kCommandMark;
     (void)epoll_ctl(data_epoll.get(), EPOLL_CTL_ADD, command_fd.get(), &event);
   }
-  [[nodiscard]] bool there() const { return data_epoll && command_fd && report_fd; }
+  [[nodiscard]] bool there() const {
+    return data_epoll && control_epoll && command_fd && report_fd;
+  }
 
   shm::UniqueFd data_epoll{epoll_create1(EPOLL_CLOEXEC)};
+  shm::UniqueFd control_epoll{epoll_create1(EPOLL_CLOEXEC)};
   shm::UniqueFd command_fd{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   shm::UniqueFd report_fd{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
 };
@@ -333,6 +336,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
                         .requests = &requests,
                         .refused_calls = refused_calls,
                         .data_epoll_fd = bells.data_epoll.get(),
+                        .control_epoll_fd = bells.control_epoll.get(),
                         .command_fd = bells.command_fd.get(),
                         .report_fd = bells.report_fd.get(),
                         .signal_fd = signals.get()},

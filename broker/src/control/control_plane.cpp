@@ -50,7 +50,6 @@ ControlPlane::ControlPlane(const BrokerOptions& options, const Links& links, Ses
       launcher_(std::move(launcher)),
       reload_(std::move(reload)),
       ring_access_(ring_access_of(options)),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
       sessions_(options.max_sessions),
       detaching_(options.max_sessions),
       servants_(options.max_sessions),
@@ -88,8 +87,9 @@ void ControlPlane::run() {
     const std::uint64_t wait =
         std::min({kTick, reserve_look_ns(), operations_.empty() ? kTick : kLook,
                   links_.requests->patience_ns()});
-    const int count = epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
-                                 static_cast<int>(wait / 1'000'000));
+    const int count =
+        epoll_wait(links_.control_epoll_fd, events.data(), static_cast<int>(events.size()),
+                   static_cast<int>(wait / 1'000'000));
     for (int i = 0; i < count; ++i) {
       const epoll_event& event = events[static_cast<std::size_t>(i)];
       handle(event.data.u64, event.events);
@@ -155,11 +155,11 @@ void ControlPlane::watch(int fd, Tag tag, std::uint32_t number, std::uint32_t ev
   epoll_event event{};
   event.events = events;
   event.data.u64 = mark_of(static_cast<std::uint32_t>(tag), number);
-  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+  (void)epoll_ctl(links_.control_epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
 void ControlPlane::unwatch(int fd) {
-  (void)epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  (void)epoll_ctl(links_.control_epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
 }
 
 void ControlPlane::command(Command::Kind kind, Session* session, bool flag) {

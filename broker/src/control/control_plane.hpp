@@ -48,7 +48,8 @@ class ControlPlane {
     LogQueue* gateway_log = nullptr;        ///< Never null.
     RequestLog* requests = nullptr;         ///< What is told of single requests. Never null.
     shm::Counter* refused_calls = nullptr;  ///< Null without --sandbox.
-    int data_epoll_fd = -1;  ///< Session sockets are added here for a data thread that sleeps.
+    int data_epoll_fd = -1;     ///< Session sockets are added here for a data thread that sleeps.
+    int control_epoll_fd = -1;  ///< This thread sleeps on it; nothing is watched there yet.
     int command_fd = -1;
     int report_fd = -1;
     int signal_fd = -1;  ///< signalfd of SIGTERM, SIGINT, SIGHUP.
@@ -162,6 +163,7 @@ class ControlPlane {
   void hold(const Session& servant, ServantHold::Reason reason, bool there);
   void show_held(std::uint32_t number);
   [[nodiscard]] bool serving() const;
+  [[nodiscard]] const char* without_servants() const;
   [[nodiscard]] bool of_itself(const shm::Credentials& who, const shm::Control& control) const;
   [[nodiscard]] static bool is_of(const Operation::Part& part, const Session* session) noexcept;
   [[nodiscard]] Session* session_of(const Operation::Part& part) const noexcept;
@@ -234,7 +236,6 @@ class ControlPlane {
   Launcher launcher_;
   Reload reload_;
   RingAccess ring_access_;
-  shm::UniqueFd epoll_;
   std::unordered_map<std::uint32_t, Handshake> handshakes_;
   std::uint32_t next_handshake_ = 0;
   std::vector<std::unique_ptr<Session>> sessions_;   // by number

@@ -282,7 +282,7 @@ bool ControlPlane::advance(Operation& operation, std::uint64_t now) {
     const bool last =
         answer->status == Errc::ok && operation.verb != shm::Verb::resume && !serving();
     reply_to_operator(operation.socket.get(), answer->status, answer->count,
-                      answer->text + (last ? "; no servant takes requests now: they wait" : ""));
+                      answer->text + (last ? without_servants() : ""));
   }
   return answer.has_value();
 }
@@ -293,6 +293,15 @@ bool ControlPlane::serving() const {
     return session != nullptr && session->is_servant() && !detaching_[session->number] &&
            !servants_[session->number].hold.has(ServantHold::Reason::paused);
   });
+}
+
+/// What becomes of requests while there is none.
+const char* ControlPlane::without_servants() const {
+  const bool some = std::any_of(sessions_.begin(), sessions_.end(), [this](const auto& session) {
+    return session != nullptr && session->is_servant() && !detaching_[session->number];
+  });
+  return some ? "; no servant takes requests now: they wait"
+              : "; no servant is left: requests end with 'no servant' until one attaches";
 }
 
 /// Nobody waits for it any more; what was paused stays so.
