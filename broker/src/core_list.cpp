@@ -78,6 +78,11 @@ std::string cores_text(const CoreList& cores) {
   return text;
 }
 
+std::string cores_are(const CoreList& cores) {
+  const bool one = cores.size() == 1;
+  return (one ? "core " : "cores ") + cores_text(cores) + (one ? " is" : " are");
+}
+
 bool contains(const CoreList& cores, int core) noexcept {
   return std::binary_search(cores.begin(), cores.end(), core);
 }

@@ -20,6 +20,8 @@ inline constexpr int kCoresMax = 4096;
 [[nodiscard]] std::optional<CoreList> parse_cores(std::string_view text);
 /// The same list as text; "" for none.
 [[nodiscard]] std::string cores_text(const CoreList& cores);
+/// "core 1 is" or "cores 1-3 are", for a sentence.
+[[nodiscard]] std::string cores_are(const CoreList& cores);
 [[nodiscard]] bool contains(const CoreList& cores, int core) noexcept;
 /// Those of `all` that are not in `without`.
 [[nodiscard]] CoreList minus(const CoreList& all, const CoreList& without);

@@ -60,7 +60,8 @@ constexpr char kFooter[] =
     "cluster, at the start and\n"
     "then: these keys, users-table and roles-table; flags and environment go before it, and it "
     "before --config.\n"
-    "Exit status: 0 stopped by a signal, 1 could not start, 2 wrong usage.";
+    "Exit status: 0 stopped by a signal, or with --check a configuration that is right, 1 could "
+    "not start, 2 wrong usage.";
 
 void add_limits(CLI::App& app, BrokerOptions& o) {
   app.add_option("--max-sessions", o.max_sessions, "Clients and servants attached at once")

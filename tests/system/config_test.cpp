@@ -214,6 +214,14 @@ TEST_F(Config, WhatCheckPrintsIsAFileThatMeansTheSame) {
   EXPECT_EQ(check({}).out, first.out);
 }
 
+TEST_F(Config, ACommandThatMayNotBeRunIsToldFromOneThatIsNotThere) {
+  const std::string script = dir_.file("serve.sh");
+  std::ofstream(script) << "#!/bin/sh\n";
+  write("retries = 3\n");
+  EXPECT_NE(check({"1", script}).err.find("chmod +x"), std::string::npos);
+  EXPECT_NE(check({"1", script + "x"}).err.find("no such program"), std::string::npos);
+}
+
 TEST_F(Config, AMistakeIsNamedWithFileLineAndTheNearestKey) {
   struct Case {
     const char* text;

@@ -320,8 +320,12 @@ std::vector<Program> plan_servants(const BrokerOptions& options, const PlanConte
   const std::string command =
       named && !context.executable(given) ? own_program(given.c_str(), context) : given;
   if (!context.executable(command)) {
-    fault = "cannot run '" + given + "': no such program" +
-            (named ? " on PATH or beside mserve-broker; give its path" : "; correct its path");
+    std::error_code ignored;
+    fault = "cannot run '" + given + "': " +
+            (named ? "no such program on PATH or beside mserve-broker; give its path"
+             : std::filesystem::exists(given, ignored)
+                 ? "it is no program that may be run: chmod +x, or correct its path"
+                 : "no such program; correct its path");
     return programs;
   }
   for (std::uint32_t number = 1; number <= options.servant_count; ++number) {

@@ -18,7 +18,7 @@ void look_at_surroundings(const AuditInput& in, Findings& out) {
              around.hypervisor.empty() ? "" : " (" + around.hypervisor + ")"),
          .where = around.virtual_by,
          .mend = "ask whoever runs the host for virtual cores pinned to physical ones of one NUMA "
-                 "node; `jitter` below measures what is left"});
+                 "node; the jitter shows what is left"});
   } else {
     out.push_back({.level = Level::ok,
                    .topic = "machine",

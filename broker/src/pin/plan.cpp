@@ -297,10 +297,10 @@ class Planner {
     own = minus(own, plan_.control);  // shared cores cannot be taken from the system
     const CoreList open = minus(own, facts_.isolated);
     if (facts_.known && !open.empty()) {
-      plan_.warnings.push_back(fmt::format(
-          "cores {} are not isolated: boot with isolcpus=managed_irq,domain,{} nohz_full={} "
-          "rcu_nocbs={}, then plan again",
-          cores_text(open), cores_text(own), cores_text(own), cores_text(own)));
+      plan_.warnings.push_back(
+          fmt::format("{} not isolated: boot with isolcpus=managed_irq,domain,{} nohz_full={} "
+                      "rcu_nocbs={}, then plan again",
+                      cores_are(open), cores_text(own), cores_text(own), cores_text(own)));
     }
   }
 

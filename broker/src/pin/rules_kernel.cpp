@@ -77,8 +77,8 @@ void look_at_isolation(const AuditInput& in, Findings& out) {
   }
   const CoreList open = minus(in.cores, *isolated);
   f.level = open.empty() ? Level::ok : Level::costs;
-  f.seen = open.empty() ? fmt::format("cores {} are isolated", cores_text(in.cores))
-                        : fmt::format("cores {} are not isolated (isolated: {})", cores_text(open),
+  f.seen = open.empty() ? fmt::format("{} isolated", cores_are(in.cores))
+                        : fmt::format("{} not isolated (isolated: {})", cores_are(open),
                                       isolated->empty() ? "none" : cores_text(*isolated));
   if (f.level == Level::costs) {
     f.cost =
@@ -107,7 +107,7 @@ void look_at_tick(const AuditInput& in, Findings& out) {
     return;
   }
   f.level = Level::costs;
-  f.cost = "1 to 5 us each time, 100 to 1000 times a second (`jitter` below counts LOC)";
+  f.cost = "1 to 5 us each time, 100 to 1000 times a second (in the jitter: LOC)";
   if (!text) {
     f.seen = fmt::format(
         "no such file: this kernel was built without CONFIG_NO_HZ_FULL, so the "

@@ -33,7 +33,7 @@ constexpr const char* kMore =
     "  1  a servant answered with an error: 'its text is on standard error\n"
     "  2  wrong options, or a query that is too large\n"
     "  3  no broker there, it does not take this user, or it went away\n"
-    "  4  no answer within --timeout, or the broker is there and does not answer\n"
+    "  4  no answer within --timeout, queue timeout, or a broker that does not answer\n"
     "  5  the broker answered instead of a servant: busy, no servant, servant died, shutdown\n"
     "With several queries it is the first code that is not 0; after 3 the rest is not sent. 130:\n"
     "Ctrl-C ended it.\n\n"

@@ -58,7 +58,7 @@ TEST_F(Audit, OfATunedCoreFindsNothingThatCosts) {
 
 TEST_F(Audit, NamesTheCoresThatAreNotIsolatedAndTheParameterForThem) {
   machine_.write("/sys/devices/system/cpu/online", "0-3");
-  expect_costs(about("isolcpus", {1, 2}), "cores 2 are not isolated (isolated: 1)",
+  expect_costs(about("isolcpus", {1, 2}), "core 2 is not isolated (isolated: 1)",
                "isolcpus=managed_irq,domain,1-2");
 }
 

@@ -151,7 +151,7 @@ TEST(PlanWithFewCores, ThenOnlyTheBrokerHasItsOwn) {
     EXPECT_EQ(servant_cores(plan), cores == 2 ? CoreList{0} : (CoreList{0, 2}));
     EXPECT_EQ(plan.control, servant_cores(plan));
     EXPECT_TRUE(warns(plan, "everything else shares the rest"));
-    EXPECT_TRUE(warns(plan, "cores 1 are not isolated: boot with isolcpus=managed_irq,domain,1 "));
+    EXPECT_TRUE(warns(plan, "core 1 is not isolated: boot with isolcpus=managed_irq,domain,1 "));
   }
 }
 
