@@ -162,7 +162,6 @@ class ControlPlane {
   void call_off_operations();
   void hold(const Session& servant, ServantHold::Reason reason, bool there);
   void show_held(std::uint32_t number);
-  [[nodiscard]] bool serving() const;
   [[nodiscard]] const char* without_servants() const;
   [[nodiscard]] bool of_itself(const shm::Credentials& who, const shm::Control& control) const;
   [[nodiscard]] static bool is_of(const Operation::Part& part, const Session* session) noexcept;

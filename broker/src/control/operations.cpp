@@ -279,29 +279,27 @@ bool ControlPlane::advance(Operation& operation, std::uint64_t now) {
   }
   const auto answer = answer_of(operation.verb, progress, now >= operation.deadline);
   if (answer) {
-    const bool last =
-        answer->status == Errc::ok && operation.verb != shm::Verb::resume && !serving();
+    const bool stops = answer->status == Errc::ok && operation.verb != shm::Verb::resume;
     reply_to_operator(operation.socket.get(), answer->status, answer->count,
-                      answer->text + (last ? without_servants() : ""));
+                      answer->text + (stops ? without_servants() : ""));
   }
   return answer.has_value();
 }
 
-/// Whether there is any servant that operators let serve.
-bool ControlPlane::serving() const {
-  return std::any_of(sessions_.begin(), sessions_.end(), [this](const auto& session) {
-    return session != nullptr && session->is_servant() && !detaching_[session->number] &&
-           !servants_[session->number].hold.has(ServantHold::Reason::paused);
-  });
-}
-
-/// What becomes of requests while there is none.
+/// What becomes of requests, if operators let no servant serve; empty: there is one.
 const char* ControlPlane::without_servants() const {
-  const bool some = std::any_of(sessions_.begin(), sessions_.end(), [this](const auto& session) {
-    return session != nullptr && session->is_servant() && !detaching_[session->number];
-  });
-  return some ? "; no servant takes requests now: they wait"
-              : "; no servant is left: requests end with 'no servant' until one attaches";
+  bool paused = false;
+  for (const auto& session : sessions_) {
+    if (session == nullptr || !session->is_servant() || detaching_[session->number]) {
+      continue;
+    }
+    if (!servants_[session->number].hold.has(ServantHold::Reason::paused)) {
+      return "";
+    }
+    paused = true;
+  }
+  return paused ? "; no servant takes requests now: they wait"
+                : "; no servant is left: requests end with 'no servant' until one attaches";
 }
 
 /// Nobody waits for it any more; what was paused stays so.

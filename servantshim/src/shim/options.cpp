@@ -24,13 +24,12 @@ constexpr std::uint64_t kGatheredMin = 64U << 10;
 constexpr std::uint64_t kHeartbeatMin = 50'000'000;
 constexpr std::uint64_t kHeartbeatMax = 10'000'000'000;
 
-/// Whether one of the tags, parted by blanks, is peer=ID.
-bool tells_peer(const std::string& tags) {
+/// Whether one of the tags is peer=ID.
+bool tells_peer(std::string_view tags) {
   constexpr std::string_view kTag = "peer=";
-  for (std::size_t at = tags.find(kTag); at != std::string::npos; at = tags.find(kTag, at + 1)) {
-    const bool starts = at == 0 || tags[at - 1] == ' ';
-    const std::size_t value = at + kTag.size();
-    if (starts && value < tags.size() && tags[value] != ' ') {
+  while (!tags.empty()) {
+    const std::string_view tag = shm::take_tag(tags);
+    if (tag.starts_with(kTag) && tag.size() > kTag.size()) {
       return true;
     }
   }
