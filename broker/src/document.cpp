@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
 #include "access/rules.hpp"
@@ -108,12 +109,16 @@ std::vector<std::string> check_document(std::string_view text) {
   add_options(app, given);
   OptionKeys keys(app);
   keys.apply(document.entries, "", OptionKeys::Scope::cluster, faults);
-  if (faults.empty()) {
+  std::ranges::move(given.rule_faults, std::back_inserter(faults));
+  const bool readable = faults.empty();
+  if (readable) {
     given.options.of_cluster = true;
     given.options.validate_changeable(faults);
-    for (std::string& fault : faults) {
-      fault.insert(0, keys.place_of(fault));
-    }
+  }
+  for (std::string& fault : faults) {
+    fault.insert(0, keys.place_of(fault));
+  }
+  if (readable) {
     check_tables(document, faults);
   }
   faults.resize(std::min(faults.size(), kDocumentFaultsMax));

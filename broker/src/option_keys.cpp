@@ -11,6 +11,7 @@
 #include "access/table_file.hpp"
 #include "nearest.hpp"
 #include "option_values.hpp"
+#include "usage.hpp"
 
 namespace mserve::broker {
 
@@ -140,7 +141,7 @@ void OptionKeys::apply(CLI::Option& option, FileEntry& entry, const std::string&
       places_.emplace(entry.key, where);
     }
   } catch (const CLI::Error& e) {
-    faults.push_back(where + e.what());
+    faults.push_back(where + program::value_fault(option, e.what()));
   }
 }
 

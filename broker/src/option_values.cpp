@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 #include <string_view>
 
 #include "usage.hpp"
@@ -34,8 +35,17 @@ bool parse_with_unit(const std::string& given, Nanos unit, Nanos& value) {
 
 template <class T>
 void add_any_size(CLI::App& app, const char* flag, T& value, const char* text) {
+  const auto to_bytes = [](std::string& given) {
+    const std::string typed = given;
+    std::string fault = program::to_bytes(given);
+    std::uint64_t bytes = 0;
+    (void)std::from_chars(given.data(), given.data() + given.size(), bytes);
+    return fault.empty() && bytes > std::numeric_limits<T>::max()
+               ? "'" + typed + "' is too large: less than 4g is needed"
+               : fault;
+  };
   app.add_option(flag, value, text)
-      ->transform(CLI::Validator(program::to_bytes, "SIZE"))
+      ->transform(CLI::Validator(to_bytes, "SIZE"))
       ->default_str(shown_size(value))
       ->option_text("SIZE [" + shown_size(value) + "]");
 }

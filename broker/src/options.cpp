@@ -9,6 +9,7 @@
 #include "control/servant_tags.hpp"
 #include "mserve/shm/directory.hpp"
 #include "mserve/shm/layout.hpp"
+#include "option_values.hpp"
 #include "placement/class_table.hpp"
 
 namespace mserve::broker {
@@ -67,9 +68,9 @@ void validate_cores(const BrokerOptions& o, std::vector<std::string>& faults) {
 }  // namespace
 
 void BrokerOptions::validate_changeable(std::vector<std::string>& faults) const {
-  const auto check = [&faults](bool ok, const char* fault) {
+  const auto check = [&faults](bool ok, const std::string& fault) {
     if (!ok) {
-      faults.emplace_back(fault);
+      faults.push_back(fault);
     }
   };
   check(placement.size() <= kRulesMax, "--rule: at most 64 rules");
@@ -79,14 +80,14 @@ void BrokerOptions::validate_changeable(std::vector<std::string>& faults) const 
     faults.push_back("--rule: " + fault);
   }
   check(queue_timeout > 0 && timeout > 0, "--queue-timeout, --timeout: above 0; inf: no limit");
-  check(retries <= 255, "--retries: 0 to 255");
+  check(retries <= 255, "--retries: 0 to 255, not " + std::to_string(retries));
 }
 
 std::vector<std::string> BrokerOptions::validate() const {
   std::vector<std::string> faults;
-  const auto check = [&faults](bool ok, const char* fault) {
+  const auto check = [&faults](bool ok, const std::string& fault) {
     if (!ok) {
-      faults.emplace_back(fault);
+      faults.push_back(fault);
     }
   };
   check(shm::valid_broker_name(name),
@@ -94,27 +95,35 @@ std::vector<std::string> BrokerOptions::validate() const {
   validate_changeable(faults);
   validate_cores(*this, faults);
   check(ring_size_ok(servant_ring, kServantRingMax),
-        "--servant-ring: a power of two from 4096 to 4194304 bytes");
+        "--servant-ring: a power of two from 4k to 4m, not " + shown_size(servant_ring));
   check(ring_size_ok(client_ring, servant_ring),
-        "--client-ring: a power of two from 4096 to --servant-ring bytes");
-  check(gather_max <= servant_ring / 4, "--gather-max: at most a quarter of --servant-ring");
-  check(retain_max <= servant_ring / 4, "--retain-max: at most a quarter of --servant-ring");
-  check(max_sessions >= 2 && max_sessions <= 16384, "--max-sessions: 2 to 16384");
-  check(max_queue >= 1 && max_queue <= 1U << 24, "--max-queue: 1 to 16777216");
+        "--client-ring: a power of two from 4k to --servant-ring (" + shown_size(servant_ring) +
+            "), not " + shown_size(client_ring));
+  const std::string quarter =
+      ": at most a quarter of --servant-ring (" + shown_size(servant_ring / 4) + "), not ";
+  check(gather_max <= servant_ring / 4, "--gather-max" + quarter + shown_size(gather_max));
+  check(retain_max <= servant_ring / 4, "--retain-max" + quarter + shown_size(retain_max));
+  check(max_sessions >= 2 && max_sessions <= 16384,
+        "--max-sessions: 2 to 16384, not " + std::to_string(max_sessions));
+  check(max_queue >= 1 && max_queue <= 1U << 24,
+        "--max-queue: 1 to 16777216, not " + std::to_string(max_queue));
   check(policy != Policy::plugin || !policy_plugin_file.empty(),
         "--policy plugin: give its file with --policy-plugin");
   check(route_plugin_file.empty() || gateway.enabled,
         "--route-plugin: only with -p, whose clients' requests it routes");
   check(routes_per_servant >= 1 && routes_per_servant <= kRoutesPerServantMax,
-        "--routes-per-servant: 1 to 64");
+        "--routes-per-servant: 1 to 64, not " + std::to_string(routes_per_servant));
   check(max_queue_bytes >= 1U << 20 && max_queue_bytes <= 1ULL << 40,
-        "--max-queue-bytes: 1 MiB to 1 TiB");
+        "--max-queue-bytes: 1m to 1024g, not " + shown_size(max_queue_bytes));
   check(max_pending_bytes >= 1U << 20 && max_pending_bytes <= 1ULL << 40,
-        "--max-pending-bytes: 1 MiB to 1 TiB");
-  check(max_message >= 1 && max_message <= 1ULL << 40, "--max-message: 1 byte to 1 TiB");
+        "--max-pending-bytes: 1m to 1024g, not " + shown_size(max_pending_bytes));
+  check(max_message >= 1 && max_message <= 1ULL << 40,
+        "--max-message: 1 to 1024g, not " + shown_size(max_message));
   check(servant_count == 0 || !servant_command.empty(),
         "a number of servants needs the command that starts one");
-  check(reserve <= servant_count, "--reserve: at most N, the number of servants to launch");
+  check(reserve <= servant_count, "--reserve: at most N, the number of servants to launch (" +
+                                      std::to_string(servant_count) + "), not " +
+                                      std::to_string(reserve));
   check(reserve == 0 || !sticky,
         "--reserve: not with --sticky, whose clients stay with their servant, which so is never "
         "idle for good");
@@ -125,21 +134,25 @@ std::vector<std::string> BrokerOptions::validate() const {
   check(q_args.empty() || launches_q(),
         "--q-args is for q scripts; a program's arguments go into --servant-args");
   check(hosts.empty() || launches_q(),
-        "hosts behind the command are for q scripts; start other servants there yourself");
+        "hosts behind the command are for q scripts; a program's arguments go into --servant-args");
   check((allow_users.empty() && allow_groups.empty()) || !socket_group.empty(),
         "--allow-user, --allow-group: other users also need --socket-group to reach the socket");
   (void)RingAccess::find_groups(allow_groups, faults);
+  (void)RingAccess::socket_group(socket_group, faults);
   check(servant_count < max_sessions, "more servants than --max-sessions");
-  check(max_connections >= 1 && max_connections <= 65536, "--max-connections: 1 to 65536");
+  check(max_connections >= 1 && max_connections <= 65536,
+        "--max-connections: 1 to 65536, not " + std::to_string(max_connections));
   check(ring_size_ok(gateway_ring, shm::kRingBytesMax) && gateway_ring >= 64U << 10,
-        "--gateway-ring: a power of two from 65536 to 67108864 bytes");
+        "--gateway-ring: a power of two from 64k to 64m, not " + shown_size(gateway_ring));
   gateway.validate(faults);
   cluster.validate(faults);
   check(trace_every >= 1, "--trace-every: 1 or more; 1 is every request");
-  check(trace_max >= 64U << 10, "--trace-max: 64 KiB or more");
+  check(trace_max >= 64U << 10, "--trace-max: 64k or more, not " + shown_size(trace_max));
   check(gateway.thread != GatewayThread::data || idle != shm::IdleStrategy::spin,
         "--gateway-thread data: not with --idle spin, whose data thread makes no system call");
-  check(gateway.max_gathered >= gather_max, "--max-gathered: at least --gather-max");
+  check(gateway.max_gathered >= gather_max, "--max-gathered: at least --gather-max (" +
+                                                shown_size(gather_max) + "), not " +
+                                                shown_size(gateway.max_gathered));
   return faults;
 }
 

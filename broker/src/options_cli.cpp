@@ -11,6 +11,7 @@
 #include <memory>
 #include <utility>
 
+#include "control/launch_plan.hpp"
 #include "control/log.hpp"
 #include "document.hpp"
 #include "mserve/shm/directory.hpp"
@@ -201,7 +202,8 @@ void add_configuration(CLI::App& app, GivenOptions& given) {
       ->option_text("FILE [$MSERVE_CONFIG]");
   app.add_flag("--check", given.check,
                "Print the configuration that would hold, as such a file, and end; what keeps it "
-               "from starting on this machine is told on stderr");
+               "from starting on this machine is told on stderr, but for names, ports and memory "
+               "that others have");
 }
 
 /// One reading of command line, environment and files.
@@ -233,6 +235,7 @@ class Reading {
     o.rules_may_come = !file.empty() || clustered;
     o.gateway.users_may_come = clustered;
     follow_defaults();
+    std::ranges::move(given_.rule_faults, std::back_inserter(faults));
     if (faults.empty()) {
       faults = o.validate();
       o.gateway.read_access(faults);
@@ -258,6 +261,29 @@ class Reading {
     return {std::move(given_.options), std::move(values_), std::move(document_)};
   }
   [[nodiscard]] CLI::App& app() noexcept { return app_; }
+
+  /// Of a command line that could not be parsed: flags behind COMMAND are taken for its own.
+  [[nodiscard]] std::string hint(int argc, char** argv) const {
+    const std::string& command = given_.options.servant_command;
+    char** const end = argv + argc;
+    char** const at = command.empty() ? end : std::find(argv, end, command);
+    const std::vector<std::string> unknown = app_.remaining();
+    const bool behind = at != end && !unknown.empty() && unknown.front().starts_with('-') &&
+                        std::find(at, end, unknown.front()) != end;
+    return behind ? std::string(given_.options.launches_q() ? "q's" : "its") +
+                        " own arguments go into " +
+                        (given_.options.launches_q() ? "--q-args" : "--servant-args") + " '...'"
+                  : "";
+  }
+
+  /// Beside other faults: why its servants could not be launched; empty: nothing is known.
+  [[nodiscard]] std::string launch_fault() const {
+    BrokerOptions one = given_.options;
+    one.servant_count = std::min(one.servant_count, 1U);  // it is not yet known to be sane
+    std::string fault;
+    (void)plan_programs(one, plan_context(one.gateway.port), fault);
+    return fault;
+  }
 
  private:
   static bool says(const std::vector<FileEntry>& entries, std::string_view key) {
@@ -346,7 +372,7 @@ void add_options(CLI::App& app, GivenOptions& given) {
   add_configuration(app, given);
   add_process(app, given);
   add_group(app, "Cores", [&] { add_cores(app, o); });
-  add_group(app, "Dispatch", [&] { add_dispatch(app, o); });
+  add_group(app, "Dispatch", [&] { add_dispatch(app, o, given.rule_faults); });
   add_group(app, "Limits", [&] { add_limits(app, o); });
   add_group(app, "Slow queries and traces", [&] { add_slow_and_trace(app, o); });
   add_group(app, "kdb+ clients", [&] { add_gateway(app, o); });
@@ -394,7 +420,10 @@ std::optional<int> read_command_line(int argc, char** argv, CommandLine& line) {
       reading->run(argc, argv, faults, nullptr, /*has_document=*/false);
     }
   } catch (const CLI::ParseError& e) {
-    return program::end_parsing(reading->app(), e, argc, argv);
+    return program::end_parsing(reading->app(), e, argc, argv, reading->hint(argc, argv));
+  }
+  if (std::string fault = faults.empty() ? "" : reading->launch_fault(); !fault.empty()) {
+    faults.push_back(std::move(fault));
   }
   for (const std::string& fault : faults) {
     (void)std::fprintf(stderr, "mserve-broker: %s\n", fault.c_str());

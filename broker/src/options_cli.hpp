@@ -21,6 +21,7 @@ struct GivenOptions {
   std::string q_args{};
   std::string file{};  ///< Of --config.
   bool check = false;
+  std::vector<std::string> rule_faults{};  ///< Of --rule; its rules count only without one.
 };
 
 /// All options of mserve-broker. @param given  outlives `app`.

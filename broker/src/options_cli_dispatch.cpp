@@ -34,19 +34,21 @@ void add_route(CLI::App& app, kdb::RouteRule& value) {
       ->option_text(std::string(kdb::kRouteRules) + " [" + kdb::to_text(value) + "]");
 }
 
-void add_rules(CLI::App& app, BrokerOptions& o) {
+/// Of rules there may be many: each that is wrong is kept in `faults`, to be told with the others.
+void add_rules(CLI::App& app, BrokerOptions& o, std::vector<std::string>& faults) {
   app.add_option_function<std::vector<std::string>>(
          "--rule",
-         [&o](const std::vector<std::string>& texts) {
+         [&o, &faults](const std::vector<std::string>& texts) {
            o.placement.clear();
+           faults.clear();
            for (const std::string& text : texts) {
              std::string fault;
              std::optional<Rule> rule = parse_rule(text, fault);
-             if (!rule) {
-               throw CLI::ValidationError("--rule",
-                                          fault.append(" (in \"").append(text).append("\")"));
+             if (rule) {
+               o.placement.push_back(std::move(*rule));
+             } else {
+               faults.push_back("--rule: " + fault.append(" (in \"").append(text).append("\")"));
              }
-             o.placement.push_back(std::move(*rule));
            }
          },
          "Which servants a request may go to, the first that fits decides: "
@@ -60,7 +62,7 @@ void add_rules(CLI::App& app, BrokerOptions& o) {
 
 }  // namespace
 
-void add_dispatch(CLI::App& app, BrokerOptions& o) {
+void add_dispatch(CLI::App& app, BrokerOptions& o, std::vector<std::string>& rule_faults) {
   add_choice<Policy>(
       app, "--policy", o.policy,
       "What chooses the servant: first free (orig), next free (even), the one that holds the "
@@ -79,7 +81,7 @@ void add_dispatch(CLI::App& app, BrokerOptions& o) {
          "user and root may be able to write the file")
       ->option_text("FILE [none]");
   add_route(app, o.route);
-  add_rules(app, o);
+  add_rules(app, o, rule_faults);
   app.add_flag("--sticky", o.sticky,
                "What one client or connection asks stays on one servant, in order; if that ends, "
                "its requests fail, and the next one chooses anew");

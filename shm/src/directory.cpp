@@ -246,7 +246,7 @@ Result<NameLock> NameLock::take(const std::string& directory, std::string_view n
       explain(reason,
               "the name " + std::string(name) + " is taken by " +
                   (pid.empty() ? "a running broker" : "the running broker with pid " + pid) +
-                  "; stop it or choose another name");
+                  "; stop it, wait for it where it drains, or choose another name");
       return Error{Errc::in_use, 0, "name lock"};
     }
     if (!still_named(fd.get(), path)) {

@@ -230,6 +230,8 @@ TEST_F(Config, AMistakeIsNamedWithFileLineAndTheNearestKey) {
   for (const Case& c :
        {Case{"\npolcy = \"even\"\n", ":2: there is no key 'polcy'; is it 'policy'?"},
         Case{"MAX_QUEUE = 1\n", ":1: there is no key 'MAX_QUEUE'; is it 'max-queue'?"},
+        Case{"nix = 1\n", ":1: there is no key 'nix'; --check prints all"},
+        Case{"max-queue = -3\n", ":1: --max-queue: expected a whole number, not '-3'"},
         Case{"xyzzy = 1\n", ":1: there is no key 'xyzzy'; --check prints all"},
         Case{"policy = \"fast\"\n", ":1: --policy: 'fast' is not one of orig|even|match"},
         Case{"match-wait = \"5 minutes\"\n", ":1: --match-wait: '5 minutes' is not a time"},
@@ -266,6 +268,17 @@ TEST_F(Config, AllFaultsOfTheValuesAreToldAtOnceWithTheirLines) {
   write("timeout = 1979-05-27\n");
   const std::string once = check({}).err;
   EXPECT_EQ(std::count(once.begin(), once.end(), '\n'), 1) << once;
+}
+
+TEST_F(Config, EachRuleThatIsWrongIsToldNotTheFirstAlone) {
+  write("rule = ['fnn=a -> hdb', 'fn=b -> hdb', 'fn=1 -> hdb', 'fn=c']\nretries = 1000\n");
+  const Output output = check({});
+  EXPECT_EQ(output.exit_code, 2);
+  for (const char* const said :
+       {":1: --rule: 'fnn=a' is none of", ":1: --rule: '1' is no name", ":1: --rule: a rule is"}) {
+    EXPECT_NE(output.err.find(path_ + said), std::string::npos) << said << "\n" << output.err;
+  }
+  EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 3) << output.err;
 }
 
 TEST_F(Config, TheDirectoryOfTheEnvironmentGoesBeforeThatOfTheFile) {
@@ -346,6 +359,12 @@ TEST_F(Reloading, WhatAnOperatorOrderedHoldsUntilItsKeyChanges) {
   write("policy = \"orig\"\nlog-level = \"info\"\nretries = 2\n");
   EXPECT_EQ(reload().exit_code, 0);
   EXPECT_FALSE(broker.log_lines(" control ").empty());
+}
+
+TEST(ReloadingNothing, SaysThatThereIsNothingToReadAgain) {
+  const Broker broker;
+  EXPECT_EQ(stat(broker, {"ctl", "reload"}).out,
+            "nothing to read again: the broker was started without --config, --users, --cluster\n");
 }
 
 TEST_F(Reloading, NothingIsHalfApplied) {

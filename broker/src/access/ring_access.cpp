@@ -48,6 +48,18 @@ std::vector<gid_t> RingAccess::find_groups(const std::vector<std::string>& group
   return numbers;
 }
 
+std::optional<gid_t> RingAccess::socket_group(const std::string& name,
+                                              std::vector<std::string>& faults) {
+  if (name.empty()) {
+    return std::nullopt;
+  }
+  const std::optional<gid_t> number = group_of(name);
+  if (!number) {
+    faults.push_back("--socket-group: there is no group called " + name);
+  }
+  return number;
+}
+
 bool RingAccess::is_trusted(uid_t uid) noexcept {
   return uid == geteuid() || uid == 0;
 }

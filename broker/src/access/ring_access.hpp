@@ -27,6 +27,10 @@ class RingAccess {
   [[nodiscard]] static std::vector<gid_t> find_groups(const std::vector<std::string>& groups,
                                                       std::vector<std::string>& faults);
 
+  /// The group of --socket-group, in the same way. @return nothing: none was given, or a fault.
+  [[nodiscard]] static std::optional<gid_t> socket_group(const std::string& name,
+                                                         std::vector<std::string>& faults);
+
   /// @param access    null: there are no users, so whom these lists name may attach,
   /// @param required  unless nobody shall then.
   RingAccess(std::vector<std::uint32_t> users, std::vector<gid_t> groups,

@@ -103,6 +103,7 @@ std::vector<std::string> complete(const Given& given, ClusterSetup& setup) {
   }
   if (!options.enabled()) {
     faults.emplace_back("--cluster: say where etcd listens, such as http://127.0.0.1:2379");
+    return faults;
   }
   options.complete(given.name, 0);
   options.validate(faults);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/broker.hpp"
 
-#include <grp.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -115,20 +114,6 @@ void log_start(const BrokerOptions& options, bool seq_cst_wakes, const std::stri
   }
 }
 
-/// The group of --socket-group, if one was given.
-Error find_group(const std::string& name, std::optional<gid_t>& group, std::string& reason) {
-  if (name.empty()) {
-    return {};
-  }
-  const ::group* const found = getgrnam(name.c_str());  // before any thread exists
-  if (found == nullptr) {
-    reason = "--socket-group: there is no group called " + name;
-    return {Errc::invalid, 0, "getgrnam"};
-  }
-  group = found->gr_gid;
-  return {};
-}
-
 /// Returns when control has told the data thread to stop and it has.
 void run_threads(const BrokerOptions& options, DataPlane& data, Gateway* gateway,
                  ControlPlane& control, DataLoan* loan) {
@@ -161,9 +146,11 @@ struct Entrance {
 Error open_entrance(const BrokerOptions& options, Entrance& entrance, std::string& reason) {
   const std::string directory =
       options.directory.empty() ? shm::default_directory() : options.directory;
-  if (const Error e = find_group(options.socket_group, entrance.group, reason);
-      e.code != Errc::ok) {
-    return e;
+  std::vector<std::string> faults;
+  entrance.group = RingAccess::socket_group(options.socket_group, faults);
+  if (!faults.empty()) {
+    reason = faults.front();
+    return {Errc::invalid, 0, "socket group"};
   }
   if (const Error e = shm::prepare_directory(directory, entrance.group, &reason);
       e.code != Errc::ok) {

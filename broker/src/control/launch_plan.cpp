@@ -322,7 +322,9 @@ std::vector<Program> plan_servants(const BrokerOptions& options, const PlanConte
   if (!context.executable(command)) {
     std::error_code ignored;
     fault = "cannot run '" + given + "': " +
-            (named ? "no such program on PATH or beside mserve-broker; give its path"
+            (given.find(' ') != std::string::npos
+                 ? "no such program; its arguments go into --servant-args"
+             : named ? "no such program on PATH or beside mserve-broker; give its path"
              : std::filesystem::exists(given, ignored)
                  ? "it is no program that may be run: chmod +x, or correct its path"
                  : "no such program; correct its path");

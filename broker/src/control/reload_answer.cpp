@@ -41,10 +41,14 @@ std::string done_text(const Reloaded& read) {
   for (const Setting& setting : read.changed) {
     text += (text.empty() ? "changed: " : ", ") + setting.key;
   }
+  const auto& access = read.options.gateway.access;
   if (text.empty()) {
-    text = "no key changed";
+    text =
+        read.options.rules_may_come || access
+            ? "no key changed"
+            : "nothing to read again: the broker was started without --config, --users, --cluster";
   }
-  if (const auto& access = read.options.gateway.access) {
+  if (access) {
     text += "; " + std::to_string(access->user_count()) + " users, " +
             std::to_string(access->role_count()) + " roles";
   }

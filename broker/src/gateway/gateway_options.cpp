@@ -7,6 +7,7 @@
 #include <array>
 
 #include "gateway/query_wrap.hpp"
+#include "option_values.hpp"
 
 namespace mserve::broker {
 
@@ -51,15 +52,18 @@ void GatewayOptions::validate(std::vector<std::string>& faults) const {
     check(is_address(address),
           "--bind: '" + address + "' is not an address such as 127.0.0.1, 0.0.0.0 or ::1");
   }
-  check(sync_window >= 1 && sync_window <= kSyncWindowMax, "--sync-window: 1 to 4096");
-  check(handshake_timeout >= 1'000'000, "--handshake-timeout: 1ms or more");
+  check(sync_window >= 1 && sync_window <= kSyncWindowMax,
+        "--sync-window: 1 to 4096, not " + std::to_string(sync_window));
+  check(handshake_timeout >= 1'000'000,
+        "--handshake-timeout: 1ms or more, not " + shown_time(handshake_timeout));
   check(idle_timeout == 0 || idle_timeout >= 1'000'000,
-        "--idle-timeout: 1ms or more, 0 or inf for never");
+        "--idle-timeout: 1ms or more, 0 or inf for never; not " + shown_time(idle_timeout));
   check(tcp_keepalive == kForever ||
             (tcp_keepalive >= kSecondNs && tcp_keepalive <= kTcpKeepaliveMax),
-        "--tcp-keepalive: 1s to 540m, or inf for never");
-  check(query_log <= kQueryLogMax, "--query-log: at most 100000");
-  check(max_gathered >= 1U << 20 && max_gathered <= 1ULL << 40, "--max-gathered: 1 MiB to 1 TiB");
+        "--tcp-keepalive: 1s to 540m, or inf for never; not " + shown_time(tcp_keepalive));
+  check(query_log <= kQueryLogMax, "--query-log: at most 100000, not " + std::to_string(query_log));
+  check(max_gathered >= 1U << 20 && max_gathered <= 1ULL << 40,
+        "--max-gathered: 1m to 1024g, not " + shown_size(max_gathered));
   check(users_file.empty() || enabled, "--users: only with -p, whose clients it lets in");
   check(roles_file.empty() || !users_file.empty(), "--roles: only with --users, who have them");
   check(peer_user.empty() || !users_file.empty() || users_may_come,

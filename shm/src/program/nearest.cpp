@@ -42,7 +42,9 @@ std::size_t distance(std::string_view a, std::string_view b) {
 std::string nearest_word(std::string_view word, const std::vector<std::string>& words,
                          std::optional<std::size_t> most) {
   std::string best;
-  std::size_t least = most.value_or(std::max<std::size_t>(2, word.size() / 3)) + 1;
+  constexpr std::size_t kShort = 4;  // with two changed there is little left of it
+  const std::size_t usual = word.size() <= kShort ? 1 : std::max<std::size_t>(2, word.size() / 3);
+  std::size_t least = most.value_or(usual) + 1;
   for (const std::string& candidate : words) {
     const std::size_t d = distance(word, candidate);
     if (d < least) {

@@ -11,7 +11,7 @@ namespace mserve::program {
 
 /// Which of `words` somebody who wrote `word` may have meant: the one with the fewest letters
 /// added, left out or changed, capitals and underscores apart; empty if none is near.
-/// @param most  so many letters; without it two, of long words a third.
+/// @param most  so many letters; without it two, of long words a third, of short ones one.
 [[nodiscard]] std::string nearest_word(std::string_view word, const std::vector<std::string>& words,
                                        std::optional<std::size_t> most = std::nullopt);
 

@@ -64,11 +64,11 @@ std::string unknown_flag(const Chain& chain, int argc, const char* const* argv) 
       std::vector<std::string> flags;
       for (const CLI::Option* const one : options_of(chain)) {
         for (const std::string& name : one->get_lnames()) {
-          flags.push_back("--" + name);
+          flags.push_back(name);
         }
       }
-      const std::string nearest = nearest_word(flag, flags);
-      return "there is no option " + flag + (nearest.empty() ? "" : "; is it " + nearest + "?");
+      const std::string nearest = nearest_word(flag.substr(2), flags);
+      return "there is no option " + flag + (nearest.empty() ? "" : "; is it --" + nearest + "?");
     }
     is_value = !is_value && option != nullptr && option->get_expected_max() > 0 && flag == word;
   }
@@ -156,20 +156,24 @@ std::string without_zeros(std::string text) {
   return text;
 }
 
-std::string wrong_value(const CLI::Option& option, const std::string& what) {
+}  // namespace
+
+std::string value_fault(const CLI::Option& option, const std::string& what) {
   constexpr std::string_view kRange = " not in range ";
   const std::string value = CLI::detail::join(option.results(), " ");
   if (option.results().empty() || what.find('\'') != std::string::npos) {
     return what;  // of ours, and says it all
   }
   const std::size_t range = what.find(kRange);
-  const std::string bounds = range == std::string::npos
-                                 ? ""
-                                 : " from " + without_zeros(what.substr(range + kRange.size()));
+  std::string bounds = range == std::string::npos
+                           ? ""
+                           : " from " + without_zeros(what.substr(range + kRange.size()));
+  constexpr std::size_t kDigitsMax = 20;
+  if (const std::size_t to = bounds.find(" to "); bounds.size() - to > kDigitsMax) {
+    bounds.resize(std::min(to, bounds.size()));  // the largest number there is
+  }
   return option.get_name() + ": expected " + expected_by(option) + bounds + ", not '" + value + "'";
 }
-
-}  // namespace
 
 std::string usage_fault(const CLI::App& app, const CLI::ParseError& e, int argc,
                         const char* const* argv) {
@@ -193,15 +197,16 @@ std::string usage_fault(const CLI::App& app, const CLI::ParseError& e, int argc,
   if (code == CLI::ExitCodes::ArgumentMismatch && option != nullptr) {
     return option->get_name() + ": its value is missing; expected " + expected_by(*option);
   }
-  return option != nullptr ? wrong_value(*option, what) : what;
+  return option != nullptr ? value_fault(*option, what) : what;
 }
 
-int end_parsing(const CLI::App& app, const CLI::ParseError& e, int argc, const char* const* argv) {
+int end_parsing(const CLI::App& app, const CLI::ParseError& e, int argc, const char* const* argv,
+                const std::string& hint) {
   if (e.get_exit_code() == 0) {
     return app.exit(e);
   }
   std::cerr << app.get_name() << ": " << usage_fault(app, e, argc, argv)
-            << "\nRun with --help for more information.\n";
+            << (hint.empty() ? "" : "; ") << hint << "\nRun with --help for more information.\n";
   return 2;
 }
 

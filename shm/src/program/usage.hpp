@@ -5,6 +5,7 @@
 
 namespace CLI {  // NOLINT(readability-identifier-naming): not ours
 class App;
+class Option;
 class ParseError;
 }  // namespace CLI
 
@@ -19,10 +20,14 @@ namespace mserve::program {
 [[nodiscard]] std::string usage_fault(const CLI::App& app, const CLI::ParseError& e, int argc,
                                       const char* const* argv);
 
+/// What is wrong with a value that an option was given, in the same words.
+/// @param what  of the exception that the option threw at it.
+[[nodiscard]] std::string value_fault(const CLI::Option& option, const std::string& what);
+
 /// Prints help or version to stdout where `e` asks for it, else the fault behind the program's name
-/// to stderr. @return the exit status: 0, or 2.
+/// to stderr. @param hint  what the program adds to the fault. @return the exit status: 0, or 2.
 [[nodiscard]] int end_parsing(const CLI::App& app, const CLI::ParseError& e, int argc,
-                              const char* const* argv);
+                              const char* const* argv, const std::string& hint = "");
 
 /// A size such as 4096, 64k, 1m or 2g into bytes, in place; for CLI::Validator, which adds the name
 /// of the option. @return what is wrong; empty: nothing.

@@ -146,6 +146,7 @@ TEST(Document, TablesKnowTheirPlaceInIt) {
 
 TEST(ReloadAnswer, NamesWhatChangedOrEachFault) {
   Reloaded read;
+  read.options.rules_may_come = true;
   stat::ControlAnswer told;
   const auto tell = [&] {
     ReloadAnswer answer = answer_of(read);
