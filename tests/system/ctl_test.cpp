@@ -136,6 +136,16 @@ TEST_F(TwoServants, WithAllPausedRequestsWaitForTheFirstThatIsResumed) {
   EXPECT_EQ(servant_of(await(*client_, id)), "second");
 }
 
+TEST_F(TwoServants, ResumedAreThoseThatWerePaused) {
+  ctl(broker_, "pause", "name:first");
+  const std::string out = stat(broker_, {"ctl", "resume", "all"}).out;
+  EXPECT_NE(out.find("first (number " + number_of(broker_, "first") + ")"), std::string::npos)
+      << out;
+  EXPECT_NE(out.find("second (number " + number_of(broker_, "second") + ", was not paused)"),
+            std::string::npos)
+      << out;
+}
+
 TEST_F(TwoServants, AreNamedByTagAndGroup) {
   ctl(broker_, "pause", "group:blue");
   EXPECT_EQ(state_in(broker_, "first"), "paused");

@@ -341,6 +341,12 @@ TEST(Top, ShowsEachScreenTakesKeysAndOutlivesItsBroker) {
   EXPECT_TRUE(top.shows("TIME (UTC)"));
   top.type("h");
   EXPECT_TRUE(top.shows("keys and columns"));
+  top.type("\x1b");
+  EXPECT_TRUE(top.shows("TIME (UTC)")) << "Escape leads back";
+  top.type("h");
+  EXPECT_TRUE(top.shows("[h back]"));
+  top.type("h");
+  EXPECT_TRUE(top.shows("TIME (UTC)")) << "and so does h";
   top.type("s>>R");
   EXPECT_TRUE(top.shows("STATE*"));
   top.type(" ");

@@ -93,6 +93,7 @@ class ControlPlane {
       std::string name{};
       std::uint32_t launched = 0;  ///< Not attached: only the launcher is told. 0: a session.
       bool told = false;           ///< The data thread was told to close it.
+      bool was_paused = false;     ///< When the order came.
     };
     shm::UniqueFd socket;
     shm::Verb verb = shm::Verb::drain;

@@ -55,12 +55,13 @@ const char* name_of(shm::Verb verb) noexcept {
   return "unknown";
 }
 
-void ServantList::add(std::string_view name, std::uint32_t number) {
+void ServantList::add(std::string_view name, std::uint32_t number, std::string_view note) {
   constexpr std::size_t kBytesMax = 100;  // one of the longest name fits
   ++count_;
   std::string item = shown_ == 0 ? "" : ", ";
   item += name;
-  item += number == 0 ? " (not attached)" : " (number " + std::to_string(number) + ")";
+  item += number == 0 ? " (not attached" : " (number " + std::to_string(number);
+  item.append(note.empty() ? "" : ", ").append(note).append(")");
   // Once one did not fit, no later one is shown, so that what is shown comes first.
   if (shown_ + 1 == count_ && text_.size() + item.size() <= kBytesMax) {
     text_ += item;

@@ -20,7 +20,8 @@ namespace mserve::broker {
 class ServantList {
  public:
   /// @param number  from 1; 0: it is not attached.
-  void add(std::string_view name, std::uint32_t number);
+  /// @param note    what else is to be said of it, a few words; may be empty.
+  void add(std::string_view name, std::uint32_t number, std::string_view note = {});
   /// How many were added.
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
   /// "a (number 1), b (number 2) and 7 more"; some 120 bytes at most.

@@ -123,7 +123,10 @@ void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
     if (session != nullptr && session->is_servant() && !detaching_[session->number] &&
         target->matches(session->number + 1, session->name, session->tags)) {
       parts.push_back(
-          {.number = session->number, .generation = session->generation, .name = session->name});
+          {.number = session->number,
+           .generation = session->generation,
+           .name = session->name,
+           .was_paused = servants_[session->number].hold.has(ServantHold::Reason::paused)});
       numbers += (numbers.empty() ? "" : ",") + std::to_string(session->number + 1);
     }
   }
@@ -271,7 +274,9 @@ bool ControlPlane::advance(Operation& operation, std::uint64_t now) {
     // Only the two halves of this one word have to agree.
     const std::uint64_t load = session->load.load(std::memory_order_relaxed);
     const bool obeyed = drains ? hold.dry(load) : hold.obeyed(load);
-    (obeyed && !retires ? progress.done : progress.waiting).add(part.name, part.number + 1);
+    const bool idle = operation.verb == shm::Verb::resume && !part.was_paused;
+    (obeyed && !retires ? progress.done : progress.waiting)
+        .add(part.name, part.number + 1, idle ? "was not paused" : "");
     if (obeyed && retires && !part.told) {
       part.told = true;
       command(Command::Kind::retire, session);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "control/servant_target.hpp"
@@ -138,6 +139,21 @@ std::string verb_fault(const std::string& name) {
 constexpr const char* kPolicyForms = "orig|even|match|least|weighted|plugin";
 constexpr const char* kLevelForms = "info|warning|error";
 
+/// What is wrong with `word`, which is to be one of `forms`, parted by bars; empty: nothing.
+std::string word_fault(const std::string& word, std::string_view forms) {
+  std::vector<std::string> words;
+  for (std::string_view left = forms; !left.empty();) {
+    words.emplace_back(left.substr(0, left.find('|')));
+    left.remove_prefix(std::min(words.back().size() + 1, left.size()));
+  }
+  if (std::find(words.begin(), words.end(), word) != words.end()) {
+    return {};
+  }
+  const std::string nearest = mserve::program::nearest_word(word, words);
+  return "'" + word + "' is not one of " + std::string(forms) +
+         (nearest.empty() ? "" : "; is it '" + nearest + "'?");
+}
+
 void describe_ctl(CLI::App& app, Settings& s) {
   CLI::App* const ctl = app.add_subcommand("ctl", kCtlAbout);
   ctl->footer(kCtlFooter);
@@ -178,7 +194,9 @@ void describe_queries(CLI::App& app, Settings& s) {
       "is\n"
       "the servant's number. time_sent, backlog and execution are known of lbt queries only.\n"
       "On a terminal lines are cut at its width, and 2000 lines are the most: --json has it all.");
-  queries->add_option("-n", s.request.count, "How many at most")->option_text("N [20]");
+  queries->add_option("-n", s.request.count, "How many at most")
+      ->check(CLI::NonNegativeNumber)
+      ->option_text("N [20]");
   queries->add_flag("--follow,-f", s.follow,
                     "Goes on with those that follow, also of the next broker, until Ctrl-C");
   queries->callback([&s] { s.request.verb = Verb::queries; });
@@ -214,7 +232,9 @@ void describe_looks(CLI::App& app, Settings& s) {
       "`error` of those answered belong to others. hits: the servant held the route. "
       "execution_mean\n"
       "in ns. Names are known of what came through the gateway; else the hash is shown.");
-  routes->add_option("-n", s.rows, "How many at most")->option_text("N [20]");
+  routes->add_option("-n", s.rows, "How many at most")
+      ->check(CLI::NonNegativeNumber)
+      ->option_text("N [20]");
   routes->callback([&s] { s.what = Subcommand::routes; });
   CLI::App* const latency = app.add_subcommand(
       "latency",
@@ -234,7 +254,9 @@ void describe_looks(CLI::App& app, Settings& s) {
       "What happened, oldest first: started, attached, detached, closed (and why), stopped, "
       "resumed,\n"
       "orders of operators, launched servants, reloads, draining. The last 256 are remembered.");
-  events->add_option("-n", s.rows, "How many at most")->option_text("N [20]");
+  events->add_option("-n", s.rows, "How many at most")
+      ->check(CLI::NonNegativeNumber)
+      ->option_text("N [20]");
   events->add_flag("--follow,-f", s.follow,
                    "Goes on with those that follow, also of the next broker, until Ctrl-C");
   events->callback([&s] { s.what = Subcommand::events; });
@@ -247,7 +269,9 @@ void describe_looks(CLI::App& app, Settings& s) {
       "back. NO_COLOR in the environment: no colours. With --json: one line for each interval, a\n"
       "JSON object with everything, until Ctrl-C or --count lines.");
   add_interval(*top, s, "How often it looks [1]");
-  top->add_option("--count", s.count, "With --json: ends after so many lines")->option_text("N");
+  top->add_option("--count", s.count, "With --json: ends after so many lines")
+      ->check(CLI::NonNegativeNumber)
+      ->option_text("N");
   top->callback([&s] { s.what = Subcommand::top; });
 }
 
@@ -313,8 +337,10 @@ std::string complete(Settings& s, const CLI::App& ctl) {
   if (!mserve::shm::set_text(s.request.target, s.target)) {
     return "the target is too long";
   }
-  const bool of_servants = s.request.verb != Verb::policy && s.request.verb != Verb::log_level &&
-                           s.request.verb != Verb::reload;
+  if (s.request.verb == Verb::policy || s.request.verb == Verb::log_level) {
+    return word_fault(s.target, s.request.verb == Verb::policy ? kPolicyForms : kLevelForms);
+  }
+  const bool of_servants = s.request.verb != Verb::reload;
   if (of_servants && !mserve::broker::ServantTarget::parse(s.target)) {
     const bool bare = s.target.find_first_of(": ") == std::string::npos &&
                       (s.target[0] < '0' || s.target[0] > '9');

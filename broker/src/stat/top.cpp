@@ -24,6 +24,8 @@ constexpr double kNsPerSecond = 1e9;
 constexpr double kIntervalMin = 0.1;
 constexpr double kIntervalMax = 3600;
 constexpr int kRedraw = 'L' & 0x1f;
+constexpr int kEscape = 0x1b;
+constexpr int kEscapeMs = 50;  // in which the rest of an arrow key comes
 
 volatile std::sig_atomic_t g_over = 0;  // lint-allow: volatile, because a signal handler stores it
 
@@ -45,6 +47,7 @@ class Terminal {
     (void)cbreak();
     (void)noecho();
     (void)keypad(stdscr, true);
+    (void)set_escdelay(kEscapeMs);
     (void)curs_set(0);
     if (std::getenv("NO_COLOR") == nullptr && has_colors() && start_color() == OK) {
       (void)use_default_colors();
@@ -125,7 +128,11 @@ Shown shown(const LiveBroker& live) {
 }
 
 void show_screen(Choices& choices, Screen screen) {
-  choices = {.screen = screen, .paused = choices.paused, .interval_s = choices.interval_s};
+  choices = {.screen = screen,
+             .before = choices.screen,
+             .sort = screen == Screen::routes ? 2U : 0U,  // by use
+             .paused = choices.paused,
+             .interval_s = choices.interval_s};
 }
 
 /// @return false: it is over.
@@ -143,7 +150,6 @@ bool take_key(int key, Choices& choices, std::size_t page) {
       break;
     case 'r':
       show_screen(choices, Screen::routes);
-      choices.sort = 2;  // by use
       break;
     case 'l':
       show_screen(choices, Screen::latency);
@@ -151,9 +157,14 @@ bool take_key(int key, Choices& choices, std::size_t page) {
     case 'e':
       show_screen(choices, Screen::events);
       break;
+    case kEscape:
+      if (choices.screen == Screen::help) {
+        show_screen(choices, choices.before);
+      }
+      break;
     case 'h':
     case '?':
-      show_screen(choices, Screen::help);
+      show_screen(choices, choices.screen == Screen::help ? choices.before : Screen::help);
       break;
     case '>':
     case '.':

@@ -435,7 +435,8 @@ void add_help(std::vector<Line>& lines, Choices& choices, std::size_t width, std
   constexpr std::size_t kBehindName = 10;
   std::vector<std::string> help;
   for (const Part& part : std::initializer_list<Part>{
-           {"Screens   s servants   c clients   r routes   l latency   e events   h or ? this",
+           {"Screens   s servants   c clients   r routes   l latency   e events   h or ? this, and "
+            "back",
             kBehindName},
            {"Sort      > or . by the next column   < or , by the one before   R reversed",
             kBehindName},
@@ -479,7 +480,7 @@ std::string keys_of(Screen screen, std::size_t width) {
   const auto marked = [](bool here, const std::string& text) {
     return here ? "[" + text + "]" : text;
   };
-  std::vector<std::string> named{"q quit", marked(screen == Screen::help, "h help")};
+  std::vector<std::string> named{"q quit", screen == Screen::help ? "[h back]" : "h help"};
   std::vector<std::string> brief = named;
   std::string keys;
   for (const Key& key : kKeys) {

@@ -23,7 +23,8 @@ struct Line {
 /// What whoever watches has chosen.
 struct Choices {
   Screen screen = Screen::servants;
-  std::size_t sort = 0;  ///< Column of the present screen; beyond the last: the last.
+  Screen before = Screen::servants;  ///< Where the help was asked for.
+  std::size_t sort = 0;              ///< Column of the present screen; beyond the last: the last.
   bool reverse = false;
   bool paused = false;
   std::size_t first = 0;  ///< Rows scrolled away.

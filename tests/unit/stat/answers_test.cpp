@@ -100,7 +100,9 @@ TEST_F(ServedAlone, RefusesWhatItDoesNotKnow) {
   }
   for (const char* const query :
        {"?n=", "?n=x", "?n=-1", "?n=1x", "?after=99999999999999999999", "?n", "?a=1&servant=0x1"}) {
-    EXPECT_EQ(get("/api/routes.json" + std::string(query)).status, 400U) << query;
+    const Answer answer = get("/api/routes.json" + std::string(query));
+    EXPECT_EQ(answer.status, 400U) << query;
+    EXPECT_NE(answer.body.find("whole numbers"), std::string::npos) << answer.body;
   }
   EXPECT_EQ(get("/api/routes.json?n=5&other=x&").status, 503U);
 }

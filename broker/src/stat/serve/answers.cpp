@@ -206,8 +206,11 @@ Answer Answers::answer(const Ask& ask) {
   const std::size_t mark = std::min(ask.target.find('?'), ask.target.size());
   const std::string_view path = ask.target.substr(0, mark);
   const auto query = Query::parse(ask.target.substr(std::min(mark + 1, ask.target.size())));
-  if (!path.starts_with('/') || !query) {
+  if (!path.starts_with('/')) {
     return plain_answer(kBadRequest, "that is no address of this server");
+  }
+  if (!query) {
+    return plain_answer(kBadRequest, "behind '?', n, after and servant are whole numbers: ?n=20");
   }
   if (path == "/") {
     return page();

@@ -21,13 +21,16 @@ CLI::App* describe_serve(CLI::App& app, ServeOptions& options) {
       "password and no TLS: put a web server with both in front of it where others may look.");
   serve->add_option("--host", options.host, "The IP address to listen at; no host name")
       ->option_text("ADDRESS [127.0.0.1]");
+  constexpr int kPortMax = 65535;
   serve->add_option("--port", options.port, "The port; 0: any free one, which is printed")
+      ->check(CLI::Range(0, kPortMax))
       ->option_text("PORT [8080]");
   serve
       ->add_option(
           "--agent-port", options.agent_port,
           "Tells HAProxy's agent-check, there, how the broker is: ready up, drain or down; "
           "0: any free port, which is printed")
+      ->check(CLI::Range(0, kPortMax))
       ->option_text("PORT [none]");
   serve
       ->add_option("--server-name", options.server_names,
