@@ -15,6 +15,7 @@
 #include "support/broker_process.hpp"
 #include "support/raw_peer.hpp"
 #include "support/wait.hpp"
+#include "system/gateway_setup.hpp"
 #include "version.hpp"
 
 namespace mserve::test {
@@ -124,6 +125,25 @@ TEST_F(CommandLine, WrongUsageIsExitCode2) {
   EXPECT_EQ(client({"--name", "a b", "echo 1"}).exit_code, 2);
 }
 
+// \? lists \t, and what came back was that there is no such command.
+TEST_F(CommandLine, TheTimerIsForThePromptAndSaysSoInAPipe) {
+  const Output shown = run_to_end(
+      {"/bin/sh", "-c", "printf '%s\\n' '\\t 100' | " + program("mserve-client")}, broker_->env());
+  EXPECT_EQ(shown.exit_code, 2);
+  EXPECT_EQ(shown.err, "'\\t is for the prompt on a terminal\n");
+}
+
+TEST_F(CommandLine, CallsOfTheGatewayAreRefusedWithWhoMayAndWhereElseToLook) {
+  const Output rings = client({".mserve.queries[]"});
+  EXPECT_NE(rings.err.find("kdb+ connections to the gateway; mserve-stat"), std::string::npos)
+      << rings.err;
+  const Broker broker(with_gateway({}, 1));
+  const Output tcp =
+      client({"--name", "tcp://127.0.0.1:" + std::to_string(broker.port()), ".mserve.queries[]"});
+  EXPECT_NE(tcp.err.find("--admin-users over its Unix socket"), std::string::npos) << tcp.err;
+  EXPECT_EQ(tcp.err.find("--allow-user"), std::string::npos) << tcp.err;
+}
+
 TEST_F(CommandLine, HelpListsTheExitCodes) {
   const Output shown = client({"--help"});
   EXPECT_EQ(shown.exit_code, 0);
@@ -211,10 +231,13 @@ TEST(CommandLineAlone, ABrokerThatIsKilledIsExitCode3) {
 
 TEST(BrokerCommandLine, EveryFaultOfTheOptionsIsNamedAndItIsExitCode2) {
   const Output shown =
-      run_to_end({program("mserve-broker"), "--name", "a/b", "--client-ring", "5000"});
+      run_to_end({program("mserve-broker"), "--name", "a/b", "--client-ring", "5000",
+                  "--socket-group", "no-such-group", "2", "no-such-program"});
   EXPECT_EQ(shown.exit_code, 2);
   EXPECT_NE(shown.err.find("--name"), std::string::npos) << shown.err;
   EXPECT_NE(shown.err.find("--client-ring"), std::string::npos) << shown.err;
+  EXPECT_NE(shown.err.find("no group called no-such-group"), std::string::npos) << shown.err;
+  EXPECT_NE(shown.err.find("cannot run 'no-such-program'"), std::string::npos) << shown.err;
 }
 
 TEST(BrokerCommandLine, AServantProgramThatIsNotThereIsNamed) {
@@ -288,6 +311,11 @@ TEST(TypicalMistakes, AreToldInWordsThatHelp) {
       "cluster: a command is missing; commands are: apply, rollback");
   has(told({"mserve-stat", "ctl"}, 2), "what to do is missing: pause, resume, ");
   has(told({"mserve-stat", "ctl", "policy"}, 2), "policy: say which: orig|even|match|");
+  has(told({"mserve-stat", "ctl", "policy", "mach"}, 2), "; is it 'match'?");
+  has(told({"mserve-stat", "ctl", "log-level", "loud"}, 2), "not one of info|warning|error");
+  has(told({"mserve-stat", "events", "-n", "-1"}, 2),
+      "-n: expected N, a whole number from 0, not '-1'");
+  has(told({"mserve-stat", "serve", "--port", "99999"}, 2), "from 0 to 65535, not '99999'");
   has(told({"mserve-stat", "ctl", "log-level"}, 2), "log-level: say which: info|warning|error");
   has(told({"mserve-stat", "ctl", "drain"}, 2), "drain: say which: all, NUMBER, name:NAME");
   has(told({"mserve-stat", "ctl", "drain", "hdb"}, 2), "; is it name:hdb?");
@@ -300,9 +328,21 @@ TEST(TypicalMistakes, AreToldInWordsThatHelp) {
   has(told({"mserve-servant", "--rwos", "2"}, 2), "there is no option --rwos; is it --rows?");
   has(told({"mserve-qshim", "--broekr", "b"}, 2), "there is no option --broekr; is it --broker?");
   has(told({"mserve-qshim", "--credit", "x"}, 2), "mserve-qshim: --credit: expected");
+  EXPECT_EQ(told({"mserve-cluster"}, 2),
+            "mserve-cluster: --cluster: say where etcd listens, such as http://127.0.0.1:2379\n");
   has(told({"mserve-cluster", "--nmae", "b"}, 2), "there is no option --nmae; is it --name?");
   has(told({"mserve-broker", "--max-message", "5x"}, 2),
       "mserve-broker: --max-message: '5x' is not a size such as 4096, 64k, 1m or 2g");
+  has(told({"mserve-broker", "--client-ring", "8g"}, 2), "'8g' is too large: less than 4g");
+  has(told({"mserve-broker", "--client-ring", "2m"}, 2),
+      "--client-ring: a power of two from 4k to --servant-ring (1m), not 2m");
+  has(told({"mserve-broker", "--retries", "999"}, 2), "--retries: 0 to 255, not 999");
+  has(told({"mserve-broker", "--nix", "1"}, 2), "there is no option --nix\n");
+  has(told({"mserve-broker", "2", "mserve-servant", "--rows", "5"}, 2),
+      "there is no option --rows; its own arguments go into --servant-args '...'");
+  has(told({"mserve-broker", "2", "mserve-servant --rows 5"}, 2),
+      "no such program; its arguments go into --servant-args");
+  has(told({"mserve-broker", "2", "tick.q", "-q"}, 2), "q's own arguments go into --q-args '...'");
   has(told({"mserve-broker", "--max-sessions", "x"}, 2),
       "mserve-broker: --max-sessions: expected a whole number, not 'x'");
   has(told({"mserve-stat", "sevants"}, 2), "there is no subcommand 'sevants'; is it 'servants'?");

@@ -41,6 +41,11 @@ bool run_command(const Command& command, Settings& settings, ExitCode& code) {
     }
     case Command::Kind::nothing:
       return true;
+    case Command::Kind::timer_set:
+    case Command::Kind::timer_show:
+      std::cerr << "'\\t is for the prompt on a terminal\n";
+      code = ExitCode::usage;
+      return true;
     default:
       std::cerr << "'no such command here; \\? lists them\n";
       code = ExitCode::usage;

@@ -28,6 +28,10 @@ std::string hint(std::string_view error, const OutputStyle& style) {
     return "Arguments are values, nothing is evaluated: a symbol has its backtick, `IBM, a text "
            "its quotes.\n";
   }
+  if (error.starts_with("unknown command: `.mserve.")) {
+    return "Calls of .mserve. are for kdb+ connections to the gateway; mserve-stat shows the "
+           "same.\n";
+  }
   return error.starts_with("unknown command: ") ? "No servant has a function of that name; or, "
                                                   "where the broker has --roles, yours may "
                                                   "not call it.\n"
@@ -93,6 +97,11 @@ Shown show_failure(std::uint64_t id, Errc code, std::string_view detail, const O
     what_to_do = "Nothing was sent. Ask again once the broker is back.";
   } else if (code == Errc::disconnected) {
     what_to_do = "Whether it ran is unknown. Ask again once the broker is back.";
+  } else if (code == Errc::access) {
+    // Of the query: whoever may not connect has no session.
+    what_to_do =
+        "Calls of .mserve. are for the broker's --admin-users over its Unix socket (mserve-stat "
+        "shows the same), others for users whose role has them.";
   } else if (code == Errc::timed_out) {
     what_to_do =
         "It may still run. Allow more time with --timeout, or see who serves with mserve-stat "
