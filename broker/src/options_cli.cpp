@@ -235,9 +235,10 @@ class Reading {
     o.rules_may_come = !file.empty() || clustered;
     o.gateway.users_may_come = clustered;
     follow_defaults();
+    const bool readable = faults.empty();
     std::ranges::move(given_.rule_faults, std::back_inserter(faults));
-    if (faults.empty()) {
-      faults = o.validate();
+    if (readable) {
+      std::ranges::move(o.validate(), std::back_inserter(faults));
       o.gateway.read_access(faults);
     }
     if (running != nullptr) {
