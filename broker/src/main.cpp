@@ -13,6 +13,7 @@
 #include "control/launch_plan.hpp"
 #include "control/launcher.hpp"
 #include "control/log.hpp"
+#include "control/trace_file.hpp"
 #include "mserve/shm/standard_descriptors.hpp"
 #include "options_cli.hpp"
 
@@ -38,8 +39,10 @@ std::vector<mserve::broker::Program> plan(const BrokerOptions& options, std::str
 int check(const mserve::broker::CommandLine& line) {
   std::string fault;
   (void)plan(line.options, fault);
-  if (!fault.empty()) {
-    (void)std::fprintf(stderr, "mserve-broker: here it would not start: %s\n", fault.c_str());
+  for (const std::string& one : {fault, mserve::broker::trace_fault(line.options.trace)}) {
+    if (!one.empty()) {
+      (void)std::fprintf(stderr, "mserve-broker: here it would not start: %s\n", one.c_str());
+    }
   }
   print_configuration(line);
   return 0;

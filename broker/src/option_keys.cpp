@@ -131,6 +131,7 @@ void OptionKeys::apply(CLI::Option& option, FileEntry& entry, const std::string&
     entry.values = {CLI::detail::join(entry.values, " ")};
   }
   if (entry.values.size() != 1 && option.get_expected_max() <= 1) {
+    doubtful_.insert(entry.key);
     faults.push_back(where + entry.key + " takes one value");
     return;
   }
@@ -141,11 +142,15 @@ void OptionKeys::apply(CLI::Option& option, FileEntry& entry, const std::string&
       places_.emplace(entry.key, where);
     }
   } catch (const CLI::Error& e) {
-    faults.push_back(where + program::value_fault(option, e.what()));
+    doubtful_.insert(entry.key);
+    // Of the positional one the command line speaks in its own words.
+    faults.push_back(where + (entry.key == "servants" ? "servants: expected a whole number, not '" +
+                                                            entry.values.front() + "'"
+                                                      : program::value_fault(option, e.what())));
   }
 }
 
-std::string OptionKeys::unknown(const std::string& key, Scope scope) const {
+std::string OptionKeys::unknown(const std::string& key, Scope scope) {
   constexpr std::size_t kKeyBytesMax = 64;  // of longer ones none is near, and nobody reads them
   std::vector<std::string> keys;
   std::string all;
@@ -158,7 +163,11 @@ std::string OptionKeys::unknown(const std::string& key, Scope scope) const {
   if (scope == Scope::cluster) {
     keys.insert(keys.end(), {"users-table", "roles-table"});
   }
-  const std::string nearest = key.size() <= kKeyBytesMax ? program::nearest_word(key, keys) : "";
+  std::string nearest = key.size() <= kKeyBytesMax ? program::nearest_word(key, keys) : "";
+  for (const auto& [one, option] : options_) {
+    nearest = key.size() == 1 && option->check_sname(key) ? one : nearest;  // p, as in -p
+  }
+  doubtful_.insert(nearest);
   const std::string known = scope == Scope::broker
                                 ? "; --check prints all"
                                 : "; keys are " + all + "users-table, roles-table";
@@ -176,6 +185,19 @@ std::string OptionKeys::place_of(std::string_view fault) const {
     fault.remove_prefix(std::min(fault.find_first_not_of(", ", end), fault.size()));
   }
   return "";
+}
+
+bool OptionKeys::in_doubt(std::string_view fault) const {
+  return std::any_of(doubtful_.begin(), doubtful_.end(), [&](const std::string& key) {
+    if (key == "servants" || key == "hosts") {  // which have no flags
+      return fault.find("servant") != std::string_view::npos || fault.starts_with(key);
+    }
+    const std::size_t at = key.empty() ? std::string_view::npos : fault.find("--" + key);
+    constexpr std::string_view kInner = "abcdefghijklmnopqrstuvwxyz0123456789-";
+    const std::size_t end = at + key.size() + 2;
+    return at != std::string_view::npos &&
+           (end >= fault.size() || kInner.find(fault[end]) == std::string_view::npos);
+  });
 }
 
 }  // namespace mserve::broker

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -54,13 +55,17 @@ class OptionKeys {
   /// its flags.
   [[nodiscard]] std::string place_of(std::string_view fault) const;
 
+  /// Whether a fault may come from what stood there for a key that could not be read.
+  [[nodiscard]] bool in_doubt(std::string_view fault) const;
+
  private:
   void apply(CLI::Option& option, FileEntry& entry, const std::string& where,
              std::vector<std::string>& faults);
-  [[nodiscard]] std::string unknown(const std::string& key, Scope scope) const;
+  [[nodiscard]] std::string unknown(const std::string& key, Scope scope);
 
   std::map<std::string, CLI::Option*> options_;  // by key
   std::map<std::string, std::string> places_;    // of each key that a file sets
+  std::set<std::string> doubtful_;               // keys whose values are not what was meant
 };
 
 }  // namespace mserve::broker

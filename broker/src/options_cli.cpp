@@ -11,6 +11,7 @@
 #include <memory>
 #include <utility>
 
+#include "access/ring_access.hpp"
 #include "control/launch_plan.hpp"
 #include "control/log.hpp"
 #include "document.hpp"
@@ -137,10 +138,22 @@ void add_process(CLI::App& app, GivenOptions& given) {
   app.add_flag("--sandbox", o.sandbox,
                "Once started, take from the broker what serving does not need: starting programs, "
                "writing files, connecting to other hosts, core dumps. Servants are not concerned");
-  app.add_option(
-         "--allow-user", o.allow_users,
-         "uid that may attach beside root and the broker's own user (repeat it for more); needs "
-         "--socket-group")
+  app.add_option_function<std::vector<std::string>>(
+         "--allow-user",
+         [&o](const std::vector<std::string>& users) {
+           o.allow_users.clear();
+           for (const std::string& user : users) {
+             const std::optional<std::uint32_t> uid = RingAccess::uid_of(user);
+             if (!uid) {
+               throw CLI::ValidationError(
+                   "--allow-user", "there is no user called '" + user + "', nor is it a uid");
+             }
+             o.allow_users.push_back(*uid);
+           }
+         },
+         "Who may attach beside root and the broker's own user, by name or uid (repeat it for "
+         "more); needs --socket-group")
+      ->option_text("USER")
       ->allow_extra_args(false);
   app.add_option(
          "--allow-group", o.allow_groups,
@@ -206,6 +219,16 @@ void add_configuration(CLI::App& app, GivenOptions& given) {
                "that others have");
 }
 
+/// The line of `file` that a fault is of; 0: it is of something else.
+std::uint32_t line_in(std::string_view fault, const std::string& file) {
+  std::uint32_t line = 0;
+  if (!file.empty() && fault.starts_with(file + ":")) {
+    fault.remove_prefix(file.size() + 1);
+    (void)std::from_chars(fault.data(), fault.data() + fault.size(), line);
+  }
+  return line;
+}
+
 /// One reading of command line, environment and files.
 class Reading {
  public:
@@ -231,15 +254,17 @@ class Reading {
     if (clustered && has_document) {
       apply_document(entries, keys, running != nullptr, faults);
     }
+    const bool whole = faults.empty();  // the files can be read, if not each of their values
     keys.apply(std::move(entries), file, OptionKeys::Scope::broker, faults);
     o.rules_may_come = !file.empty() || clustered;
     o.gateway.users_may_come = clustered;
     follow_defaults();
-    const bool readable = faults.empty();
     std::ranges::move(given_.rule_faults, std::back_inserter(faults));
-    if (readable) {
-      std::ranges::move(o.validate(), std::back_inserter(faults));
-      o.gateway.read_access(faults);
+    if (whole) {
+      std::vector<std::string> more = o.validate();
+      o.gateway.read_access(more);
+      std::ranges::remove_copy_if(more, std::back_inserter(faults),
+                                  [&](const std::string& fault) { return keys.in_doubt(fault); });
     }
     if (running != nullptr) {
       o.plugins = running->plugins;
@@ -249,6 +274,8 @@ class Reading {
     for (std::string& fault : faults) {
       fault.insert(0, keys.place_of(fault));
     }
+    std::ranges::stable_sort(faults, {},
+                             [&file](const std::string& fault) { return line_in(fault, file); });
     for (const CLI::Option* option : app_.get_options()) {
       if (const std::string key = key_of(*option); !key.empty()) {
         values_.push_back({key, value_of(*option), option->get_description()});

@@ -94,9 +94,11 @@ std::vector<FileEntry> parse_options(std::string_view text, const std::string& p
   try {
     table = toml::parse(text, path);
   } catch (const toml::parse_error& e) {
-    faults.push_back(place_in(path, e.source().begin.line) + std::string(e.description()) +
-                     " (column " + std::to_string(e.source().begin.column) +
-                     "; what follows was not looked at)");
+    const std::string what(e.description());
+    const bool bare = what.find("could not determine value type") != std::string::npos;
+    faults.push_back(place_in(path, e.source().begin.line) + what +
+                     (bare ? "; text needs quotes" : "") + " (column " +
+                     std::to_string(e.source().begin.column) + "; what follows was not looked at)");
     return {};
   }
   std::vector<FileEntry> entries;

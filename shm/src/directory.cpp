@@ -169,7 +169,11 @@ Error prepare_directory(const std::string& directory, std::optional<gid_t> group
     return e;
   }
   if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
-    return failed(reason, "create", path);
+    const Error error = failed(reason, "create", path);
+    if (reason != nullptr && error.os_errno == ENOENT) {
+      *reason += "; make the directory above it first (mkdir -p)";
+    }
+    return error;
   }
   const UniqueFd fd = open_directory(path, O_RDONLY);
   if (!fd) {

@@ -64,7 +64,7 @@ ELSEWHERE = {
 FOREIGN = {"q", "h:", "h", "neg[h]", "cd", "kill", "cp", "mkdir", "systemctl", "systemd-sysusers", "cmake", "cc", "echo", "jq",
            "sort", "uniq", "printf", "taskset", "lstopo", "apt-get", "cpack", "git", "apt", "man", "dpkg", "tar", "haproxy"}
 # What a command that is right may still be refused for here: files and cores of another machine.
-ELSEWHERE_ONLY = re.compile(r"not a core that|cannot be read|No such file|^Run with --help")
+ELSEWHERE_ONLY = re.compile(r"not a core that|cannot be read|No such file|cannot run '(\./my-servant|q)'|^Run with --help")
 # Documents in which a code span may name an option that does not exist any more.
 HISTORY = ("CHANGELOG.md",)
 

@@ -70,6 +70,13 @@ TEST_F(Access, QuickAuthsUsersMayCallWhatTheirRolesList) {
   EXPECT_EQ(ken.receive()->value.at(1), text("Error: unknown command: `proc2"));
   ASSERT_TRUE(ken.send(list({Value::long_atom(2), text("proc1 `IBM")}), MessageKind::async));
   EXPECT_TRUE(ken.receive()->value.at(1).is_table());
+  EXPECT_TRUE(wait_until(
+      [&] {
+        const auto lines = broker.log_lines("gateway_forbidden");
+        return !lines.empty() && lines[0].find("client=ken") != std::string::npos &&
+               lines[0].find("unknown command: `proc2") != std::string::npos;
+      },
+      "a line of what ken may not call"));
   broker.wait_for_counter("gateway_denied", 4);
   EXPECT_TRUE(wait_until([&] { return broker.log_lines("gateway_denied").size() == 4; },
                          "a line for each of them"));

@@ -305,13 +305,25 @@ TEST(TypicalMistakes, AreToldInWordsThatHelp) {
   has(told({"mserve-stat", "latency", "--interval", "x"}, 2),
       "mserve-stat: --interval: expected SECONDS, a number from 0.01 to 3600, not 'x'");
   has(told({"mserve-stat", "ctl", "explode"}, 2),
-      "verb: there is no subcommand 'explode'; there are pause, resume, drain");
+      "mserve-stat: there is no subcommand 'explode'; there are pause, resume, drain");
   has(told({"mserve-stat", "ctl", "clsuter", "show"}, 2), "'clsuter'; is it 'cluster'?");
   has(told({"mserve-stat", "ctl", "cluster"}, 2),
       "cluster: a command is missing; commands are: apply, rollback");
   has(told({"mserve-stat", "ctl"}, 2), "what to do is missing: pause, resume, ");
   has(told({"mserve-stat", "ctl", "policy"}, 2), "policy: say which: orig|even|match|");
   has(told({"mserve-stat", "ctl", "policy", "mach"}, 2), "; is it 'match'?");
+  has(told({"mserve-stat", "ctl", "drain", "2", "3"}, 2), "an order has one target");
+  has(told({"mserve-stat", "ctl", "drain", "2,3"}, 2), "an order has one target");
+  has(told({"mserve-stat", "ctl", "drain", "0"}, 2), "numbers begin at 1");
+  has(told({"mserve-broker", "--rule", "fn=a -> group = b"}, 2), "write NAME=VALUE in one");
+  has(told({"mserve-broker", "--rule", "fn=a->group=b"}, 2), "blanks are needed around '->'");
+  has(told({"mserve-broker", "--allow-user", "no-such-user"}, 2),
+      "--allow-user: there is no user called 'no-such-user', nor is it a uid");
+  has(told({"mserve-broker", "--dir", dir.file("a/b")}, 1), "mkdir -p");
+  has(told({"mserve-qshim"}, 2), "mserve-qshim: --q HOST:PORT or --q-socket PATH");
+  const Output variable =
+      run_to_end({program("mserve-broker"), "--check"}, {{"MSERVE_ALGO", "evn"}});
+  has(variable.err, "mserve-broker: MSERVE_ALGO: 'evn' is not one of orig|even");
   has(told({"mserve-stat", "ctl", "log-level", "loud"}, 2), "not one of info|warning|error");
   has(told({"mserve-stat", "events", "-n", "-1"}, 2),
       "-n: expected N, a whole number from 0, not '-1'");

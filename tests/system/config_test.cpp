@@ -232,6 +232,11 @@ TEST_F(Config, AMistakeIsNamedWithFileLineAndTheNearestKey) {
         Case{"MAX_QUEUE = 1\n", ":1: there is no key 'MAX_QUEUE'; is it 'max-queue'?"},
         Case{"nix = 1\n", ":1: there is no key 'nix'; --check prints all"},
         Case{"max-queue = -3\n", ":1: --max-queue: expected a whole number, not '-3'"},
+        Case{"p = 5000\n", ":1: there is no key 'p'; is it 'port'?"},
+        Case{"servants = \"two\"\n", ":1: servants: expected a whole number, not 'two'"},
+        Case{"policy = even\n",
+             ":1: Error while parsing value: could not determine value type; "
+             "text needs quotes"},
         Case{"xyzzy = 1\n", ":1: there is no key 'xyzzy'; --check prints all"},
         Case{"policy = \"fast\"\n", ":1: --policy: 'fast' is not one of orig|even|match"},
         Case{"match-wait = \"5 minutes\"\n", ":1: --match-wait: '5 minutes' is not a time"},
@@ -268,6 +273,36 @@ TEST_F(Config, AllFaultsOfTheValuesAreToldAtOnceWithTheirLines) {
   write("timeout = 1979-05-27\n");
   const std::string once = check({}).err;
   EXPECT_EQ(std::count(once.begin(), once.end(), '\n'), 1) << once;
+}
+
+// One value that could not be read hid what was wrong with the others.
+TEST_F(Config, WhatCannotBeReadHidesNoOtherFaultAndTheyAreToldByLine) {
+  write(
+      "users = \"nix\"\npolicy = \"evn\"\nmax-queue = 0\nallow-group = \"nosuch\"\n"
+      "servant-ring = \"4x\"\nclient-ring = \"2m\"\nservants = \"two\"\nreserve = 1\n");
+  const Output output = check({"-p", "5000", "--allow-user", "root", "--socket-group", "0"});
+  EXPECT_EQ(output.exit_code, 2);
+  std::size_t at = 0;
+  for (const char* const said :
+       {":1: --users: nix: No such file", ":2: --policy: 'evn'", ":3: --max-queue: 1 to",
+        ":4: --allow-group: there is no group", ":5: --servant-ring: '4x' is not",
+        ":7: servants: expected a whole number"}) {
+    const std::size_t found = output.err.find(path_ + said, at);
+    EXPECT_NE(found, std::string::npos) << said << "\n" << output.err;
+    at = std::min(found, output.err.size());
+  }
+  EXPECT_EQ(output.err.find("--client-ring"), std::string::npos)
+      << "it depends on one that could not be read: " << output.err;
+  EXPECT_EQ(output.err.find("--reserve"), std::string::npos) << output.err;
+}
+
+TEST_F(Config, ATraceThatCannotBeWrittenIsToldByCheckAsWhatHindersItHere) {
+  write("retries = 3\n");
+  const Output output = check({"--trace", dir_.file("none") + "/x.json"});
+  EXPECT_EQ(output.exit_code, 0);
+  EXPECT_NE(output.err.find("here it would not start: --trace: cannot write "), std::string::npos)
+      << output.err;
+  EXPECT_EQ(check({"--trace", dir_.file("x.json")}).err, "");
 }
 
 TEST_F(Config, EachRuleThatIsWrongIsToldNotTheFirstAlone) {

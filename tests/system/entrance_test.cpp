@@ -30,7 +30,7 @@ TEST(Entrance, ASecondBrokerOfTheNameIsToldWhoHasItAndTheFirstServesOn) {
   for (int i = 0; i < 3; ++i) {
     expect_refused(start(broker.directory(), broker.name()),
                    "running broker with pid " + std::to_string(broker.pid()),
-                   "stop it or choose another name");
+                   "stop it, wait for it where it drains, or choose another name");
   }
   expect_echo(client, pattern(100));
   Client newcomer = broker.client();

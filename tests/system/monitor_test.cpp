@@ -155,12 +155,12 @@ TEST_F(ShownBroker, PolicyAndLogLevelChangeAtRunTime) {
     EXPECT_EQ(number_in(servant, "answered"), 5) << "in turn, whatever the route";
   }
   const Output wrong = stat(broker_, {"ctl", "policy", "best"});
-  EXPECT_EQ(wrong.exit_code, 1);
-  EXPECT_NE(wrong.err.find("none of orig, even"), std::string::npos) << wrong.err;
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_NE(wrong.err.find("not one of orig|even"), std::string::npos) << wrong.err;
   EXPECT_NE(stat(broker_, {"ctl", "policy", "plugin"}).err.find("there is no plugin"),
             std::string::npos);
   EXPECT_EQ(stat(broker_, {"ctl", "log-level", "error"}).out, "log level: error\n");
-  EXPECT_EQ(stat(broker_, {"ctl", "log-level", "loud"}).exit_code, 1);
+  EXPECT_EQ(stat(broker_, {"ctl", "log-level", "loud"}).exit_code, 2);
   { const Client quiet = broker_.client(); }
   const json::value last = rows_of(broker_, {"events", "-n", "1"}).at(0);
   EXPECT_NE(text_in(last, "event"), "started");

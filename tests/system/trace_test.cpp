@@ -328,7 +328,7 @@ TEST(Trace, WhatCannotBeIsRefusedAtTheStart) {
       << nowhere.err;
   const std::pair<std::vector<std::string>, const char*> faults[] = {
       {{"--trace-every", "0"}, "--trace-every: 1 or more"},
-      {{"--trace-max", "1k"}, "--trace-max: 64 KiB or more"},
+      {{"--trace-max", "1k"}, "--trace-max: 64k or more, not 1k"},
       {{"--slow", "soon"}, "'soon' is not a time such as 500us"}};
   for (const auto& [args, fault] : faults) {
     const Output output = start(args);

@@ -23,10 +23,15 @@ std::string name_of(uid_t uid) {
   return known ? std::string(entry.pw_name) : std::string();
 }
 
-std::optional<gid_t> group_of(const std::string& text) {
-  gid_t number = 0;
+std::optional<std::uint32_t> number_in(const std::string& text) {
+  std::uint32_t number = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (code == std::errc{} && end == text.data() + text.size()) {
+  return code == std::errc{} && end == text.data() + text.size() ? std::optional(number)
+                                                                 : std::nullopt;
+}
+
+std::optional<gid_t> group_of(const std::string& text) {
+  if (const auto number = number_in(text)) {
     return number;
   }
   const ::group* const found = getgrnam(text.c_str());  // before any thread exists
@@ -46,6 +51,14 @@ std::vector<gid_t> RingAccess::find_groups(const std::vector<std::string>& group
     }
   }
   return numbers;
+}
+
+std::optional<std::uint32_t> RingAccess::uid_of(const std::string& text) {
+  if (const auto number = number_in(text)) {
+    return number;
+  }
+  const passwd* const found = getpwnam(text.c_str());
+  return found != nullptr ? std::optional<std::uint32_t>(found->pw_uid) : std::nullopt;
 }
 
 std::optional<gid_t> RingAccess::socket_group(const std::string& name,

@@ -27,6 +27,9 @@ class RingAccess {
   [[nodiscard]] static std::vector<gid_t> find_groups(const std::vector<std::string>& groups,
                                                       std::vector<std::string>& faults);
 
+  /// A user by name or number. @return nothing: nobody has that name. Asks the same database.
+  [[nodiscard]] static std::optional<std::uint32_t> uid_of(const std::string& text);
+
   /// The group of --socket-group, in the same way. @return nothing: none was given, or a fault.
   [[nodiscard]] static std::optional<gid_t> socket_group(const std::string& name,
                                                          std::vector<std::string>& faults);

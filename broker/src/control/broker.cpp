@@ -81,15 +81,21 @@ int cores_at_hand(const BrokerOptions& options) {
   return std::max(1, static_cast<int>(cores.size()));
 }
 
-void log_start(const BrokerOptions& options, bool seq_cst_wakes, const std::string& socket) {
+void log_start(const BrokerOptions& options, bool seq_cst_wakes, const std::string& socket,
+               const std::string& counters) {
   log(LogLevel::info, "start",
       {{"name", options.name},
        {"version", kVersion},
        {"socket", socket},
+       {"counters", counters},
        {"idle", shm::to_string(options.idle)},
        {"core", options.core < 0 ? LogValue("any") : LogValue(options.core)},
        {"cores", cores_at_hand(options)},
        {"servants", options.servant_count}});
+  if (const auto& access = options.gateway.access; access && access->user_count() == 0) {
+    log(LogLevel::warning, "no_users",
+        {{"note", LogText{"the users file has none, so nobody may connect with a password"}}});
+  }
   const auto told = [](const char* kind, const char* name, const std::string& file) {
     log(LogLevel::info, "plugin", {{"kind", kind}, {"name", name}, {"file", file}});
   };
@@ -263,7 +269,7 @@ Error run_broker(const BrokerOptions& options, Launcher launcher, Reload reload,
   counters.value().tell_monitor(monitor.value().suffix());
   const bool seq_cst_wakes =
       !shm::membarrier_available() || shm::membarrier_register_global_expedited().code != Errc::ok;
-  log_start(options, seq_cst_wakes, entrance.lock->socket());
+  log_start(options, seq_cst_wakes, entrance.lock->socket(), counters.value().name());
 
   const Bells bells;
   if (!signals || !bells.there()) {

@@ -138,9 +138,14 @@ void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
     }
   }
   if (parts.empty()) {
+    const std::uint32_t number = target->number();
+    const bool client = number != 0 && number <= sessions_.size() && sessions_[number - 1] &&
+                        !sessions_[number - 1]->is_servant();
     reply_to_operator(
         socket, Errc::no_servant, 0,
-        target->is_all() ? "no servant is attached" : "no attached servant is '" + text + "'");
+        target->is_all() ? "no servant is attached"
+        : client         ? text + " is a client; mserve-stat servants lists servants"
+                 : "no attached servant is '" + text + "'; mserve-stat servants lists them");
     return;
   }
   if (operations_.size() >= kOperationsMax) {

@@ -36,6 +36,10 @@ std::string refused_text(const Reloaded& read) {
          (count == 1 ? " fault" : " faults");
 }
 
+std::string counted(std::size_t count, const char* what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 std::string done_text(const Reloaded& read) {
   std::string text;
   for (const Setting& setting : read.changed) {
@@ -49,8 +53,8 @@ std::string done_text(const Reloaded& read) {
             : "nothing to read again: the broker was started without --config, --users, --cluster";
   }
   if (access) {
-    text += "; " + std::to_string(access->user_count()) + " users, " +
-            std::to_string(access->role_count()) + " roles";
+    text +=
+        "; " + counted(access->user_count(), "user") + ", " + counted(access->role_count(), "role");
   }
   return text;
 }

@@ -23,6 +23,16 @@ std::string words_of(int error) {
 
 }  // namespace
 
+std::string trace_fault(const std::string& path) {
+  if (path.empty() || ::access(path.c_str(), W_OK) == 0) {
+    return "";
+  }
+  const std::size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  const bool may_create = errno == ENOENT && ::access(directory.c_str(), W_OK | X_OK) == 0;
+  return may_create ? "" : "--trace: cannot write " + path + ": " + words_of(errno);
+}
+
 std::unique_ptr<TraceFile> TraceFile::create(const std::string& path, std::uint64_t bytes_max,
                                              std::string& reason) {
   // O_NONBLOCK: a pipe that nobody reads holds up neither the start nor the control thread.

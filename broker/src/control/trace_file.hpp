@@ -10,6 +10,10 @@
 
 namespace mserve::broker {
 
+/// Whether the file of --trace could be made, without making it. @return why not; empty: it could,
+/// or there is none.
+[[nodiscard]] std::string trace_fault(const std::string& path);
+
 /// The file of --trace. It ends, and says why in the log, when it is full or cannot be written any
 /// more; what is in it then can be read. Threads: the control thread's.
 class TraceFile {

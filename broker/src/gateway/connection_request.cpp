@@ -350,6 +350,10 @@ void Connection::answer_refused(const Classified& message) {
 /// What its user's role does not allow; no servant hears of it.
 void Connection::answer_forbidden(const Classified& message, std::string_view reason) {
   context_.counters.forbidden->add();
+  const Described self = describe();
+  context_.oddities.log(
+      LogLevel::warning, context_.now_ns, "gateway_forbidden",
+      {self.client(), self.peer(), self.handle(), {"reason", LogText{std::string(reason)}}});
   Pending& pending = new_pending(message.convention);
   describe(pending, message);
   answer_error(pending, reason);

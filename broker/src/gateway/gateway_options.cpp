@@ -5,6 +5,8 @@
 #include <pwd.h>
 
 #include <array>
+#include <cstddef>
+#include <utility>
 
 #include "gateway/query_wrap.hpp"
 #include "option_values.hpp"
@@ -35,7 +37,18 @@ void GatewayOptions::read_access(std::vector<std::string>& faults) {
     }
     return;
   }
+  const std::size_t before = faults.size();
   access = AccessRules::read(from, faults);
+  for (std::size_t i = before; i < faults.size(); ++i) {
+    // Of a file as a whole, which has no line: the option leads to the place that names it.
+    for (const auto& [option, file] :
+         {std::pair("--users: ", &users_file), {"--roles: ", &roles_file}}) {
+      if (!file->empty() && faults[i].starts_with(*file + ": ")) {
+        faults[i].insert(0, option);
+        break;
+      }
+    }
+  }
   if (access != nullptr && !peer_user.empty() && access->role_named(peer_user) == nullptr) {
     const std::string where = users_table ? "the users-table of " + users_table->path : users_file;
     faults.push_back("--peer-user: there is no user called " + peer_user + " in " + where);

@@ -137,6 +137,9 @@ bool read_selector(const std::vector<std::string_view>& words, Selector& selecto
                word.starts_with("!weight=")) {
       fault = in_quotes(word) + " is no tag that servants are chosen by";
       return false;
+    } else if (word.starts_with('=') || word.ends_with('=')) {
+      fault = in_quotes(word) + " is no tag that servants are chosen by; write NAME=VALUE in one";
+      return false;
     } else if (looks_like_else(word)) {
       fault = in_quotes(word) + " is no tag that servants are chosen by; is it 'else'?";
       return false;
@@ -184,7 +187,9 @@ std::optional<Rule> parse_rule(std::string_view text, std::string& fault) {
   const std::vector<std::string_view> words = words_of(text);
   const auto arrow = std::find(words.begin(), words.end(), "->");
   if (arrow == words.end()) {
-    fault = "a rule is CONDITIONS '->' TAGS, such as fn=getTrades -> group=hdb";
+    fault = text.find("->") != std::string_view::npos
+                ? "blanks are needed around '->', as in fn=getTrades -> group=hdb"
+                : "a rule is CONDITIONS '->' TAGS, such as fn=getTrades -> group=hdb";
     return std::nullopt;
   }
   for (auto word = words.begin(); word != arrow; ++word) {

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cstdio>
 #include <optional>
@@ -97,7 +98,8 @@ void show(const ControlAnswer& answer, bool json) {
   } else if (answer.status == Errc::ok) {
     (void)std::printf("%s\n", answer.text.c_str());
   }
-  if (answer.status == Errc::invalid && !answer.text.empty()) {
+  const bool says_all = answer.status == Errc::invalid || answer.status == Errc::no_servant;
+  if (says_all && !answer.text.empty()) {
     (void)std::fprintf(stderr, "mserve-stat: %s\n", answer.text.c_str());  // it says which
   } else if (answer.status != Errc::ok) {
     (void)std::fprintf(stderr, "mserve-stat: %s: %s\n", to_string(answer.status),
@@ -465,7 +467,7 @@ ExitCode show_reload(const ControlAnswer& answer, bool json) {
   } else if (faults.empty()) {
     print(answer.text + "\n");
     for (const auto& [key, value, fault] : reload_rows(answer)) {
-      print("  " + key + " = " + value + "\n");
+      print("  " + key + (value.empty() ? " is not set any more" : " = " + value) + "\n");
     }
   }
   for (const std::string& fault : faults) {
@@ -478,12 +480,33 @@ void tell(const std::string& text) {
   (void)std::fprintf(stderr, "mserve-stat: %s\n", text.c_str());
 }
 
+/// A word as a shell takes it.
+std::string shell_word(const std::string& word) {
+  constexpr std::string_view kPlain = "_-./:=@";
+  const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [&](unsigned char c) {
+    return std::isalnum(c) != 0 || kPlain.find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  std::string quoted = "'";
+  for (const char c : word) {
+    quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  }
+  return plain ? word : quoted + "'";
+}
+
+/// The command that takes an order back, at the same broker.
+std::string resume_line(const Settings& settings) {
+  const auto& [name, directory] = settings.broker;
+  return "mserve-stat " + (name == "default" ? "" : "--name " + shell_word(name) + " ") +
+         (directory.empty() ? "" : "--dir " + shell_word(directory) + " ") + "ctl resume " +
+         shell_word(settings.target);
+}
+
 /// Drain and retire: they may take their time, and whoever waits may lose patience.
 ExitCode run_drain(const Settings& settings) {
   const DrainOutcome outcome = call_drain(
       settings.broker, settings.request,
       [](const std::string& silence) { tell(silence + " Waiting on; Ctrl-C ends it."); });
-  const std::string undo = "to undo: mserve-stat ctl resume '" + settings.target + "'";
+  const std::string undo = "to undo: " + resume_line(settings);
   if (outcome.signal != 0) {
     tell("interrupted; " + settings.target +
          (outcome.silent ? " stays paused if the broker has read the order, which it has not "

@@ -315,6 +315,9 @@ void describe(CLI::App& app, Settings& s) {
       ->callback([&s] { s.what = Subcommand::cluster; });
 }
 
+constexpr const char* kOneTarget =
+    "an order has one target, of which group:NAME and tag:NAME=VALUE are several servants";
+
 /// Completes a request of ctl. @return what is wrong with it; empty: nothing.
 std::string complete(Settings& s, const CLI::App& ctl) {
   if (s.verb.empty()) {
@@ -342,10 +345,14 @@ std::string complete(Settings& s, const CLI::App& ctl) {
   }
   const bool of_servants = s.request.verb != Verb::reload;
   if (of_servants && !mserve::broker::ServantTarget::parse(s.target)) {
-    const bool bare = s.target.find_first_of(": ") == std::string::npos &&
-                      (s.target[0] < '0' || s.target[0] > '9');
+    const bool number = s.target[0] >= '0' && s.target[0] <= '9';
+    const bool bare = !number && s.target.find_first_of(": ,") == std::string::npos;
     return "'" + s.target + "' is none of " + std::string(mserve::broker::kTargetForms) +
-           (bare ? "; is it name:" + s.target + "?" : "");
+           (bare                                      ? "; is it name:" + s.target + "?"
+            : s.target.find(',') != std::string::npos ? std::string("; ") + kOneTarget
+            : number && s.target.find_first_not_of('0') == std::string::npos
+                ? "; numbers begin at 1"
+                : "");
   }
   return {};
 }
@@ -367,7 +374,9 @@ int main(int argc, char** argv) try {
                    argv[1], "Run with --help for more information.\n");
       return static_cast<int>(ExitCode::usage);
     }
-    return mserve::program::end_parsing(app, e, argc, argv);
+    const bool more = settings.what == Subcommand::control && !settings.target.empty() &&
+                      e.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError);
+    return mserve::program::end_parsing(app, e, argc, argv, more ? kOneTarget : "");
   }
   if (const CLI::App* const ctl = app.get_subcommand("ctl");
       ctl->parsed() && settings.what != Subcommand::document) {

@@ -71,7 +71,8 @@ void describe(CLI::App& app, Settings& s) {
   s.options.broker = mserve::servant::default_broker();
   app.footer(kExample);
   app.add_option("--name", s.options.name,
-                 "Name in logs and info dictionaries, at most 31 characters")
+                 "Its own name, in logs and info dictionaries, at most 31 characters; for the "
+                 "broker's see --broker")
       ->option_text("NAME [mserve-servant- and the process's number]");
   app.add_option("--broker", s.options.broker, "The broker's --name")
       ->option_text("NAME [$MSERVE_NAME, else default]");
@@ -145,8 +146,7 @@ int main(int argc, char** argv) try {
   settings.options.idle =
       mserve::shm::parse_idle_strategy(settings.idle).value_or(settings.options.idle);
   if (const std::string faults = settings.options.validate(); !faults.empty()) {
-    std::fprintf(stderr, "mserve-servant: wrong options\n%sRun with --help for more information.\n",
-                 faults.c_str());
+    mserve::program::tell_faults("mserve-servant", faults);
     return 2;
   }
   return serve(settings);

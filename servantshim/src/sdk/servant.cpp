@@ -100,7 +100,8 @@ void Servant::Parts::attached_now() {
   reported = Errc::ok;
   empty_passes = 0;
   idler.reset();
-  report(Event::attached, "broker pid " + std::to_string(info.broker_pid) + ", servant " +
+  report(Event::attached, "broker " + (options.broker.empty() ? default_broker() : options.broker) +
+                              ", pid " + std::to_string(info.broker_pid) + ", servant " +
                               std::to_string(info.servant) + ", credit " +
                               std::to_string(bounds.credit));
   if (info.lock_failed) {

@@ -131,7 +131,9 @@ void describe_broker(CLI::App& app, ShimOptions& o, Given& given) {
   app.add_option("--dir", o.directory, "Rendezvous directory of the broker")
       ->transform([](const std::string& dir) { return std::filesystem::absolute(dir).string(); })
       ->option_text("DIR [$MSERVE_DIR, else as mserve-broker]");
-  app.add_option("--name", given.name, "Name in logs and info dictionaries, at most 31 characters")
+  app.add_option("--name", given.name,
+                 "Its own name, in logs and info dictionaries, at most 31 characters; for the "
+                 "broker's see --broker")
       ->option_text("NAME [where q listens, as 127.0.0.1-5001]");
   app.add_option("--tags", o.tags,
                  "What the broker's rules choose by, parted by blanks or commas: gpu,zone=a; and "
@@ -234,8 +236,7 @@ int main(int argc, char** argv) try {
     return mserve::program::end_parsing(app, e, argc, argv);
   }
   if (const std::string faults = complete(options, given); !faults.empty()) {
-    std::fprintf(stderr, "mserve-qshim: wrong options\n%sRun with --help for more information.\n",
-                 faults.c_str());
+    mserve::program::tell_faults("mserve-qshim", faults);
     return 2;
   }
   return serve(options, given.log_format == "json");

@@ -204,8 +204,9 @@ Errc Shim::attach() {
                     .message_bytes_max = info.message_bytes_max,
                     .max_gathered = options_.max_gathered});
   log_.recovered();
-  log_.event("attached", "broker pid " + std::to_string(info.broker_pid) + ", servant " +
-                             std::to_string(info.servant) + ", credit " + std::to_string(credit));
+  log_.event("attached", "broker " + options_.broker + ", pid " + std::to_string(info.broker_pid) +
+                             ", servant " + std::to_string(info.servant) + ", credit " +
+                             std::to_string(credit));
   attached_ns_ = active_ns_ = looked_ns_ = shm::steady_now();
   idler_.reset();
   return Errc::ok;

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
 #include <iterator>
 #include <string_view>
@@ -73,6 +74,22 @@ std::string unknown_flag(const Chain& chain, int argc, const char* const* argv) 
     is_value = !is_value && option != nullptr && option->get_expected_max() > 0 && flag == word;
   }
   return "";
+}
+
+/// The variable of the environment that an option's value came from; empty: the command line has
+/// it.
+std::string variable_of(const CLI::Option& option, const Chain& chain, int argc,
+                        const char* const* argv) {
+  const std::string& name = option.get_envname();
+  if (name.empty() || std::getenv(name.c_str()) == nullptr) {
+    return "";
+  }
+  const bool given = std::any_of(argv + std::min(argc, 1), argv + argc, [&](const char* word) {
+    const std::string_view text(word);
+    return text.starts_with('-') &&
+           find_flag(chain, std::string(text.substr(0, text.find('=')))) == &option;
+  });
+  return given ? "" : name;
 }
 
 /// What stands where a subcommand of the last one should. An outer one may have taken it for an
@@ -161,6 +178,11 @@ std::string without_zeros(std::string text) {
 std::string value_fault(const CLI::Option& option, const std::string& what) {
   constexpr std::string_view kRange = " not in range ";
   const std::string value = CLI::detail::join(option.results(), " ");
+  if (const std::string name = option.get_name() + ": there is no subcommand ";
+      what.starts_with(name)) {
+    return what.substr(option.get_name().size() +
+                       2);  // of a word that does not look like an option
+  }
   if (option.results().empty() || what.find('\'') != std::string::npos) {
     return what;  // of ours, and says it all
   }
@@ -197,7 +219,14 @@ std::string usage_fault(const CLI::App& app, const CLI::ParseError& e, int argc,
   if (code == CLI::ExitCodes::ArgumentMismatch && option != nullptr) {
     return option->get_name() + ": its value is missing; expected " + expected_by(*option);
   }
-  return option != nullptr ? value_fault(*option, what) : what;
+  if (option == nullptr) {
+    return what;
+  }
+  const std::string fault = value_fault(*option, what);
+  const std::string variable = variable_of(*option, chain, argc, argv);
+  return variable.empty() || !fault.starts_with(option->get_name())
+             ? fault
+             : variable + fault.substr(option->get_name().size());
 }
 
 int end_parsing(const CLI::App& app, const CLI::ParseError& e, int argc, const char* const* argv,
@@ -208,6 +237,15 @@ int end_parsing(const CLI::App& app, const CLI::ParseError& e, int argc, const c
   std::cerr << app.get_name() << ": " << usage_fault(app, e, argc, argv)
             << (hint.empty() ? "" : "; ") << hint << "\nRun with --help for more information.\n";
   return 2;
+}
+
+void tell_faults(const char* program, std::string_view faults) {
+  while (!faults.empty()) {
+    const std::string_view line = faults.substr(0, faults.find('\n'));
+    faults.remove_prefix(std::min(line.size() + 1, faults.size()));
+    std::cerr << program << ": " << line << '\n';
+  }
+  std::cerr << "Run with --help for more information.\n";
 }
 
 std::string to_bytes(std::string& text) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace CLI {  // NOLINT(readability-identifier-naming): not ours
 class App;
@@ -28,6 +29,9 @@ namespace mserve::program {
 /// to stderr. @param hint  what the program adds to the fault. @return the exit status: 0, or 2.
 [[nodiscard]] int end_parsing(const CLI::App& app, const CLI::ParseError& e, int argc,
                               const char* const* argv, const std::string& hint = "");
+
+/// Prints faults of options, one a line, to stderr, each behind the program's name.
+void tell_faults(const char* program, std::string_view faults);
 
 /// A size such as 4096, 64k, 1m or 2g into bytes, in place; for CLI::Validator, which adds the name
 /// of the option. @return what is wrong; empty: nothing.

@@ -231,7 +231,7 @@ class HttpDoor {
       (void)acceptor_.listen(static_cast<int>(kHttpConnections), fault);
     }
     return fault ? "cannot listen at " + host + " port " + std::to_string(port) + ": " +
-                       fault.message()
+                       fault.message() + "; --port 0 takes any free one"
                  : std::string();
   }
 
