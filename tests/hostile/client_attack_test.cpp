@@ -457,5 +457,25 @@ TEST(HostileClient, DescriptorsSentAlongAreClosed) {
   others.expect_unharmed();
 }
 
+TEST(HostileClient, ARequestThatChangesWhileItWaitsIsItsOwnEnd) {
+  const Broker broker;
+  RawPeer servant = raw_servant(broker, "busy");
+  RawPeer other = raw_client(broker);
+  ASSERT_TRUE(other.request(1, pattern(10)));
+  ASSERT_TRUE(servant.take());
+  RawPeer liar = raw_client(broker);
+  const std::uint64_t at = liar.out().position();
+  shm::FrameHeader head;
+  head.kind = shm::Kind::request;
+  head.flags = shm::kFlagOpaque;
+  head.id = 1;
+  ASSERT_TRUE(liar.fragment(head, 0, 4'000'000, pattern(1000)));
+  broker.wait_for_counter("queued", 1);
+  const std::uint64_t id = 2;  // the first fragment waits in the ring for a servant
+  std::memcpy(liar.ring().data() + (at & (liar.ring().size() - 1)) + 8, &id, sizeof(id));
+  liar.wake_broker();
+  EXPECT_EQ(liar.wait_closed().status, Errc::bad_frame);
+}
+
 }  // namespace
 }  // namespace mserve::test

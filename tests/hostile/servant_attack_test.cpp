@@ -276,5 +276,40 @@ TEST(HostileServant, AnswersThatChangeWhileTheyAreReadHarmNobodyElse) {
   others.expect_unharmed();
 }
 
+// The broker went on with what it had forwarded of one frame as if it were of the other, and the
+// client, who got a fragment at a wrong place, ended its session for the broker's lie.
+TEST(HostileServant, AHalfForwardedAnswerThatChangesIsItsOwnEnd) {
+  for (const bool shorter : {true, false}) {
+    SCOPED_TRACE(shorter ? "shorter" : "of another request");
+    const Broker broker;
+    RawPeer victim = raw_client(broker);
+    RawPeer liar = raw_servant(broker, "liar", 2);
+    ASSERT_TRUE(victim.request(1, pattern(50)));
+    ASSERT_TRUE(victim.request(2, pattern(50)));
+    const std::uint64_t first = liar.take()->header.id;
+    const std::uint64_t second = liar.take()->header.id;
+    const std::uint64_t at = liar.out().position();
+    ASSERT_TRUE(liar.fragment(reply_header(first), 0, 600'000, pattern(200'000)));
+    const auto piece = victim.take();
+    ASSERT_TRUE(piece);
+    ASSERT_LT(piece->payload.size(), 200'000U) << "the rest waits for a window";
+    shm::FrameHeader changed = reply_header(shorter ? first : second);
+    changed.ext_bytes = shm::ext_bytes_of(sizeof(shm::FlowExt));
+    changed.frame_bytes = shm::kFrameHeaderBytes + changed.ext_bytes + (shorter ? 4096 : 200'000);
+    std::memcpy(liar.ring().data() + (at & (liar.ring().size() - 1)) + 8, &changed.id, 8);
+    liar.put_word(at, shm::commit_word(changed));
+    liar.wake_broker();
+    EXPECT_EQ(liar.wait_closed().status, Errc::bad_frame);
+    std::uint64_t ended = 0;
+    while (ended < 2 && !HasFailure()) {
+      const auto frame = victim.take();
+      ASSERT_TRUE(frame);
+      const bool more = frame->header.kind == shm::Kind::reply && frame->extensions.has_flow;
+      EXPECT_TRUE(!more || frame->header.id == 1U) << "nothing of the answer to 1 is one to 2";
+      ended += more ? 0 : 1;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace mserve::test

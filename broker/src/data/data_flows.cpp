@@ -468,12 +468,10 @@ void DataPlane::cut_stalled_replies(Session& servant) {
   if (servant.blocked_since != 0 && now() - servant.blocked_since > options_.stall_timeout) {
     // Its answer cannot move because the client does not read: that client is closed.
     servant.blocked_since = now();
-    shm::FrameView frame;
-    if (servant.in.front(frame) == Errc::ok) {
-      if (RequestRecord* const record = running_record(servant, frame.header.id)) {
-        if (OriginState* const origin = origin_of(*record)) {
-          close_origin(*origin, Errc::slow_reader, "reads too slowly for a large answer");
-        }
+    // As it was: the servant may write another id there by now.
+    if (RequestRecord* const record = running_record(servant, servant.held.id)) {
+      if (OriginState* const origin = origin_of(*record)) {
+        close_origin(*origin, Errc::slow_reader, "reads too slowly for a large answer");
       }
     }
     return;

@@ -58,6 +58,10 @@ bool DataPlane::serve_servant(Session& servant) {
       close(servant, code, "reply ring");
       return true;
     }
+    if (servant.is_changed(frame.header)) [[unlikely]] {
+      close(servant, Errc::bad_frame, "a reply changed while it waited");
+      return true;
+    }
     const Taken taken = frame.header.kind == shm::Kind::reply ? take_reply(servant, frame)
                                                               : abort_reply(servant, frame);
     if (taken == Taken::closed) [[unlikely]] {
@@ -67,9 +71,11 @@ bool DataPlane::serve_servant(Session& servant) {
       if (servant.blocked_since == 0) {
         servant.blocked_since = now();
       }
+      servant.held = frame.header;
       return worked;
     }
     servant.blocked_since = 0;
+    servant.held.frame_bytes = 0;
     servant.in.release();
     worked = true;
     // After the release: the servant may be given its next request now.

@@ -75,14 +75,20 @@ bool DataPlane::serve_client(Session& client) {
       close(client, code, "request ring");
       return true;
     }
+    if (client.is_changed(frame.header)) [[unlikely]] {
+      close(client, Errc::bad_frame, "a request changed while it waited");
+      return true;
+    }
     const Taken taken = take_request(client, frame);
     if (taken != Taken::done) [[unlikely]] {
       if (taken == Taken::blocked && !client.waits_for_servant && client.blocked_since == 0) {
         client.blocked_since = now();
       }
+      client.held = frame.header;
       return worked || taken == Taken::closed;
     }
     client.blocked_since = 0;
+    client.held.frame_bytes = 0;
     client.in.release();
     worked = true;
   }

@@ -133,9 +133,10 @@ void DataPlane::close_servant(Session& servant) {
   for (std::uint64_t i = 0; i < frames_max && !servant.in.poisoned(); ++i) {
     shm::FrameView frame;
     if (servant.in.front(frame) != Errc::ok || frame.header.kind != shm::Kind::reply ||
-        take_reply(servant, frame) != Taken::done) {
+        servant.is_changed(frame.header) || take_reply(servant, frame) != Taken::done) {
       break;
     }
+    servant.held.frame_bytes = 0;
     servant.in.release();
   }
   while (!servant.aborts.empty()) {

@@ -74,6 +74,7 @@ struct Session {
   bool wake_listed = false;       ///< In this pass's list of peers to wake.
   Nanos active_at = 0;            ///< Last frame from the peer.
   Nanos blocked_since = 0;        ///< The frame at the front cannot move on since then; 0: it can.
+  shm::FrameHeader held{};        ///< Of a frame at the front that was looked at and stayed there.
 
   // Clients and gateways.
   std::uint64_t window_bytes = 0;  ///< Flow window of each of its origins.
@@ -112,6 +113,12 @@ struct Session {
   [[nodiscard]] std::uint64_t payload_beside_terms(std::size_t ext_bytes) const noexcept {
     constexpr std::size_t kTermBytes = shm::ext_bytes_of(sizeof(shm::DeadlineExt));
     return shm::whole_payload_bytes_max(out.capacity(), kTermBytes + ext_bytes);
+  }
+
+  /// Whether a frame at the front is another than the one that stayed there: its peer, which can
+  /// write to it, has changed it half-way. hot: one word.
+  [[nodiscard]] bool is_changed(const shm::FrameHeader& front) const noexcept {
+    return held.frame_bytes != 0 && !(front == held);
   }
 
   [[nodiscard]] bool is_servant() const noexcept { return role == shm::Role::servant; }

@@ -50,6 +50,8 @@ struct FrameHeader {
   std::uint16_t ext_bytes = 0;  ///< Multiple of 8.
   std::uint64_t id = 0;
   std::uint64_t aux = 0;
+
+  friend bool operator==(const FrameHeader&, const FrameHeader&) = default;
 };
 static_assert(std::is_trivially_copyable_v<FrameHeader> && sizeof(FrameHeader) == 24);
 static_assert(offsetof(FrameHeader, frame_bytes) == 0 && offsetof(FrameHeader, kind) == 4);
