@@ -5,11 +5,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <csignal>
+#include <cstdio>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/broker_process.hpp"
+#include "support/terminal.hpp"
 #include "support/wait.hpp"
 
 namespace mserve::test {
@@ -50,6 +53,31 @@ TEST(ClientWords, AnotherUserIsToldWhatMayNotBeEntered) {
   const std::string socket = shared.directory() + "/" + shared.name() + ".sock";
   ASSERT_EQ(::chmod(socket.c_str(), 0600), 0);
   EXPECT_EQ(refusal_of_another_user(shared), "this user may not connect to " + socket);
+}
+
+// Ctrl-C waited for the next Enter.
+TEST(ClientWords, CtrlCEndsPasswdAtOnceAndTheTerminalEchoesAgain) {
+  Terminal terminal(Spawn{.argv = {program("mserve-client"), "passwd", "ken"}});
+  ASSERT_TRUE(terminal.shows("Password: "));
+  ASSERT_TRUE(wait_until([&] { return !terminal.echoes(); }, "the echo to be off"));
+  terminal.type("half a secr\x03");
+  EXPECT_EQ(terminal.process().wait(), 130);
+  EXPECT_TRUE(terminal.echoes());
+  EXPECT_EQ(terminal.shown().find("secr"), std::string::npos) << terminal.shown();
+}
+
+TEST(ClientWords, PasswdAsksAgainAfterASignalThatDoesNotEndIt) {
+  Terminal terminal(Spawn{.argv = {program("mserve-client"), "passwd", "ken", "--sha1"}});
+  const auto ask = [&](const std::string& prompt, const std::string& keys) {
+    ASSERT_TRUE(terminal.shows(prompt));
+    ASSERT_TRUE(wait_until([&] { return !terminal.echoes(); }, "the echo to be off"));
+    terminal.type(keys);
+  };
+  ask("Password: ", "half\x1a");  // nobody could take it back into the foreground: it goes on
+  ask("Password: ", "secret\r");
+  ask("Once more: ", "secret\r");
+  EXPECT_TRUE(terminal.shows("ken:e5e9fa1ba31ecd1ae84f75caaa474f3a663f05f4"));
+  EXPECT_EQ(terminal.process().wait(), 0);
 }
 
 }  // namespace
