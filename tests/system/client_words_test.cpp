@@ -18,6 +18,15 @@
 namespace mserve::test {
 namespace {
 
+Output client_says(std::vector<std::string> args, std::map<std::string, std::string> env) {
+  args.insert(args.begin(), program("mserve-client"));
+  return run_to_end(std::move(args), std::move(env));
+}
+
+void has(const std::string& text, const std::string& part) {
+  EXPECT_NE(text.find(part), std::string::npos) << part << " in: " << text;
+}
+
 /// Why another user, of group nogroup, cannot attach.
 std::string refusal_of_another_user(const Broker& broker) {
   constexpr uid_t kNobody = 65'534;
@@ -78,6 +87,48 @@ TEST(ClientWords, PasswdAsksAgainAfterASignalThatDoesNotEndIt) {
   ask("Once more: ", "secret\r");
   EXPECT_TRUE(terminal.shows("ken:e5e9fa1ba31ecd1ae84f75caaa474f3a663f05f4"));
   EXPECT_EQ(terminal.process().wait(), 0);
+}
+
+// One after the other as somebody new to it types them; none of these had advice of its own.
+TEST(ClientWords, QueriesThatADemoServantRefusesSayWhatIsExpected) {
+  const Broker broker(broker_with({"--max-message", "200k"}, 1));
+  const auto said = [&](const std::string& query, int exit_code) {
+    const Output output = client_says({"--", query}, broker.env());
+    EXPECT_EQ(output.exit_code, exit_code) << query.substr(0, 100) << output.err;
+    return output.err;
+  };
+  for (const char* const text : {"1+1", "", "{x}1"}) {
+    has(said(text, 1), "calls of listed functions only");
+  }
+  has(said("select from trades", 1), "for q processes behind mserve-qshim");
+  has(said("proc1[", 1), "'parse\nExpected is a function's name");
+  has(said("proc1 1", 1), "'type\nThe function's own error");
+  has(said("proc1[1;2]", 1), "'rank\nThe function's own error");
+  has(said("echo \"" + std::string(100'000, 'x') + "\"", 1), "'limit\nServants parse texts");
+  const TempDir dir;
+  const std::string large =
+      "{ printf 'echo \"'; head -c 300000 /dev/zero | tr '\\0' x; echo '\"'; }";
+  const Output piped =
+      run_to_end({"/bin/sh", "-c", large + " | " + program("mserve-client")}, broker.env());
+  EXPECT_EQ(piped.exit_code, 2) << piped.err;
+  has(piped.err, "'too large\nSend less at once, or raise the broker's --max-message;");
+}
+
+TEST(ClientWords, NoBrokerIsOneLineAndTheAdviceNamesWhatWasGiven) {
+  const TempDir empty;
+  const std::string first = "'no broker 'x' listens at " + empty.file("x.sock") + "\n";
+  EXPECT_EQ(
+      client_says({"--name", "x", "--dir", empty.path(), "--timeout", "0.05", "echo 1"}, {}).err,
+      first + "Start the broker, or check --name and --dir.\n");
+  EXPECT_EQ(
+      client_says({"--name", "x", "--timeout", "0.05", "echo 1"}, {{"MSERVE_DIR", empty.path()}})
+          .err,
+      first + "Start the broker, or check --name and MSERVE_DIR.\n");
+}
+
+TEST(ClientWords, JsonWithoutInfoIsTheIdAndTheResult) {
+  const Broker broker(broker_with({}, 1));
+  EXPECT_EQ(client_says({"--json", "-q", "echo 1"}, broker.env()).out, "{\"id\":1,\"result\":1}\n");
 }
 
 }  // namespace

@@ -56,8 +56,7 @@ bool run_command(const Command& command, Settings& settings, ExitCode& code) {
 }  // namespace
 
 ExitCode run_query(Client& client, std::string_view text, const Settings& settings) {
-  const QueryOptions options{.want_info = !settings.style.quiet || settings.style.json,
-                             .repeatable = settings.repeatable};
+  const QueryOptions options{.want_info = !settings.style.quiet, .repeatable = settings.repeatable};
   const std::uint64_t deadline_ns = settings.deadline_ns();
   const Query made = make_query(text, client);
   const auto sent = send_query(client, made, options, deadline_ns);

@@ -115,7 +115,7 @@ bool Prompt::handle(const std::string& line) {
 
 void Prompt::send(const std::string& text) {
   const Query made = make_query(text, client_);
-  const QueryOptions options{.want_info = !settings_.style.quiet || settings_.style.json,
+  const QueryOptions options{.want_info = !settings_.style.quiet,
                              .repeatable = settings_.repeatable};
   const auto sent = send_query(client_, made, options, deadline_after(kSendPatience));
   if (!sent) {
