@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "support/broker_process.hpp"
+#include "support/raw_peer.hpp"
 #include "support/terminal.hpp"
 #include "support/wait.hpp"
 
@@ -129,6 +130,36 @@ TEST(ClientWords, NoBrokerIsOneLineAndTheAdviceNamesWhatWasGiven) {
 TEST(ClientWords, JsonWithoutInfoIsTheIdAndTheResult) {
   const Broker broker(broker_with({}, 1));
   EXPECT_EQ(client_says({"--json", "-q", "echo 1"}, broker.env()).out, "{\"id\":1,\"result\":1}\n");
+}
+
+// Ctrl-C gave up without a word, and the timer with it; \c took any size; what was not sent had an
+// ID.
+TEST(ClientWords, ThePromptSaysWhatItGaveUpAndWhatItDidNotSend) {
+  Broker broker;
+  RawPeer servant = raw_servant(broker, "holds");
+  const TempDir dir;
+  std::map<std::string, std::string> env = broker.env();
+  env["XDG_STATE_HOME"] = dir.path();
+  Terminal terminal(Spawn{.argv = {program("mserve-client"), "--timeout", "0"}, .env = env});
+  ASSERT_TRUE(terminal.shows("mserve)"));
+  terminal.type("proc1 `IBM\r");
+  ASSERT_TRUE(servant.take());
+  terminal.type("\\t 100000\r\\t\r");
+  ASSERT_TRUE(terminal.shows("every 100000 ms, 1 in flight"));
+  terminal.type("\x03");
+  EXPECT_TRUE(terminal.shows("given up: ID 1\r\n\\t is off\r\n"));
+  terminal.type("proc1 `GS\rproc1 `GS\r\\t\r");
+  ASSERT_TRUE(terminal.shows("off, 2 in flight"));
+  terminal.type("\x03");
+  EXPECT_TRUE(terminal.shows("given up: 2 queries\r\n"));
+  terminal.type("\\c 5 5\r");
+  EXPECT_TRUE(terminal.shows("10 to 2000 each\r\n"));
+  broker.kill();
+  terminal.type("echo 1\r");
+  EXPECT_TRUE(terminal.shows("'not attached\r\n"));
+  EXPECT_EQ(terminal.shown().find("ID: 0"), std::string::npos) << terminal.shown();
+  terminal.type("\\\\\r");
+  EXPECT_EQ(terminal.process().wait(), 0);
 }
 
 }  // namespace

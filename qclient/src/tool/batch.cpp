@@ -41,6 +41,10 @@ bool run_command(const Command& command, Settings& settings, ExitCode& code) {
     }
     case Command::Kind::nothing:
       return true;
+    case Command::Kind::console_refused:
+      std::cerr << console_refusal();
+      code = ExitCode::usage;
+      return true;
     case Command::Kind::timer_set:
     case Command::Kind::timer_show:
       std::cerr << "'\\t is for the prompt on a terminal\n";

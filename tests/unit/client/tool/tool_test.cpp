@@ -57,6 +57,17 @@ TEST(Command, EverythingElseWithABackslashIsUnknown) {
   }
 }
 
+// --console refused these, and \c took them.
+TEST(Command, TheConsoleHasTheBoundsOfTheOption) {
+  EXPECT_EQ(parse_command("\\c 10 2000").kind, Kind::console_set);
+  for (const char* const line : {"\\c 5 5", "\\c 9 80", "\\c 25 2001"}) {
+    EXPECT_EQ(parse_command(line).kind, Kind::console_refused) << line;
+  }
+  const std::string bounds = std::to_string(kConsoleMin) + " to " + std::to_string(kConsoleMax);
+  EXPECT_NE(console_refusal().find(bounds), std::string_view::npos);
+  EXPECT_NE(command_help().find(bounds), std::string_view::npos);
+}
+
 TEST(ExitCode, TellsScriptsWhatKindOfFailureItWas) {
   EXPECT_EQ(exit_code_of(Errc::failed), ExitCode::error);
   EXPECT_EQ(exit_code_of(Errc::too_large), ExitCode::usage);
@@ -79,6 +90,12 @@ Answer some_answer() {
   return answer;
 }
 
+ClientOptions asked_of(const std::string& broker) {
+  ClientOptions options;
+  options.broker = broker;
+  return options;
+}
+
 TEST(Output, ShowsInfoAndResultAsTheConsoleDoes) {
   const Shown shown = show_answer(some_answer(), {.rows = 25, .columns = 80});
   EXPECT_EQ(shown.out, "--info--\nqsvr   | `s1\nelapsed| 5\n--result--\n1 2 3\n");
@@ -90,12 +107,6 @@ TEST(Output, PromptAddsTheIdAndAnEmptyLine) {
   EXPECT_EQ(shown.out, "ID: 7\n--info--\nqsvr   | `s1\nelapsed| 5\n--result--\n1 2 3\n\n");
 }
 
-ClientOptions asked_of(const std::string& broker) {
-  ClientOptions options;
-  options.broker = broker;
-  return options;
-}
-
 TEST(Output, QuietIsTheResultAlone) {
   EXPECT_EQ(show_answer(some_answer(), {.quiet = true, .with_id = true}).out, "1 2 3\n");
 }
@@ -103,6 +114,12 @@ TEST(Output, QuietIsTheResultAlone) {
 TEST(Output, JsonIsOneObject) {
   EXPECT_EQ(show_answer(some_answer(), {.json = true}).out,
             "{\"id\":7,\"info\":{\"qsvr\":\"s1\",\"elapsed\":5},\"result\":[1,2,3]}\n");
+}
+
+// -q was ignored.
+TEST(Output, QuietJsonHasNoInfo) {
+  EXPECT_EQ(show_answer(some_answer(), {.json = true, .quiet = true}).out,
+            "{\"id\":7,\"result\":[1,2,3]}\n");
 }
 
 TEST(Output, ErrorsAreQuotedAsInQ) {
@@ -116,24 +133,7 @@ TEST(Output, ErrorsAreQuotedAsInQ) {
   EXPECT_EQ(show_answer(answer, {.json = true}).out,
             "{\"id\":2,\"error\":\"unknown command: `system\"}\n");
 }
-// -q was ignored.
-TEST(Output, QuietJsonHasNoInfo) {
-  EXPECT_EQ(show_answer(some_answer(), {.json = true, .quiet = true}).out,
-            "{\"id\":7,\"result\":[1,2,3]}\n");
-}
 
-
-TEST(Output, FailuresSayWhatToDo) {
-  const Shown plain = show_failure(3, Errc::busy, "", {});
-  EXPECT_EQ(plain.out, "");
-  EXPECT_EQ(plain.err, std::string("'busy\n") + advice(Errc::busy) + "\n");
-  EXPECT_EQ(show_failure(3, Errc::busy, "", {.json = true}).out, "{\"id\":3,\"error\":\"busy\"}\n");
-}
-
-// It used to advise --allow-user, which is about users of this host.
-TEST(Output, WhomAGatewayRefusesIsToldOfUserAndPassword) {
-  const std::string there = show_no_session(Errc::access, "", asked_of("tcp://h:5000"), {}).err;
-  EXPECT_NE(there.find("--user USER:PASSWORD"), std::string::npos) << there;
 // These had no advice, or that of another fault.
 TEST(Output, ErrorsOfTheQuerySayWhatToDo) {
   const auto said = [](const char* error, const OutputStyle& style = {}) {
@@ -159,6 +159,17 @@ TEST(Output, ErrorsOfTheQuerySayWhatToDo) {
   EXPECT_NE(said("limit").find(limit), std::string::npos) << limit;
 }
 
+TEST(Output, FailuresSayWhatToDo) {
+  const Shown plain = show_failure(3, Errc::busy, "", {});
+  EXPECT_EQ(plain.out, "");
+  EXPECT_EQ(plain.err, std::string("'busy\n") + advice(Errc::busy) + "\n");
+  EXPECT_EQ(show_failure(3, Errc::busy, "", {.json = true}).out, "{\"id\":3,\"error\":\"busy\"}\n");
+}
+
+// It used to advise --allow-user, which is about users of this host.
+TEST(Output, WhomAGatewayRefusesIsToldOfUserAndPassword) {
+  const std::string there = show_no_session(Errc::access, "", asked_of("tcp://h:5000"), {}).err;
+  EXPECT_NE(there.find("--user USER:PASSWORD"), std::string::npos) << there;
   EXPECT_EQ(there.find("--allow-user"), std::string::npos) << there;
   const std::string here = show_no_session(Errc::access, "", asked_of("default"), {}).err;
   EXPECT_NE(here.find("--socket-group and --allow-user"), std::string::npos) << here;
@@ -257,6 +268,12 @@ TEST(Batch, EachLineIsAQueryOfItsOwn) {
   EXPECT_EQ(batch.lines("one\n\n/ remark\n  two  \n\\c 30 100\n\\c\n\\\\\nnever\n"), ExitCode::ok);
   EXPECT_EQ(batch.out, "\"one\"\n\"two\"\n30 100\n");
   EXPECT_EQ(batch.err, "");
+}
+
+TEST(Batch, AConsoleOutOfBoundsIsWrongUsage) {
+  Batch batch;
+  EXPECT_EQ(batch.lines("\\c 5 5\n"), ExitCode::usage);
+  EXPECT_EQ(batch.err, console_refusal());
 }
 
 TEST(Batch, GoesOnAfterAnErrorAndReturnsTheFirst) {
