@@ -162,5 +162,34 @@ TEST(ClientWords, ThePromptSaysWhatItGaveUpAndWhatItDidNotSend) {
   EXPECT_EQ(terminal.process().wait(), 0);
 }
 
+TEST(ClientWords, WrongOptionsLeadToThoseThatWereMeant) {
+  const auto said = [](std::vector<std::string> args) {
+    args.emplace_back("echo 1");
+    const Output output = client_says(std::move(args), {});
+    EXPECT_EQ(output.exit_code, 2) << output.err;
+    return output.err;
+  };
+  for (const char* const name :
+       {"localhost:5000", "tcp:localhost:5000", "http://localhost:5000/", "//localhost:5000"}) {
+    has(said({"--name", name}), "mserve-client: --name: is it tcp://localhost:5000?\n");
+  }
+  has(said({"--name", "a b"}), "mserve-client: --name: NAME, tcp://host:port");
+  EXPECT_EQ(said({"--name", "joe:secret@host:5000"}).find("secret"), std::string::npos);
+  has(said({"-p", "5600"}), "there is no option -p; a gateway is --name tcp://HOST:PORT\n");
+  has(said({"--port", "5600"}), "a gateway is --name tcp://HOST:PORT\n");
+  EXPECT_EQ(said({"--tiemout", "5"}).find("gateway"), std::string::npos);
+  has(said({"-c", "20"}), "'echo 1': ROWS COLUMNS are two whole numbers from 10 to 2000\n");
+  has(said({"-c", "5", "5"}), "'5': ROWS COLUMNS are two whole numbers from 10 to 2000\n");
+}
+
+TEST(ClientWords, HelpSaysUnitsHowToMatchAnswersAndWhatTooLargeIs) {
+  const std::string help = client_says({"--help"}, {}).out;
+  for (const char* const part :
+       {"milliseconds", "With --json each line's answer or error", "64 KiB", "--max-message",
+        "with -q without info", "Ctrl-C gives up"}) {
+    has(help, part);
+  }
+}
+
 }  // namespace
 }  // namespace mserve::test
