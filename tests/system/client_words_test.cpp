@@ -191,5 +191,17 @@ TEST(ClientWords, HelpSaysUnitsHowToMatchAnswersAndWhatTooLargeIs) {
   }
 }
 
+// It said "hello: broker pid 18250, servant 2, credit 1".
+TEST(ClientWords, TheServantOfTheReadmeSaysThatItAttached) {
+  const Broker broker;
+  const TempDir dir;
+  const Process servant(Spawn{.argv = {program("mserve-example-hello-servant")},
+                              .env = broker.env(),
+                              .stderr_path = dir.file("err")});
+  EXPECT_TRUE(wait_until(
+      [&] { return read_file(dir.file("err")).find("hello: attached: broker pid ") == 0; },
+      "it to say so"));
+}
+
 }  // namespace
 }  // namespace mserve::test
