@@ -14,8 +14,8 @@ int main() {
     const auto whom = arguments[0].text_view();  // a symbol, a char or a string
     return whom ? Value::chars("hello " + std::string(*whom)) : Value::error("type");
   });
-  servant.set_events([](mserve::servant::Event, std::string_view text) {
-    std::cerr << "hello: " << text << '\n';
+  servant.set_events([](mserve::servant::Event event, std::string_view text) {
+    std::cerr << "hello: " << to_string(event) << ": " << text << '\n';
   });
   return listed && servant.run().code == mserve::Errc::ok ? 0 : 1;
 }

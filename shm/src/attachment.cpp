@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mserve/shm/attachment.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -43,6 +45,20 @@ void tell_silence(const Error& error, int fd, std::string* reason) {
   }
 }
 
+/// Why connecting failed, for people.
+std::string unconnected(Errc code, const std::string& broker, const std::string& directory,
+                        const std::string& path) {
+  switch (code) {
+    case Errc::access:
+      return access(directory.c_str(), X_OK) != 0 ? "this user may not enter " + directory
+                                                  : "this user may not connect to " + path;
+    case Errc::timed_out:
+      return "broker '" + broker + "' takes no connections; is it stopped or overloaded?";
+    default:
+      return "no broker '" + broker + "' listens at " + path;
+  }
+}
+
 Error connect_to_broker(const AttachOptions& options, std::uint64_t deadline_ns, UniqueFd& socket,
                         std::string* reason) {
   const bool by_rule = options.directory.empty();
@@ -59,10 +75,7 @@ Error connect_to_broker(const AttachOptions& options, std::uint64_t deadline_ns,
   }
   auto connected = connect_to(path.value(), deadline_ns);
   if (!connected) {
-    tell(reason,
-         connected.error().code == Errc::timed_out
-             ? "broker '" + options.broker + "' takes no connections; is it stopped or overloaded?"
-             : "no broker '" + options.broker + "' listens at " + path.value());
+    tell(reason, unconnected(connected.error().code, options.broker, directory, path.value()));
     return connected.error();
   }
   socket = std::move(connected).value();

@@ -84,7 +84,7 @@ const char* advice(Errc code) noexcept {
     case Errc::timed_out:
       return "Allow more time; a request that was sent may still run.";
     case Errc::too_large:
-      return "Send less at once, or raise the broker's limit on message size.";
+      return "Send less at once, or raise the broker's --max-message.";
     case Errc::disconnected:
       return "Attach again; whether requests that were under way ran is unknown.";
     case Errc::not_attached:
@@ -96,8 +96,8 @@ const char* advice(Errc code) noexcept {
     case Errc::no_broker:
       return "Start the broker, or check --name and MSERVE_DIR.";
     case Errc::access:
-      return "Have the broker started with --allow-user for this user; with --users, connect "
-             "through its gateway, with a user and password of that file.";
+      return "Have the broker started with --socket-group and --allow-user for this user; with "
+             "--users, connect through its gateway, with a user and password of that file.";
     case Errc::no_memory:
       return "Detach what is not needed, or raise the cap or limit that was hit.";
     case Errc::in_use:
@@ -135,7 +135,7 @@ const char* advice(Errc code) noexcept {
     case Errc::internal:
       return "Report this as a bug, with the log around it.";
     case Errc::queue_timeout:
-      return "Try later, allow more time (--queue-timeout), or add servants; it did not run.";
+      return "Try later, raise the broker's --queue-timeout, or add servants; it did not run.";
     case Errc::retired:
       return "Nothing to do; to serve again, start the program anew.";
   }

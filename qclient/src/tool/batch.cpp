@@ -41,6 +41,10 @@ bool run_command(const Command& command, Settings& settings, ExitCode& code) {
     }
     case Command::Kind::nothing:
       return true;
+    case Command::Kind::console_refused:
+      std::cerr << console_refusal();
+      code = ExitCode::usage;
+      return true;
     case Command::Kind::timer_set:
     case Command::Kind::timer_show:
       std::cerr << "'\\t is for the prompt on a terminal\n";
@@ -56,8 +60,7 @@ bool run_command(const Command& command, Settings& settings, ExitCode& code) {
 }  // namespace
 
 ExitCode run_query(Client& client, std::string_view text, const Settings& settings) {
-  const QueryOptions options{.want_info = !settings.style.quiet || settings.style.json,
-                             .repeatable = settings.repeatable};
+  const QueryOptions options{.want_info = !settings.style.quiet, .repeatable = settings.repeatable};
   const std::uint64_t deadline_ns = settings.deadline_ns();
   const Query made = make_query(text, client);
   const auto sent = send_query(client, made, options, deadline_ns);

@@ -9,6 +9,10 @@ namespace {
 
 constexpr std::string_view kBlanks = " \t\r\n";
 
+bool shows(std::uint32_t size) noexcept {
+  return size >= kConsoleMin && size <= kConsoleMax;
+}
+
 /// Takes the next word off `rest`; empty when there is none.
 std::string_view next_word(std::string_view& rest) noexcept {
   rest = trimmed(rest);
@@ -43,9 +47,11 @@ Command console(std::string_view rest) noexcept {
   }
   const auto rows = number(first);
   const auto columns = number(next_word(rest));
-  return rows && columns && next_word(rest).empty()
-             ? Command{Command::Kind::console_set, *rows, *columns}
-             : Command{Command::Kind::unknown};
+  if (!rows || !columns || !next_word(rest).empty()) {
+    return {Command::Kind::unknown};
+  }
+  return shows(*rows) && shows(*columns) ? Command{Command::Kind::console_set, *rows, *columns}
+                                         : Command{Command::Kind::console_refused};
 }
 
 }  // namespace
@@ -87,12 +93,17 @@ Command parse_command(std::string_view line) noexcept {
                           : Command::Kind::unknown};
 }
 
+std::string_view console_refusal() noexcept {
+  return "'\\c: ROWS and COLUMNS are 10 to 2000 each\n";
+}
+
 std::string_view command_help() noexcept {
   return "proc1 `IBM       any other line is a query; answers appear when they come\n"
          "\\t N             every N ms: proc1 of a random symbol; \\t 0 stops, \\t shows\n"
-         "\\c ROWS COLUMNS  size of what is shown; \\c shows\n"
+         "\\c ROWS COLUMNS  size of what is shown, 10 to 2000 each; \\c shows\n"
          "\\?               this help (as help)\n"
-         "\\\\               quit (as exit, Ctrl-D); Ctrl-C gives up on what is in flight\n";
+         "\\\\               quit (as exit, Ctrl-D); Ctrl-C gives up on what is in flight,\n"
+         "                 and turns \\t off\n";
 }
 
 }  // namespace mserve::tool

@@ -47,8 +47,7 @@ ExitCode run(Settings& settings) {
   auto client = connect(settings, reason);
   if (!client) {
     const auto code = client.error().code;
-    const auto shown =
-        mserve::tool::show_no_session(code, reason, settings.client.broker, settings.style);
+    const auto shown = mserve::tool::show_no_session(code, reason, settings.client, settings.style);
     std::cout << shown.out;
     std::cerr << shown.err;
     return mserve::tool::exit_code_of(code);

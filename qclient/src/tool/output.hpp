@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "mserve/client/options.hpp"
 #include "mserve/client/query.hpp"
 #include "mserve/kdb/print.hpp"
 
@@ -33,12 +34,12 @@ struct Shown {
 /// An answer: the result, or 'text when the servant answered with an error.
 [[nodiscard]] Shown show_answer(const Answer& answer, const OutputStyle& style);
 
-/// No answer. @param detail  one sentence that says more, or empty.
+/// No answer. @param id  0: nothing was sent. @param detail  one sentence that says more, or empty.
 [[nodiscard]] Shown show_failure(std::uint64_t id, Errc code, std::string_view detail,
                                  const OutputStyle& style);
 
-/// No session. @param where  ClientOptions::broker, which decides what helps a user who is refused.
-[[nodiscard]] Shown show_no_session(Errc code, std::string_view detail, std::string_view where,
+/// No session. @param asked  what was looked for and where, which decides what helps.
+[[nodiscard]] Shown show_no_session(Errc code, std::string_view detail, const ClientOptions& asked,
                                     const OutputStyle& style);
 
 }  // namespace mserve::tool

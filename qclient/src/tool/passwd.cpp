@@ -3,6 +3,8 @@
 
 #include <crypt.h>
 #include <openssl/evp.h>
+#include <poll.h>
+#include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -16,6 +18,7 @@
 #include <optional>
 #include <string>
 
+#include "mserve/shm/unique_fd.hpp"
 #include "tool/exit_code.hpp"
 #include "usage.hpp"
 
@@ -41,9 +44,18 @@ class Typed {
   Typed& operator=(const Typed&) = delete;
   ~Typed() { ::explicit_bzero(bytes_.data(), bytes_.size()); }
 
-  /// Reads one line. @return false: there is none, or it is too long.
-  [[nodiscard]] bool read_line() {
+  /// Reads one line. @param interrupts  readable when it is to be given up; -1: never is.
+  /// @return false: there is none, it is too long, or it was given up.
+  [[nodiscard]] bool read_line(int interrupts = -1) {
     for (size_ = 0; size_ + 1 < bytes_.size();) {
+      std::array<pollfd, 2> watched{{{STDIN_FILENO, POLLIN, 0}, {interrupts, POLLIN, 0}}};
+      const int ready = ::poll(watched.data(), watched.size(), -1);
+      if (ready < 0 && errno == EINTR) {
+        continue;
+      }
+      if (ready < 0 || watched[1].revents != 0) {
+        return false;
+      }
       const ssize_t got = ::read(STDIN_FILENO, &bytes_[size_], 1);
       if (got < 0 && errno == EINTR) {
         continue;
@@ -64,7 +76,8 @@ class Typed {
   std::size_t size_ = 0;
 };
 
-/// The terminal without echo. Signals wait meanwhile, so that it is never left like that.
+/// The terminal without echo. Signals wait until it has it again, so that it is never left like
+/// that.
 class NoEcho {
  public:
   NoEcho() {
@@ -74,6 +87,7 @@ class NoEcho {
       sigaddset(&held, signal);
     }
     ::sigprocmask(SIG_BLOCK, &held, &before_);
+    signals_.reset(::signalfd(-1, &held, SFD_CLOEXEC));
     ok_ = ::tcgetattr(STDIN_FILENO, &shown_) == 0;
     termios hidden = shown_;
     hidden.c_lflag &= ~static_cast<tcflag_t>(ECHO);
@@ -88,22 +102,31 @@ class NoEcho {
     ::sigprocmask(SIG_SETMASK, &before_, nullptr);
   }
   [[nodiscard]] bool ok() const noexcept { return ok_; }
+  /// Readable while a signal waits, which is for nobody to read: it acts when this ends.
+  [[nodiscard]] int signals() const noexcept { return signals_.get(); }
+  [[nodiscard]] bool interrupted() const noexcept {
+    pollfd watched{signals(), POLLIN, 0};
+    return ::poll(&watched, 1, 0) > 0;
+  }
 
  private:
+  shm::UniqueFd signals_;
   termios shown_{};
   sigset_t before_{};
   bool ok_ = false;
 };
 
 bool ask(const char* prompt, Typed& password) {
-  std::cerr << prompt << std::flush;
-  bool read = false;
-  {
+  for (;;) {
+    std::cerr << prompt << std::flush;
     const NoEcho quiet;
-    read = quiet.ok() && password.read_line();
+    const bool read = quiet.ok() && password.read_line(quiet.signals());
+    std::cerr << '\n';
+    if (read || !quiet.interrupted()) {
+      return read;
+    }
+    // Here the signal ends this program; or it stops it, and after fg it asks again.
   }
-  std::cerr << '\n';
-  return read;
 }
 
 /// @return what is wrong; empty: nothing.

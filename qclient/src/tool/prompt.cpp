@@ -104,6 +104,9 @@ bool Prompt::handle(const std::string& line) {
       editor_.above(std::to_string(console.height) + " " + std::to_string(console.width) + "\n");
       break;
     }
+    case Command::Kind::console_refused:
+      editor_.above(console_refusal());
+      break;
     case Command::Kind::unknown:
       editor_.above("'no such command, or not with that; \\? lists them\n");
       break;
@@ -115,7 +118,7 @@ bool Prompt::handle(const std::string& line) {
 
 void Prompt::send(const std::string& text) {
   const Query made = make_query(text, client_);
-  const QueryOptions options{.want_info = !settings_.style.quiet || settings_.style.json,
+  const QueryOptions options{.want_info = !settings_.style.quiet,
                              .repeatable = settings_.repeatable};
   const auto sent = send_query(client_, made, options, deadline_after(kSendPatience));
   if (!sent) {
@@ -190,6 +193,14 @@ void Prompt::expire(std::uint64_t now_ns) {
 }
 
 void Prompt::give_up_all() {
+  std::string said;
+  if (sent_.size() == 1) {
+    said = "given up: ID " + std::to_string(sent_.begin()->first) + "\n";
+  } else if (!sent_.empty()) {
+    said = "given up: " + std::to_string(sent_.size()) + " queries\n";
+  }
+  said += repeater_.running() ? "\\t is off\n" : "";
+  editor_.above(said);
   repeater_.set(0, 0);
   for (const auto& [id, sent] : sent_) {
     (void)client_.cancel(id);

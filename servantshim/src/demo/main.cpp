@@ -113,11 +113,10 @@ int serve(const Settings& s) {
   }
   servant.set_opaque([](std::vector<std::byte>&) {});
   servant.set_events([&log](mserve::servant::Event event, std::string_view text) {
-    static constexpr const char* kWords[] = {"attached", "detached", "no session", "warning"};
     const bool fine = event <= mserve::servant::Event::detached;
     log.write({.level = fine ? mserve::ServantLogLine::Level::info
                              : mserve::ServantLogLine::Level::warning,
-               .event = kWords[static_cast<std::size_t>(event)],
+               .event = to_string(event),
                .text = text});
   });
   const std::string served = "echo, proc1, proc2 over " + std::to_string(trades.count()) +

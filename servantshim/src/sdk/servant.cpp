@@ -33,6 +33,20 @@ bool hopeless(Errc code) noexcept {
 
 }  // namespace
 
+std::string_view to_string(Event event) noexcept {
+  switch (event) {
+    case Event::attached:
+      return "attached";
+    case Event::detached:
+      return "detached";
+    case Event::unreachable:
+      return "no session";
+    case Event::warning:
+      return "warning";
+  }
+  return "unknown";
+}
+
 void Servant::Parts::report(Event event, const std::string& text) const {
   if (events) {
     events(event, text);

@@ -23,6 +23,9 @@ enum class Event : std::uint8_t {
   warning,      ///< Something to know that stops nothing, such as a refused mlock.
 };
 
+/// In a log: "attached", "detached", "no session" or "warning".
+[[nodiscard]] std::string_view to_string(Event event) noexcept;
+
 /// @param text  one line without a newline, only valid during the call.
 using EventFunction = std::function<void(Event event, std::string_view text)>;
 

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "mserve/kdb/codec.hpp"
+#include "mserve/kdb/parse.hpp"
 #include "tool/batch.hpp"
 #include "tool/command.hpp"
 #include "tool/exit_code.hpp"
@@ -56,6 +57,17 @@ TEST(Command, EverythingElseWithABackslashIsUnknown) {
   }
 }
 
+// --console refused these, and \c took them.
+TEST(Command, TheConsoleHasTheBoundsOfTheOption) {
+  EXPECT_EQ(parse_command("\\c 10 2000").kind, Kind::console_set);
+  for (const char* const line : {"\\c 5 5", "\\c 9 80", "\\c 25 2001"}) {
+    EXPECT_EQ(parse_command(line).kind, Kind::console_refused) << line;
+  }
+  const std::string bounds = std::to_string(kConsoleMin) + " to " + std::to_string(kConsoleMax);
+  EXPECT_NE(console_refusal().find(bounds), std::string_view::npos);
+  EXPECT_NE(command_help().find(bounds), std::string_view::npos);
+}
+
 TEST(ExitCode, TellsScriptsWhatKindOfFailureItWas) {
   EXPECT_EQ(exit_code_of(Errc::failed), ExitCode::error);
   EXPECT_EQ(exit_code_of(Errc::too_large), ExitCode::usage);
@@ -78,6 +90,12 @@ Answer some_answer() {
   return answer;
 }
 
+ClientOptions asked_of(const std::string& broker) {
+  ClientOptions options;
+  options.broker = broker;
+  return options;
+}
+
 TEST(Output, ShowsInfoAndResultAsTheConsoleDoes) {
   const Shown shown = show_answer(some_answer(), {.rows = 25, .columns = 80});
   EXPECT_EQ(shown.out, "--info--\nqsvr   | `s1\nelapsed| 5\n--result--\n1 2 3\n");
@@ -98,6 +116,12 @@ TEST(Output, JsonIsOneObject) {
             "{\"id\":7,\"info\":{\"qsvr\":\"s1\",\"elapsed\":5},\"result\":[1,2,3]}\n");
 }
 
+// -q was ignored.
+TEST(Output, QuietJsonHasNoInfo) {
+  EXPECT_EQ(show_answer(some_answer(), {.json = true, .quiet = true}).out,
+            "{\"id\":7,\"result\":[1,2,3]}\n");
+}
+
 TEST(Output, ErrorsAreQuotedAsInQ) {
   Answer answer;
   answer.id = 2;
@@ -110,6 +134,31 @@ TEST(Output, ErrorsAreQuotedAsInQ) {
             "{\"id\":2,\"error\":\"unknown command: `system\"}\n");
 }
 
+// These had no advice, or that of another fault.
+TEST(Output, ErrorsOfTheQuerySayWhatToDo) {
+  const auto said = [](const char* error, const OutputStyle& style = {}) {
+    Answer answer;
+    answer.result = Value::error(error);
+    return show_answer(answer, style).err;
+  };
+  for (const auto& [error, advice] : {std::pair{"parse", "proc1 `IBM"},
+                                      {"type", "wrong type"},
+                                      {"rank", "wrong number of arguments"},
+                                      {"limit", "--max-message"},
+                                      {"unknown command: \"1+1\"", "mserve-qshim evaluate q"},
+                                      {"unknown command: `f", "No servant has a function"}}) {
+    const std::string shown = said(error);
+    EXPECT_EQ(shown.find("'" + std::string(error) + "\n"), 0U) << shown;
+    EXPECT_NE(shown.find(advice), std::string::npos) << shown;
+    EXPECT_EQ(said(error, {.quiet = true}), "'" + std::string(error) + "\n");
+  }
+  EXPECT_EQ(said("type of day"), "'type of day\n");
+  const kdb::ParseLimits limits;
+  const std::string limit = std::to_string(limits.text_bytes_max / 1024) + " KiB, nested " +
+                            std::to_string(limits.depth_max) + " deep";
+  EXPECT_NE(said("limit").find(limit), std::string::npos) << limit;
+}
+
 TEST(Output, FailuresSayWhatToDo) {
   const Shown plain = show_failure(3, Errc::busy, "", {});
   EXPECT_EQ(plain.out, "");
@@ -119,11 +168,35 @@ TEST(Output, FailuresSayWhatToDo) {
 
 // It used to advise --allow-user, which is about users of this host.
 TEST(Output, WhomAGatewayRefusesIsToldOfUserAndPassword) {
-  const std::string there = show_no_session(Errc::access, "", "tcp://h:5000", {}).err;
+  const std::string there = show_no_session(Errc::access, "", asked_of("tcp://h:5000"), {}).err;
   EXPECT_NE(there.find("--user USER:PASSWORD"), std::string::npos) << there;
   EXPECT_EQ(there.find("--allow-user"), std::string::npos) << there;
-  const std::string here = show_no_session(Errc::access, "", "default", {}).err;
-  EXPECT_NE(here.find("--allow-user"), std::string::npos) << here;
+  const std::string here = show_no_session(Errc::access, "", asked_of("default"), {}).err;
+  EXPECT_NE(here.find("--socket-group and --allow-user"), std::string::npos) << here;
+}
+
+// It said 'no broker, and then "no broker" again.
+TEST(Output, NoBrokerIsSaidOnceWithWhatToCheck) {
+  ClientOptions asked = asked_of("default");
+  const std::string detail = "no broker 'default' listens at /d/default.sock";
+  EXPECT_EQ(show_no_session(Errc::no_broker, detail, asked, {}).err,
+            "'" + detail + "\nStart the broker, or check --name and MSERVE_DIR.\n");
+  asked.directory = "/d";
+  EXPECT_EQ(show_no_session(Errc::no_broker, "cannot find /d", asked, {}).err,
+            "'no broker\ncannot find /d\nStart the broker, or check --name and --dir.\n");
+}
+
+TEST(Output, WhatWasNotSentHasNoId) {
+  const OutputStyle prompt{.with_id = true};
+  EXPECT_EQ(show_failure(0, Errc::not_attached, "", prompt).out, "");
+  EXPECT_EQ(show_failure(3, Errc::busy, "", prompt).out, "ID: 3\n");
+}
+
+TEST(Output, AdviceOnTimeIsTrueOfWhatNeverRanAsWell) {
+  const std::string late = show_failure(3, Errc::timed_out, "", {}).err;
+  EXPECT_NE(late.find("or never have begun: mserve-stat servants"), std::string::npos) << late;
+  const std::string queued = show_failure(3, Errc::queue_timeout, "", {}).err;
+  EXPECT_NE(queued.find("the broker's --queue-timeout"), std::string::npos) << queued;
 }
 
 TEST(Repeater, IsDueOncePerPeriodAndDropsWhatItMissed) {
@@ -195,6 +268,12 @@ TEST(Batch, EachLineIsAQueryOfItsOwn) {
   EXPECT_EQ(batch.lines("one\n\n/ remark\n  two  \n\\c 30 100\n\\c\n\\\\\nnever\n"), ExitCode::ok);
   EXPECT_EQ(batch.out, "\"one\"\n\"two\"\n30 100\n");
   EXPECT_EQ(batch.err, "");
+}
+
+TEST(Batch, AConsoleOutOfBoundsIsWrongUsage) {
+  Batch batch;
+  EXPECT_EQ(batch.lines("\\c 5 5\n"), ExitCode::usage);
+  EXPECT_EQ(batch.err, console_refusal());
 }
 
 TEST(Batch, GoesOnAfterAnErrorAndReturnsTheFirst) {
