@@ -359,6 +359,8 @@ TEST(Top, ShowsEachScreenTakesKeysAndOutlivesItsBroker) {
   EXPECT_TRUE(top.shows("attached"));
   broker.stop();
   EXPECT_TRUE(top.shows("GONE: no broker"));
+  top.type("s");
+  EXPECT_TRUE(top.shows("q ends"));
   top.type("e");
   broker.start();
   EXPECT_TRUE(top.shows("version "));

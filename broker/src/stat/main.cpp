@@ -245,7 +245,9 @@ void describe_looks(CLI::App& app, Settings& s) {
       "  round trip  both\n"
       "  broker in   what the broker itself takes to pass a request on (one of 64 is measured)\n"
       "  broker out  and an answer\n"
-      "Percentiles are true to a quarter at worst. With --json: nanoseconds.");
+      "Percentiles are true to a quarter at worst. max<=: none took longer, the longest up to a "
+      "fifth\n"
+      "less. With --json: nanoseconds.");
   latency->add_option("servant", s.servant, "Of this servant alone")->option_text("NUMBER");
   add_interval(*latency, s, "Looks at the next SECONDS only");
   latency->callback([&s] { s.what = Subcommand::latency; });
