@@ -169,7 +169,7 @@ class Page:
         for line in help_text.run([tool, "--check"]).splitlines():
             match = re.match(r"(?:# )?([a-z][a-z0-9-]*) = ?(.*)$", line)
             if not match:
-                said = line[2:]
+                said = f"{said} {line[2:]}".strip()
                 continue
             key, value = match.groups()
             title, option = known.get(key, (None, None))

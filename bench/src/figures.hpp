@@ -57,6 +57,8 @@ struct Comparison {
   std::size_t above = 0;  ///< Index into Section::rows.
   std::size_t below = 0;
   std::string budget{};  ///< What DESIGN asks for, in words; may be empty.
+  double most_p50 = 0;   ///< The same as ratios, of a section in ns; 0: none.
+  double most_p99 = 0;
 };
 
 /// Rows that were measured in turn, under one heading.

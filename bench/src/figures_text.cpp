@@ -112,20 +112,23 @@ void print_medians(std::FILE* out, const Section& section, const Row& row, const
 }
 
 void print_ratio(std::FILE* out, const Section& section, const Comparison& c, const Kept& kept) {
-  const auto one = [&](std::size_t index, const std::string& at) {
+  const auto one = [&](std::size_t index, const std::string& at, double most) {
     const Spread s = ratio_of(section, c, kept, index);
-    fmt::print(out, "{} / {}{}  {}  ({} to {})\n", section.rows.at(c.above).name,
+    const std::string verdict =
+        most > 0 && s.median > 0
+            ? fmt::format("  {} the budget of {}", s.median > most ? "over" : "within", most)
+            : "";
+    fmt::print(out, "{} / {}{}  {}  ({} to {}){}\n", section.rows.at(c.above).name,
                section.rows.at(c.below).name, at, ratio_text(s.median), ratio_text(s.low),
-               ratio_text(s.high));
+               ratio_text(s.high), verdict);
   };
   if (!in_ns(section)) {
-    one(0, "");
+    one(0, "", 0);
   } else {
-    for (const std::size_t index : {kP50, kP99}) {
-      one(index, fmt::format(" at {}", kPercentiles[index].name));
-    }
+    one(kP50, fmt::format(" at {}", kPercentiles[kP50].name), c.most_p50);
+    one(kP99, fmt::format(" at {}", kPercentiles[kP99].name), c.most_p99);
   }
-  line(out, "  budget", c.budget);
+  line(out, "  budget", c.most_p50 > 0 ? "" : c.budget);
 }
 
 }  // namespace

@@ -27,6 +27,7 @@
 #include "options_file.hpp"
 #include "usage.hpp"
 #include "version.hpp"
+#include "wrap.hpp"
 
 namespace mserve::broker {
 
@@ -418,6 +419,7 @@ std::string rendezvous_directory(const std::string& given) {
 }
 
 void print_configuration(const CommandLine& line) {
+  constexpr std::size_t kWidth = 78;  // of the words of a comment
   if (!line.document.empty()) {
     (void)std::printf("# Of all brokers of the cluster: %s\n", line.document.c_str());
   }
@@ -429,8 +431,10 @@ void print_configuration(const CommandLine& line) {
   }
   for (const Setting& setting : line.values) {
     // A key without a value is shown too, so that the output is a file to start from.
-    (void)std::printf("# %s\n%s%s = %s\n", setting.description.c_str(),
-                      setting.value.empty() ? "# " : "", setting.key.c_str(),
+    for (const std::string& words : program::wrapped_line(setting.description, kWidth)) {
+      (void)std::printf("# %s\n", words.c_str());
+    }
+    (void)std::printf("%s%s = %s\n", setting.value.empty() ? "# " : "", setting.key.c_str(),
                       setting.value.c_str());
   }
 }

@@ -212,6 +212,11 @@ TEST_F(Config, WhatCheckPrintsIsAFileThatMeansTheSame) {
       << first.err;
   write(first.out);
   EXPECT_EQ(check({}).out, first.out);
+  std::istringstream lines(first.out);
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_LE(line.size(), 80U) << line;
+    EXPECT_TRUE(line.starts_with("# ") || line.find(" = ") != std::string::npos) << line;
+  }
 }
 
 TEST_F(Config, ACommandThatMayNotBeRunIsToldFromOneThatIsNotThere) {

@@ -320,6 +320,38 @@ TEST(NarrowTerminal, ShowsOfQueriesWhatPeopleLookFor) {
   EXPECT_TRUE(rates.shows("execution_p50"));
 }
 
+// The table took 69 columns before it came to what happened, of which it cut the rest.
+TEST(NarrowTerminal, GetsTheWholeTextOfEvents) {
+  const Broker broker(BrokerSetup{.args = {}, .servants = 1});
+  const json::array events = rows_of(broker, {"events"});
+  ASSERT_FALSE(events.empty());
+  OnTerminal narrow(broker, {"events"}, 60);
+  EXPECT_EQ(narrow.wait(), 0);
+  std::istringstream lines(narrow.said());
+  std::string line;
+  std::getline(lines, line);
+  EXPECT_EQ(line, "TIME (UTC)           EVENT        #  WHAT\r");
+  std::string words;
+  while (std::getline(lines, line)) {
+    EXPECT_LE(line.size(), 61U) << narrow.said();
+    std::istringstream parts(line);
+    for (std::string word; parts >> word;) {
+      words += word + " ";
+    }
+  }
+  for (const json::value& event : events) {
+    const std::string text(event.at("text").as_string());
+    EXPECT_NE(words.find(text + " "), std::string::npos) << text << "\n" << narrow.said();
+  }
+  OnTerminal wide(broker, {"events", "--wide"}, 60);
+  EXPECT_EQ(wide.wait(), 0);
+  const Output piped = run_to_end({program("mserve-stat"), "events"}, broker.env());
+  std::string all = wide.said();
+  std::erase(all, '\r');
+  EXPECT_EQ(all, piped.out) << "all columns, and nothing is cut";
+  EXPECT_NE(all.find("session pid"), std::string::npos) << all;
+}
+
 TEST(Top, ShowsEachScreenTakesKeysAndOutlivesItsBroker) {
   Broker broker(BrokerSetup{.args = {}, .servants = 2});
   OnTerminal top(broker, {"top", "-i", "0.2"}, 80);
@@ -359,6 +391,8 @@ TEST(Top, ShowsEachScreenTakesKeysAndOutlivesItsBroker) {
   EXPECT_TRUE(top.shows("attached"));
   broker.stop();
   EXPECT_TRUE(top.shows("GONE: no broker"));
+  top.type("s");
+  EXPECT_TRUE(top.shows("q ends"));
   top.type("e");
   broker.start();
   EXPECT_TRUE(top.shows("version "));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // mserve-pin, and the options of mserve-broker that it uses: who really runs where.
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <boost/json.hpp>
@@ -313,6 +315,40 @@ TEST(PinPlan, IsWrittenWithDropInsForUnits) {
       << unit("mserve-broker.service");
   EXPECT_NE(unit("mserve-servant@2.service").find("CPUAffinity=4\n"), std::string::npos);
   EXPECT_NE(unit("mserve-qshim@2.service").find("CPUAffinity=20\n"), std::string::npos);
+}
+
+TEST(PinPlan, TellsWarningsOnceAndWhatComesNext) {
+  const TempDir dir;
+  const std::vector<std::string> plan{program("mserve-pin"), "plan", "--servants", "1024"};
+  const Output piped = run_to_end(plan);
+  ASSERT_EQ(piped.exit_code, 0) << piped.err;
+  EXPECT_NE(piped.err.find("mserve-pin: warning: "), std::string::npos) << piped.err;
+  EXPECT_NE(piped.out.find("# WARNING: "), std::string::npos) << piped.out;
+  EXPECT_EQ(piped.err.find("next: "), std::string::npos) << piped.err;
+  winsize size{};
+  int fd = -1;
+  const pid_t pid = ::forkpty(&fd, nullptr, nullptr, &size);
+  if (pid == 0) {
+    ::execl(plan[0].c_str(), plan[0].c_str(), "plan", "--servants", "1024", nullptr);
+    ::_exit(127);
+  }
+  std::string said;
+  char bytes[4096];
+  for (ssize_t got = 0; (got = ::read(fd, bytes, sizeof bytes)) > 0;) {
+    said.append(bytes, static_cast<std::size_t>(got));
+  }
+  ::close(fd);
+  int status = -1;
+  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+  EXPECT_NE(said.find("# WARNING: "), std::string::npos) << said;
+  EXPECT_EQ(said.find("mserve-pin: warning: "), std::string::npos) << "twice";
+  const Output file =
+      run_to_end({program("mserve-pin"), "plan", "--servants", "4", "-o", dir.file("the.plan")});
+  EXPECT_NE(file.err.find("mserve-pin: next: mserve-pin run " + dir.file("the.plan") +
+                          " -- mserve-broker 4 ...\n"),
+            std::string::npos)
+      << file.err;
 }
 
 TEST(PinPlan, RefusesWhatItCannotPlanFor) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -92,7 +93,9 @@ ExitCode run_plan(const PlanOptions& options) {
   }
   const Plan plan = make_plan(*topology, *facts, options.wishes);
   const std::string text = write_plan(plan, command_of(options));
-  for (const std::string& warning : plan.warnings) {
+  // The plan has them as well: whoever reads it on the terminal needs them once.
+  const bool seen = options.output.empty() && isatty(STDOUT_FILENO) != 0;
+  for (const std::string& warning : seen ? std::vector<std::string>{} : plan.warnings) {
     (void)std::fprintf(stderr, "mserve-pin: warning: %s\n", warning.c_str());
   }
   if (!options.units.empty()) {
@@ -108,9 +111,15 @@ ExitCode run_plan(const PlanOptions& options) {
   std::ofstream file(options.output);
   file << text;
   file.close();
-  return file ? ExitCode::ok
-              : tell_fault(ExitCode::failed,
-                           "cannot write " + options.output + ": " + std::strerror(errno));
+  if (!file) {
+    return tell_fault(ExitCode::failed,
+                      "cannot write " + options.output + ": " + std::strerror(errno));
+  }
+  if (options.topology.empty()) {  // else it is for another machine
+    (void)std::fprintf(stderr, "mserve-pin: next: mserve-pin run %s -- mserve-broker %u ...\n",
+                       options.output.c_str(), options.wishes.servants);
+  }
+  return ExitCode::ok;
 }
 
 }  // namespace mserve::pin

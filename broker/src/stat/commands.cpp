@@ -25,6 +25,7 @@
 #include "stat/text.hpp"
 #include "stat/top.hpp"
 #include "wall_clock.hpp"
+#include "wrap.hpp"
 
 namespace mserve::stat {
 
@@ -64,8 +65,8 @@ void print(const std::string& text) {
   (void)std::fflush(stdout);
 }
 
-void show_table(const Value& table, bool json) {
-  print(json ? kdb::to_json(table) + "\n" : kdb::show(table, console()));
+void show_table(const Value& table, bool json, bool wide = false) {
+  print(json ? kdb::to_json(table) + "\n" : kdb::show(table, console(wide)));
 }
 
 /// On a narrow terminal, without the columns that matter least.
@@ -259,16 +260,34 @@ Result<shm::MonitorReader> wait_for_next(const Settings& settings, std::string& 
 }
 
 /// A line for each: an array of one would be no use to whoever follows.
-void print_event(const shm::MonitorHappening& event, bool json) {
-  if (json) {
+void print_event(const shm::MonitorHappening& event, const Settings& settings) {
+  if (settings.json) {
     const std::string array = kdb::to_json(events_table({event}));
     print(array.substr(1, array.size() - 2) + "\n");
     return;
   }
-  print(date_text(event.at) + "  " + left(to_string(event.kind), 9) +
-        right(event.session != 0 ? std::to_string(event.session) : "", 5) + "  " +
-        (event.code != Errc::ok ? std::string(to_string(event.code)) + ": " : "") + event.text +
-        "\n");
+  const std::string before = date_text(event.at) + "  " + left(to_string(event.kind), 9) +
+                             right(event.session != 0 ? std::to_string(event.session) : "", 5) +
+                             "  ";
+  const std::string code = event.code != Errc::ok ? std::string(to_string(event.code)) + ": " : "";
+  constexpr std::size_t kRoomMin = 20;
+  const std::size_t width = console(settings.wide).width;
+  const std::size_t hang = before.size() + kRoomMin <= width ? before.size() : 0;
+  for (const std::string& line : program::wrapped_line(before + code + event.text, width, hang)) {
+    print(line + "\n");
+  }
+}
+
+/// On a terminal what people look for, as on the screen of top.
+void show_events(const std::vector<shm::MonitorHappening>& events, const Settings& settings) {
+  if (settings.json || settings.wide || console().width == kWholeLine) {
+    show_table(events_table(events), settings.json, settings.wide);
+    return;
+  }
+  print("TIME (UTC)           EVENT        #  WHAT\n");
+  for (const shm::MonitorHappening& event : events) {
+    print_event(event, settings);
+  }
 }
 
 /// The newest `rows` events, and with --follow those that come, also of the next broker.
@@ -279,7 +298,7 @@ ExitCode run_events(const Settings& settings, shm::MonitorReader reader) {
     events.erase(events.begin(), events.end() - static_cast<std::ptrdiff_t>(settings.rows));
   }
   if (!settings.follow) {
-    show_table(events_table(events), settings.json);
+    show_events(events, settings);
     return ExitCode::ok;
   }
   std::uint64_t last = 0;
@@ -287,7 +306,7 @@ ExitCode run_events(const Settings& settings, shm::MonitorReader reader) {
   for (;;) {
     for (const shm::MonitorHappening& event : events) {
       last = event.number;
-      print_event(event, settings.json);
+      print_event(event, settings);
     }
     if (over) {  // and its last words are out
       std::string reason;

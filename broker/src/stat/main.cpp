@@ -245,7 +245,9 @@ void describe_looks(CLI::App& app, Settings& s) {
       "  round trip  both\n"
       "  broker in   what the broker itself takes to pass a request on (one of 64 is measured)\n"
       "  broker out  and an answer\n"
-      "Percentiles are true to a quarter at worst. With --json: nanoseconds.");
+      "Percentiles are true to a quarter at worst. max<=: none took longer, the longest up to a "
+      "fifth\n"
+      "less. With --json: nanoseconds.");
   latency->add_option("servant", s.servant, "Of this servant alone")->option_text("NUMBER");
   add_interval(*latency, s, "Looks at the next SECONDS only");
   latency->callback([&s] { s.what = Subcommand::latency; });
@@ -253,7 +255,11 @@ void describe_looks(CLI::App& app, Settings& s) {
       "events",
       "What happened, oldest first: started, attached, detached, closed (and why), stopped, "
       "resumed,\n"
-      "orders of operators, launched servants, reloads, draining. The last 256 are remembered.");
+      "orders of operators, launched servants, reloads, draining. The last 256 are remembered. A "
+      "terminal\n"
+      "gets a line for each, wrapped: when (UTC), what, the session's number, and what there is to "
+      "say;\n"
+      "all columns with --wide.");
   events->add_option("-n", s.rows, "How many at most")
       ->check(CLI::NonNegativeNumber)
       ->option_text("N [20]");
@@ -289,8 +295,8 @@ void describe(CLI::App& app, Settings& s) {
   app.add_flag("--json", s.json, "One line of JSON: an array of rows, or an object for ctl");
   app.add_flag(
       "--wide", s.wide,
-      "servants, clients, routes, queries: all columns, also on a terminal that is too narrow for "
-      "them");
+      "servants, clients, routes, events, queries: all columns, also on a terminal that is too "
+      "narrow for them");
   describe_ctl(app, s);
   describe_looks(app, s);
   describe_queries(app, s);

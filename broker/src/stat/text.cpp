@@ -103,7 +103,7 @@ std::string left(const std::string& text, std::size_t width) {
 std::vector<std::string> latency_lines(const shm::MonitorLatency& latency,
                                        const shm::MonitorBrokerTimes* broker) {
   std::string title = left("", kLatencyNameWidth);
-  for (const char* const name : {"count", "mean", "p50", "p90", "p99", "p99.9", "max"}) {
+  for (const char* const name : {"count", "mean", "p50", "p90", "p99", "p99.9", "max<="}) {
     title += right(name, kLatencyCellWidth);
   }
   std::vector<std::string> lines{title, latency_line("queue", latency.queue),

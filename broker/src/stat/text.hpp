@@ -28,7 +28,8 @@ namespace mserve::stat {
 /// How wide the first column of latency_lines() is, and each of the others.
 inline constexpr std::size_t kLatencyNameWidth = 11;
 inline constexpr std::size_t kLatencyCellWidth = 9;
-/// The rows of a latency table, with a head line: count, mean, p50 to p99.9, max.
+/// The rows of a latency table, with a head line: count, mean, p50 to p99.9, and the upper end of
+/// the bucket of the longest, which may be more than it took.
 [[nodiscard]] std::vector<std::string> latency_lines(const shm::MonitorLatency& latency,
                                                      const shm::MonitorBrokerTimes* broker);
 /// A bar for each power of two between the shortest and the longest.

@@ -340,6 +340,13 @@ std::string servants_text(const shm::MonitorSnapshot& now) {
          (held != 0 ? ", " + std::to_string(held) + " not serving" : "");
 }
 
+/// What is wrong, wrapped.
+void add_trouble(std::vector<Line>& lines, const std::string& trouble, std::size_t width) {
+  for (std::string& line : wrapped(trouble, width)) {
+    lines.push_back({std::move(line), Look::warning});
+  }
+}
+
 void add_summary(std::vector<Line>& lines, const Shown& shown, const Choices& choices,
                  std::size_t width) {
   const View& view = *shown.view;
@@ -352,6 +359,9 @@ void add_summary(std::vector<Line>& lines, const Shown& shown, const Choices& ch
                "every " + time_text(choices.interval_s * 1e9), "pid " + std::to_string(shown.pid)},
               width),
        Look::title});
+  if (!shown.trouble.empty()) {
+    add_trouble(lines, shown.trouble + "; waits until it is back; q ends", width);
+  }
   const auto errors = now.errors + now.refused;
   lines.push_back(
       {joined(
@@ -454,7 +464,9 @@ void add_help(std::vector<Line>& lines, Choices& choices, std::size_t width, std
             "the broker ended (time-outs, busy, no servant), as in broker errors/s."},
            {"Routes: REQS may contain ERROR requests of others that were dropped. MEAN: execution. "
             "What came over rings has a hash for a name."},
-           {"Busy passes: of the data thread's looks, those that found work."}}) {
+           {"Head: poisoned: sessions closed because the other side broke the rules of its rings. "
+            "Spills: requests that went to another servant than one that held their route. Busy "
+            "passes: of the data thread's looks, those that found work."}}) {
     for (std::string& line : wrapped(part.text, width, part.indent)) {
       help.push_back(std::move(line));
     }
@@ -510,11 +522,6 @@ std::vector<Line> render(const Shown& shown, Choices& choices, std::size_t width
   std::vector<Line> lines;
   const std::size_t body = height > 0 ? height - 1 : 0;
   const auto room = [&] { return body > lines.size() ? body - lines.size() : 0; };
-  const auto add_trouble = [&] {
-    for (std::string& line : wrapped(shown.trouble, width)) {
-      lines.push_back({std::move(line), Look::warning});
-    }
-  };
   if (choices.screen == Screen::help) {
     lines.push_back({"mserve-stat top: keys and columns", Look::title});
     lines.push_back({});
@@ -522,14 +529,10 @@ std::vector<Line> render(const Shown& shown, Choices& choices, std::size_t width
   } else if (shown.view == nullptr) {
     lines.push_back({"mserve " + shown.broker, Look::title});
     lines.push_back({});
-    add_trouble();
+    add_trouble(lines, shown.trouble, width);
     lines.push_back({"Looking again every " + time_text(choices.interval_s * 1e9) + "."});
   } else {
     add_summary(lines, shown, choices, width);
-    if (!shown.trouble.empty()) {
-      lines.pop_back();
-      add_trouble();
-    }
     switch (choices.screen) {
       case Screen::clients:
         add_grid(lines, clients_grid(*shown.view), choices, width, room(), "nobody is attached");

@@ -6,10 +6,12 @@
 #include <cstdlib>
 #include <iostream>
 #include <iterator>
+#include <sstream>
 #include <string_view>
 #include <vector>
 
 #include "nearest.hpp"
+#include "wrap.hpp"
 
 namespace mserve::program {
 
@@ -232,7 +234,11 @@ std::string usage_fault(const CLI::App& app, const CLI::ParseError& e, int argc,
 int end_parsing(const CLI::App& app, const CLI::ParseError& e, int argc, const char* const* argv,
                 const std::string& hint) {
   if (e.get_exit_code() == 0) {
-    return app.exit(e);
+    std::ostringstream help;
+    const int status = app.exit(e, help);
+    const std::size_t width = terminal_width();
+    std::cout << (width != 0 ? wrapped_help(help.str(), width) : help.str()) << std::flush;
+    return status;
   }
   std::cerr << app.get_name() << ": " << usage_fault(app, e, argc, argv)
             << (hint.empty() ? "" : "; ") << hint << "\nRun with --help for more information.\n";

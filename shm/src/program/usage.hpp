@@ -25,8 +25,9 @@ namespace mserve::program {
 /// @param what  of the exception that the option threw at it.
 [[nodiscard]] std::string value_fault(const CLI::Option& option, const std::string& what);
 
-/// Prints help or version to stdout where `e` asks for it, else the fault behind the program's name
-/// to stderr. @param hint  what the program adds to the fault. @return the exit status: 0, or 2.
+/// Prints help or version to stdout where `e` asks for it, wrapped if that is a terminal, else the
+/// fault behind the program's name to stderr. @param hint  what the program adds to the fault.
+/// @return the exit status: 0, or 2.
 [[nodiscard]] int end_parsing(const CLI::App& app, const CLI::ParseError& e, int argc,
                               const char* const* argv, const std::string& hint = "");
 

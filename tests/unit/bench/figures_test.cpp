@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 
 #include "figures_drawing.hpp"
@@ -46,6 +48,32 @@ TEST(Ratio, IsTheFirstRowOverTheSecond) {
   Section s = two_rows();
   repeat(s, kNear, kNear, 300, 390);
   EXPECT_DOUBLE_EQ(ratio(s).median, 1.3);
+}
+
+TEST(Ratio, IsJudgedByItsBudgetAtEachPercentile) {
+  Section s = two_rows();
+  s.comparisons = {{1, 0, "at most 1.3 at p50, 1.6 at p99", 1.3, 1.6}};
+  repeat(s, kNear, kNear, 100, 140);
+  const auto summary = [&] {
+    char* text = nullptr;
+    std::size_t size = 0;
+    std::FILE* const out = open_memstream(&text, &size);
+    print_summary(out, s);
+    (void)std::fclose(out);
+    std::string all(text, size);
+    std::free(text);
+    return all;
+  };
+  std::string text = summary();
+  EXPECT_NE(text.find("rtt / floor at p50  1.40  (1.40 to 1.40)  over the budget of 1.3\n"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("(1.40 to 1.40)  within the budget of 1.6\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("at most"), std::string::npos) << text;
+  s.comparisons = {{1, 0, "at least 0.5"}};
+  text = summary();
+  EXPECT_NE(text.find("budget   at least 0.5\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("the budget of"), std::string::npos) << text;
 }
 
 TEST(Ratio, KeepsTheDigitsThatAreWorthReading) {

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 
@@ -95,7 +96,9 @@ TEST(TopView, ANumberIsWholeOrNotThere) {
   EXPECT_TRUE(has(text, "      p90      p99\n")) << text;
   EXPECT_TRUE(has(text, "round trip, of 10 requests of the last 1.00 s\n")) << text;
   view.before.reset();
-  EXPECT_TRUE(has(text_of(render(shown_of(view), choices, 80, 20)), "requests since the start\n"));
+  const std::string whole = text_of(render(shown_of(view), choices, 80, 20));
+  EXPECT_TRUE(has(whole, "requests since the start\n")) << whole;
+  EXPECT_TRUE(has(whole, "    p99.9    max<=\n")) << "of a bucket, not of a request\n" << whole;
 }
 
 TEST(TopView, TroublesAndHelpAreWrapped) {
@@ -104,14 +107,17 @@ TEST(TopView, TroublesAndHelpAreWrapped) {
   shown.trouble = "GONE: no broker 'prices' listens at /a/directory/with/a/long/name/prices.sock";
   Choices choices;
   const std::string wanted =
-      "\nGONE: no broker 'prices' listens at\n/a/directory/with/a/long/name/prices.sock\n";
-  std::string text = text_of(render(shown, choices, 60, 20));
-  EXPECT_TRUE(has(text, wanted)) << text;
+      "\nGONE: no broker 'prices' listens at\n/a/directory/with/a/long/name/prices.sock";
+  auto lines = render(shown, choices, 60, 20);
+  std::string text = text_of(lines);
+  EXPECT_TRUE(has(text, wanted + "; waits until it is\nback; q ends\n0 answers/s")) << text;
+  EXPECT_TRUE(has(lines.at(0).text, "mserve prices")) << "right below the title\n" << text;
+  EXPECT_EQ(lines.at(1).look, Look::warning) << text;
   EXPECT_TRUE(has(text, "attached")) << text;
   shown.view = nullptr;
   choices.interval_s = 5;
   text = text_of(render(shown, choices, 60, 20));
-  EXPECT_TRUE(has(text, wanted + "Looking again every 5.00 s.\n")) << text;
+  EXPECT_TRUE(has(text, wanted + "\nLooking again every 5.00 s.\n")) << text;
   // One word longer than the line, no room at all.
   shown.trouble = std::string(100, 'x');
   EXPECT_TRUE(has(text_of(render(shown, choices, 60, 20)),
@@ -127,8 +133,14 @@ TEST(TopView, TroublesAndHelpAreWrapped) {
   text = text_of(render(shown, choices, 60, 20));
   EXPECT_TRUE(has(text, "latency\n          e events")) << text;
   EXPECT_TRUE(has(text, ", Page Down shows more\n")) << text;
-  EXPECT_TRUE(has(text, "[h help]")) << text;
-  EXPECT_FALSE(has(text_of(render(shown, choices, 80, 24)), "Page Down shows")) << "all at 80x24";
+  EXPECT_TRUE(has(text, "[h back]")) << text;
+  text = text_of(render(shown, choices, 80, 24));
+  EXPECT_FALSE(has(text, "Page Down shows")) << "all at 80x24";
+  for (const char* const word : {"poisoned: ", "Spills: ", "Busy passes: "}) {
+    std::string flat = text;
+    std::replace(flat.begin(), flat.end(), '\n', ' ');
+    EXPECT_TRUE(has(flat, word)) << text;
+  }
 }
 
 }  // namespace
