@@ -272,6 +272,19 @@ TEST(KilledServant, LaunchedOneIsRestartedAndAttachesAgain) {
   }
 }
 
+// The broker waited for it without end, and for its servants.
+TEST(StoppedLauncher, KeepsNoBrokerFromEnding) {
+  Broker broker(broker_with({}, 2));
+  const std::vector<pid_t> servants = broker.launched();
+  const pid_t launcher = broker.launcher();
+  ASSERT_GT(launcher, 0);
+  ASSERT_EQ(::kill(launcher, SIGSTOP), 0);
+  broker.stop();
+  for (const pid_t servant : servants) {
+    EXPECT_TRUE(wait_until([&] { return gone(servant); }, "its servants to end"));
+  }
+}
+
 TEST(KilledServant, WithManyRequestsInHandEachIsRepeatedWithItsOwnBytes) {
   // Goal: what is retained in the ring, what found no room there, and answers out of order. Twenty
   // requests of 6 kB for a ring of 64 KiB, which has wrapped before.

@@ -235,9 +235,17 @@ void ControlPlane::end_session(Session* session, Errc code, const char* where) {
   servants_[number] = {};
   session->socket.reset();
   session->pidfd.reset();
-  maker_.release(*session);
-  // Unmapping interrupts every core that runs one of our threads: several at once, and later.
+  maker_.release_place(*session);
+  // Unmapping interrupts every core that runs one of our threads: several at once, and later; till
+  // then its bytes count.
   graveyard_.push_back(std::move(sessions_[number]));
+}
+
+void ControlPlane::bury() {
+  for (const auto& session : graveyard_) {
+    maker_.release_bytes(*session);
+  }
+  graveyard_.clear();
 }
 
 void ControlPlane::take_signals() {
@@ -374,7 +382,7 @@ void ControlPlane::tick() {
   links_.requests->tick(now);
   manager_.repeat();
   tell_alive(now);
-  graveyard_.clear();
+  bury();
   std::erase_if(retired_, [this](const Retired& one) { return !was_retired(one.pid); });
   if (now >= clock_sync_at_) {
     links_.data->sync_clock();

@@ -206,6 +206,7 @@ class ControlPlane {
   [[nodiscard]] bool join_reserve(const Session& session);
   void find_reserve_sessions();
 
+  void bury();
   void take_signals();
   Reloaded read_configuration_again();
   void apply(const Reloaded& read);

@@ -192,6 +192,9 @@ bool ControlPlane::take_hello(Handshake& handshake, std::span<const std::byte> b
 
 bool ControlPlane::welcome(const shm::Hello& hello, Handshake& handshake,
                            SessionMaker::Refusal& refusal) {
+  if (!maker_.fits(hello)) {
+    bury();  // whose bytes still count
+  }
   const bool welcome =
       maker_.welcome(hello, handshake.who, handshake.socket, handshake.draft, refusal);
   if (auto change = maker_.take_change()) {

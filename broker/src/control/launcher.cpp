@@ -288,6 +288,22 @@ class Supervisor {
   bool broker_gone_ = false;
 };
 
+/// Waits for a child. @return false: it has not ended after so long.
+bool ended_within(pid_t pid, std::uint64_t patience_ns) noexcept {
+  constexpr int kLookMs = 5;
+  const std::uint64_t deadline = shm::steady_now() + patience_ns;
+  for (;;) {
+    const pid_t done = waitpid(pid, nullptr, WNOHANG);
+    if (done != 0 && !(done < 0 && errno == EINTR)) {
+      return true;
+    }
+    if (shm::steady_now() >= deadline) {
+      return false;
+    }
+    (void)poll(nullptr, 0, kLookMs);
+  }
+}
+
 void order(int socket, const LaunchOrder& what) noexcept {
   (void)!send(socket, &what, sizeof(what), MSG_NOSIGNAL);
 }
@@ -361,8 +377,11 @@ void Launcher::stop() noexcept {
     return;
   }
   socket_.reset();  // the hang-up is the order to end
-  // It ends by itself within two graces; it ignores nothing, so this wait is bounded.
-  while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  // It ends by itself within two graces, unless somebody stopped it. What it launched is told by
+  // the kernel when it is killed. Where --sandbox lets nobody signal it, it is left behind.
+  (void)kill(pid_, SIGCONT);
+  if (!ended_within(pid_, 2 * kTermGrace + kTermGrace / 2) && kill(pid_, SIGKILL) == 0) {
+    (void)ended_within(pid_, kTermGrace);
   }
   pid_ = -1;
 }

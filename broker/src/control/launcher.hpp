@@ -69,7 +69,7 @@ class Launcher {
   [[nodiscard]] bool next(LaunchEvent& event) noexcept;
   /// Readable when there are events, or the launcher is gone (hang-up).
   [[nodiscard]] int fd() const noexcept { return socket_.get(); }
-  /// Ends all servants and waits for the launcher, at most some four seconds.
+  /// Ends all servants and waits for the launcher, at most some seven seconds.
   void stop() noexcept;
 
   Launcher() noexcept = default;

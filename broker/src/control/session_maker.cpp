@@ -135,6 +135,10 @@ void SessionMaker::fill(Session& session, const shm::Hello& hello, const shm::Cr
   session.flows.reserve(gateway ? options_.max_connections : servant ? 0 : kFlowsPerClient);
 }
 
+bool SessionMaker::fits(const shm::Hello& hello) const noexcept {
+  return shared_bytes_ + shape_for(hello).bytes() <= options_.max_shared_bytes;
+}
+
 bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
                            shm::UniqueFd& socket, Draft& draft, Refusal& refusal) {
   const bool servant = hello.role == shm::Role::servant;
@@ -146,7 +150,7 @@ bool SessionMaker::welcome(const shm::Hello& hello, const shm::Credentials& who,
     refusal = {Errc::invalid, "tag weight: a whole number from 1 to 1000"};
     return false;
   }
-  if (shared_bytes_ + shape_for(hello).bytes() > options_.max_shared_bytes) {
+  if (!fits(hello)) {
     refusal = {Errc::no_memory, "--max-shared-bytes (" + mebibytes(options_.max_shared_bytes) +
                                     ") is reached; raise it or detach other peers"};
     return false;
@@ -358,10 +362,18 @@ std::uint32_t SessionMaker::next_generation() noexcept {
 }
 
 void SessionMaker::release(const Session& session) {
+  release_place(session);
+  release_bytes(session);
+}
+
+void SessionMaker::release_place(const Session& session) {
   if (session.is_servant()) {
     classes_.leave(session.pool);
   }
   number_used_[session.number] = false;
+}
+
+void SessionMaker::release_bytes(const Session& session) noexcept {
   shared_bytes_ -= session.shared_bytes;
 }
 

@@ -53,8 +53,14 @@ class SessionMaker {
   /// Why a session did not come to be, and what to do about it.
   [[nodiscard]] static std::string why(const Error& error);
 
-  /// Gives the number and the bytes of a session back; it is unmapped when `session` dies.
+  /// Gives the place and the bytes of a session back, which is unmapped now.
   void release(const Session& session);
+  /// Only its number and its place among servants: its segments are still mapped.
+  void release_place(const Session& session);
+  /// Its bytes, once they are not.
+  void release_bytes(const Session& session) noexcept;
+  /// Whether --max-shared-bytes leaves room for what a hello asks for.
+  [[nodiscard]] bool fits(const shm::Hello& hello) const noexcept;
 
   /// Which pools and classes there are.
   [[nodiscard]] ClassTable& classes() noexcept { return classes_; }

@@ -345,7 +345,7 @@ void Connection::advance() {
 void Connection::answer_console(const Outcome& outcome) {
   std::string text;
   if (!outcome.error.empty()) {
-    text = "'" + outcome.error + "\n";
+    text = kdb::show(kdb::Value::error(outcome.error));
   } else if (const auto value = kdb::decode(outcome.result)) {
     text = kdb::show(*value);
   }

@@ -58,7 +58,10 @@ std::string_view hint(std::string_view error) {
 
 std::string error_lines(std::string_view error, const OutputStyle& style) {
   const std::string_view more = style.quiet ? std::string_view() : hint(error);
-  return "'" + std::string(error) + "\n" + std::string(more) + (more.empty() ? "" : "\n");
+  // As values: whoever answers says what stands there, and it may go to a terminal.
+  constexpr kdb::Console kWhole{.height = 2000, .width = 2000};
+  return kdb::show(kdb::Value::error(std::string(error)), kWhole) + std::string(more) +
+         (more.empty() ? "" : "\n");
 }
 
 Shown failure(std::uint64_t id, Errc code, std::string_view detail, std::string_view what_to_do,

@@ -135,6 +135,16 @@ TEST(Output, ErrorsAreQuotedAsInQ) {
 }
 
 // These had no advice, or that of another fault.
+TEST(Output, AnErrorsTextDrivesNoTerminal) {
+  Answer answer;
+  answer.result = Value::error("\x1b]0;pwn\a\x1b[2J\xc2\x9b");
+  const Shown shown = show_answer(answer, {});
+  for (const char c : {'\x1b', '\a', '\xc2', '\x9b'}) {
+    EXPECT_EQ(shown.err.find(c), std::string::npos) << shown.err;
+  }
+  EXPECT_EQ(shown.err.find("'\\033]0;pwn"), 0U) << shown.err;
+}
+
 TEST(Output, ErrorsOfTheQuerySayWhatToDo) {
   const auto said = [](const char* error, const OutputStyle& style = {}) {
     Answer answer;
