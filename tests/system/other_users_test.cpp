@@ -2,13 +2,20 @@
 // Programs of other users at the rings: who may attach, and what they may claim.
 #include <grp.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <pwd.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <fstream>
 #include <functional>
+#include <span>
+#include <utility>
+#include <vector>
 
+#include "mserve/shm/rendezvous.hpp"
+#include "mserve/shm/socket.hpp"
 #include "support/requests.hpp"
 #include "support/temp_dir.hpp"
 #include "system/gateway_setup.hpp"
@@ -100,6 +107,52 @@ TEST_F(OtherUsers, MayDrainTheServantThatTheyAreAndNoOther) {
   servant.signal(SIGTERM);
   EXPECT_EQ(servant.wait(), 0);
   EXPECT_NE(broker.wait_for_log(" control verb=drain").find("uid=60001"), std::string::npos);
+}
+
+// 64 of them and no operator could pause, drain or retire anybody.
+TEST_F(OtherUsers, DrainTheServantThatTheyAreOnceAtATime) {
+  constexpr uid_t kNamed = 60'001;
+  BrokerSetup setup = open_to({"--allow-user", std::to_string(kNamed)});
+  setup.servants = 0;
+  const Broker broker(setup);
+  Process selfish([&] {
+    if (setgroups(0, nullptr) != 0 || setgid(kNoGroup) != 0 || setuid(kNamed) != 0) {
+      return kCouldNotTry;
+    }
+    RawPeer servant = raw_servant(broker, "selfish");
+    if (!servant.take()) {  // and does not answer it
+      return kCouldNotTry;
+    }
+    shm::Control drain;
+    drain.verb = shm::Verb::drain;
+    (void)shm::set_text(drain.target, std::to_string(servant.welcome().servant));
+    std::vector<shm::UniqueFd> orders;
+    std::vector<pollfd> answers;
+    for (int i = 0; i < 2; ++i) {
+      auto socket = shm::connect_to(broker.directory() + "/" + broker.name() + ".sock", watchdog());
+      if (!socket ||
+          shm::send_message(socket.value().get(), shm::wire_bytes(drain), {}, watchdog()).code !=
+              Errc::ok) {
+        return kCouldNotTry;
+      }
+      answers.push_back({socket.value().get(), POLLIN, 0});
+      orders.push_back(std::move(socket).value());
+    }
+    // One of them waits for the request, whichever was read first.
+    constexpr int kLongMs = 20'000;
+    (void)::poll(answers.data(), answers.size(), kLongMs);
+    std::array<std::byte, shm::kWireBytesMax> bytes;
+    const std::size_t at = answers[0].revents != 0 ? 0 : 1;
+    const auto received = shm::receive_message(answers[at].fd, bytes, 1, watchdog());
+    const auto reply =
+        received ? shm::parse_control_reply(std::span(bytes).first(received.value().bytes))
+                 : Result<shm::ControlReply>(received.error());
+    return reply && reply.value().status == Errc::busy ? 1 : 2;
+  });
+  broker.wait_for_counter("servants", 1);
+  Client client = broker.client();
+  (void)send_opaque(client, pattern(10));
+  EXPECT_EQ(selfish.wait(), 1);
 }
 
 /// With --users: users of Debian's own, each with a role or none.

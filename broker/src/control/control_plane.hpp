@@ -99,6 +99,7 @@ class ControlPlane {
     shm::Verb verb = shm::Verb::drain;
     std::uint64_t deadline = 0;
     std::vector<Part> parts;
+    bool own = false;  ///< Of a servant that drains itself and is no operator.
     /// Whether it waits for servants to run dry.
     [[nodiscard]] bool drains() const noexcept {
       return verb == shm::Verb::drain || verb == shm::Verb::retire;
@@ -149,14 +150,14 @@ class ControlPlane {
 
   // What operators ask for (operations.cpp).
   void take_control(Handshake& handshake, std::span<const std::byte> bytes);
-  void operate(Handshake& handshake, const shm::Control& control);
+  void operate(Handshake& handshake, const shm::Control& control, bool own);
   void set_policy(const Handshake& handshake, const std::string& name);
   void change_log_level(const Handshake& handshake, const std::string& level);
   void reload_for(const Handshake& handshake);
   void tell_order(const Handshake& handshake, std::string_view verb, const std::string& target,
                   LogValue sessions);
   void begin_operation(Handshake& handshake, const shm::Control& control,
-                       std::vector<Operation::Part> parts);
+                       std::vector<Operation::Part> parts, bool own);
   void advance_operations();
   [[nodiscard]] bool advance(Operation& operation, std::uint64_t now);
   void end_operation(std::uint32_t key);

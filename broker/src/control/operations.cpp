@@ -57,7 +57,8 @@ void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte>
     return;
   }
   const Error e = check_operator(handshake.who.uid, geteuid());
-  if (e.code != Errc::ok && !of_itself(handshake.who, control.value())) {
+  const bool own = e.code != Errc::ok && of_itself(handshake.who, control.value());
+  if (e.code != Errc::ok && !own) {
     refuse_it(e.code, e.where);
     return;
   }
@@ -75,7 +76,7 @@ void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte>
     case shm::Verb::resume:
     case shm::Verb::drain:
     case shm::Verb::retire:
-      operate(handshake, control.value());
+      operate(handshake, control.value(), own);
       return;
     case shm::Verb::policy:
       set_policy(handshake, std::string(shm::text_of(control.value().target)));
@@ -104,7 +105,7 @@ void ControlPlane::take_control(Handshake& handshake, std::span<const std::byte>
   refuse_it(Errc::invalid, "this broker does not know that request; upgrade it");
 }
 
-void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
+void ControlPlane::operate(Handshake& handshake, const shm::Control& control, bool own) {
   const int socket = handshake.fd();
   const std::string text(shm::text_of(control.target));
   if (!serves()) {
@@ -148,8 +149,14 @@ void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
                  : "no attached servant is '" + text + "'; mserve-stat servants lists them");
     return;
   }
-  if (operations_.size() >= kOperationsMax) {
-    reply_to_operator(socket, Errc::busy, 0, "too many drains wait; end one of them");
+  // Servants that drain themselves, one order each, take no operator's place.
+  const auto waiting = std::count_if(operations_.begin(), operations_.end(), [&](const auto& each) {
+    const Operation& one = each.second;
+    return own ? one.own && one.parts.front().number == parts.front().number : !one.own;
+  });
+  if (static_cast<std::size_t>(waiting) >= (own ? 1 : kOperationsMax)) {
+    reply_to_operator(socket, Errc::busy, 0,
+                      own ? "it drains itself already" : "too many drains wait; end one of them");
     return;
   }
   tell_order(handshake, name_of(control.verb), text, numbers);
@@ -160,7 +167,7 @@ void ControlPlane::operate(Handshake& handshake, const shm::Control& control) {
       hold(*sessions_[part.number], ServantHold::Reason::paused, control.verb != shm::Verb::resume);
     }
   }
-  begin_operation(handshake, control, std::move(parts));
+  begin_operation(handshake, control, std::move(parts), own);
 }
 
 /// In the log, and among the events.
@@ -227,8 +234,9 @@ void ControlPlane::reload_for(const Handshake& handshake) {
 }
 
 void ControlPlane::begin_operation(Handshake& handshake, const shm::Control& control,
-                                   std::vector<Operation::Part> parts) {
+                                   std::vector<Operation::Part> parts, bool own) {
   Operation operation;
+  operation.own = own;
   operation.verb = control.verb;
   operation.deadline = shm::add_capped(shm::steady_now(), control.timeout_ns);
   operation.parts = std::move(parts);
