@@ -21,6 +21,13 @@ if(MSERVE_TOOLS)
   endforeach()
 endif()
 
+# To start from, under the names that README and the libraries' own documents have.
+install(FILES "${PROJECT_SOURCE_DIR}/qclient/examples/hello_client.cpp" "${PROJECT_SOURCE_DIR}/qclient/examples/hello_node.js"
+  "${PROJECT_SOURCE_DIR}/servantshim/examples/hello_servant.cpp" "${PROJECT_SOURCE_DIR}/qclient/capi/examples/hello_client.c"
+  "${PROJECT_SOURCE_DIR}/qclient/capi/examples/hello_servant.c" "${PROJECT_SOURCE_DIR}/qclient/capi/python/hello_client.py"
+  "${PROJECT_SOURCE_DIR}/qclient/capi/python/hello_servant.py" DESTINATION "${CMAKE_INSTALL_DOCDIR}/examples" COMPONENT dev)
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/broker/examples/plugins" DESTINATION "${CMAKE_INSTALL_DOCDIR}/examples" COMPONENT dev)
+
 # The libraries are static: what they need must be on the link line of whoever uses them, so it stands in
 # Libs and Requires, and `pkg-config --libs` is enough without --static.
 file(RELATIVE_PATH pc_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")

@@ -10,7 +10,6 @@ if (($# != 2)); then
   exit 2
 fi
 source_dir=$1 build_dir=$2
-examples=$source_dir/qclient/capi/examples python=$source_dir/qclient/capi/python
 consumer_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/c_consumer" && pwd)
 
 # shellcheck source=tests/support/scratch.sh
@@ -30,6 +29,7 @@ quiet() {
 quiet cmake --install "$build_dir" --prefix "$scratch/first"
 mv "$scratch/first" "$scratch/moved"
 prefix=$scratch/moved
+examples=$prefix/share/doc/mserve/examples
 library=$(find "$prefix" -name libmserve.so)
 [[ -n $library ]] || fail "libmserve.so is not installed"
 libdir=${library%/*}
@@ -103,7 +103,7 @@ with_servant() {
   says "$scratch/cmake/hello_client" "hello world"
   says "$prefix/bin/mserve-client" --quiet 'hello `world' '"hello world"'
   if [[ -n $have_python ]]; then
-    says python3 "$python/hello_client.py" "hello world"$'\n'"hello world from $name"
+    says python3 "$examples/hello_client.py" "hello world"$'\n'"hello world from $name"
   fi
   # An error of the servant is an error here, with its text.
   ! "$prefix/bin/mserve-client" 'goodbye 1' >"$scratch/log" 2>&1 || fail "an error is taken for a result"
@@ -117,7 +117,7 @@ have_python=$(command -v python3 || true)
 echo "== ask and serve"
 with_servant hello "$scratch/by-hand/hello_servant"
 if [[ -n $have_python ]]; then
-  with_servant hello-py python3 "$python/hello_servant.py"
+  with_servant hello-py python3 "$examples/hello_servant.py"
   quiet python3 "$(dirname "${BASH_SOURCE[0]}")/embedding_test.py" "$prefix/include/mserve.h"
   echo "  Python, its unit tests"
 else

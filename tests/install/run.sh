@@ -68,16 +68,17 @@ for library in "${libraries[@]}"; do
   echo "  $library"
 done
 # As README.md says it.
-for example in qclient/examples/hello_client servantshim/examples/hello_servant; do
-  read -ra flags < <(pkg-config --cflags --libs "mserve-${example##*hello_}")
-  quiet "$cxx" -std=c++20 "$source_dir/$example.cpp" "${flags[@]}" -o "$temporary/${example##*/}"
-  echo "  ${example##*/}"
+examples=$prefix/share/doc/mserve/examples
+for example in hello_client hello_servant; do
+  read -ra flags < <(pkg-config --cflags --libs "mserve-${example##*_}")
+  quiet "$cxx" -std=c++20 "$examples/$example.cpp" "${flags[@]}" -o "$temporary/$example"
+  echo "  $example"
 done
 
 echo "== plugins"
 # In C alone; their header comes with the broker.
 umask 022  # what others may write is not loaded
-examples=$source_dir/broker/examples/plugins
+examples+=/plugins
 broker=$prefix/bin/mserve-broker
 # try_plugins FOLDER: the installed broker takes both that were built there.
 try_plugins() {

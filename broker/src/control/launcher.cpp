@@ -377,9 +377,8 @@ void Launcher::stop() noexcept {
     return;
   }
   socket_.reset();  // the hang-up is the order to end
-  // It ends by itself within two graces, unless somebody stopped it. What it launched is told by
-  // the kernel when it is killed. Where --sandbox lets nobody signal it, it is left behind.
-  (void)kill(pid_, SIGCONT);
+  // It ends by itself within two graces, unless somebody stopped it: then it is killed, which the
+  // kernel tells what it launched. Where --sandbox lets nobody signal it, it is left behind.
   if (!ended_within(pid_, 2 * kTermGrace + kTermGrace / 2) && kill(pid_, SIGKILL) == 0) {
     (void)ended_within(pid_, kTermGrace);
   }
