@@ -59,28 +59,30 @@ std::string unconnected(Errc code, const std::string& broker, const std::string&
   }
 }
 
-Error connect_to_broker(const AttachOptions& options, std::uint64_t deadline_ns, UniqueFd& socket,
-                        std::string* reason) {
-  const bool by_rule = options.directory.empty();
-  const std::string directory = by_rule ? default_directory() : options.directory;
+}  // namespace
+
+Result<UniqueFd> connect_to_broker(const std::string& broker, const std::string& directory,
+                                   std::uint64_t deadline_ns, std::string* reason) {
+  const bool by_rule = directory.empty();
+  const std::string where = by_rule ? default_directory() : directory;
   const Error unsafe =
-      check_directory(directory, by_rule ? DirectoryOwner::self_or_root : DirectoryOwner::anybody,
+      check_directory(where, by_rule ? DirectoryOwner::self_or_root : DirectoryOwner::anybody,
                       /*group_allowed=*/true, reason);
   if (unsafe.code != Errc::ok) {
     return unsafe;
   }
-  auto path = socket_path(directory, options.broker, reason);
+  auto path = socket_path(where, broker, reason);
   if (!path) {
     return path.error();
   }
   auto connected = connect_to(path.value(), deadline_ns);
   if (!connected) {
-    tell(reason, unconnected(connected.error().code, options.broker, directory, path.value()));
-    return connected.error();
+    tell(reason, unconnected(connected.error().code, broker, where, path.value()));
   }
-  socket = std::move(connected).value();
-  return {};
+  return connected;
 }
+
+namespace {
 
 Result<Hello> make_hello(const AttachOptions& options, std::string* reason) {
   Hello hello;
@@ -223,10 +225,11 @@ Attachment::~Attachment() = default;
 Result<Attachment> Attachment::open(const AttachOptions& options, std::string* reason) {
   const std::uint64_t deadline_ns = add_capped(steady_now(), options.timeout_ns);
   auto parts = std::make_unique<Parts>();
-  if (const Error e = connect_to_broker(options, deadline_ns, parts->socket, reason);
-      e.code != Errc::ok) {
-    return e;
+  auto connected = connect_to_broker(options.broker, options.directory, deadline_ns, reason);
+  if (!connected) {
+    return connected.error();
   }
+  parts->socket = std::move(connected).value();
   const int fd = parts->socket.get();
   ReceivedMessage received;
   auto welcome = greet(fd, options, deadline_ns, received, reason);

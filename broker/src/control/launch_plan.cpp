@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "mserve/shm/unique_fd.hpp"
+#include "usage.hpp"
 
 namespace mserve::broker {
 
@@ -92,15 +93,6 @@ std::vector<Place> places_of(const BrokerOptions& options, const PlanContext& co
   return places;
 }
 
-/// For a POSIX shell at the other end.
-std::string shell_word(const std::string& word) {
-  std::string text = "'";
-  for (const char c : word) {
-    text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  }
-  return text + "'";
-}
-
 std::string filled_in(std::string word, std::string_view key, const std::string& value) {
   for (std::size_t at = word.find(key); at != std::string::npos;
        at = word.find(key, at + value.size())) {
@@ -133,10 +125,10 @@ std::vector<std::string> launch_command(const Place& place, const BrokerOptions&
                                         const PlanContext& context) {
   std::string command = "exec env";
   for (const auto& [name, value] : q_environment(place, context)) {
-    command.append(" ").append(shell_word(std::string(name).append("=").append(value)));
+    command.append(" ").append(program::shell_word(std::string(name).append("=").append(value)));
   }
   for (const std::string& word : q_command(place, options, context)) {
-    command.append(" ").append(shell_word(word));
+    command.append(" ").append(program::shell_word(word));
   }
   std::vector<std::string> words;
   std::istringstream launch(options.launch);

@@ -21,6 +21,11 @@ std::string words_of(int error) {
   return std::generic_category().message(error);
 }
 
+/// What errno says of it.
+std::string unwritable(const std::string& path) {
+  return "--trace: cannot write " + path + ": " + words_of(errno);
+}
+
 }  // namespace
 
 std::string trace_fault(const std::string& path) {
@@ -30,7 +35,7 @@ std::string trace_fault(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   const bool may_create = errno == ENOENT && ::access(directory.c_str(), W_OK | X_OK) == 0;
-  return may_create ? "" : "--trace: cannot write " + path + ": " + words_of(errno);
+  return may_create ? "" : unwritable(path);
 }
 
 std::unique_ptr<TraceFile> TraceFile::create(const std::string& path, std::uint64_t bytes_max,
@@ -39,7 +44,7 @@ std::unique_ptr<TraceFile> TraceFile::create(const std::string& path, std::uint6
   shm::UniqueFd fd(
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600));
   if (!fd) {
-    reason = "--trace: cannot write " + path + ": " + words_of(errno);
+    reason = unwritable(path);
     return nullptr;
   }
   const TraceText text(TraceText::form_of(path), ::getpid(),

@@ -24,6 +24,7 @@
 #include "stat/tables.hpp"
 #include "stat/text.hpp"
 #include "stat/top.hpp"
+#include "usage.hpp"
 #include "wall_clock.hpp"
 #include "wrap.hpp"
 
@@ -499,25 +500,21 @@ void tell(const std::string& text) {
   (void)std::fprintf(stderr, "mserve-stat: %s\n", text.c_str());
 }
 
-/// A word as a shell takes it.
-std::string shell_word(const std::string& word) {
+/// A word as a shell takes it, in quotes only where they are needed.
+std::string plain_word(const std::string& word) {
   constexpr std::string_view kPlain = "_-./:=@";
   const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [&](unsigned char c) {
     return std::isalnum(c) != 0 || kPlain.find(static_cast<char>(c)) != std::string_view::npos;
   });
-  std::string quoted = "'";
-  for (const char c : word) {
-    quoted += c == '\'' ? "'\\''" : std::string(1, c);
-  }
-  return plain ? word : quoted + "'";
+  return plain ? word : program::shell_word(word);
 }
 
 /// The command that takes an order back, at the same broker.
 std::string resume_line(const Settings& settings) {
   const auto& [name, directory] = settings.broker;
-  return "mserve-stat " + (name == "default" ? "" : "--name " + shell_word(name) + " ") +
-         (directory.empty() ? "" : "--dir " + shell_word(directory) + " ") + "ctl resume " +
-         shell_word(settings.target);
+  return "mserve-stat " + (name == "default" ? "" : "--name " + plain_word(name) + " ") +
+         (directory.empty() ? "" : "--dir " + plain_word(directory) + " ") + "ctl resume " +
+         plain_word(settings.target);
 }
 
 /// Drain and retire: they may take their time, and whoever waits may lose patience.

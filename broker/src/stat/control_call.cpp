@@ -10,40 +10,13 @@
 #include <vector>
 
 #include "mserve/kdb/codec.hpp"
+#include "mserve/shm/attachment.hpp"
 #include "mserve/shm/clock.hpp"
-#include "mserve/shm/directory.hpp"
 #include "mserve/shm/socket.hpp"
 
 namespace mserve::stat {
 
 namespace {
-
-Result<shm::UniqueFd> connect_to(const BrokerName& broker, std::uint64_t deadline_ns,
-                                 std::string& reason) {
-  const bool by_rule = broker.directory.empty();
-  const std::string directory = by_rule ? shm::default_directory() : broker.directory;
-  const auto owner = by_rule ? shm::DirectoryOwner::self_or_root : shm::DirectoryOwner::anybody;
-  if (const Error e = shm::check_directory(directory, owner, /*group_allowed=*/true, &reason);
-      e.code != Errc::ok) {
-    return e;
-  }
-  auto path = shm::socket_path(directory, broker.name, &reason);
-  if (!path) {
-    return path.error();
-  }
-  auto connected = shm::connect_to(path.value(), deadline_ns);
-  if (!connected && connected.error().code == Errc::access &&
-      access(directory.c_str(), X_OK) != 0) {
-    reason = "this user may not enter " + directory;
-  } else if (!connected && connected.error().code == Errc::access) {
-    reason = "this user may not connect to " + path.value();
-  } else if (!connected && connected.error().code == Errc::timed_out) {
-    reason = "broker '" + broker.name + "' takes no connections; is it stopped or overloaded?";
-  } else if (!connected) {
-    reason = "no broker '" + broker.name + "' listens at " + path.value();
-  }
-  return connected;
-}
 
 /// All of a table's memory. A broker of ours sealed it; whatever it is, it is read once, by copy.
 bool read_table(int fd, std::uint64_t size, std::vector<std::byte>& bytes) {
@@ -115,7 +88,7 @@ std::string printable(std::string_view text) {
 
 Result<shm::UniqueFd> send_control(const BrokerName& broker, const shm::Control& request,
                                    std::string& reason, std::uint64_t deadline_ns) {
-  auto socket = connect_to(broker, deadline_ns, reason);
+  auto socket = shm::connect_to_broker(broker.name, broker.directory, deadline_ns, &reason);
   if (!socket) {
     return socket.error();
   }

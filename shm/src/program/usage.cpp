@@ -254,6 +254,14 @@ void tell_faults(const char* program, std::string_view faults) {
   std::cerr << "Run with --help for more information.\n";
 }
 
+std::string shell_word(std::string_view word) {
+  std::string text = "'";
+  for (const char c : word) {
+    text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  }
+  return text + "'";
+}
+
 std::string to_bytes(std::string& text) {
   static const CLI::AsSizeValue size(false);
   const std::string given = text;

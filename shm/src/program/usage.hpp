@@ -34,6 +34,9 @@ namespace mserve::program {
 /// Prints faults of options, one a line, to stderr, each behind the program's name.
 void tell_faults(const char* program, std::string_view faults);
 
+/// A word in quotes, as a POSIX shell takes it.
+[[nodiscard]] std::string shell_word(std::string_view word);
+
 /// A size such as 4096, 64k, 1m or 2g into bytes, in place; for CLI::Validator, which adds the name
 /// of the option. @return what is wrong; empty: nothing.
 [[nodiscard]] std::string to_bytes(std::string& text);

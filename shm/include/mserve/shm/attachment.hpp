@@ -9,8 +9,18 @@
 #include "mserve/shm/idle.hpp"
 #include "mserve/shm/rendezvous.hpp"
 #include "mserve/shm/ring.hpp"
+#include "mserve/shm/unique_fd.hpp"
 
 namespace mserve::shm {
+
+/// Connects to a broker's socket, and does no more: attaching, or an order to it, comes next.
+/// Blocking mode; `deadline_ns` bounds the wait, see steady_now().
+/// @param directory  the rendezvous directory; empty: the rule of directory.hpp.
+/// @param reason     gets one sentence for people; may be null.
+/// @return what check_directory(), socket_path() and connect_to() return.
+[[nodiscard]] Result<UniqueFd> connect_to_broker(const std::string& broker,
+                                                 const std::string& directory,
+                                                 std::uint64_t deadline_ns, std::string* reason);
 
 /// How to reach a broker, and as what.
 struct AttachOptions {
